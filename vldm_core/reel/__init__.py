@@ -1,0 +1,1 @@
+"""A whole film at bounded memory: chunk plan and streamed restoration."""

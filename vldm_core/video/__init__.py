@@ -1,0 +1,1 @@
+"""Film files in and out as a stream, shots, geometry and optical flow."""

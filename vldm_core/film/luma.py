@@ -1,0 +1,53 @@
+"""The one place that turns RGB frames into luma.
+
+Every film stage measures on luma in grey levels (0..255), because thresholds of the film literature are stated so.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Weights of R, G and B (Rec. ITU-R BT.601-7, section 2.5.1)."""
+
+
+def luma(frames: Tensor) -> Tensor:
+    """Return the luma of RGB frames.
+
+    Args:
+        frames: (..., 3, H, W) floating point RGB in [0, 1].
+
+    Returns:
+        (..., H, W) of the same dtype and device, in grey levels 0..255.
+
+    Raises:
+        ValueError: The third dimension from the end is not 3.
+    """
+    if frames.dim() < 3 or frames.shape[-3] != 3:
+        raise ValueError(f"luma needs RGB frames (..., 3, H, W), got shape {tuple(frames.shape)}; convert to RGB first")
+    red, green, blue = frames.unbind(dim=-3)
+    result = red * (255.0 * LUMA_WEIGHTS[0])
+    result += green * (255.0 * LUMA_WEIGHTS[1])
+    result += blue * (255.0 * LUMA_WEIGHTS[2])
+    return result
+
+
+def luma_array(image: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Return the luma of one RGB image as a contiguous float32 array, ready for OpenCV.
+
+    Args:
+        image: (3, H, W) RGB in [0, 1], tensor on any device or array.
+
+    Returns:
+        (H, W) float32 in grey levels 0..255.
+
+    Raises:
+        ValueError: The image is not (3, H, W).
+    """
+    tensor = torch.as_tensor(image)
+    if tensor.dim() != 3:
+        raise ValueError(f"luma_array needs one image (3, H, W), got shape {tuple(tensor.shape)}; pass frames singly")
+    return np.ascontiguousarray(luma(tensor.detach().float()).cpu().numpy())

@@ -1,0 +1,89 @@
+"""First pass over a shot: the small statistics that the restoring pass needs and one frame cannot give."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .flicker import FlickerAnalyser, FlickerSettings, FlickerTrack
+from .lines import LineAnalyser, LineMap, LineSettings
+from .luma import luma_array
+from .motion import measure_motion
+from .stabilise import StabiliseSettings, WeaveAnalyser, WeaveTrack
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnalysisSettings:
+    """What to measure; None leaves a measurement out.
+
+    Attributes:
+        lines: Persistent line scratches.
+        flicker: Brightness flicker.
+        stabilise: Gate weave.
+    """
+
+    lines: LineSettings | None = field(default_factory=LineSettings)
+    flicker: FlickerSettings | None = field(default_factory=FlickerSettings)
+    stabilise: StabiliseSettings | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShotAnalysis:
+    """What the first pass learnt of one shot. Frames are counted from the start of the shot.
+
+    Attributes:
+        frame_count: Frames seen.
+        lines: Tracks of persistent line scratches, or None when not measured.
+        flicker: Brightness correction per frame, or None when not measured.
+        weave: Geometric correction per frame, or None when not measured.
+    """
+
+    frame_count: int
+    lines: LineMap | None
+    flicker: FlickerTrack | None
+    weave: WeaveTrack | None
+
+
+class ShotAnalyser:
+    """Feeds every measurement from one decode and one motion estimate per frame.
+
+    Args:
+        settings: What to measure.
+        height: Frame height in pixels.
+        width: Frame width in pixels.
+    """
+
+    def __init__(self, settings: AnalysisSettings, height: int, width: int) -> None:
+        self._lines = LineAnalyser(settings.lines, height, width) if settings.lines else None
+        self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
+        self._weave = WeaveAnalyser(settings.stabilise) if settings.stabilise else None
+        self._needs_motion = any(part is not None for part in (self._lines, self._flicker, self._weave))
+        self._previous = None
+        self._count = 0
+
+    def update(self, frame: Tensor) -> None:
+        """Take the next frame of the shot.
+
+        Args:
+            frame: (3, H, W), RGB, [0, 1].
+        """
+        self._count += 1
+        if not self._needs_motion:
+            return
+        luma = luma_array(frame)
+        motion = None if self._previous is None else measure_motion(self._previous, luma)
+        self._previous = luma
+        if self._lines is not None:
+            self._lines.update(luma, motion)
+        if self._flicker is not None:
+            self._flicker.update(frame, motion)
+        if self._weave is not None:
+            self._weave.update(motion)
+
+    def finish(self) -> ShotAnalysis:
+        """Close the shot and return what was learnt."""
+        return ShotAnalysis(
+            frame_count=self._count,
+            lines=self._lines.finish() if self._lines is not None else None,
+            flicker=self._flicker.finish() if self._flicker is not None else None,
+            weave=self._weave.finish() if self._weave is not None else None,
+        )

@@ -1,0 +1,157 @@
+"""The film stages as streams over one shot, in the order in which they undo what happened to the film.
+
+Every stage takes an iterator of :class:`StageFrame` and gives one, holding a bounded window of frames. The batch
+functions of :mod:`vldm_core.pipeline` and the streamed reel run these same generators, so both give the same picture.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..video.windows import windowed
+from . import dirt as dirt_detection
+from . import dirt_repair, line_repair
+from . import stabilise as stabilising
+from .analysis import ShotAnalysis
+from .dirt import DirtSettings, detect_dirt
+from .dirt_repair import DirtRepairSettings, repair_dirt
+from .flicker import FlickerTrack, apply_flicker
+from .line_repair import LineRepairSettings, repair_lines
+from .lines import LineMap, line_mask
+from .stabilise import WeaveTrack, apply_stabilise
+
+Origin = TypeVar("Origin")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFrame(Generic[Origin]):
+    """A frame on its way through the stages.
+
+    Attributes:
+        image: (3, H, W), RGB, [0, 1].
+        dirt: (H, W), 1 = transient dirt, or None before detection.
+        scratch: (H, W), 1 = persistent line scratch, or None before detection.
+        origin: Whatever the caller wants to get back with the frame.
+    """
+
+    image: Tensor
+    origin: Origin
+    dirt: Tensor | None = None
+    scratch: Tensor | None = None
+
+
+Frames = Iterator[StageFrame[Origin]]
+
+
+def images(frames: Sequence[StageFrame[Origin]]) -> Tensor:
+    """Stack the images of a window, (T, 3, H, W)."""
+    return torch.stack([frame.image for frame in frames])
+
+
+def _masks(frames: Sequence[StageFrame[Origin]], kind: str) -> Tensor:
+    blank = torch.zeros(frames[0].image.shape[-2:])
+    found = (getattr(frame, kind) for frame in frames)
+    return torch.stack([blank if mask is None else mask for mask in found])
+
+
+def mark_lines(frames: Frames[Origin], lines: LineMap) -> Frames[Origin]:
+    """Set ``scratch`` from the line tracks of the analysis."""
+    for index, frame in enumerate(frames):
+        height, width = frame.image.shape[-2:]
+        yield replace(frame, scratch=torch.as_tensor(line_mask(lines, index, height, width)))
+
+
+def _windowed_images(
+    frames: Frames[Origin], change: Callable[[Sequence[StageFrame[Origin]], slice], Tensor], *, size: int, radius: int
+) -> Frames[Origin]:
+    """Run a windowed stage that gives new images for the kept frames."""
+
+    def process(window: Sequence[StageFrame[Origin]], core: slice) -> list[StageFrame[Origin]]:
+        kept = window[core]
+        return [replace(frame, image=image) for frame, image in zip(kept, change(window, core), strict=True)]
+
+    return windowed(frames, process, size=size, radius=radius)
+
+
+def mend_lines(frames: Frames[Origin], settings: LineRepairSettings, *, size: int) -> Frames[Origin]:
+    """Undo the persistent scratches that ``scratch`` marks."""
+
+    def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
+        return repair_lines(images(window), _masks(window, "scratch"), settings)[core]
+
+    return _windowed_images(frames, change, size=size, radius=line_repair.RADIUS)
+
+
+def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int) -> Frames[Origin]:
+    """Set ``dirt`` from what a frame shows and its motion-compensated neighbours do not."""
+
+    def process(window: Sequence[StageFrame[Origin]], core: slice) -> list[StageFrame[Origin]]:
+        found = detect_dirt(images(window), settings=settings)[core]
+        return [replace(frame, dirt=mask) for frame, mask in zip(window[core], found, strict=True)]
+
+    return windowed(frames, process, size=size, radius=dirt_detection.RADIUS)
+
+
+def mend_dirt(frames: Frames[Origin], settings: DirtRepairSettings, *, size: int) -> Frames[Origin]:
+    """Fill what ``dirt`` marks from the neighbours in time."""
+
+    def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
+        return repair_dirt(images(window), _masks(window, "dirt"), settings)[core]
+
+    return _windowed_images(frames, change, size=size, radius=dirt_repair.RADIUS)
+
+
+def even_brightness(frames: Frames[Origin], track: FlickerTrack) -> Frames[Origin]:
+    """Take the flicker out."""
+    for index, frame in enumerate(frames):
+        yield replace(frame, image=apply_flicker(frame.image[None], track, index)[0])
+
+
+def steady(frames: Frames[Origin], track: WeaveTrack, *, size: int) -> Frames[Origin]:
+    """Take the gate weave out."""
+    position = 0
+
+    def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
+        nonlocal position
+        result = apply_stabilise(images(window), track, position - core.start)[core]
+        position += core.stop - core.start
+        return result
+
+    return _windowed_images(frames, change, size=size, radius=stabilising.RADIUS)
+
+
+def restore_shot(
+    frames: Frames[Origin],
+    analysis: ShotAnalysis,
+    *,
+    dirt: DirtSettings | None,
+    size: int,
+    line_repair_settings: LineRepairSettings,
+    dirt_repair_settings: DirtRepairSettings,
+) -> Frames[Origin]:
+    """Run every stage that was asked for over one shot.
+
+    Scratches go first: they persist, so they would otherwise be copied into the fills of the dirt repair. Brightness
+    follows the repairs, which compare neighbours with their own gain; the picture is moved last, because scratches and
+    gate are fixed in film coordinates.
+
+    Args:
+        frames: The shot.
+        analysis: Its first pass; a measurement that is None leaves its stage out.
+        dirt: How to find dirt, or None to leave it.
+        size: Frames per window.
+        line_repair_settings: How scratches are undone.
+        dirt_repair_settings: How dirt is filled.
+    """
+    if analysis.lines is not None:
+        frames = mend_lines(mark_lines(frames, analysis.lines), line_repair_settings, size=size)
+    if dirt is not None:
+        frames = mend_dirt(mark_dirt(frames, dirt, size=size), dirt_repair_settings, size=size)
+    if analysis.flicker is not None:
+        frames = even_brightness(frames, analysis.flicker)
+    if analysis.weave is not None:
+        frames = steady(frames, analysis.weave, size=size)
+    return frames

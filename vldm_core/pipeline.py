@@ -1,0 +1,311 @@
+"""The stages in order over frames in memory, without ComfyUI.
+
+The functions here take a whole batch, cut it at its shots and run the streams of :mod:`vldm_core.film.stages` shot by
+shot; :mod:`vldm_core.reel` runs the same streams over a file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import SettingsError
+from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis
+from .film.dirt import DirtSettings
+from .film.dirt_repair import DirtRepairSettings
+from .film.flicker import FlickerSettings
+from .film.line_repair import LineRepairSettings
+from .film.lines import LineSettings
+from .film.stabilise import StabiliseSettings
+from .film.stages import StageFrame, even_brightness, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
+from .progress import Progress, silent
+from .video.shots import Shot, ShotDetector, ShotSettings
+from .video.windows import window_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamageMasks:
+    """Where the film is damaged.
+
+    Attributes:
+        dirt: (T, H, W), 1 = transient dirt, dust, hair or blotch.
+        scratch: (T, H, W), 1 = persistent line scratch.
+    """
+
+    dirt: Tensor
+    scratch: Tensor
+
+
+def check_frames(frames: Tensor) -> None:
+    """Check the layout of a batch of frames.
+
+    Raises:
+        SettingsError: The batch is not (T, 3, H, W) with at least one frame, or holds values that are not finite.
+    """
+    if frames.ndim != 4 or frames.shape[1] != 3 or 0 in frames.shape:
+        raise SettingsError(f"frames must be (T, 3, H, W) with at least one frame, got {tuple(frames.shape)}")
+    if not bool(torch.isfinite(frames).all()):
+        raise SettingsError("frames hold NaN or infinite values; check the node or file they come from")
+
+
+def check_shots(shots: Iterable[Shot] | None, count: int) -> tuple[Shot, ...]:
+    """Return shots that cover frames 0 … count − 1; None is one shot.
+
+    Raises:
+        SettingsError: The shots do not cover the batch exactly, in order.
+    """
+    if shots is None:
+        return (Shot(first=0, last=count),)
+    result = tuple(shots)
+    position = 0
+    for shot in result:
+        if shot.first != position or shot.last <= shot.first:
+            raise SettingsError(f"shots must follow each other without gaps; shot {shot} comes after frame {position}")
+        position = shot.last
+    if position != count:
+        raise SettingsError(
+            f"the shots cover {position} frames but there are {count}; detect the shots on the same frames"
+        )
+    return result
+
+
+def detect_shots_in(frames: Tensor, settings: ShotSettings | None = None, progress: Progress = silent) -> tuple[Shot, ...]:
+    """Cut a batch into shots.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        settings: How a cut is told from flicker, flashes and dirt.
+        progress: Called once per frame.
+
+    Raises:
+        SettingsError: The frames have another layout.
+    """
+    check_frames(frames)
+    detector = ShotDetector(settings or ShotSettings())
+    for index, frame in enumerate(frames):
+        detector.update(frame)
+        progress("detect shots", index + 1, len(frames))
+    return detector.finish()
+
+
+def analyse_shot(frames: Iterable[Tensor], settings: AnalysisSettings, height: int, width: int) -> ShotAnalysis:
+    """Run the first pass over the frames of one shot."""
+    analyser = ShotAnalyser(settings, height, width)
+    for frame in frames:
+        analyser.update(frame)
+    return analyser.finish()
+
+
+def _counted(frames: Tensor, phase: str, first: int, total: int, progress: Progress) -> Iterator[Tensor]:
+    for index, frame in enumerate(frames):
+        yield frame
+        progress(phase, first + index + 1, total)
+
+
+def _stage_frames(frames: Tensor) -> Iterator[StageFrame[None]]:
+    return (StageFrame(image=frame, origin=None) for frame in frames)
+
+
+def _collect(
+    stream: Iterator[StageFrame[None]], phase: str, first: int, total: int, progress: Progress
+) -> list[StageFrame[None]]:
+    result = []
+    for frame in stream:
+        result.append(frame)
+        progress(phase, first + len(result), total, frame.image)
+    return result
+
+
+def detect_damage(
+    frames: Tensor,
+    *,
+    shots: Iterable[Shot] | None = None,
+    dirt: DirtSettings | None = None,
+    lines: LineSettings | None = None,
+    progress: Progress = silent,
+) -> DamageMasks:
+    """Find transient dirt and persistent line scratches.
+
+    Dirt is looked for with the scratches already undone, so that one is not taken for the other.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        shots: Shots that cover the frames; None is one shot.
+        dirt: How to find dirt; None leaves the dirt mask empty.
+        lines: How to find line scratches; None leaves the scratch mask empty.
+        progress: Called per frame.
+
+    Raises:
+        SettingsError: The frames or shots have another layout.
+    """
+    check_frames(frames)
+    count, _, height, width = frames.shape
+    size = window_size(height, width)
+    found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
+    for shot in check_shots(shots, count):
+        part = frames[shot.first : shot.last]
+        stream = _stage_frames(part)
+        if lines is not None:
+            counted = _counted(part, "find scratches", shot.first, count, progress)
+            settings = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
+            analysis = analyse_shot(counted, settings, height, width)
+            assert analysis.lines is not None
+            stream = mark_lines(stream, analysis.lines)
+            if dirt is not None:
+                stream = mend_lines(stream, LineRepairSettings(), size=size)
+        if dirt is not None:
+            stream = mark_dirt(stream, dirt, size=size)
+        for index, frame in enumerate(_collect(stream, "find damage", shot.first, count, progress), shot.first):
+            if frame.dirt is not None:
+                found.dirt[index] = frame.dirt
+            if frame.scratch is not None:
+                found.scratch[index] = frame.scratch
+    return found
+
+
+def repair_damage(
+    frames: Tensor,
+    *,
+    dirt: Tensor | None = None,
+    scratch: Tensor | None = None,
+    shots: Iterable[Shot] | None = None,
+    dirt_settings: DirtRepairSettings | None = None,
+    scratch_settings: LineRepairSettings | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Undo the damage that the masks mark; every pixel outside them leaves bit-equal.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        dirt: (T, H, W), 1 = fill from the neighbours in time; None repairs no dirt.
+        scratch: (T, H, W), 1 = take the scratch's profile off; None repairs no scratch.
+        shots: Shots that cover the frames; None is one shot.
+        dirt_settings: How dirt is filled.
+        scratch_settings: How scratches are undone.
+        progress: Called per frame.
+
+    Returns:
+        (T, 3, H, W).
+
+    Raises:
+        SettingsError: Frames, masks or shots do not fit each other.
+    """
+    check_frames(frames)
+    count, _, height, width = frames.shape
+    for name, mask in (("dirt", dirt), ("scratch", scratch)):
+        if mask is not None and mask.shape != (count, height, width):
+            raise SettingsError(
+                f"the {name} mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
+                "use the mask that was made from these frames"
+            )
+    size = window_size(height, width)
+    result = []
+    for shot in check_shots(shots, count):
+        stream: Iterator[StageFrame[None]] = (
+            StageFrame(
+                image=frames[t],
+                origin=None,
+                dirt=None if dirt is None else dirt[t],
+                scratch=None if scratch is None else scratch[t],
+            )
+            for t in range(shot.first, shot.last)
+        )
+        if scratch is not None:
+            stream = mend_lines(stream, scratch_settings or LineRepairSettings(), size=size)
+        if dirt is not None:
+            stream = mend_dirt(stream, dirt_settings or DirtRepairSettings(), size=size)
+        result += [frame.image for frame in _collect(stream, "repair", shot.first, count, progress)]
+    return torch.stack(result)
+
+
+def _over_shots(
+    frames: Tensor,
+    shots: Iterable[Shot] | None,
+    settings: AnalysisSettings,
+    change: Callable[[Iterator[StageFrame[None]], ShotAnalysis], Iterator[StageFrame[None]]],
+    phase: str,
+    progress: Progress,
+) -> Tensor:
+    """Analyse, then change, every shot."""
+    check_frames(frames)
+    count, _, height, width = frames.shape
+    result = []
+    for shot in check_shots(shots, count):
+        part = frames[shot.first : shot.last]
+        counted = _counted(part, f"{phase}: measure", shot.first, count, progress)
+        analysis = analyse_shot(counted, settings, height, width)
+        stream = change(_stage_frames(part), analysis)
+        result += [frame.image for frame in _collect(stream, phase, shot.first, count, progress)]
+    return torch.stack(result)
+
+
+def remove_flicker(
+    frames: Tensor,
+    *,
+    shots: Iterable[Shot] | None = None,
+    settings: FlickerSettings | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Even out brightness that changes from frame to frame; slow changes stay.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        shots: Shots that cover the frames; None is one shot.
+        settings: Strength, spatial field and what counts as slow.
+        progress: Called per frame.
+
+    Raises:
+        SettingsError: The frames or shots have another layout.
+    """
+
+    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
+        assert analysis.flicker is not None
+        return even_brightness(stream, analysis.flicker)
+
+    wanted = AnalysisSettings(lines=None, flicker=settings or FlickerSettings(), stabilise=None)
+    return _over_shots(frames, shots, wanted, change, "remove flicker", progress)
+
+
+def stabilise(
+    frames: Tensor,
+    *,
+    shots: Iterable[Shot] | None = None,
+    settings: StabiliseSettings | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Take gate weave out and keep camera moves.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        shots: Shots that cover the frames; None is one shot.
+        settings: Strength, limits and what counts as a camera move.
+        progress: Called per frame.
+
+    Raises:
+        SettingsError: The frames or shots have another layout.
+    """
+    size = window_size(*frames.shape[-2:])
+
+    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
+        assert analysis.weave is not None
+        return steady(stream, analysis.weave, size=size)
+
+    wanted = AnalysisSettings(lines=None, flicker=None, stabilise=settings or StabiliseSettings())
+    return _over_shots(frames, shots, wanted, change, "stabilise", progress)
+
+
+def overlay(frames: Tensor, dirt: Tensor, scratch: Tensor, *, strength: float = 0.7) -> Tensor:
+    """Paint the masks over the frames: dirt red, scratches cyan.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        dirt: (T, H, W), 0 … 1.
+        scratch: (T, H, W), 0 … 1.
+        strength: Opacity of the paint, 0 … 1.
+    """
+    result = frames
+    for mask, colour in ((dirt, (1.0, 0.1, 0.1)), (scratch, (0.0, 0.9, 1.0))):
+        alpha = mask.to(frames)[:, None] * strength
+        result = result * (1 - alpha) + frames.new_tensor(colour)[None, :, None, None] * alpha
+    return result

@@ -1,0 +1,407 @@
+"""Optical flow between neighbouring frames of one shot, made robust to what old film does to a picture.
+
+The estimator is OpenCV's dense inverse search (DIS): T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow
+using Dense Inverse Search", ECCV 2016. It assumes that a pixel keeps its brightness, which dirt and flicker break, so
+every frame is first cleaned of spikes (`prefill_dirt`) and matched in brightness to its partner
+(`normalise_brightness`). Neither changes the frames of the caller. Where a flow can be trusted is told by
+forward-backward consistency (`consistency`): N. Sundaram, T. Brox, K. Keutzer, "Dense Point Trajectories by
+GPU-accelerated Large Displacement Optical Flow", ECCV 2010, equation 5.
+
+Conventions: a flow has channel 0 = x, channel 1 = y, in pixels, and *lives on* the frame that looks something up:
+`other` sampled at p + flow(p) looks like `here`. Functions named `…_array` take NumPy arrays laid out (H, W) or
+(H, W, C), flow (H, W, 2); the others take torch tensors laid out (…, C, H, W), flow (…, 2, H, W). Flow must never be
+asked for across a cut; hand over windows of one shot.
+
+Results do not depend on the number of OpenCV threads: DIS cuts a picture into a fixed number of stripes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..progress import Progress, silent
+
+RADIUS = 1
+"""A flow depends on the frame it lives on and on the neighbour it looks up, and on nothing else."""
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+CONSISTENCY_SLOPE = 0.01
+CONSISTENCY_OFFSET = 0.5
+
+_LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+# DIS reads out of bounds on pictures of a few pixels and returns NaN on long thin ones; below this it gets padding.
+_SMALLEST_SIDE = 64
+_LARGEST_ASPECT = 8
+# Brightness statistics: the frame is shrunk to blocks of this size, then averaged over a window of this share of it.
+_STATISTICS_BLOCK = 16
+_STATISTICS_WINDOW = 0.3
+_LARGEST_CONTRAST_RATIO = 1.35
+_LARGEST_STRETCH = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowSettings:
+    """How optical flow is estimated.
+
+    Attributes:
+        quality: "fine" for repair (about 20 ms for a 480×368 pair on one core), "fast" for analysis (about 6 ms).
+        working_side: The longer side of a frame is reduced to at most this many pixels for the estimation; the flow
+            is then enlarged to the frame. Time grows with its square. 64 or more.
+        spike_threshold: A pixel that differs by more than this (grey levels, 0 … 255) from the median of its 5×5
+            neighbourhood is taken for dirt and replaced before estimation. 0 switches the replacement off.
+        match_brightness: Match local mean and contrast of the pair first, so that flicker does not become motion.
+    """
+
+    quality: Literal["fine", "fast"] = "fine"
+    working_side: int = 960
+    spike_threshold: float = 24.0
+    match_brightness: bool = True
+
+    def __post_init__(self) -> None:
+        if self.quality not in ("fine", "fast"):
+            raise SettingsError(f"flow quality is {self.quality!r}; use 'fine' or 'fast'")
+        if self.working_side < _SMALLEST_SIDE:
+            raise SettingsError(f"flow working_side is {self.working_side}; use {_SMALLEST_SIDE} or more")
+        if not 0 <= self.spike_threshold <= 255:
+            raise SettingsError(f"flow spike_threshold is {self.spike_threshold}; use 0 (off) … 255 grey levels")
+
+
+def to_luma(frames: Tensor) -> FloatArray:
+    """Return Rec. 601 luma in grey levels.
+
+    Args:
+        frames: (…, C, H, W) in [0, 1]; C = 3 (RGB) or 1.
+
+    Returns:
+        (…, H, W) float32 in 0 … 255.
+
+    Raises:
+        SettingsError: C is neither 1 nor 3.
+    """
+    channels = frames.shape[-3]
+    pixels = frames.detach().to("cpu", torch.float32)
+    if channels == 1:
+        grey = pixels[..., 0, :, :]
+    elif channels == 3:
+        red, green, blue = pixels.unbind(-3)
+        grey = red * _LUMA_WEIGHTS[0] + green * _LUMA_WEIGHTS[1] + blue * _LUMA_WEIGHTS[2]
+    else:
+        raise SettingsError(f"frames have {channels} channels; luma needs 3 (RGB) or 1")
+    return cast(FloatArray, (grey * 255.0).contiguous().numpy())
+
+
+def fill_masked(luma: FloatArray, mask: BoolArray) -> FloatArray:
+    """Fill masked pixels smoothly from their surroundings.
+
+    Push-pull interpolation over a pyramid of weighted means (S. J. Gortler et al., "The Lumigraph", SIGGRAPH 1996,
+    section 3.4): much faster than inpainting, and all a motion estimator needs.
+
+    Args:
+        luma: (H, W) float32.
+        mask: (H, W), True where the pixel is to be replaced.
+
+    Returns:
+        (H, W) float32; a copy, equal to `luma` outside the mask. A fully masked picture is returned unchanged.
+    """
+    if not mask.any() or mask.all():
+        return luma.copy()
+    weight = 1.0 - mask.astype(np.float32)
+    pyramid: list[tuple[NDArray, NDArray]] = [(luma * weight, weight)]
+    while pyramid[-1][1].min() <= 1e-3 and max(pyramid[-1][1].shape) > 1:
+        pyramid.append((cv2.pyrDown(pyramid[-1][0]), cv2.pyrDown(pyramid[-1][1])))
+    values, weight = pyramid.pop()
+    filled = values / np.maximum(weight, 1e-6)
+    while pyramid:
+        values, weight = pyramid.pop()
+        coarse = cv2.resize(filled, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+        # A pixel of the pyramid with weight 1 is known; with less, the coarser level supplies the rest.
+        trust = np.minimum(weight, 1.0)
+        filled = values / np.maximum(weight, 1e-6) * trust + coarse * (1.0 - trust)
+    return np.where(mask, filled, luma).astype(np.float32)
+
+
+def prefill_dirt(luma: FloatArray, mask: NDArray | None = None, *, spike_threshold: float = 24.0) -> FloatArray:
+    """Replace what looks like dirt, so that it neither moves nor holds motion back.
+
+    Known damage is filled from its surroundings; elsewhere a pixel far from the median of its 5×5 neighbourhood is
+    replaced by that median. Only for estimation: it also removes scene detail of one or two pixels.
+
+    Args:
+        luma: (H, W) float32, grey levels 0 … 255.
+        mask: (H, W), non-zero where damage is known; None where nothing is known.
+        spike_threshold: Grey levels; 0 leaves the unmasked pixels alone.
+
+    Returns:
+        (H, W) float32 copy.
+    """
+    filled = luma.astype(np.float32, copy=True) if mask is None else fill_masked(luma, np.asarray(mask) > 0)
+    if spike_threshold > 0 and min(filled.shape) >= 5:
+        median = cv2.medianBlur(np.ascontiguousarray(filled), 5)
+        filled = np.where(np.abs(filled - median) > spike_threshold, median, filled)
+    return filled
+
+
+def normalise_brightness(luma: FloatArray, reference: FloatArray) -> FloatArray:
+    """Match the local mean and contrast of a frame to those of its neighbour.
+
+    Statistics are taken over windows of about a third of the frame, so a global gain, an offset and a smooth flicker
+    field are undone, while the movement of things through the picture changes them little.
+
+    Args:
+        luma: (H, W) float32, the frame to change.
+        reference: (H, W) float32, the frame to match.
+
+    Returns:
+        (H, W) float32, `luma` with the local mean and contrast of `reference`; not clipped.
+    """
+    height, width = luma.shape
+    coarse = (max(1, round(width / _STATISTICS_BLOCK)), max(1, round(height / _STATISTICS_BLOCK)))
+    window = tuple(max(1, round(_STATISTICS_WINDOW * side)) | 1 for side in coarse)
+
+    def moments(picture: NDArray) -> tuple[NDArray, NDArray]:
+        # Contrast is measured between blocks and not between pixels, so grain and dirt do not count.
+        blocks = cv2.resize(picture, coarse, interpolation=cv2.INTER_AREA)
+        mean = cv2.blur(blocks, window, borderType=cv2.BORDER_REFLECT)
+        square = cv2.blur(blocks * blocks, window, borderType=cv2.BORDER_REFLECT)
+        return mean, np.maximum(square - mean * mean, 0.0)
+
+    mean, variance = moments(luma)
+    target_mean, target_variance = moments(reference)
+    # The constant keeps flat regions, where the ratio is noise, at the ratio of the means' neighbourhood: no change.
+    ratio = np.sqrt((target_variance + 9.0) / (variance + 9.0))
+    ratio = np.clip(ratio, 1.0 / _LARGEST_CONTRAST_RATIO, _LARGEST_CONTRAST_RATIO).astype(np.float32)
+    offset = target_mean - mean * ratio
+    scale = cv2.resize(ratio, (width, height), interpolation=cv2.INTER_LINEAR)
+    shift = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cast(FloatArray, luma * scale + shift)
+
+
+def estimate_pair(
+    luma_from: FloatArray,
+    luma_to: FloatArray,
+    *,
+    mask_from: NDArray | None = None,
+    mask_to: NDArray | None = None,
+    settings: FlowSettings | None = None,
+) -> FloatArray:
+    """Estimate the flow from one frame to another.
+
+    Args:
+        luma_from: (H, W) float32, grey levels 0 … 255. The flow lives on this frame.
+        luma_to: (H, W) float32, the frame that is looked up.
+        mask_from: (H, W), non-zero where `luma_from` is known to be damaged.
+        mask_to: (H, W), the same for `luma_to`.
+        settings: Defaults to `FlowSettings()`.
+
+    Returns:
+        (H, W, 2) float32, pixels: `luma_to` sampled at p + flow(p) looks like `luma_from`. Content at p in
+        `luma_from` is at p + flow(p) in `luma_to`.
+
+    Raises:
+        SettingsError: The frames differ in size or are not two-dimensional.
+    """
+    settings = settings or FlowSettings()
+    if luma_from.ndim != 2 or luma_from.shape != luma_to.shape:
+        raise SettingsError(f"flow needs two (H, W) frames of one size; got {luma_from.shape} and {luma_to.shape}")
+    return _flow_between(
+        _prepare(luma_from, mask_from, settings), _prepare(luma_to, mask_to, settings), luma_from.shape, settings
+    )
+
+
+def estimate_flow(
+    frames: Tensor,
+    *,
+    masks: Tensor | None = None,
+    settings: FlowSettings | None = None,
+    direction: Literal["backward", "forward"] = "backward",
+    progress: Progress = silent,
+) -> Tensor:
+    """Estimate the flow between consecutive frames of one shot.
+
+    Args:
+        frames: (T, C, H, W) in [0, 1], C = 3 or 1, all of one shot.
+        masks: (T, H, W), non-zero where damage is known; filled before estimation.
+        settings: Defaults to `FlowSettings()`.
+        direction: "backward": entry t lives on frame t+1 and looks up frame t, so `warp(frames[t], flow[t])` looks
+            like frame t+1. "forward": entry t lives on frame t and looks up frame t+1.
+        progress: Called once per pair.
+
+    Returns:
+        (T-1, 2, H, W) float32 on the device of `frames`, pixels, channel 0 = x. Empty for a single frame.
+
+    Raises:
+        SettingsError: Wrong shapes.
+    """
+    settings = settings or FlowSettings()
+    if frames.ndim != 4 or frames.shape[0] < 1:
+        raise SettingsError(f"flow needs frames (T, C, H, W) with T ≥ 1; got {tuple(frames.shape)}")
+    count, _, height, width = frames.shape
+    if masks is not None and tuple(masks.shape) != (count, height, width):
+        raise SettingsError(f"masks are {tuple(masks.shape)}; for these frames they must be {(count, height, width)}")
+    flow = np.zeros((count - 1, 2, height, width), np.float32)
+    before: FloatArray | None = None
+    for t in range(count):
+        mask = None if masks is None else masks[t].detach().cpu().numpy()
+        now = _prepare(to_luma(frames[t]), mask, settings)
+        if before is not None:
+            here, there = (now, before) if direction == "backward" else (before, now)
+            flow[t - 1] = _flow_between(here, there, (height, width), settings).transpose(2, 0, 1)
+            progress("optical flow", t, count - 1)
+        before = now
+    return torch.from_numpy(flow).to(frames.device)
+
+
+def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> FloatArray:
+    """Clean one frame of dirt and reduce it to the working size."""
+    clean = prefill_dirt(luma, mask, spike_threshold=settings.spike_threshold)
+    height, width = clean.shape
+    scale = settings.working_side / max(height, width)
+    if scale >= 1:
+        return clean
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cast(FloatArray, cv2.resize(clean, size, interpolation=cv2.INTER_AREA))
+
+
+def _flow_between(here: FloatArray, there: FloatArray, size: tuple[int, ...], settings: FlowSettings) -> FloatArray:
+    """Run DIS on two prepared frames and bring the flow to `size` = (H, W)."""
+    if settings.match_brightness:
+        there = normalise_brightness(there, here)
+    # Dark material would leave DIS, which works on 8 bits, with a handful of levels; both frames get the same gain.
+    peak = float(np.percentile(here[::4, ::4], 99.5))
+    gain = min(max(235.0 / max(peak, 1.0), 1.0), _LARGEST_STRETCH)
+    pair = [np.clip(np.rint(picture * gain), 0, 255).astype(np.uint8) for picture in (here, there)]
+
+    height, width = here.shape
+    least = max(_SMALLEST_SIDE, -(-max(height, width) // _LARGEST_ASPECT))
+    bottom, right = max(0, least - height), max(0, least - width)
+    if bottom or right:
+        pair = [cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE) for picture in pair]
+
+    preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM if settings.quality == "fine" else cv2.DISOPTICAL_FLOW_PRESET_FAST
+    # A new estimator for every pair: it holds buffers and must not be shared between threads.
+    estimator = cv2.DISOpticalFlow.create(preset)
+    flow: NDArray = estimator.calc(pair[0], pair[1], cast(NDArray, None))[:height, :width]
+    if (height, width) != tuple(size):
+        flow = cv2.resize(flow, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        flow *= np.array([size[1] / width, size[0] / height], np.float32)
+    return np.ascontiguousarray(flow, dtype=np.float32)
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Look `image` up along `flow`, bilinearly.
+
+    Beyond the border the nearest border pixel is taken; `inside` tells where that happened.
+
+    Args:
+        image: (…, C, H, W) float.
+        flow: (…, 2, H, W) pixels, with the same leading dimensions.
+
+    Returns:
+        (…, C, H, W): value at p is image(p + flow(p)).
+
+    Raises:
+        SettingsError: The shapes do not belong together.
+    """
+    height, width = image.shape[-2:]
+    if flow.shape[-3] != 2 or flow.shape[-2:] != image.shape[-2:] or flow.shape[:-3] != image.shape[:-3]:
+        raise SettingsError(f"image {tuple(image.shape)} and flow {tuple(flow.shape)} do not belong together")
+    x, y = _positions(flow)
+    grid = torch.stack((x * (2.0 / max(width - 1, 1)) - 1.0, y * (2.0 / max(height - 1, 1)) - 1.0), dim=-1)
+    flat = image.reshape(-1, *image.shape[-3:])
+    warped = torch.nn.functional.grid_sample(
+        flat, grid.reshape(-1, height, width, 2).to(flat.dtype), mode="bilinear", padding_mode="border",
+        align_corners=True,
+    )  # fmt: skip
+    return warped.reshape(image.shape)
+
+
+def inside(flow: Tensor) -> Tensor:
+    """Tell where a flow stays inside the frame.
+
+    Args:
+        flow: (…, 2, H, W) pixels.
+
+    Returns:
+        (…, H, W) bool, True where p + flow(p) lies between the centres of the outermost pixels.
+    """
+    height, width = flow.shape[-2:]
+    x, y = _positions(flow)
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def consistency(flow: Tensor, back: Tensor) -> Tensor:
+    """Check a flow against the flow of the opposite direction.
+
+    With f = flow(p) and b = back(p + f), a pixel is valid where |f + b|² < 0.01 (|f|² + |b|²) + 0.5 (Sundaram et al.
+    2010, equation 5) and where p + f is inside the frame.
+
+    Args:
+        flow: (…, 2, H, W) pixels. The answer lives on the same frame as this flow.
+        back: (…, 2, H, W) pixels, from the looked-up frame to this one.
+
+    Returns:
+        (…, H, W) bool.
+    """
+    returned = warp(back, flow)
+    error = (flow + returned).square().sum(-3)
+    length = flow.square().sum(-3) + returned.square().sum(-3)
+    return (error < CONSISTENCY_SLOPE * length + CONSISTENCY_OFFSET) & inside(flow)
+
+
+def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute positions p + flow(p), each (…, H, W)."""
+    height, width = flow.shape[-2:]
+    columns = torch.arange(width, device=flow.device, dtype=flow.dtype)
+    rows = torch.arange(height, device=flow.device, dtype=flow.dtype)[:, None]
+    return flow[..., 0, :, :] + columns, flow[..., 1, :, :] + rows
+
+
+def warp_array(
+    image: NDArray, flow: FloatArray, interpolation: Literal["linear", "nearest", "cubic"] = "linear"
+) -> NDArray:
+    """Look `image` up along `flow`; the NumPy twin of `warp`.
+
+    Beyond the border the nearest border pixel is taken; `inside_array` tells where that happened.
+
+    Args:
+        image: (H, W) or (H, W, C), uint8 or float32.
+        flow: (H, W, 2) float32, pixels.
+        interpolation: "nearest" keeps masks binary; "cubic" keeps more sharpness and may overshoot.
+
+    Returns:
+        Array like `image`: value at p is image(p + flow(p)).
+    """
+    modes = {"linear": cv2.INTER_LINEAR, "nearest": cv2.INTER_NEAREST, "cubic": cv2.INTER_CUBIC}
+    x, y = _positions_array(flow)
+    return cv2.remap(image, x, y, modes[interpolation], borderMode=cv2.BORDER_REPLICATE)
+
+
+def inside_array(flow: FloatArray) -> BoolArray:
+    """Tell where a flow (H, W, 2) stays inside the frame: (H, W) bool; the NumPy twin of `inside`."""
+    height, width = flow.shape[:2]
+    x, y = _positions_array(flow)
+    return cast(BoolArray, (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+
+def consistency_array(flow: FloatArray, back: FloatArray) -> BoolArray:
+    """Check a flow (H, W, 2) against its opposite (H, W, 2): (H, W) bool; the NumPy twin of `consistency`."""
+    returned = warp_array(back, flow)
+    error = np.square(flow + returned).sum(-1)
+    length = np.square(flow).sum(-1) + np.square(returned).sum(-1)
+    return cast(BoolArray, (error < CONSISTENCY_SLOPE * length + CONSISTENCY_OFFSET) & inside_array(flow))
+
+
+def _positions_array(flow: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Absolute positions p + flow(p), each (H, W) float32."""
+    height, width = flow.shape[:2]
+    columns = np.arange(width, dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    return flow[..., 0] + columns, flow[..., 1] + rows

@@ -18,3 +18,7 @@ class FilmFileError(VLDMError):
 
 class FilmFileWarning(UserWarning):
     """A film file is damaged, but part of it could be used; the message names the frame numbers."""
+
+
+class HostError(VLDMError):
+    """A ComfyUI server cannot be reached, refuses a workflow, fails in it or stops it."""

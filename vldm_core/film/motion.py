@@ -1,0 +1,227 @@
+"""Motion of the scene between two consecutive frames, in film coordinates.
+
+The analysis of a shot needs to know how the *scene* moves through the frame: scratches are told from scene verticals
+because they do not take part, and gate weave is what is left of the motion after smoothing. So the measurement must see
+through what sits on the film and not in the scene: dirt, brightness flicker, and above all strong vertical scratches,
+which stand still and pull a flow estimator to zero around them.
+
+Three steps: narrow vertical structures that stand at the same place in both frames are taken out of both; optical flow
+(`video/flow.py`, fast setting) is summarised by robust medians over a grid of cells, each refined by one robust
+least-squares step on the residual (B. D. Lucas, T. Kanade, IJCAI 1981); and a translation with a small rotation is
+fitted to the cells, first by consensus (M. A. Fischler, R. C. Bolles, "Random Sample Consensus", 1981, with every cell
+as a hypothesis, hence without chance), then by iteratively reweighted least squares with Tukey's biweight.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SettingsError
+from ..video.flow import (
+    BoolArray,
+    FloatArray,
+    FlowSettings,
+    consistency_array,
+    estimate_pair,
+    normalise_brightness,
+    prefill_dirt,
+)
+
+RADIUS = 1
+"""A measurement needs the frame and the one before it."""
+
+GRID_ROWS = 6
+GRID_COLUMNS = 16
+_WORKING_WIDTH = 480
+
+# A line that stands still: so many grey levels away from both its flanks, at the same place in both frames.
+_LINE_LEVELS = 5.0
+_LINE_ROWS = 41
+_LINE_FLANK = 4
+_CONSENSUS_RADIUS = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FrameMotion:
+    """Motion of the scene content from the previous frame to this one.
+
+    Content at p in the previous frame is at p + d(p) in this one. Global: d(p) = (dx, dy) + rotation by `angle` about
+    the centre of the frame.
+
+    Attributes:
+        dx: Global displacement to the right, pixels of the full frame.
+        dy: Global displacement downwards, pixels of the full frame.
+        angle: Global rotation, degrees, positive from the x axis towards the y axis (clockwise on the screen).
+        grid_dx: (6, 16) float32 local displacement, pixels of the full frame. Cells divide the frame evenly.
+        grid_dy: (6, 16) float32.
+        grid_confidence: (6, 16) float32 in 0 … 1: texture of the cell times the share of consistent flow.
+        confidence: 0 … 1: how much of the confident part of the grid agrees with the global motion.
+    """
+
+    dx: float
+    dy: float
+    angle: float
+    grid_dx: FloatArray
+    grid_dy: FloatArray
+    grid_confidence: FloatArray
+    confidence: float
+
+
+def measure_motion(previous: FloatArray, current: FloatArray) -> FrameMotion:
+    """Measure how the scene moved from one frame to the next.
+
+    Args:
+        previous: (H, W) float32 luma, grey levels 0 … 255.
+        current: (H, W), the following frame of the same shot.
+
+    Returns:
+        The motion; all zero with confidence 0 where neither frame has any texture.
+
+    Raises:
+        SettingsError: The frames differ in size or are not two-dimensional.
+    """
+    if previous.ndim != 2 or previous.shape != current.shape:
+        raise SettingsError(f"motion needs two (H, W) frames of one size; got {previous.shape} and {current.shape}")
+    full_height, full_width = previous.shape
+    scale = min(1.0, _WORKING_WIDTH / full_width)
+    size = (max(1, round(full_width * scale)), max(1, round(full_height * scale)))
+    before, after = (_reduce(luma, size) for luma in (previous, current))
+    before, after = prefill_dirt(before), prefill_dirt(after)
+    standing = _standing_lines(before, after)
+    before, after = _bridge(before, standing), _bridge(after, standing)
+    after = normalise_brightness(after, before)
+
+    settings = FlowSettings(quality="fast", working_side=max(*size, 64), spike_threshold=0, match_brightness=False)
+    flow = estimate_pair(before, after, settings=settings)
+    back = estimate_pair(after, before, settings=settings)
+    valid = consistency_array(flow, back) & ~standing
+    grid, confidence = _grid(before, after, flow, valid)
+
+    to_full = np.array([full_width / size[0], full_height / size[1]], np.float32)
+    grid = grid * to_full
+    dx, dy, angle, agreement = _fit_global(grid, confidence, full_height, full_width)
+    return FrameMotion(
+        dx=dx,
+        dy=dy,
+        angle=angle,
+        grid_dx=np.ascontiguousarray(grid[..., 0]),
+        grid_dy=np.ascontiguousarray(grid[..., 1]),
+        grid_confidence=confidence,
+        confidence=agreement,
+    )
+
+
+def _reduce(luma: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Reduce a frame to the working size (width, height)."""
+    if luma.shape == (size[1], size[0]):
+        return luma.astype(np.float32, copy=False)
+    return cast(FloatArray, cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32))
+
+
+def _standing_lines(before: FloatArray, after: FloatArray) -> BoolArray:
+    """Find narrow vertical lines that stand at the same place in both frames: (H, W) bool, one pixel of margin.
+
+    A line differs from *both* its flanks in the same direction; an edge between two regions does not.
+    """
+
+    def ridge(luma: FloatArray) -> FloatArray:
+        columns = cv2.blur(luma, (1, _LINE_ROWS), borderType=cv2.BORDER_REFLECT)
+        padded = cv2.copyMakeBorder(columns, 0, 0, _LINE_FLANK, _LINE_FLANK, cv2.BORDER_REFLECT)
+        left = columns - padded[:, : -2 * _LINE_FLANK]
+        right = columns - padded[:, 2 * _LINE_FLANK :]
+        weaker = np.minimum(np.abs(left), np.abs(right))
+        return cast(FloatArray, np.where(left * right > 0, np.sign(left) * weaker, 0.0).astype(np.float32))
+
+    first, second = ridge(before), ridge(after)
+    standing = (np.minimum(np.abs(first), np.abs(second)) > _LINE_LEVELS) & (first * second > 0)
+    return cast(BoolArray, cv2.dilate(standing.astype(np.uint8), np.ones((1, 3), np.uint8)) > 0)
+
+
+def _bridge(luma: FloatArray, mask: BoolArray) -> FloatArray:
+    """Interpolate masked pixels along their row, which leaves vertical lines without a trace."""
+    columns = np.flatnonzero(mask.any(axis=0))
+    if columns.size == 0:
+        return luma
+    bridged = luma.copy()
+    positions = np.arange(luma.shape[1])
+    for row in np.flatnonzero(mask.any(axis=1)):
+        hidden = mask[row]
+        if not hidden.all():
+            bridged[row, hidden] = np.interp(positions[hidden], positions[~hidden], luma[row, ~hidden])
+    return bridged
+
+
+def _grid(
+    before: FloatArray, after: FloatArray, flow: FloatArray, valid: BoolArray
+) -> tuple[NDArray[np.float32], FloatArray]:
+    """Summarise a dense flow: displacement (6, 16, 2) and confidence (6, 16) per cell."""
+    height, width = before.shape
+    smooth = cv2.GaussianBlur(before, (0, 0), 1.0)
+    gradient = np.stack(
+        (cv2.Scharr(smooth, cv2.CV_32F, 1, 0, scale=1 / 32), cv2.Scharr(smooth, cv2.CV_32F, 0, 1, scale=1 / 32)), -1
+    )
+    energy = np.square(gradient).sum(-1)
+
+    rows = np.linspace(0, height, GRID_ROWS + 1).round().astype(int)
+    columns = np.linspace(0, width, GRID_COLUMNS + 1).round().astype(int)
+    grid = np.zeros((GRID_ROWS, GRID_COLUMNS, 2), np.float32)
+    confidence = np.zeros((GRID_ROWS, GRID_COLUMNS), np.float32)
+    for i in range(GRID_ROWS):
+        for j in range(GRID_COLUMNS):
+            cell = np.s_[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+            good = valid[cell]
+            if not good.any():
+                continue
+            grid[i, j], texture = _cell_motion(flow[cell][good], gradient[cell][good], energy[cell][good])
+            confidence[i, j] = texture * good.mean()
+    return grid, confidence
+
+
+def _cell_motion(flow: NDArray, gradient: NDArray, energy: NDArray) -> tuple[NDArray, float]:
+    """Displacement of one cell and how well its texture pins it down (0 … 1).
+
+    The median is taken over the better textured half of the pixels.
+    """
+    textured = energy >= np.median(energy)
+    tensor = np.einsum("ni,nj->ij", gradient[textured], gradient[textured]) / max(int(textured.sum()), 1)
+    weakest = float(np.linalg.eigvalsh(tensor)[0])
+    return np.median(flow[textured], axis=0), weakest / (weakest + 2.0)
+
+
+def _fit_global(grid: NDArray, confidence: FloatArray, height: int, width: int) -> tuple[float, float, float, float]:
+    """Fit translation and rotation to the grid: dx, dy, angle in degrees, agreement 0 … 1."""
+    weight = confidence.astype(np.float64).ravel()
+    if weight.sum() <= 0:
+        return 0.0, 0.0, 0.0, 0.0
+    motion = grid.reshape(-1, 2).astype(np.float64)
+    x = np.tile((np.arange(GRID_COLUMNS) + 0.5) / GRID_COLUMNS * width - width / 2, GRID_ROWS)
+    y = np.repeat((np.arange(GRID_ROWS) + 0.5) / GRID_ROWS * height - height / 2, GRID_COLUMNS)
+    unit = max(1.0, width / _WORKING_WIDTH)
+
+    distance = np.linalg.norm(motion[:, None] - motion[None], axis=-1) / unit
+    support = (np.maximum(0.0, 1.0 - np.square(distance / (2 * _CONSENSUS_RADIUS))) * weight).sum(1)
+    start = motion[int(np.argmax(support * (weight > 0)))]
+    solution = np.array([start[0], start[1], 0.0])
+
+    design = np.zeros((2 * len(x), 3))
+    design[: len(x), 0] = 1.0
+    design[: len(x), 2] = -y
+    design[len(x) :, 1] = 1.0
+    design[len(x) :, 2] = x
+    target = motion.T.ravel()
+    biweight = np.ones(len(x))
+    for reach in (3.0, 2.0, 1.5, 1.0, 1.0, 1.0):
+        residual = (target - design @ solution).reshape(2, -1)
+        error = np.hypot(residual[0], residual[1]) / (2 * _CONSENSUS_RADIUS * unit * reach)
+        biweight = np.square(np.maximum(0.0, 1.0 - np.square(error)))
+        total = np.tile(weight * biweight, 2)
+        normal = design.T @ (design * total[:, None])
+        # A weak pull to "no rotation" decides where the cells lie too close together to tell.
+        normal[2, 2] += 1e-3 * (weight.sum() + 1e-9) * (width * width + height * height) / 24
+        normal[[0, 1], [0, 1]] += 1e-9
+        solution = solution + np.linalg.solve(normal, design.T @ (total * (target - design @ solution)))
+    agreement = float((weight * biweight).sum() / weight.sum() * min(1.0, 4 * weight.mean()))
+    return float(solution[0]), float(solution[1]), float(np.rad2deg(solution[2])), agreement

@@ -1,0 +1,178 @@
+"""Textbook detectors of vertical line scratches, and the subtractive repair that goes with one of them.
+
+Written from their published formulas; see `vldm_core.evaluation.baselines` for conventions.
+"""
+
+import math
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..film.luma import luma
+
+_SIDE = 4
+"""Pixels on either side of a column whose median is the background of the line integral."""
+
+_BLUR_ROWS = 16
+_HALF_WIDTH = 2
+_OUTER_WIDTH = 3
+_LEAST_DIFFERENCE = 5.0
+_LARGEST_ASYMMETRY = 10.0
+_LARGEST_GAP = 3
+_LEAST_LENGTH = 100
+_LARGEST_ANGLE = 5.0
+_REFERENCE_HEIGHT = 480
+
+
+def detect_line_integral(frames: Tensor, *, threshold: float = 6.0, vote: float = 0.6) -> Tensor:
+    """Detect full-height lines by a column integral per frame and a vote over the shot.
+
+    Per frame the luma minus the median of its horizontal surroundings is averaged down each column; with the robust
+    pixel noise σ and H rows, z = mean · √H / σ. A column is a candidate where |z| exceeds the threshold and is the
+    largest within ±2 px; a line where at least the share `vote` of the frames has a candidate within ±1 px.
+
+    Args:
+        frames: (T, 3, H, W), one shot.
+        threshold: Least |z|.
+        vote: Least share of frames, 0 … 1.
+
+    Returns:
+        (T, H, W) float {0, 1}: lines three pixels wide over the whole height, the same in all frames.
+    """
+    planes = luma(frames).numpy()
+    count, height, width = planes.shape
+    candidates = np.zeros((count, width), dtype=bool)
+    for index, plane in enumerate(planes):
+        score = np.abs(_column_scores(plane))
+        largest = cv2.dilate(score[None].astype(np.float32), np.ones((1, 5), np.uint8))[0]
+        candidates[index] = (score > threshold) & (score >= largest - 1e-6)
+    near = cv2.dilate(candidates.astype(np.uint8), np.ones((1, 3), np.uint8))
+    share = near.mean(axis=0)
+    # Of neighbouring columns that all pass, the one most often the candidate itself is the centre of the line.
+    strength = np.where(share >= vote, candidates.mean(axis=0) + 1e-3 * share, 0.0)
+    peaks = (strength > 0) & (strength >= cv2.dilate(strength[None].astype(np.float64), np.ones((1, 5), np.uint8))[0])
+    columns = cv2.dilate(peaks[None].astype(np.uint8), np.ones((1, 3), np.uint8))[0]
+    return torch.from_numpy(columns.astype(np.float32)).expand(count, height, width).clone()
+
+
+def detect_local_extremum(frames: Tensor) -> Tensor:
+    """Detect line scratches frame by frame as vertically connected row extrema, the rule used by DeScratch filters.
+
+    With s the luma averaged over 16 rows, a pixel is a candidate if it is darker (or brighter) than s(±2) by more
+    than 5 levels, the surroundings agree, |s(-3) - s(+3)| ≤ 10, and the step is sharp: s(±2) differs more from the
+    pixel than s(±3) from s(±2). Candidates at least 100 rows long (at 480 rows), with gaps up to 3 rows, tilted by at
+    most 5°, are lines.
+
+    Args:
+        frames: (T, 3, H, W).
+
+    Returns:
+        (T, H, W) float {0, 1}.
+    """
+    masks = torch.zeros(frames.shape[0], *frames.shape[2:])
+    for index, plane in enumerate(luma(frames).numpy()):
+        smooth = _vertical_blur(plane)
+        found = _connected(_extrema(smooth, -1.0)) | _connected(_extrema(smooth, 1.0))
+        # A candidate is the core of the line; the profile it was tested against is one pixel wider on either side.
+        grown = cv2.dilate(found.astype(np.uint8), np.ones((1, _HALF_WIDTH + 1), np.uint8))
+        masks[index] = torch.from_numpy(grown.astype(np.float32))
+    return masks
+
+
+def subtract_local_extremum(frames: Tensor, mask: Tensor) -> Tensor:
+    """Lift line scratches to the level of their surroundings and keep their detail.
+
+    out = in + (blurred surroundings - blurred line), with the vertical blur of `detect_local_extremum` and the
+    surroundings interpolated between the nearest unmasked pixels left and right.
+
+    Args:
+        frames: (T, 3, H, W).
+        mask: (T, H, W), changed where above 0.5.
+
+    Returns:
+        (T, 3, H, W), bit-equal to the input outside the mask.
+    """
+    output = frames.clone()
+    for index in range(frames.shape[0]):
+        inside = mask[index].numpy() > 0.5
+        if not inside.any():
+            continue
+        for channel in range(frames.shape[1]):
+            plane = frames[index, channel].numpy()
+            smooth = _vertical_blur(plane)
+            lifted = np.clip(plane + _bridge(smooth, inside) - smooth, 0.0, 1.0)
+            output[index, channel] = torch.from_numpy(np.where(inside, lifted, plane))
+    return output
+
+
+def _column_scores(plane: np.ndarray) -> np.ndarray:
+    """Return z per column for one luma plane."""
+    padded = np.pad(plane, ((0, 0), (_SIDE, _SIDE)), mode="reflect")
+    width = plane.shape[1]
+    # The two pixels next to the column belong to the line itself when it is three pixels wide.
+    offsets = [*range(0, _SIDE - 1), *range(_SIDE + 2, 2 * _SIDE + 1)]
+    surroundings = np.median(np.stack([padded[:, offset : offset + width] for offset in offsets]), axis=0)
+    residual = plane - surroundings
+    noise = 1.4826 * float(np.median(np.abs(residual - np.median(residual)))) + 1e-3
+    clipped = np.clip(residual, -4 * noise, 4 * noise)
+    return clipped.mean(axis=0) * math.sqrt(plane.shape[0]) / noise
+
+
+def _vertical_blur(plane: np.ndarray) -> np.ndarray:
+    return cv2.blur(plane, (1, _BLUR_ROWS), borderType=cv2.BORDER_REFLECT)
+
+
+def _extrema(smooth: np.ndarray, sign: float) -> np.ndarray:
+    """Row extrema against ±2 pixels, of one polarity: sign -1 finds dark lines, +1 bright ones. (H, W) bool."""
+    values = sign * smooth
+    padded = np.pad(values, ((0, 0), (_OUTER_WIDTH, _OUTER_WIDTH)), mode="edge")
+    width = smooth.shape[1]
+
+    def at(offset: int) -> np.ndarray:
+        return padded[:, _OUTER_WIDTH + offset : _OUTER_WIDTH + offset + width]
+
+    left, right = values - at(-_HALF_WIDTH), values - at(_HALF_WIDTH)
+    asymmetry = np.abs(at(-_OUTER_WIDTH) - at(_OUTER_WIDTH))
+    sharp = (left > at(-_HALF_WIDTH) - at(-_OUTER_WIDTH)) & (right > at(_HALF_WIDTH) - at(_OUTER_WIDTH))
+    deep = (left > _LEAST_DIFFERENCE) & (right > _LEAST_DIFFERENCE)
+    return deep & (asymmetry <= _LARGEST_ASYMMETRY) & sharp
+
+
+def _connected(candidates: np.ndarray) -> np.ndarray:
+    """Keep candidates that form long, nearly vertical runs: close gaps, then open with a long segment, per tilt."""
+    height, width = candidates.shape
+    length = max(8, round(_LEAST_LENGTH * min(1.0, height / _REFERENCE_HEIGHT)))
+    reach = math.ceil(math.tan(math.radians(_LARGEST_ANGLE)) * length / 2)
+    keep = np.zeros_like(candidates)
+    if not candidates.any():
+        return keep
+    margin = math.ceil(math.tan(math.radians(_LARGEST_ANGLE)) * height / 2) + 1
+    wide = cv2.dilate(np.pad(candidates, ((0, 0), (margin, margin))).astype(np.uint8), np.ones((1, 3), np.uint8))
+    gap = np.ones((_LARGEST_GAP + 1, 1), np.uint8)
+    segment = np.ones((length, 1), np.uint8)
+    rows = np.arange(height)
+    for step in range(-reach, reach + 1):
+        shift = np.round((rows - height / 2) * step * 2 / length).astype(int)
+        index = np.clip(np.arange(width + 2 * margin)[None] + shift[:, None], 0, width + 2 * margin - 1)
+        sheared = np.take_along_axis(wide, index, axis=1)
+        # Beyond the picture counts as empty for opening and closing, so that a stub at the border is not extended.
+        closed = cv2.morphologyEx(sheared, cv2.MORPH_CLOSE, gap, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, segment, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        back = np.clip(np.arange(width + 2 * margin)[None] - shift[:, None], 0, width + 2 * margin - 1)
+        keep |= np.take_along_axis(opened, back, axis=1)[:, margin : margin + width] > 0
+    # The runs were widened to bridge a pixel of sway; hand back the line itself, gaps included.
+    core = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_CLOSE, gap) > 0
+    return keep & core
+
+
+def _bridge(smooth: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Interpolate each row linearly across its masked runs; a row that is all masked stays as it is."""
+    bridged = smooth.copy()
+    columns = np.arange(smooth.shape[1])
+    for row in np.flatnonzero(inside.any(axis=1)):
+        hidden = inside[row]
+        if not hidden.all():
+            bridged[row, hidden] = np.interp(columns[hidden], columns[~hidden], smooth[row, ~hidden])
+    return bridged

@@ -1,0 +1,92 @@
+"""Before/after pictures with a caption, for a node, a report or a README."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ..errors import SettingsError
+
+Layout = Literal["side by side", "split", "stacked"]
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+
+_GAP = 4
+_BACKGROUND = (24, 24, 26)
+_TEXT = (225, 225, 225)
+
+
+def before_after(
+    before: Tensor, after: Tensor, *, layout: Layout = "side by side", caption: Sequence[str] = ()
+) -> Tensor:
+    """Put two frames into one labelled picture.
+
+    Args:
+        before: (3, H, W), RGB, [0, 1].
+        after: Same shape.
+        layout: "side by side"; "stacked": one above the other; "split": one picture, its left half from before.
+        caption: Lines of text below the picture; a line that is too long is set smaller.
+
+    Returns:
+        (3, H', W').
+
+    Raises:
+        SettingsError: The frames differ in shape or the layout is unknown.
+    """
+    if before.ndim != 3 or before.shape[0] != 3 or before.shape != after.shape:
+        shapes = f"{tuple(before.shape)} and {tuple(after.shape)}"
+        raise SettingsError(f"a before/after picture needs two (3, H, W) frames of one size, got {shapes}")
+    if layout not in LAYOUTS:
+        raise SettingsError(f"layout {layout!r} is unknown; use one of {', '.join(LAYOUTS)}")
+    old, new = _image(before), _image(after)
+    width, height = old.size
+    corner = {"side by side": (width + _GAP, 0), "stacked": (0, height + _GAP), "split": (0, 0)}[layout]
+    picture = Image.new("RGB", (width + corner[0], height + corner[1]), _BACKGROUND)
+    picture.paste(old, (0, 0))
+    picture.paste(new, corner)
+    if layout == "split":
+        middle = width // 2
+        picture.paste(old.crop((0, 0, middle, height)), (0, 0))
+        ImageDraw.Draw(picture).line((middle, 0, middle, height), fill=_TEXT)
+        corner = (middle, 0)
+    size = max(11, min(height, width) // 22)
+    _label(picture, (0, 0), "before", size)
+    _label(picture, corner, "after", size)
+    return _tensor(_with_caption(picture, caption, size))
+
+
+def _image(frame: Tensor) -> Image.Image:
+    levels = frame.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()))
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _label(picture: Image.Image, corner: tuple[int, int], text: str, size: int) -> None:
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size)
+    margin = size // 3
+    left, top, right, bottom = draw.textbbox((corner[0] + 2 * margin, corner[1] + 2 * margin), text, font=font)
+    draw.rectangle((left - margin, top - margin, right + margin, bottom + margin), fill=_BACKGROUND)
+    draw.text((corner[0] + 2 * margin, corner[1] + 2 * margin), text, font=font, fill=_TEXT)
+
+
+def _with_caption(picture: Image.Image, caption: Sequence[str], size: int) -> Image.Image:
+    if not caption:
+        return picture
+    pitch = round(size * 1.5)
+    result = Image.new("RGB", (picture.width, picture.height + pitch * len(caption) + size // 2), _BACKGROUND)
+    result.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(result)
+    margin = size // 2
+    for row, line in enumerate(caption):
+        font = ImageFont.load_default(size)
+        length = draw.textlength(line, font=font)
+        if length > picture.width - 2 * margin:
+            font = ImageFont.load_default(max(6, size * (picture.width - 2 * margin) / length))
+        draw.text((margin, picture.height + size // 3 + row * pitch), line, font=font, fill=_TEXT)
+    return result

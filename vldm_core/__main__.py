@@ -1,0 +1,5 @@
+"""``python -m vldm_core``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,158 @@
+"""Film files of masks: what detection found, or what the damage simulation did, as lossless grey films."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..film.degradation import SimulationSettings, Simulator
+from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines
+from ..progress import Progress, silent
+from ..video.info import FilmFrame, FilmInfo
+from ..video.reader import open_film
+from ..video.shots import Shot
+from ..video.windows import window_size
+from ..video.writer import FilmWriter, WriteSettings, open_writer
+from .restore import ReelSettings, Source, analyse_film, check_destination, find_shots, stage_frames
+
+
+class MaskWriters:
+    """Writes one lossless grey film per kind of mask into a folder.
+
+    Every film has the size, frame count and timestamps of the source. Use as a context manager: the films appear when
+    it ends without an error.
+
+    Args:
+        directory: Folder, made if missing.
+        names: Kind of mask → file name without suffix.
+        info: The source film.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], names: dict[str, str], info: FilmInfo) -> None:
+        self._directory = Path(directory)
+        self._names = names
+        self._info = replace(
+            info, pix_fmt="gray", bit_depth=8, colour_range=2, has_audio=False, colour_matrix=2, colour_transfer=2
+        )
+        self._stack = ExitStack()
+        self._writers: dict[str, FilmWriter] = {}
+
+    def __enter__(self) -> "MaskWriters":
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for kind, name in self._names.items():
+            writer = open_writer(
+                self._directory / f"{name}.mkv", self._info, settings=WriteSettings(codec="ffv1"), source=None
+            )
+            self._writers[kind] = self._stack.enter_context(writer)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.__exit__(*exception)  # type: ignore[arg-type]
+
+    def write(self, frame: FilmFrame, masks: dict[str, Tensor]) -> None:
+        """Write one frame of every film.
+
+        Args:
+            frame: The source frame, for its timestamp.
+            masks: Kind → (H, W) in [0, 1].
+        """
+        for kind, writer in self._writers.items():
+            grey = (masks[kind].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+            writer.write(replace(frame, image=np.repeat(grey[..., None], 3, axis=2), source=None), None)
+
+
+def detect_film(
+    source: Source, directory: str | os.PathLike[str], settings: ReelSettings | None = None, progress: Progress = silent
+) -> tuple[Shot, ...]:
+    """Find the damage of a film file and write it as ``dirt.mkv`` and ``scratch.mkv``.
+
+    The films are FFV1, grey, 0 or 255, with the size and frame count of the source.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        directory: Folder for the two films.
+        settings: Which damage to look for; a stage that is None gives an empty film.
+        progress: Called per frame and pass; may raise to interrupt.
+
+    Returns:
+        The shots of the film.
+
+    Raises:
+        FilmFileError: The source cannot be read or the folder cannot be written.
+    """
+    settings = settings or ReelSettings()
+    shots = find_shots(source, settings.shots, progress)
+    total = shots[-1].last
+    wanted = replace(settings.analysis, flicker=None, stabilise=None)
+    analyses = analyse_film(source, shots, wanted, progress)
+    with open_film(source) as film:
+        size = window_size(film.info.height, film.info.width)
+        blank = torch.zeros(film.info.height, film.info.width)
+        frames = iter(film)
+        with MaskWriters(directory, {"dirt": "dirt", "scratch": "scratch"}, film.info) as writers:
+            for shot, analysis in zip(shots, analyses, strict=True):
+                stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, total, "detect", progress)
+                if analysis.lines is not None:
+                    stream = mark_lines(stream, analysis.lines)
+                    if settings.dirt is not None:
+                        stream = mend_lines(stream, settings.line_repair, size=size)
+                if settings.dirt is not None:
+                    stream = mark_dirt(stream, settings.dirt, size=size)
+                for frame in stream:
+                    found = {"dirt": frame.dirt, "scratch": frame.scratch}
+                    writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
+                    progress("detect", frame.origin.index + 1, total)
+    return shots
+
+
+def simulate_film(
+    source: Source,
+    destination: str | os.PathLike[str],
+    *,
+    settings: SimulationSettings,
+    seed: int,
+    masks: str | os.PathLike[str] | None = None,
+    write: WriteSettings | None = None,
+    progress: Progress = silent,
+) -> int:
+    """Age a film file, and write where each kind of damage lies.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        destination: File or image-sequence folder to write.
+        settings: What damage, how much.
+        seed: Same seed, same damage.
+        masks: Folder for ``dirt.mkv``, ``hair.mkv`` and ``scratch.mkv`` (grey, the opacity of the damage from 0 to
+            255), or None to write none.
+        write: Codec and quality of the aged film.
+        progress: Called per frame; may raise to interrupt.
+
+    Returns:
+        Frames written.
+
+    Raises:
+        FilmFileError: The source cannot be read or the destination cannot be written.
+    """
+    check_destination(source, destination)
+    count = 0
+    with ExitStack() as stack:
+        film = stack.enter_context(open_film(source))
+        simulator = Simulator(settings, seed, film.info.height, film.info.width)
+        writer = stack.enter_context(
+            open_writer(destination, film.info, settings=write or WriteSettings(), source=source)
+        )
+        names = {"dirt": "dirt", "hair": "hair", "lines": "scratch"}
+        films = stack.enter_context(MaskWriters(masks, names, film.info)) if masks is not None else None
+        for frame in film:
+            aged, damage = simulator.frame(frame.index, frame.tensor())
+            writer.write(frame, aged)
+            if films is not None:
+                films.write(frame, damage)
+            count += 1
+            progress("simulate", count, film.info.frame_count, aged)
+    return count

@@ -1,0 +1,213 @@
+"""Restore a film file: shots first, then two streamed passes per shot, at memory that does not grow with the reel."""
+
+import io
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ..errors import FilmFileError
+from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis
+from ..film.dirt import DirtSettings
+from ..film.dirt_repair import DirtRepairSettings
+from ..film.flicker import FlickerSettings
+from ..film.line_repair import LineRepairSettings
+from ..film.lines import LineSettings
+from ..film.stabilise import StabiliseSettings
+from ..film.stages import StageFrame, restore_shot
+from ..progress import Progress, silent
+from ..video.info import FilmFrame, FilmInfo
+from ..video.reader import open_film
+from ..video.shots import Shot, ShotDetector, ShotSettings
+from ..video.windows import window_size
+from ..video.writer import WriteSettings, open_writer
+
+logger = logging.getLogger(__name__)
+
+Source = str | os.PathLike[str] | io.BytesIO
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReelSettings:
+    """What to do to a reel; None leaves a stage out.
+
+    Attributes:
+        dirt: How transient dirt is found.
+        lines: How persistent line scratches are found.
+        flicker: How flicker is measured and removed.
+        stabilise: How gate weave is removed.
+        dirt_repair: How dirt is filled.
+        line_repair: How scratches are undone.
+        shots: How cuts are found.
+        write: Codec and quality of the result.
+        keep_partial: After an error or interrupt in the last pass, keep what was finished as
+            ``NAME.partial.SUFFIX`` beside the result.
+    """
+
+    dirt: DirtSettings | None = field(default_factory=DirtSettings)
+    lines: LineSettings | None = field(default_factory=LineSettings)
+    flicker: FlickerSettings | None = field(default_factory=FlickerSettings)
+    stabilise: StabiliseSettings | None = None
+    dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
+    line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
+    shots: ShotSettings = field(default_factory=ShotSettings)
+    write: WriteSettings = field(default_factory=WriteSettings)
+    keep_partial: bool = True
+
+    @property
+    def analysis(self) -> AnalysisSettings:
+        """The measurements that the chosen stages need."""
+        return AnalysisSettings(lines=self.lines, flicker=self.flicker, stabilise=self.stabilise)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReelReport:
+    """What was done to a reel.
+
+    Attributes:
+        frames: Frames read and written.
+        shots: Where the cuts are.
+        warnings: Faults of the source file, naming frame numbers.
+        dirt_share: Share of all pixels that were filled as dirt, 0 … 1.
+        scratch_share: Share of all pixels that were mended as scratch, 0 … 1.
+        seconds: Wall time.
+    """
+
+    frames: int
+    shots: tuple[Shot, ...]
+    warnings: tuple[str, ...]
+    dirt_share: float
+    scratch_share: float
+    seconds: float
+
+
+def find_shots(source: Source, settings: ShotSettings, progress: Progress = silent) -> tuple[Shot, ...]:
+    """Cut a film file into shots in one streamed pass.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        settings: How a cut is told from flicker, flashes and dirt.
+        progress: Called once per frame.
+
+    Raises:
+        FilmFileError: The source cannot be read or holds no frame.
+    """
+    detector = ShotDetector(settings)
+    count = 0
+    with open_film(source) as film:
+        for frame in film:
+            detector.update(frame.image)
+            count += 1
+            progress("find shots", count, film.info.frame_count)
+    if count == 0:
+        raise FilmFileError(f"{film.info.path}: no frame could be decoded; check the file in a player")
+    return detector.finish()
+
+
+def analyse_film(
+    source: Source, shots: tuple[Shot, ...], settings: AnalysisSettings, progress: Progress = silent
+) -> tuple[ShotAnalysis, ...]:
+    """Run the first pass over every shot of a film file.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        shots: Its shots.
+        settings: What to measure.
+        progress: Called once per frame.
+    """
+    total = shots[-1].last
+    results = []
+    with open_film(source) as film:
+        frames = iter(film)
+        for shot in shots:
+            analyser = ShotAnalyser(settings, film.info.height, film.info.width)
+            for frame in islice(frames, shot.last - shot.first):
+                analyser.update(frame.tensor())
+                progress("analyse", frame.index + 1, total)
+            results.append(analyser.finish())
+    return tuple(results)
+
+
+def stage_frames(frames: Iterator[FilmFrame], shot: Shot, total: int, phase: str, progress: Progress) -> Iterator[
+    StageFrame[FilmFrame]
+]:
+    """Give the frames of one shot to the stages, reporting each as it is read."""
+    for frame in islice(frames, shot.last - shot.first):
+        progress(phase, frame.index, total)
+        yield StageFrame(image=frame.tensor(), origin=frame)
+
+
+def restore_film(
+    source: Source, destination: str | os.PathLike[str], settings: ReelSettings | None = None, progress: Progress = silent
+) -> ReelReport:
+    """Restore a film file.
+
+    The result has the frame count, timestamps, colour tags and audio of the source. It appears under its name only
+    when it is complete.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        destination: File or image-sequence folder to write.
+        settings: Stages and output; defaults to :class:`ReelSettings`.
+        progress: Called at least once per frame and pass; may raise to interrupt.
+
+    Raises:
+        FilmFileError: The source cannot be read or the destination cannot be written.
+    """
+    settings = settings or ReelSettings()
+    started = time.monotonic()
+    check_destination(source, destination)
+    with open_film(source) as film:
+        info = film.info
+        # Opened and dropped again, so that an output that cannot work is refused before the reel is read.
+        open_writer(destination, info, settings=settings.write, source=source).abort()
+    shots = find_shots(source, settings.shots, progress)
+    total = shots[-1].last
+    logger.info("%s: %d frames in %d shots", info.path, total, len(shots))
+    analyses = analyse_film(source, shots, settings.analysis, progress)
+    damaged = {"dirt": 0.0, "scratch": 0.0}
+    with ExitStack() as stack:
+        film = stack.enter_context(open_film(source))
+        writer = stack.enter_context(open_writer(destination, info, settings=settings.write, source=source))
+        frames = iter(film)
+        for shot, analysis in zip(shots, analyses, strict=True):
+            restored = restore_shot(
+                stage_frames(frames, shot, total, "restore", progress),
+                analysis,
+                dirt=settings.dirt,
+                size=window_size(info.height, info.width),
+                line_repair_settings=settings.line_repair,
+                dirt_repair_settings=settings.dirt_repair,
+            )
+            for frame in restored:
+                writer.write(frame.origin, frame.image)
+                for kind in damaged:
+                    mask = getattr(frame, kind)
+                    damaged[kind] += 0.0 if mask is None else float(mask.mean()) / total
+                progress("restore", frame.origin.index + 1, total, frame.image)
+        warnings = tuple(film.warnings)
+    return ReelReport(
+        frames=total,
+        shots=shots,
+        warnings=warnings,
+        dirt_share=damaged["dirt"],
+        scratch_share=damaged["scratch"],
+        seconds=time.monotonic() - started,
+    )
+
+
+def check_destination(source: Source, destination: str | os.PathLike[str]) -> None:
+    """Refuse a destination that would overwrite the source.
+
+    Raises:
+        FilmFileError: Both are the same file or folder.
+    """
+    if isinstance(source, io.BytesIO):
+        return
+    target = Path(destination)
+    if target.exists() and target.resolve() == Path(source).resolve():
+        raise FilmFileError(f"{destination}: source and destination are the same; write to another name")

@@ -1,0 +1,88 @@
+"""Gate weave: the film does not lie in quite the same place for every frame."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from vldm_core.film.degradation.randomness import Autoregressive, FloatArray
+from vldm_core.film.degradation.validation import require_within
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeaveModel:
+    """How much a gate weaves.
+
+    Attributes:
+        horizontal: Standard deviation of the horizontal shift, px at 480 lines, 0 … 20.
+        vertical: Standard deviation of the vertical shift, px at 480 lines, 0 … 20; usually the larger.
+        rotation: Standard deviation of the rotation, degrees, 0 … 2.
+        rho: Correlation of neighbouring frames, 0 … 0.98.
+    """
+
+    horizontal: float = 0.5
+    vertical: float = 0.8
+    rotation: float = 0.03
+    rho: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_within("weave.horizontal", self.horizontal, 0, 20)
+        require_within("weave.vertical", self.vertical, 0, 20)
+        require_within("weave.rotation", self.rotation, 0, 2)
+        require_within("weave.rho", self.rho, 0, Autoregressive.LARGEST_RHO)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Displacement:
+    """Where a frame lies: what was at p is at R(p - c) + c + d, with c the centre of the frame.
+
+    Attributes:
+        dx: Shift to the right, px.
+        dy: Shift down, px.
+        angle: Rotation, degrees; positive turns the picture clockwise as seen on the screen (y points down).
+    """
+
+    dx: float
+    dy: float
+    angle: float
+
+
+class WeaveLayer:
+    """Displaces any frame."""
+
+    def __init__(self, model: WeaveModel, seed: int, name: str, height: int, width: int) -> None:
+        self._model, self._height, self._width = model, height, width
+        self._scale = height / 480
+        self._series = Autoregressive(seed, name, rho=model.rho, channels=3)
+
+    def displacement(self, index: int) -> Displacement:
+        """Return where frame ``index`` lies."""
+        dx, dy, angle = (float(value) for value in self._series.at(index))
+        return Displacement(
+            dx=dx * self._model.horizontal * self._scale,
+            dy=dy * self._model.vertical * self._scale,
+            angle=angle * self._model.rotation,
+        )
+
+    def apply(self, index: int, image: FloatArray) -> FloatArray:
+        """Return the image (H, W, 3) of frame ``index`` displaced; the border is mirrored."""
+        size = (self._width, self._height)
+        moved = cv2.warpAffine(image, self._matrix(index), size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+        return np.clip(moved, 0, 1)
+
+    def apply_mask(self, index: int, mask: FloatArray) -> FloatArray:
+        """Return a mask (H, W) displaced like the picture; the border is empty."""
+        if not mask.any():
+            return mask
+        moved = cv2.warpAffine(mask, self._matrix(index), (self._width, self._height), flags=cv2.INTER_LINEAR)
+        return np.asarray(moved, dtype=np.float32)
+
+    def _matrix(self, index: int) -> np.ndarray:
+        place = self.displacement(index)
+        cos, sin = math.cos(math.radians(place.angle)), math.sin(math.radians(place.angle))
+        x, y = (self._width - 1) / 2, (self._height - 1) / 2
+        return np.array(
+            [[cos, -sin, x - cos * x + sin * y + place.dx], [sin, cos, y - sin * x - cos * y + place.dy]],
+            dtype=np.float64,
+        )

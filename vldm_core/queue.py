@@ -66,7 +66,7 @@ def parse_set(text: str) -> Assignment:
     return Assignment(node=node, input=name, value=value)
 
 
-def load_prompt(path: str | os.PathLike[str]) -> Prompt:
+def load_workflow(path: str | os.PathLike[str]) -> Prompt:
     """Read an API-format workflow.
 
     Raises:
@@ -113,7 +113,7 @@ def find_node(prompt: Mapping[str, Mapping[str, Any]], name: str) -> str:
     if name in prompt:
         return name
     for found in (
-        [key for key, node in prompt.items() if node_title(node) == name],
+        [key for key, node in prompt.items() if node.get("_meta", {}).get("title") == name],
         [key for key, node in prompt.items() if node["class_type"] == name],
     ):
         if len(found) == 1:
@@ -238,7 +238,7 @@ class _Client:
             return value
         _LOG.info("uploading %s", path)
         with path.open("rb") as stream:
-            form = aiohttp.FormData()
+            form = aiohttp.FormData(quote_fields=False)
             form.add_field("image", stream, filename=path.name, content_type="application/octet-stream")
             async with self._session.post(f"{self._url}/upload/image", data=form) as answer:
                 if answer.status == 413:

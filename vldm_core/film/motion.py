@@ -29,7 +29,6 @@ from ..video.flow import (
     estimate_pair,
     normalise_brightness,
     prefill_dirt,
-    warp_array,
 )
 
 RADIUS = 1
@@ -38,6 +37,8 @@ RADIUS = 1
 GRID_ROWS = 6
 GRID_COLUMNS = 16
 _WORKING_WIDTH = 480
+# Width and height below which frames are enlarged, so that every cell has pixels.
+_SMALLEST = (64, 48)
 
 # A line that stands still: so many grey levels away from both its flanks, at the same place in both frames.
 _LINE_LEVELS = 5.0
@@ -91,11 +92,11 @@ def measure_motion(previous: FloatArray, current: FloatArray) -> FrameMotion:
         raise SettingsError(f"motion needs two (H, W) frames of one size; got {previous.shape} and {current.shape}")
     full_height, full_width = previous.shape
     scale = min(1.0, _WORKING_WIDTH / full_width)
-    size = (max(1, round(full_width * scale)), max(1, round(full_height * scale)))
+    size = (max(_SMALLEST[0], round(full_width * scale)), max(_SMALLEST[1], round(full_height * scale)))
     before, after = (_reduce(luma, size) for luma in (previous, current))
     before, after = prefill_dirt(before), prefill_dirt(after)
     standing = _standing_lines(before, after)
-    before, after = _bridge(before, standing), _bridge(after, standing)
+    before, after = _bridge((before, after), standing)
     after = normalise_brightness(after, before)
 
     start, consistent = _coarse_grid(before, after)
@@ -142,18 +143,29 @@ def _standing_lines(before: FloatArray, after: FloatArray) -> BoolArray:
     return cv2.dilate(standing.astype(np.uint8), np.ones((1, 3), np.uint8)) > 0
 
 
-def _bridge(luma: FloatArray, mask: BoolArray) -> FloatArray:
-    """Interpolate masked pixels along their row, which leaves vertical lines without a trace."""
-    columns = np.flatnonzero(mask.any(axis=0))
-    if columns.size == 0:
-        return luma
-    bridged = luma.copy()
-    positions = np.arange(luma.shape[1])
-    for row in np.flatnonzero(mask.any(axis=1)):
-        hidden = mask[row]
-        if not hidden.all():
-            bridged[row, hidden] = np.interp(positions[hidden], positions[~hidden], luma[row, ~hidden])
-    return bridged
+def _bridge(pair: tuple[FloatArray, FloatArray], mask: BoolArray) -> tuple[FloatArray, FloatArray]:
+    """Interpolate masked pixels of both frames along their row, which leaves vertical lines without a trace."""
+    hidden_columns = mask.any(axis=0)
+    if not hidden_columns.any() or hidden_columns.all():
+        return pair
+    # Only the columns that hide something, and their neighbours, which are visible in every row.
+    columns = np.flatnonzero(np.convolve(hidden_columns, np.ones(3), mode="same") > 0)
+    hidden = mask[:, columns]
+    place = np.broadcast_to(np.arange(len(columns), dtype=np.int32), hidden.shape)
+    left = np.maximum.accumulate(np.where(hidden, np.int32(-1), place), axis=1)
+    right = np.minimum.accumulate(np.where(hidden, np.int32(len(columns)), place)[:, ::-1], axis=1)[:, ::-1]
+    left, right = np.where(left < 0, right, left), np.where(right == len(columns), left, right)
+    position = columns.astype(np.float32)
+    share = (position[None] - position[left]) / np.maximum(position[right] - position[left], np.float32(1.0))
+    row = np.arange(len(mask))[:, None]
+
+    def bridge(luma: FloatArray) -> FloatArray:
+        part = luma[:, columns]
+        bridged = luma.copy()
+        bridged[:, columns] = part[row, left] * (1.0 - share) + part[row, right] * share
+        return bridged
+
+    return bridge(pair[0]), bridge(pair[1])
 
 
 def _coarse_grid(before: FloatArray, after: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -209,18 +221,28 @@ def _align_cells(
     smooth_after = cv2.GaussianBlur(after, (0, 0), _ALIGN_SIGMA)
     gradient_x = cv2.Scharr(smooth_before, cv2.CV_32F, 1, 0, scale=1 / 32)
     gradient_y = cv2.Scharr(smooth_before, cv2.CV_32F, 0, 1, scale=1 / 32)
-    row_cell = np.minimum((np.arange(height) + 0.5) / height * GRID_ROWS, GRID_ROWS - 1).astype(int)
-    column_cell = np.minimum((np.arange(width) + 0.5) / width * GRID_COLUMNS, GRID_COLUMNS - 1).astype(int)
+    # Cells of whole pixels; every second row is enough, the blur has made neighbours alike.
+    cell_height, cell_width = height // GRID_ROWS // 2 * 2, width // GRID_COLUMNS
+    top, left = (height - cell_height * GRID_ROWS) // 2, (width - cell_width * GRID_COLUMNS) // 2
+    part = np.s_[top : top + cell_height * GRID_ROWS : 2, left : left + cell_width * GRID_COLUMNS]
+    target, usable = smooth_before[part], usable[part]
+    gradient_x, gradient_y = gradient_x[part], gradient_y[part]
+    y = np.arange(height, dtype=np.float32)[part[0], None]
+    x = np.arange(width, dtype=np.float32)[None, part[1]]
 
     def cell_mean(picture: NDArray) -> NDArray:
-        return cv2.resize(picture, (GRID_COLUMNS, GRID_ROWS), interpolation=cv2.INTER_AREA).astype(np.float64)
+        cells = picture.reshape(GRID_ROWS, cell_height // 2, GRID_COLUMNS, cell_width)
+        return cells.sum(axis=1).mean(axis=-1, dtype=np.float64)
+
+    def spread(values: NDArray) -> NDArray:
+        return np.repeat(np.repeat(values.astype(np.float32), cell_height // 2, 0), cell_width, 1)
 
     displacement = start.astype(np.float64)
     weakest = variance = np.zeros((GRID_ROWS, GRID_COLUMNS))
     for _ in range(_ALIGN_STEPS):
-        flow = displacement.astype(np.float32)[row_cell[:, None], column_cell[None]]
-        residual = warp_array(smooth_after, flow) - smooth_before
-        scale = 1.48 * float(np.median(np.abs(residual[::3, ::3]))) * 2.0 + 1.0
+        position = x + spread(displacement[..., 0]), y + spread(displacement[..., 1])
+        residual = cv2.remap(smooth_after, *position, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - target
+        scale = 1.48 * float(np.median(np.abs(residual[::2, ::3]))) * 2.0 + 1.0
         weight = (usable / np.square(1.0 + np.square(residual / scale))).astype(np.float32)
         total = np.maximum(cell_mean(weight), 1e-6)
         weighted_x, weighted_y = weight * gradient_x, weight * gradient_y

@@ -129,7 +129,7 @@ class _Window:
                 unseen = warp_array(self.damaged[other].astype(np.float32), flow) > 0
                 seen = missing & ~unseen & inside_array(flow)
                 if seen.any():
-                    look = warp_array(self.colour[other], flow, "cubic").reshape(self.colour[other].shape)
+                    look = warp_array(self.colour[other], flow).reshape(self.colour[other].shape)
                     total += np.where(seen, 1.0, 0.0)[..., None].astype(np.float32) * look
                     weight += seen
                 missing &= ~seen

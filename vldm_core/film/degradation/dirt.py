@@ -61,6 +61,7 @@ class Particle:
     angle: float
     raggedness: float
     edge: float
+    mottle: float
     opacity: float
     white: bool
     offset: tuple[float, float]
@@ -94,6 +95,7 @@ class DirtLayer:
                 angle=particle.angle,
                 raggedness=particle.raggedness,
                 edge=particle.edge,
+                mottle=particle.mottle,
                 offset=particle.offset,
                 height=self._height,
                 width=self._width,
@@ -135,14 +137,28 @@ class DirtLayer:
         self, stream: np.random.Generator, x: float, y: float, size: float, *, white: bool, life: int
     ) -> Particle:
         sliver = stream.random() < 0.12
+        if sliver:
+            # Splinters and short abrasions; the running film leaves most of them lengthwise.
+            size = min(size, max(7.0, self._model.size[0]))
+            angle = stream.normal(np.pi / 2, 0.25) if stream.random() < 0.6 else stream.uniform(0, np.pi)
+        else:
+            angle = stream.uniform(0, np.pi)
+        kind = stream.random()
+        if kind < 0.5:
+            raggedness = stream.uniform(0.15, 0.4)
+        elif kind < 0.85 or size < 6:
+            raggedness = stream.uniform(0.4, 0.65)
+        else:
+            raggedness = stream.uniform(0.65, 1.0)
         return Particle(
             x=x,
             y=y,
             size=size * self._scale,
             elongation=stream.uniform(3, 7) if sliver else 1 + stream.exponential(0.4),
-            angle=stream.uniform(0, np.pi),
-            raggedness=stream.uniform(0.1, 0.35) if stream.random() < 0.7 else stream.uniform(0.35, 0.8),
-            edge=stream.uniform(1.0, 1.8) * max(self._scale, 0.6),
+            angle=float(angle),
+            raggedness=raggedness,
+            edge=stream.uniform(1.0, 2.6) * max(self._scale, 0.6),
+            mottle=stream.uniform(0, 0.3),
             opacity=stream.uniform(*self._model.opacity),
             white=white,
             offset=(stream.uniform(0, 256), stream.uniform(0, 256)),

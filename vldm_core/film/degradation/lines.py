@@ -8,7 +8,7 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -125,6 +125,14 @@ class LineModel:
         require_within("lines.largest_gaps", self.largest_gaps, 0, 0.9)
 
 
+class _Course(NamedTuple):
+    """Random courses of one line: sideways over the frames, and depth and gaps, and roughness, along the film."""
+
+    jitter: Autoregressive
+    depth: SmoothNoise
+    roughness: SmoothNoise
+
+
 class LineLayer:
     """Draws the line scratches of any frame."""
 
@@ -148,7 +156,7 @@ class LineLayer:
                     draw=partial(self._draw, kind, (shortest, longest)),
                 )
             )
-        self._courses: OrderedDict[int, tuple[Autoregressive, SmoothNoise]] = OrderedDict()
+        self._courses: OrderedDict[int, _Course] = OrderedDict()
 
     def between(self, first: int, last: int) -> tuple[ScratchLine, ...]:
         """Return the lines seen in at least one of the frames first … last - 1."""
@@ -161,7 +169,7 @@ class LineLayer:
         age = index - line.first
         x = line.x + line.drift * age + line.sway * math.sin(2 * math.pi * age / line.sway_period)
         if line.jitter > 0:
-            x += line.jitter * float(np.clip(0.5 * self._course(line)[0].at(index)[0], -1, 1))
+            x += line.jitter * float(np.clip(0.5 * self._course(line).jitter.at(index)[0], -1, 1))
         return x
 
     def strength(self, line: ScratchLine, index: int) -> tuple[slice, FloatArray] | None:
@@ -206,8 +214,10 @@ class LineLayer:
         height = self._height
         rows = np.arange(height, dtype=np.float64)
         # A scratch is cut while the film runs: the frames lie one below the other along it.
-        noise = self._course(line)[1].at(rows + index * height)
-        along = np.clip(1 + 0.15 * noise[:, 0], 0.5, 1)
+        course = self._course(line)
+        noise = course.depth.at(rows + index * height)
+        rough = course.roughness.at(rows + index * height)[:, 0]
+        along = np.clip(0.9 + 0.12 * noise[:, 0] + 0.1 * rough, 0.6, 1)
         if line.gaps > 0:
             # Joining normal knots by ramps leaves a mean standard deviation of about 0.8.
             threshold = _normal_quantile(line.gaps) * 0.8
@@ -219,11 +229,12 @@ class LineLayer:
             along = along * np.clip((line.bottom * height - rows) / end, 0, 1)
         return along.astype(np.float32)
 
-    def _course(self, line: ScratchLine) -> tuple[Autoregressive, SmoothNoise]:
+    def _course(self, line: ScratchLine) -> _Course:
         if line.key not in self._courses:
-            self._courses[line.key] = (
-                Autoregressive(self._seed, "line jitter", line.key, rho=0.8),
-                SmoothNoise(self._seed, "line depth", line.key, pitch=self._height / 7, channels=2),
+            self._courses[line.key] = _Course(
+                jitter=Autoregressive(self._seed, "line jitter", line.key, rho=0.8),
+                depth=SmoothNoise(self._seed, "line depth", line.key, pitch=self._height / 7, channels=2),
+                roughness=SmoothNoise(self._seed, "line roughness", line.key, pitch=5 * self._scale),
             )
             if len(self._courses) > 64:
                 self._courses.popitem(last=False)

@@ -11,13 +11,13 @@ _TILE = 256  # px, side of the periodic noise tile
 
 
 @lru_cache(maxsize=4)
-def fractal_tile(exponent: float = 1.6) -> FloatArray:
+def fractal_tile(exponent: float = 1.5) -> FloatArray:
     """Return a periodic tile of noise with an amplitude spectrum f^-exponent.
 
     The tile is the same for all seeds; variety comes from where and at which scale it is looked at.
 
     Args:
-        exponent: Spectral slope; larger is smoother. 1.6 has the ragged outline of dirt.
+        exponent: Spectral slope; larger is smoother. 1.5 has the ragged outline of dirt.
 
     Returns:
         Zero-mean, unit-variance noise, (256, 256), read-only.
@@ -39,6 +39,7 @@ def speck(
     angle: float,
     raggedness: float,
     edge: float,
+    mottle: float,
     offset: tuple[float, float],
     height: int,
     width: int,
@@ -55,6 +56,7 @@ def speck(
         angle: Direction of the long axis, radians.
         raggedness: Disturbance of the radius as a share of it, 0 (ellipse) … 1 (crumbs).
         edge: Width of the soft rim, px.
+        mottle: Unevenness of the inside, 0 (flat) … 1.
         offset: Where in the noise tile to look, px.
         height: Frame height, px.
         width: Frame width, px.
@@ -64,7 +66,8 @@ def speck(
     """
     radius = 0.5 * size
     stretch = elongation**0.5
-    reach = radius * stretch * (1 + 0.9 * raggedness) + edge + 1
+    # The noise is cut off at 2 standard deviations, so nothing reaches beyond this box.
+    reach = radius * stretch * (1 + 2 * raggedness) + edge * stretch**2 + 1
     x, y = centre
     left, right = max(int(x - reach), 0), min(int(x + reach) + 2, width)
     top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, height)
@@ -75,15 +78,18 @@ def speck(
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along = (dx * cos + dy * sin) / np.float32(radius * stretch)
     across = (dy * cos - dx * sin) * np.float32(stretch / radius)
-    # One particle diameter spans about 24 px of the tile whatever its size, so outlines are similar in kind.
-    zoom = np.float32(12.0)
+    # Larger particles show more of the tile, hence more detail, but less than in proportion to their size.
+    zoom = np.float32((18 + 0.8 * radius) / radius)
+    # The noise is isotropic while the ellipse is not: stretched noise would look like brush strokes.
     noise = cv2.remap(
         fractal_tile(),
-        along * zoom + np.float32(offset[0]),
-        across * zoom + np.float32(offset[1]),
+        np.broadcast_to(dx * zoom, along.shape) + np.float32(offset[0]),
+        np.broadcast_to(dy * zoom, along.shape) + np.float32(offset[1]),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_WRAP,
     )
+    noise = np.minimum(noise, 2)
     distance = (1 + np.float32(raggedness) * noise - np.sqrt(along**2 + across**2)) * np.float32(radius / stretch)
     coverage = np.clip(distance / np.float32(edge) + np.float32(0.5), 0, 1)
+    coverage *= np.clip(1 + np.float32(mottle) * (noise - 1), 0.3, 1)
     return slice(top, bottom), slice(left, right), coverage

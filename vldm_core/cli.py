@@ -152,7 +152,7 @@ def simulate(
     quality: QualityOption = 16,
 ) -> None:
     """Age a film with simulated damage, for demonstrations and measurements."""
-    from .film.degradation import preset_settings
+    from .film.degradation import SimulationSettings
     from .reel.masks import simulate_film
     from .video.writer import WriteSettings
 
@@ -160,7 +160,7 @@ def simulate(
         simulate_film(
             source,
             destination,
-            settings=preset_settings(preset),
+            settings=SimulationSettings.preset(preset),
             seed=seed,
             masks=masks,
             write=WriteSettings(codec=codec.value, quality=quality),

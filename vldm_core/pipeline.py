@@ -19,7 +19,7 @@ from .film.line_repair import LineRepairSettings
 from .film.lines import LineSettings
 from .film.stabilise import StabiliseSettings
 from .film.stages import StageFrame, even_brightness, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
-from .progress import Progress, silent
+from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings
 from .video.windows import window_size
 
@@ -97,23 +97,21 @@ def analyse_shot(frames: Iterable[Tensor], settings: AnalysisSettings, height: i
     return analyser.finish()
 
 
-def _counted(frames: Tensor, phase: str, first: int, total: int, progress: Progress) -> Iterator[Tensor]:
-    for index, frame in enumerate(frames):
+def _counted(frames: Tensor, pulse: Pulse) -> Iterator[Tensor]:
+    for frame in frames:
         yield frame
-        progress(phase, first + index + 1, total)
+        pulse.step()
 
 
 def _stage_frames(frames: Tensor) -> Iterator[StageFrame[None]]:
     return (StageFrame(image=frame, origin=None) for frame in frames)
 
 
-def _collect(
-    stream: Iterator[StageFrame[None]], phase: str, first: int, total: int, progress: Progress
-) -> list[StageFrame[None]]:
+def _collect(stream: Iterator[StageFrame[None]], pulse: Pulse) -> list[StageFrame[None]]:
     result = []
     for frame in stream:
         result.append(frame)
-        progress(phase, first + len(result), total, frame.image)
+        pulse.step(frame.image)
     return result
 
 
@@ -142,21 +140,21 @@ def detect_damage(
     check_frames(frames)
     count, _, height, width = frames.shape
     size = window_size(height, width)
+    analysing, finding = Pulse(progress, "find scratches", count), Pulse(progress, "find damage", count)
     found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
     for shot in check_shots(shots, count):
         part = frames[shot.first : shot.last]
         stream = _stage_frames(part)
         if lines is not None:
-            counted = _counted(part, "find scratches", shot.first, count, progress)
             settings = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
-            analysis = analyse_shot(counted, settings, height, width)
+            analysis = analyse_shot(_counted(part, analysing), settings, height, width)
             assert analysis.lines is not None
             stream = mark_lines(stream, analysis.lines)
             if dirt is not None:
-                stream = mend_lines(stream, LineRepairSettings(), size=size)
+                stream = mend_lines(stream, LineRepairSettings(), size=size, beat=finding.beat)
         if dirt is not None:
-            stream = mark_dirt(stream, dirt, size=size)
-        for index, frame in enumerate(_collect(stream, "find damage", shot.first, count, progress), shot.first):
+            stream = mark_dirt(stream, dirt, size=size, beat=finding.beat)
+        for index, frame in enumerate(_collect(stream, finding), shot.first):
             if frame.dirt is not None:
                 found.dirt[index] = frame.dirt
             if frame.scratch is not None:
@@ -200,6 +198,7 @@ def repair_damage(
                 "use the mask that was made from these frames"
             )
     size = window_size(height, width)
+    pulse = Pulse(progress, "repair", count)
     result = []
     for shot in check_shots(shots, count):
         stream: Iterator[StageFrame[None]] = (
@@ -212,10 +211,10 @@ def repair_damage(
             for t in range(shot.first, shot.last)
         )
         if scratch is not None:
-            stream = mend_lines(stream, scratch_settings or LineRepairSettings(), size=size)
+            stream = mend_lines(stream, scratch_settings or LineRepairSettings(), size=size, beat=pulse.beat)
         if dirt is not None:
-            stream = mend_dirt(stream, dirt_settings or DirtRepairSettings(), size=size)
-        result += [frame.image for frame in _collect(stream, "repair", shot.first, count, progress)]
+            stream = mend_dirt(stream, dirt_settings or DirtRepairSettings(), size=size, beat=pulse.beat)
+        result += [frame.image for frame in _collect(stream, pulse)]
     return torch.stack(result)
 
 
@@ -230,13 +229,13 @@ def _over_shots(
     """Analyse, then change, every shot."""
     check_frames(frames)
     count, _, height, width = frames.shape
+    measuring, changing = Pulse(progress, f"{phase}: measure", count), Pulse(progress, phase, count)
     result = []
     for shot in check_shots(shots, count):
         part = frames[shot.first : shot.last]
-        counted = _counted(part, f"{phase}: measure", shot.first, count, progress)
-        analysis = analyse_shot(counted, settings, height, width)
+        analysis = analyse_shot(_counted(part, measuring), settings, height, width)
         stream = change(_stage_frames(part), analysis)
-        result += [frame.image for frame in _collect(stream, phase, shot.first, count, progress)]
+        result += [frame.image for frame in _collect(stream, changing)]
     return torch.stack(result)
 
 

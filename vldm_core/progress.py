@@ -26,3 +26,33 @@ class Progress(Protocol):
 
 def silent(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
     """A progress callback that reports nothing."""
+
+
+class Pulse:
+    """Reports where a pass over frames stands, and lets the stages inside it give signs of life.
+
+    A stage that works on a window of frames reports its own counts; as a caller's progress they would run back and
+    forth. :meth:`beat` takes such a report and repeats the pass's own position instead, so that the caller can still
+    interrupt between two frames of a window.
+
+    Args:
+        progress: The caller's callback.
+        phase: Name of the pass.
+        total: Frames in the pass.
+        done: Frames finished before it starts.
+    """
+
+    def __init__(self, progress: Progress, phase: str, total: int | None, done: int = 0) -> None:
+        self._progress = progress
+        self._phase = phase
+        self._total = total
+        self._done = done
+
+    def step(self, preview: Tensor | None = None) -> None:
+        """One more frame is finished."""
+        self._done += 1
+        self._progress(self._phase, self._done, self._total, preview)
+
+    def beat(self, phase: str = "", done: int = 0, total: int | None = None, preview: Tensor | None = None) -> None:
+        """A stage inside the pass is alive; its own counts are not passed on."""
+        self._progress(self._phase, self._done, self._total)

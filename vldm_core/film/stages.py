@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ..progress import Progress, silent
 from ..video.windows import windowed
 from . import dirt as dirt_detection
 from . import dirt_repair, line_repair
@@ -76,30 +77,35 @@ def _windowed_images(
     return windowed(frames, process, size=size, radius=radius)
 
 
-def mend_lines(frames: Frames[Origin], settings: LineRepairSettings, *, size: int) -> Frames[Origin]:
+def mend_lines(
+    frames: Frames[Origin], settings: LineRepairSettings, *, size: int, beat: Progress = silent
+) -> Frames[Origin]:
     """Undo the persistent scratches that ``scratch`` marks."""
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        return repair_lines(images(window), _masks(window, "scratch"), settings)[core]
+        masks = _masks(window, "scratch")
+        return repair_lines(images(window), masks, settings, keep=core, progress=beat)[core]
 
     return _windowed_images(frames, change, size=size, radius=line_repair.RADIUS)
 
 
-def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int) -> Frames[Origin]:
+def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int, beat: Progress = silent) -> Frames[Origin]:
     """Set ``dirt`` from what a frame shows and its motion-compensated neighbours do not."""
 
     def process(window: Sequence[StageFrame[Origin]], core: slice) -> list[StageFrame[Origin]]:
-        found = detect_dirt(images(window), settings=settings)[core]
+        found = detect_dirt(images(window), settings, keep=core, progress=beat)[core]
         return [replace(frame, dirt=mask) for frame, mask in zip(window[core], found, strict=True)]
 
     return windowed(frames, process, size=size, radius=dirt_detection.RADIUS)
 
 
-def mend_dirt(frames: Frames[Origin], settings: DirtRepairSettings, *, size: int) -> Frames[Origin]:
+def mend_dirt(
+    frames: Frames[Origin], settings: DirtRepairSettings, *, size: int, beat: Progress = silent
+) -> Frames[Origin]:
     """Fill what ``dirt`` marks from the neighbours in time."""
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        return repair_dirt(images(window), _masks(window, "dirt"), settings)[core]
+        return repair_dirt(images(window), _masks(window, "dirt"), settings, keep=core, progress=beat)[core]
 
     return _windowed_images(frames, change, size=size, radius=dirt_repair.RADIUS)
 
@@ -131,6 +137,7 @@ def restore_shot(
     size: int,
     line_repair_settings: LineRepairSettings,
     dirt_repair_settings: DirtRepairSettings,
+    beat: Progress = silent,
 ) -> Frames[Origin]:
     """Run every stage that was asked for over one shot.
 
@@ -145,11 +152,12 @@ def restore_shot(
         size: Frames per window.
         line_repair_settings: How scratches are undone.
         dirt_repair_settings: How dirt is filled.
+        beat: Called between two frames of a window; may raise to interrupt.
     """
     if analysis.lines is not None:
-        frames = mend_lines(mark_lines(frames, analysis.lines), line_repair_settings, size=size)
+        frames = mend_lines(mark_lines(frames, analysis.lines), line_repair_settings, size=size, beat=beat)
     if dirt is not None:
-        frames = mend_dirt(mark_dirt(frames, dirt, size=size), dirt_repair_settings, size=size)
+        frames = mend_dirt(mark_dirt(frames, dirt, size=size, beat=beat), dirt_repair_settings, size=size, beat=beat)
     if analysis.flicker is not None:
         frames = even_brightness(frames, analysis.flicker)
     if analysis.weave is not None:

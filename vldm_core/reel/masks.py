@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..film.degradation import SimulationSettings, Simulator
 from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines
-from ..progress import Progress, silent
+from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
@@ -93,20 +93,20 @@ def detect_film(
     with open_film(source) as film:
         size = window_size(film.info.height, film.info.width)
         blank = torch.zeros(film.info.height, film.info.width)
-        frames = iter(film)
+        frames, pulse = iter(film), Pulse(progress, "detect", total)
         with MaskWriters(directory, {"dirt": "dirt", "scratch": "scratch"}, film.info) as writers:
             for shot, analysis in zip(shots, analyses, strict=True):
-                stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, total, "detect", progress)
+                stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
                 if analysis.lines is not None:
                     stream = mark_lines(stream, analysis.lines)
                     if settings.dirt is not None:
-                        stream = mend_lines(stream, settings.line_repair, size=size)
+                        stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat)
                 if settings.dirt is not None:
-                    stream = mark_dirt(stream, settings.dirt, size=size)
+                    stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat)
                 for frame in stream:
                     found = {"dirt": frame.dirt, "scratch": frame.scratch}
                     writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
-                    progress("detect", frame.origin.index + 1, total)
+                    pulse.step()
     return shots
 
 

@@ -19,7 +19,7 @@ from ..film.line_repair import LineRepairSettings
 from ..film.lines import LineSettings
 from ..film.stabilise import StabiliseSettings
 from ..film.stages import StageFrame, restore_shot
-from ..progress import Progress, silent
+from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot, ShotDetector, ShotSettings
@@ -132,12 +132,10 @@ def analyse_film(
     return tuple(results)
 
 
-def stage_frames(frames: Iterator[FilmFrame], shot: Shot, total: int, phase: str, progress: Progress) -> Iterator[
-    StageFrame[FilmFrame]
-]:
-    """Give the frames of one shot to the stages, reporting each as it is read."""
+def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:
+    """Give the frames of one shot to the stages."""
     for frame in islice(frames, shot.last - shot.first):
-        progress(phase, frame.index, total)
+        pulse.beat()
         yield StageFrame(image=frame.tensor(), origin=frame)
 
 
@@ -173,22 +171,23 @@ def restore_film(
     with ExitStack() as stack:
         film = stack.enter_context(open_film(source))
         writer = stack.enter_context(open_writer(destination, info, settings=settings.write, source=source))
-        frames = iter(film)
+        frames, pulse = iter(film), Pulse(progress, "restore", total)
         for shot, analysis in zip(shots, analyses, strict=True):
             restored = restore_shot(
-                stage_frames(frames, shot, total, "restore", progress),
+                stage_frames(frames, shot, pulse),
                 analysis,
                 dirt=settings.dirt,
                 size=window_size(info.height, info.width),
                 line_repair_settings=settings.line_repair,
                 dirt_repair_settings=settings.dirt_repair,
+                beat=pulse.beat,
             )
             for frame in restored:
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)
                     damaged[kind] += 0.0 if mask is None else float(mask.mean()) / total
-                progress("restore", frame.origin.index + 1, total, frame.image)
+                pulse.step(frame.image)
         warnings = tuple(film.warnings)
     return ReelReport(
         frames=total,

@@ -1,0 +1,184 @@
+"""A reel is restored as a stream: same frames in and out, nothing lost, memory that does not grow."""
+
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+from vldm_core import pipeline
+from vldm_core.errors import FilmFileError
+from vldm_core.film.dirt import DirtSettings
+from vldm_core.film.lines import LineSettings
+from vldm_core.reel import masks, restore
+from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.video.reader import open_film
+
+from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH, damaged_frame, write_film
+
+LOCAL = ReelSettings(flicker=None)
+
+
+def frames_of(path):
+    with open_film(path) as film:
+        return np.stack([frame.image for frame in film])
+
+
+def packets_of(path, kind):
+    with av.open(str(path)) as container:
+        stream = next(stream for stream in container.streams if stream.type == kind)
+        return [
+            (packet.pts * packet.time_base, bytes(packet)) for packet in container.demux(stream) if packet.pts is not None
+        ]
+
+
+@pytest.fixture(scope="module")
+def restored(small_film, tmp_path_factory):
+    path = tmp_path_factory.mktemp("restored") / "out.mkv"
+    report = restore_film(small_film, path, LOCAL)
+    return path, report
+
+
+def test_frames_times_and_audio_are_kept(small_film, restored):
+    path, report = restored
+    assert report.frames == 2 * CUT
+    assert [float(t) for t, _ in packets_of(path, "video")] == [float(t) for t, _ in packets_of(small_film, "video")]
+    assert packets_of(path, "audio") == packets_of(small_film, "audio")
+    with open_film(path) as film:
+        assert (film.info.frame_rate.numerator, film.info.frame_rate.denominator) == (24000, 1001)
+
+
+def test_shots_are_found(restored):
+    assert [(shot.first, shot.last) for shot in restored[1].shots] == [(0, CUT), (CUT, 2 * CUT)]
+
+
+def test_damage_shrinks_and_the_rest_stays(small_film, restored):
+    before, after = frames_of(small_film).astype(int), frames_of(restored[0]).astype(int)
+    with_dirt = [damaged_frame(i) for i in range(2 * CUT)]
+    dirt = np.stack([d for _, d, _ in with_dirt])
+    changed = (before != after).any(-1)
+    # Frames away from the shot's ends have both neighbours.
+    inner = [i for i in range(2 * CUT) if i % CUT not in (0, CUT - 1)]
+    repaired = changed[inner][dirt[inner]].mean()
+    assert repaired > 0.8
+    assert changed.mean() < 0.12
+
+
+def test_the_scratch_loses_its_depth(small_film, restored):
+    def depth(frames):
+        grey = frames[..., 0].astype(float)
+        sides = (grey[..., SCRATCH_X - 4] + grey[..., SCRATCH_X + 5]) / 2
+        return abs((grey[..., SCRATCH_X : SCRATCH_X + 2].mean(-1) - sides).mean())
+
+    assert depth(frames_of(restored[0])) < 0.25 * depth(frames_of(small_film))
+
+
+def test_result_does_not_depend_on_the_window_size(small_film, restored, tmp_path, monkeypatch):
+    monkeypatch.setattr(restore, "window_size", lambda height, width: 5)
+    path = tmp_path / "other.mkv"
+    restore_film(small_film, path, LOCAL)
+    assert (frames_of(path) == frames_of(restored[0])).all()
+
+
+def test_the_batch_functions_give_the_same_pictures(small_film, restored):
+    import torch
+
+    with open_film(small_film) as film:
+        batch = torch.stack([frame.tensor() for frame in film])
+    shots = pipeline.detect_shots_in(batch)
+    assert shots == restored[1].shots
+    found = pipeline.detect_damage(batch, shots=shots, dirt=DirtSettings(), lines=LineSettings())
+    result = pipeline.repair_damage(batch, dirt=found.dirt, scratch=found.scratch, shots=shots)
+    as_bytes = (result * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert (as_bytes == frames_of(restored[0])).all()
+
+
+def test_detect_writes_grey_films_of_the_same_length(small_film, tmp_path):
+    masks.detect_film(small_film, tmp_path / "masks")
+    for name in ("dirt", "scratch"):
+        path = tmp_path / "masks" / f"{name}.mkv"
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("ffv1", "gray")
+            assert (stream.width, stream.height) == (WIDTH, HEIGHT)
+            found = np.stack([frame.to_ndarray() for frame in container.decode(stream)])
+        assert len(found) == 2 * CUT
+        assert set(np.unique(found)) <= {0, 255}
+    scratch = found
+    assert (scratch[:, :, SCRATCH_X] == 255).mean() > 0.8
+
+
+def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
+    from vldm_core.film.degradation import SimulationSettings
+
+    results = []
+    for run in ("a", "b"):
+        out = tmp_path / run
+        out.mkdir()
+        count = masks.simulate_film(
+            small_film, out / "aged.mkv", settings=SimulationSettings.preset("worn"), seed=5, masks=out / "masks"
+        )
+        assert count == 2 * CUT
+        assert {path.name for path in (out / "masks").iterdir()} == {"dirt.mkv", "hair.mkv", "scratch.mkv"}
+        results.append(frames_of(out / "aged.mkv"))
+    assert (results[0] == results[1]).all()
+    assert (results[0] != frames_of(small_film)).mean() > 0.5
+
+
+def test_interrupt_leaves_no_file(small_film, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def progress(phase, done, total, preview=None):
+        if phase == "restore" and done >= 20:
+            raise Stop
+
+    from dataclasses import replace
+
+    with pytest.raises(Stop):
+        restore_film(small_film, tmp_path / "out.mkv", replace(LOCAL, keep_partial=False), progress)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_partial_result_holds_the_finished_frames(small_film, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def progress(phase, done, total, preview=None):
+        if phase == "restore" and preview is not None and done >= 20:
+            raise Stop
+
+    with pytest.raises(Stop):
+        restore_film(small_film, tmp_path / "out.mkv", LOCAL, progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial.mkv"]
+    assert len(frames_of(tmp_path / "out.partial.mkv")) == 20
+
+
+def test_source_and_destination_must_differ(small_film):
+    with pytest.raises(FilmFileError, match="same"):
+        restore_film(small_film, small_film)
+
+
+def test_a_bad_source_is_refused_before_any_work(tmp_path):
+    (tmp_path / "text.mkv").write_text("no film")
+    with pytest.raises(FilmFileError, match=r"text\.mkv"):
+        restore_film(tmp_path / "text.mkv", tmp_path / "out.mkv")
+    assert [path.name for path in tmp_path.iterdir()] == ["text.mkv"]
+
+
+_PEAK = """
+import resource, sys
+from vldm_core.reel.restore import restore_film
+restore_film(sys.argv[1], sys.argv[2])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_reel(tmp_path):
+    pytest.importorskip("resource")
+    peaks = []
+    for count in (60, 240):
+        film = write_film(tmp_path / f"{count}.mkv", count)
+        command = [sys.executable, "-c", _PEAK, str(film), str(tmp_path / f"out{count}.mkv")]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    assert peaks[1] < 1.06 * peaks[0]

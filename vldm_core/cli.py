@@ -18,7 +18,11 @@ from torch import Tensor
 from .errors import FilmFileWarning, VLDMError
 
 app = typer.Typer(
-    name="vldm_core", no_args_is_help=True, add_completion=False, help="Restore old film.", pretty_exceptions_enable=False
+    name="vldm_core",
+    no_args_is_help=True,
+    add_completion=False,
+    help="Restore old film.",
+    pretty_exceptions_enable=False,
 )
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 app.add_typer(benchmark_app, name="benchmark")
@@ -27,7 +31,8 @@ console = Console(stderr=True)
 
 FilmIn = Annotated[Path, typer.Argument(help="Film file, or a folder with an image sequence.", show_default=False)]
 FilmOut = Annotated[
-    Path, typer.Argument(help="File to write (.mkv, .mp4, .mov), or a folder for an image sequence.", show_default=False)
+    Path,
+    typer.Argument(help="File to write (.mkv, .mp4, .mov), or a folder for an image sequence.", show_default=False),
 ]
 
 
@@ -133,7 +138,9 @@ def restore(
 
 
 @app.command()
-def detect(source: FilmIn, directory: Annotated[Path, typer.Argument(help="Folder for dirt.mkv and scratch.mkv.")]) -> None:
+def detect(
+    source: FilmIn, directory: Annotated[Path, typer.Argument(help="Folder for dirt.mkv and scratch.mkv.")]
+) -> None:
     """Find damage and write it as lossless mask films: 255 is damage, 0 is not."""
     from .reel.masks import detect_film
 

@@ -70,7 +70,9 @@ def check_shots(shots: Iterable[Shot] | None, count: int) -> tuple[Shot, ...]:
     return result
 
 
-def detect_shots_in(frames: Tensor, settings: ShotSettings | None = None, progress: Progress = silent) -> tuple[Shot, ...]:
+def detect_shots_in(
+    frames: Tensor, settings: ShotSettings | None = None, progress: Progress = silent
+) -> tuple[Shot, ...]:
     """Cut a batch into shots.
 
     Args:

@@ -20,7 +20,7 @@ from ..film.lines import LineSettings
 from ..film.stabilise import StabiliseSettings
 from ..film.stages import StageFrame, restore_shot
 from ..progress import Progress, Pulse, silent
-from ..video.info import FilmFrame, FilmInfo
+from ..video.info import FilmFrame
 from ..video.reader import open_film
 from ..video.shots import Shot, ShotDetector, ShotSettings
 from ..video.windows import window_size
@@ -140,7 +140,10 @@ def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Itera
 
 
 def restore_film(
-    source: Source, destination: str | os.PathLike[str], settings: ReelSettings | None = None, progress: Progress = silent
+    source: Source,
+    destination: str | os.PathLike[str],
+    settings: ReelSettings | None = None,
+    progress: Progress = silent,
 ) -> ReelReport:
     """Restore a film file.
 

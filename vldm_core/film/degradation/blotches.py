@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_core.film.degradation.marks import cover
-from vldm_core.film.degradation.randomness import FloatArray, generator
-from vldm_core.film.degradation.textures import speck
-from vldm_core.film.degradation.validation import require_span, require_within
+from .marks import cover
+from .randomness import FloatArray, generator
+from .textures import speck
+from .validation import require_span, require_within
 
 
 @dataclass(frozen=True, kw_only=True)

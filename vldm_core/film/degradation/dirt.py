@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_core.film.degradation.marks import cover
-from vldm_core.film.degradation.randomness import FloatArray, generator
-from vldm_core.film.degradation.textures import speck
-from vldm_core.film.degradation.validation import require_span, require_within
+from .marks import cover
+from .randomness import FloatArray, generator
+from .textures import speck
+from .validation import require_span, require_within
 
 LONGEST_LIFE = 3  # frames
 
@@ -153,7 +153,7 @@ class DirtLayer:
         return Particle(
             x=x,
             y=y,
-            size=size * self._scale,
+            size=max(size * self._scale, 1.2),
             elongation=stream.uniform(3, 7) if sliver else 1 + stream.exponential(0.4),
             angle=float(angle),
             raggedness=raggedness,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vldm_core.film.degradation.randomness import Autoregressive, FloatArray
-from vldm_core.film.degradation.validation import require_within
+from .randomness import Autoregressive, FloatArray
+from .validation import require_within
 
 _GRID = 4  # cells of the spatial gain field per side
 

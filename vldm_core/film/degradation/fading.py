@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vldm_core.errors import SettingsError
-from vldm_core.film.degradation.randomness import FloatArray, SmoothNoise
-from vldm_core.film.degradation.validation import require_within
+from ...errors import SettingsError
+from .randomness import FloatArray, SmoothNoise
+from .validation import require_within
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vldm_core.film.degradation.randomness import FloatArray, generator
-from vldm_core.film.degradation.validation import require_within
+from .randomness import FloatArray, generator
+from .validation import require_within
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from vldm_core.film.degradation.marks import cover
-from vldm_core.film.degradation.randomness import Autoregressive, FloatArray, Population, generator
-from vldm_core.film.degradation.validation import require_span, require_within
+from .marks import cover
+from .randomness import Autoregressive, FloatArray, Population, generator
+from .validation import require_span, require_within
 
 LONGEST_LIFE = 200  # frames
 _SHORTEST_GATE_LIFE = 2

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
-from vldm_core.errors import SettingsError
-from vldm_core.film.degradation.randomness import Autoregressive, FloatArray, Population, SmoothNoise
-from vldm_core.film.degradation.validation import require_span, require_within
+from ...errors import SettingsError
+from .randomness import Autoregressive, FloatArray, Population, SmoothNoise
+from .validation import require_span, require_within
 
 LineKind = Literal["fixed", "drifting", "transient"]
 LineProfile = Literal["single", "double_edge"]
@@ -23,6 +23,7 @@ LINE_KINDS: tuple[LineKind, ...] = get_args(LineKind)
 LONGEST_LIFE = 400  # frames
 _SHORTEST_PERSISTENT_LIFE = 20
 _LONGEST_TRANSIENT_LIFE = 3
+_NARROWEST = 1.0  # px; a narrower profile would fall between the pixels
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian with sigma 1
 
 
@@ -35,7 +36,7 @@ class ScratchLine:
         kind: ``"fixed"``, ``"drifting"`` or ``"transient"``.
         x: Position at half height in the first frame, px.
         depth: Change of brightness in its centre, grey levels (of 255); negative is dark.
-        width: Full width at half depth, px.
+        width: Full width at half depth, px, at least 1.
         tilt: Angle to the vertical, degrees; positive leans to the right going down.
         first: First frame in which it is seen.
         last: First frame in which it is gone.
@@ -73,7 +74,7 @@ class ScratchLine:
             raise SettingsError(f"The profile of a line is {self.profile!r}; choose single or double_edge.")
         if self.last <= self.first:
             raise SettingsError(f"A line lives from frame {self.first} to {self.last}; last must be after first.")
-        require_within("line width", self.width, 0.5, 100)
+        require_within("line width", self.width, _NARROWEST, 1000)
         require_within("line depth", abs(self.depth), 0.5, 255)
         require_within("line tilt", self.tilt, -5, 5)
         require_within("line gaps", self.gaps, 0, 0.9)
@@ -89,7 +90,7 @@ class LineModel:
         count: Mean number of lines seen in a frame, 0 … 20.
         shares: Shares of fixed, drifting and transient lines among the lines seen in a frame; they are normalised.
         depth: Smallest and largest change of brightness, grey levels; drawn log-uniformly.
-        width: Smallest and largest full width at half depth, px at 480 lines.
+        width: Smallest and largest full width at half depth, px at 480 lines; never below 1 px of the frame.
         bright_share: Share of bright lines.
         double_edge_share: Share of lines with rims of opposite sign.
         largest_tilt: Largest angle to the vertical, degrees, 0 … 5.
@@ -259,7 +260,7 @@ class LineLayer:
             kind=kind,
             x=stream.uniform(0.01, 0.99) * self._width,
             depth=_log_uniform(stream, *model.depth) * (1 if stream.random() < model.bright_share else -1),
-            width=_log_uniform(stream, *model.width) * scale,
+            width=max(_log_uniform(stream, *model.width) * scale, _NARROWEST),
             tilt=stream.uniform(-1, 1) * model.largest_tilt,
             first=first,
             last=first + life,

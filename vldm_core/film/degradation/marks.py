@@ -11,7 +11,7 @@ the defect left the pixel as it was.
 import numpy as np
 import torch
 
-from vldm_core.film.degradation.randomness import FloatArray
+from .randomness import FloatArray
 
 VISIBLE_CHANGE = 8 / 255
 TRUTH_THRESHOLD = 0.5

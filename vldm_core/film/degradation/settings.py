@@ -2,15 +2,15 @@
 
 from dataclasses import dataclass, fields, replace
 
-from vldm_core.errors import SettingsError
-from vldm_core.film.degradation.blotches import BlotchModel
-from vldm_core.film.degradation.dirt import DirtModel
-from vldm_core.film.degradation.exposure import FlickerModel
-from vldm_core.film.degradation.fading import FadingModel
-from vldm_core.film.degradation.grain import GrainModel
-from vldm_core.film.degradation.hair import HairModel
-from vldm_core.film.degradation.lines import LineModel
-from vldm_core.film.degradation.weave import WeaveModel
+from ...errors import SettingsError
+from .blotches import BlotchModel
+from .dirt import DirtModel
+from .exposure import FlickerModel
+from .fading import FadingModel
+from .grain import GrainModel
+from .hair import HairModel
+from .lines import LineModel
+from .weave import WeaveModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vldm_core.errors import SettingsError
-from vldm_core.film.degradation.blotches import BlotchLayer
-from vldm_core.film.degradation.dirt import DirtLayer
-from vldm_core.film.degradation.exposure import Exposure, FlickerLayer
-from vldm_core.film.degradation.fading import FadingLayer
-from vldm_core.film.degradation.grain import GrainLayer
-from vldm_core.film.degradation.hair import HairLayer
-from vldm_core.film.degradation.lines import LINE_KINDS, LineKind, LineLayer, ScratchLine
-from vldm_core.film.degradation.marks import visible_change
-from vldm_core.film.degradation.randomness import FloatArray
-from vldm_core.film.degradation.settings import SimulationSettings
-from vldm_core.film.degradation.weave import Displacement, WeaveLayer
+from ...errors import SettingsError
+from .blotches import BlotchLayer
+from .dirt import DirtLayer
+from .exposure import Exposure, FlickerLayer
+from .fading import FadingLayer
+from .grain import GrainLayer
+from .hair import HairLayer
+from .lines import LINE_KINDS, LineKind, LineLayer, ScratchLine
+from .marks import visible_change
+from .randomness import FloatArray
+from .settings import SimulationSettings
+from .weave import Displacement, WeaveLayer
 
 MASK_KINDS = ("dirt", "hair", "lines")
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vldm_core.film.degradation.randomness import FloatArray, generator
+from .randomness import FloatArray, generator
 
 _TILE = 256  # px, side of the periodic noise tile
 

@@ -1,6 +1,6 @@
 """Range checks shared by the settings of all defects."""
 
-from vldm_core.errors import SettingsError
+from ...errors import SettingsError
 
 
 def require_within(name: str, value: float, low: float, high: float) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vldm_core.film.degradation.randomness import Autoregressive, FloatArray
-from vldm_core.film.degradation.validation import require_within
+from .randomness import Autoregressive, FloatArray
+from .validation import require_within
 
 
 @dataclass(frozen=True, kw_only=True)

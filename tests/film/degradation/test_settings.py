@@ -1,0 +1,88 @@
+"""Settings of the simulation: presets, validation, choice of defects."""
+
+import math
+
+import pytest
+
+from vldm_core.errors import SettingsError
+from vldm_core.film.degradation import (
+    PRESETS,
+    BlotchModel,
+    DirtModel,
+    FadingModel,
+    FlickerModel,
+    GrainModel,
+    HairModel,
+    LineModel,
+    ScratchLine,
+    SimulationSettings,
+    WeaveModel,
+)
+
+
+def test_presets_are_named_and_get_worse():
+    assert list(PRESETS) == ["light", "worn", "heavy"]
+    dirt = [SimulationSettings.preset(name).dirt for name in PRESETS]
+    assert dirt[0].rate < dirt[1].rate < dirt[2].rate
+    grain = [preset.grain.sigma for preset in PRESETS.values()]
+    assert grain == sorted(grain)
+
+
+def test_unknown_preset_names_the_known_ones():
+    with pytest.raises(SettingsError, match="'rusty'; choose one of light, worn, heavy"):
+        SimulationSettings.preset("rusty")
+
+
+def test_only_keeps_the_named_defects():
+    settings = SimulationSettings().only("dirt", "grain")
+    assert settings.dirt == DirtModel() and settings.grain == GrainModel()
+    assert settings.lines is None and settings.camera_weave is None
+    with pytest.raises(SettingsError, match="'rain'; choose from camera_weave"):
+        SimulationSettings().only("rain")
+
+
+def test_unknown_settings_are_rejected():
+    with pytest.raises(TypeError, match="mould"):
+        SimulationSettings(mould=1)
+    with pytest.raises(TypeError, match="colour"):
+        DirtModel(colour="red")
+
+
+def test_settings_are_frozen():
+    with pytest.raises(AttributeError):
+        SimulationSettings().dirt = None
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (DirtModel, {"rate": -1}),
+        (DirtModel, {"rate": math.nan}),
+        (DirtModel, {"size": (9, 3)}),
+        (DirtModel, {"median_size": 50}),
+        (DirtModel, {"white_share": 1.5}),
+        (BlotchModel, {"opacity": (0.2, 1.2)}),
+        (HairModel, {"length": (0, 10)}),
+        (LineModel, {"largest_tilt": 6}),
+        (LineModel, {"shares": (0, 0, 0)}),
+        (LineModel, {"depth": (0, 10)}),
+        (FlickerModel, {"rho": 1}),
+        (FlickerModel, {"gain": -0.1}),
+        (WeaveModel, {"vertical": 100}),
+        (GrainModel, {"correlation": 0}),
+        (FadingModel, {"contrast": (1, 1)}),
+        (FadingModel, {"offset": (0, 0, 2)}),
+    ],
+)
+def test_values_out_of_range_say_what_to_do(model, values):
+    with pytest.raises(SettingsError, match=next(iter(values))) as caught:
+        model(**values)
+    assert "choose" in str(caught.value) or "give" in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{"kind": "wild"}, {"last": 0}, {"tilt": 7}, {"profile": "round"}, {"width": 0}])
+def test_lines_are_checked(values):
+    good = {"key": 1, "kind": "fixed", "x": 10, "depth": 5, "width": 2, "first": 0, "last": 10}
+    ScratchLine(**good)
+    with pytest.raises(SettingsError):
+        ScratchLine(**good | values)

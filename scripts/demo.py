@@ -81,7 +81,9 @@ def main() -> int:
             print(f"Restoring {film} with the workflow restore_reel in the ComfyUI at {host}", flush=True)
             out = restore_in_host(host, film, out)
         else:
-            print(f"No ComfyUI found (COMFYUI_PATH or ~/comfy/ComfyUI): restoring {film} with vldm_core alone", flush=True)
+            print(
+                f"No ComfyUI found (COMFYUI_PATH or ~/comfy/ComfyUI): restoring {film} with vldm_core alone", flush=True
+            )
             out.parent.mkdir(parents=True, exist_ok=True)
             restore_film(film, out, ReelSettings(), Lines())
         picture = out.with_name(f"{out.stem}_before_after.png")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from typer.testing import CliRunner
+
 from vldm_core.cli import app
 
 from .reel.conftest import CUT, write_film

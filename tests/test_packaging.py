@@ -7,6 +7,7 @@ import sys
 import tomllib
 
 import pytest
+
 import vldm_core
 
 from .conftest import ROOT

@@ -6,6 +6,7 @@ import sys
 import av
 import numpy as np
 import pytest
+
 from vldm_core import pipeline
 from vldm_core.errors import FilmFileError
 from vldm_core.film.dirt import DirtSettings
@@ -28,7 +29,9 @@ def packets_of(path, kind):
     with av.open(str(path)) as container:
         stream = next(stream for stream in container.streams if stream.type == kind)
         return [
-            (packet.pts * packet.time_base, bytes(packet)) for packet in container.demux(stream) if packet.pts is not None
+            (packet.pts * packet.time_base, bytes(packet))
+            for packet in container.demux(stream)
+            if packet.pts is not None
         ]
 
 
@@ -126,29 +129,29 @@ def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
 
 
 def test_interrupt_leaves_no_file(small_film, tmp_path):
-    class Stop(Exception):
+    class StopWork(Exception):  # noqa: N818 - stands for an interrupt
         pass
 
     def progress(phase, done, total, preview=None):
         if phase == "restore" and done >= 20:
-            raise Stop
+            raise StopWork
 
     from dataclasses import replace
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopWork):
         restore_film(small_film, tmp_path / "out.mkv", replace(LOCAL, keep_partial=False), progress)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kept_partial_result_holds_the_finished_frames(small_film, tmp_path):
-    class Stop(Exception):
+    class StopWork(Exception):  # noqa: N818 - stands for an interrupt
         pass
 
     def progress(phase, done, total, preview=None):
         if phase == "restore" and preview is not None and done >= 20:
-            raise Stop
+            raise StopWork
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopWork):
         restore_film(small_film, tmp_path / "out.mkv", LOCAL, progress)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial.mkv"]
     assert len(frames_of(tmp_path / "out.partial.mkv")) == 20

@@ -40,19 +40,22 @@ class Pulse:
         phase: Name of the pass.
         total: Frames in the pass.
         done: Frames finished before it starts.
+
+    Attributes:
+        done: Frames finished so far.
     """
 
     def __init__(self, progress: Progress, phase: str, total: int | None, done: int = 0) -> None:
         self._progress = progress
         self._phase = phase
         self._total = total
-        self._done = done
+        self.done = done
 
     def step(self, preview: Tensor | None = None) -> None:
         """One more frame is finished."""
-        self._done += 1
-        self._progress(self._phase, self._done, self._total, preview)
+        self.done += 1
+        self._progress(self._phase, self.done, self._total, preview)
 
     def beat(self, phase: str = "", done: int = 0, total: int | None = None, preview: Tensor | None = None) -> None:
         """A stage inside the pass is alive; its own counts are not passed on."""
-        self._progress(self._phase, self._done, self._total)
+        self._progress(self._phase, self.done, self._total)

@@ -158,7 +158,7 @@ def test_a_kept_partial_result_holds_the_finished_frames(small_film, tmp_path):
 
 
 def test_source_and_destination_must_differ(small_film):
-    with pytest.raises(FilmFileError, match="same"):
+    with pytest.raises(FilmFileError, match="film being read"):
         restore_film(small_film, small_film)
 
 

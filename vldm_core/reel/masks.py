@@ -18,7 +18,7 @@ from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.windows import window_size
 from ..video.writer import FilmWriter, WriteSettings, open_writer
-from .restore import ReelSettings, Source, analyse_film, check_destination, find_shots, stage_frames
+from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
 
 
 class MaskWriters:
@@ -138,7 +138,6 @@ def simulate_film(
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
     """
-    check_destination(source, destination)
     count = 0
     with ExitStack() as stack:
         film = stack.enter_context(open_film(source))

@@ -4,13 +4,13 @@ import io
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
-from ..errors import FilmFileError
+from ..errors import FilmFileError, FilmFileWarning
 from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis
 from ..film.dirt import DirtSettings
 from ..film.dirt_repair import DirtRepairSettings
@@ -23,6 +23,7 @@ from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame
 from ..video.reader import open_film
 from ..video.shots import Shot, ShotDetector, ShotSettings
+from ..video.stream import FilmReader
 from ..video.windows import window_size
 from ..video.writer import WriteSettings, open_writer
 
@@ -139,6 +140,23 @@ def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Itera
         yield StageFrame(image=frame.tensor(), origin=frame)
 
 
+def _restored(
+    film: FilmReader, shots: tuple[Shot, ...], analyses: tuple[ShotAnalysis, ...], settings: ReelSettings, pulse: Pulse
+) -> Iterator[StageFrame[FilmFrame]]:
+    """Run the second pass over all shots."""
+    frames = iter(film)
+    for shot, analysis in zip(shots, analyses, strict=True):
+        yield from restore_shot(
+            stage_frames(frames, shot, pulse),
+            analysis,
+            dirt=settings.dirt,
+            size=window_size(film.info.height, film.info.width),
+            line_repair_settings=settings.line_repair,
+            dirt_repair_settings=settings.dirt_repair,
+            beat=pulse.beat,
+        )
+
+
 def restore_film(
     source: Source,
     destination: str | os.PathLike[str],
@@ -161,7 +179,6 @@ def restore_film(
     """
     settings = settings or ReelSettings()
     started = time.monotonic()
-    check_destination(source, destination)
     with open_film(source) as film:
         info = film.info
         # Opened and dropped again, so that an output that cannot work is refused before the reel is read.
@@ -169,47 +186,32 @@ def restore_film(
     shots = find_shots(source, settings.shots, progress)
     total = shots[-1].last
     logger.info("%s: %d frames in %d shots", info.path, total, len(shots))
-    analyses = analyse_film(source, shots, settings.analysis, progress)
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
+        # The first pass has told what is wrong with the file.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FilmFileWarning)
+        analyses = analyse_film(source, shots, settings.analysis, progress)
         film = stack.enter_context(open_film(source))
         writer = stack.enter_context(open_writer(destination, info, settings=settings.write, source=source))
-        frames, pulse = iter(film), Pulse(progress, "restore", total)
-        for shot, analysis in zip(shots, analyses, strict=True):
-            restored = restore_shot(
-                stage_frames(frames, shot, pulse),
-                analysis,
-                dirt=settings.dirt,
-                size=window_size(info.height, info.width),
-                line_repair_settings=settings.line_repair,
-                dirt_repair_settings=settings.dirt_repair,
-                beat=pulse.beat,
-            )
-            for frame in restored:
+        pulse = Pulse(progress, "restore", total)
+        try:
+            for frame in _restored(film, shots, analyses, settings, pulse):
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)
                     damaged[kind] += 0.0 if mask is None else float(mask.mean()) / total
                 pulse.step(frame.image)
-        warnings = tuple(film.warnings)
+        except BaseException:
+            if settings.keep_partial:
+                logger.warning("stopped after %d of %d frames, kept in %s", pulse.done, total, writer.keep_partial())
+            raise
+        messages = tuple(film.warnings) + tuple(writer.warnings)
     return ReelReport(
         frames=total,
         shots=shots,
-        warnings=warnings,
+        warnings=messages,
         dirt_share=damaged["dirt"],
         scratch_share=damaged["scratch"],
         seconds=time.monotonic() - started,
     )
-
-
-def check_destination(source: Source, destination: str | os.PathLike[str]) -> None:
-    """Refuse a destination that would overwrite the source.
-
-    Raises:
-        FilmFileError: Both are the same file or folder.
-    """
-    if isinstance(source, io.BytesIO):
-        return
-    target = Path(destination)
-    if target.exists() and target.resolve() == Path(source).resolve():
-        raise FilmFileError(f"{destination}: source and destination are the same; write to another name")

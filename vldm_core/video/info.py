@@ -1,0 +1,181 @@
+"""What a film is and what one of its frames is, independent of the file it lies in."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+
+UNSPECIFIED = 2
+"""FFmpeg's number for an unspecified colour matrix, primaries or transfer characteristic."""
+
+
+class FieldOrder(enum.Enum):
+    """How the lines of a frame lie in time."""
+
+    PROGRESSIVE = "progressive"
+    TOP_FIRST = "tff"
+    BOTTOM_FIRST = "bff"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmInfo:
+    """Properties of a film that hold for every frame.
+
+    Attributes:
+        path: Where the film was read from; a placeholder for a film in memory.
+        width: Width of the frames as delivered, pixels. The display rotation is not applied to the pixels.
+        height: Height of the frames as delivered, pixels.
+        frame_rate: Exact frames per second; the mean for a film with a variable rate.
+        time_base: Seconds per timestamp unit of ``FilmFrame.pts`` and ``FilmFrame.duration``.
+        frame_count: Number of frames as far as the container tells, else an estimate from the duration, else None.
+        bit_depth: Bits per sample of the source, 8 … 16. Frames of more than 8 bits are delivered as uint16.
+        pix_fmt: FFmpeg's name of the source's pixel format.
+        codec: FFmpeg's name of the source's codec.
+        colour_range: FFmpeg's number: 0 unspecified, 1 limited, 2 full.
+        colour_matrix: FFmpeg's number; 2 is unspecified.
+        colour_primaries: FFmpeg's number; 2 is unspecified.
+        colour_transfer: FFmpeg's number; 2 is unspecified.
+        rotation: Degrees by which a player turns the picture counter-clockwise.
+        display_matrix: The container's nine-number display matrix, or None where it has none.
+        sample_aspect_ratio: Width over height of a pixel, or None when unknown.
+        has_audio: Whether the file holds sound.
+        field_order: Field order the film was deinterlaced with, or PROGRESSIVE.
+        deinterlaced: Whether the frames delivered have been deinterlaced.
+        duration: Length in seconds, or None when unknown.
+        constant_rate: Whether the timestamps are the frame rate's grid rounded to the time base (a Matroska file
+            of 24000/1001 frames per second holds whole milliseconds).
+        start_number: Number of the first file of an image sequence.
+    """
+
+    path: str
+    width: int
+    height: int
+    frame_rate: Fraction
+    time_base: Fraction
+    frame_count: int | None
+    bit_depth: int
+    pix_fmt: str
+    codec: str
+    colour_range: int = 0
+    colour_matrix: int = UNSPECIFIED
+    colour_primaries: int = UNSPECIFIED
+    colour_transfer: int = UNSPECIFIED
+    rotation: int = 0
+    display_matrix: tuple[int, ...] | None = None
+    sample_aspect_ratio: Fraction | None = None
+    has_audio: bool = False
+    field_order: FieldOrder = FieldOrder.PROGRESSIVE
+    deinterlaced: bool = False
+    duration: float | None = None
+    constant_rate: bool = False
+    start_number: int = 1
+
+    def __post_init__(self) -> None:
+        if self.width < 1 or self.height < 1:
+            raise SettingsError(f"film size {self.width}x{self.height} is not positive; give the size in pixels")
+        if self.frame_rate <= 0:
+            raise SettingsError(f"frame_rate {self.frame_rate} is not positive; give frames per second")
+        if self.time_base <= 0:
+            raise SettingsError(f"time_base {self.time_base} is not positive; give seconds per timestamp unit")
+        if not 8 <= self.bit_depth <= 16:
+            raise SettingsError(f"bit_depth {self.bit_depth} is outside 8 … 16")
+
+    @classmethod
+    def of_frames(
+        cls,
+        width: int,
+        height: int,
+        frame_rate: Fraction | int,
+        *,
+        frame_count: int | None = None,
+        bit_depth: int = 8,
+        pix_fmt: str | None = None,
+    ) -> FilmInfo:
+        """Describe a film that is made of RGB frames in memory and comes from no file.
+
+        Args:
+            width: Pixels.
+            height: Pixels.
+            frame_rate: Frames per second, exact.
+            frame_count: Number of frames, when known.
+            bit_depth: 8, or 16 for uint16 frames.
+            pix_fmt: Pixel format to write by default; RGB of the bit depth when None.
+        """
+        rate = Fraction(frame_rate)
+        return cls(
+            path="<frames>",
+            width=width,
+            height=height,
+            frame_rate=rate,
+            time_base=1 / rate,
+            frame_count=frame_count,
+            bit_depth=bit_depth,
+            pix_fmt=pix_fmt or ("gbrp" if bit_depth == 8 else "gbrp16le"),
+            codec="rawvideo",
+            duration=None if frame_count is None else float(frame_count / rate),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilmFrame:
+    """One frame of a film.
+
+    Attributes:
+        index: Frame number, from 0, without gaps.
+        pts: Presentation time in units of ``FilmInfo.time_base``, or None: the writer then counts on.
+        duration: Display time in the same units, or None when unknown.
+        image: (H, W, 3) RGB, full range, contiguous: uint8, or uint16 over the full 16 bits for deeper sources.
+        source: The decoded frame in the source's pixel format, or None. The writer takes unchanged samples from it.
+        substitute: Whether this is a copy of a neighbour, in the place of a frame that could not be decoded.
+    """
+
+    index: int
+    image: np.ndarray
+    pts: int | None = None
+    duration: int | None = None
+    source: av.VideoFrame | None = None
+    substitute: bool = False
+
+    def tensor(self) -> Tensor:
+        """Return the frame as a float32 tensor (3, H, W), RGB in [0, 1].
+
+        Rounding the tensor times 255 (or 65535) gives ``image`` back exactly.
+        """
+        planar = np.ascontiguousarray(self.image.transpose(2, 0, 1))
+        if planar.dtype == np.uint8:
+            return torch.from_numpy(planar).to(torch.float32).div_(255.0)
+        return torch.from_numpy(planar.astype(np.float32)).div_(65535.0)
+
+
+def image_from_tensor(restored: Tensor, dtype: np.dtype | type) -> np.ndarray:
+    """Round a restored frame to integer RGB.
+
+    Args:
+        restored: (3, H, W) or (1, H, W) float tensor in [0, 1]; values outside are clipped.
+        dtype: uint8 or uint16.
+
+    Returns:
+        (H, W, 3) contiguous RGB of that type, full range.
+
+    Raises:
+        SettingsError: The tensor has another shape or holds NaN.
+    """
+    if restored.ndim != 3 or restored.shape[0] not in (1, 3):
+        raise SettingsError(f"a restored frame has shape (3, H, W), got {tuple(restored.shape)}")
+    top = float(np.iinfo(dtype).max)
+    values = restored.detach().to(device="cpu", dtype=torch.float32)
+    scaled = values.mul(top).round_().clamp_(0.0, top)
+    if bool(torch.isnan(scaled).any()):
+        raise SettingsError("the restored frame holds NaN; check the stage that made it")
+    planar = scaled.to(torch.int32).numpy().astype(dtype) if top > 255 else scaled.to(torch.uint8).numpy()
+    if planar.shape[0] == 1:
+        planar = np.broadcast_to(planar, (3, *planar.shape[1:]))
+    return np.ascontiguousarray(planar.transpose(1, 2, 0))

@@ -1,0 +1,224 @@
+"""Finding out whether a film is interlaced, once per file, and deinterlacing it with the frame count kept.
+
+The decision looks at the pictures (FFmpeg's ``idet``) in a bounded number of frames spread over the file, because
+the flags of captured tapes are often wrong in both directions: progressive film stored in interlaced frames, and
+interlaced material that nothing marks. Flags decide only where the pictures do not move.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import av
+from av.filter import Graph
+from av.video.stream import VideoStream
+
+from .container import FilmSource, open_input, source_name, video_packets, video_stream
+from .info import FieldOrder
+
+_logger = logging.getLogger(__name__)
+
+_PLACES = 5
+_FRAMES_PER_PLACE = 24
+# A film is interlaced when this share of the frames idet can judge shows combing of one field order …
+_MIN_SHARE = 0.25
+_MIN_COMBED = 4
+# … and the other order is this much rarer: noise and dirt make idet see both.
+_MAX_OTHER = 0.25
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldEvidence:
+    """What the sampled frames of a file showed.
+
+    Attributes:
+        top_first: Frames that look combed, top field first.
+        bottom_first: Frames that look combed, bottom field first.
+        progressive: Frames that look progressive.
+        undetermined: Frames that do not move.
+        flagged: Frames the decoder marked as interlaced.
+        flagged_order: The field order the container or codec declares.
+    """
+
+    top_first: int = 0
+    bottom_first: int = 0
+    progressive: int = 0
+    undetermined: int = 0
+    flagged: int = 0
+    flagged_order: FieldOrder = FieldOrder.PROGRESSIVE
+
+    def decide(self) -> FieldOrder:
+        """Return the one field order of the file."""
+        combed = max(self.top_first, self.bottom_first)
+        other = min(self.top_first, self.bottom_first)
+        judged = self.top_first + self.bottom_first + self.progressive
+        if combed >= _MIN_COMBED and combed >= _MIN_SHARE * judged and other <= _MAX_OTHER * combed:
+            return FieldOrder.TOP_FIRST if self.top_first > self.bottom_first else FieldOrder.BOTTOM_FIRST
+        sampled = judged + self.undetermined
+        if judged < 0.1 * sampled and self.flagged > sampled / 2:
+            return self.flagged_order
+        return FieldOrder.PROGRESSIVE
+
+
+def detect_field_order(source: FilmSource) -> FieldOrder:
+    """Decide the field order of a film file from at most 120 frames spread over it.
+
+    Raises:
+        FilmFileError: The file cannot be opened or holds no video.
+    """
+    evidence = sample_fields(source)
+    order = evidence.decide()
+    _logger.info("%s: field order %s (%s)", source_name(source), order.value, evidence)
+    return order
+
+
+def sample_fields(source: FilmSource) -> FieldEvidence:
+    """Collect the evidence ``detect_field_order`` decides on."""
+    counts: collections.Counter[str] = collections.Counter()
+    with open_input(source) as container:
+        stream = video_stream(container, source_name(source))
+        stream.thread_type = "SLICE"
+        declared = _declared_order(stream)
+        for place in range(_PLACES):
+            if place:
+                if not stream.duration and not container.duration:
+                    break
+                length = stream.duration or int(container.duration / av.time_base / stream.time_base)
+                try:
+                    container.seek((stream.start_time or 0) + length * place // _PLACES, stream=stream)
+                except av.FFmpegError:
+                    break
+            frames = list(_some_frames(container, stream))
+            counts["flagged"] += sum(frame.interlaced_frame for frame in frames)
+            counts.update(_judge(frames))
+            if container.duration and container.duration < 2 * av.time_base and place == 0:
+                # A short film has been seen as a whole or nearly so; seeking would show the same frames again.
+                break
+    return FieldEvidence(
+        top_first=counts["tff"],
+        bottom_first=counts["bff"],
+        progressive=counts["progressive"],
+        undetermined=counts["undetermined"],
+        flagged=counts["flagged"],
+        flagged_order=declared,
+    )
+
+
+def _declared_order(stream: VideoStream) -> FieldOrder:
+    # AVFieldOrder: 2 TT, 3 BB, 4 TB (coded top first, shown bottom first), 5 BT.
+    order = getattr(stream.codec_context, "field_order", 0)
+    return FieldOrder.BOTTOM_FIRST if order in (3, 4) else FieldOrder.TOP_FIRST
+
+
+def _some_frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+    found = 0
+    for packet in video_packets(container, stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            continue
+        for frame in frames:
+            yield frame
+            found += 1
+            if found == _FRAMES_PER_PLACE:
+                return
+    try:
+        yield from stream.decode(None)
+    except (av.FFmpegError, EOFError):
+        return
+
+
+def _judge(frames: list[av.VideoFrame]) -> Iterator[str]:
+    """Yield idet's verdict ("tff", "bff", "progressive", "undetermined") on each frame that has neighbours."""
+    if len(frames) < 3:
+        return
+    width, height = frames[0].width, frames[0].height
+    grey = [f.reformat(format="gray", threads=1) for f in frames if (f.width, f.height) == (width, height)]
+    graph = Graph()
+    entry = graph.add_buffer(width=width, height=height, format=grey[0].format, time_base=Fraction(1, 1000))
+    detector = graph.add("idet")
+    leave = graph.add("buffersink")
+    graph.link_nodes(entry, detector, leave).configure()
+    judged = 0
+    for number, frame in enumerate([*grey, None]):
+        if frame is not None:
+            frame.pts = number
+            frame.time_base = Fraction(1, 1000)
+        entry.push(frame)
+        while True:
+            try:
+                out = leave.pull()
+            except (av.BlockingIOError, av.EOFError):
+                break
+            judged += 1
+            # The first and last frame have a neighbour on one side only.
+            if 1 < judged < len(grey):
+                yield out.metadata.get("lavfi.idet.single.current_frame", "undetermined")
+
+
+@dataclasses.dataclass(slots=True)
+class DecodedFrame:
+    """A frame on its way from the decoder, with its own timestamps.
+
+    Attributes:
+        frame: The picture.
+        pts: Presentation time in the stream's time base.
+        duration: Display time in the stream's time base.
+        substitute: Whether the picture is a neighbour's.
+    """
+
+    frame: av.VideoFrame
+    pts: int | None
+    duration: int | None
+    substitute: bool = False
+
+
+def deinterlace(frames: Iterable[DecodedFrame], order: FieldOrder) -> Iterator[DecodedFrame]:
+    """Deinterlace with bwdif, one frame out per frame in, timestamps kept.
+
+    Args:
+        frames: Frames of one size and pixel format.
+        order: TOP_FIRST or BOTTOM_FIRST.
+    """
+    waiting: collections.deque[DecodedFrame] = collections.deque()
+    bwdif: _Bwdif | None = None
+    for number, item in enumerate(frames):
+        bwdif = bwdif or _Bwdif(item.frame, order)
+        waiting.append(item)
+        for picture in bwdif.push(item.frame, number):
+            yield dataclasses.replace(waiting.popleft(), frame=picture)
+    if bwdif is not None:
+        for picture in bwdif.push(None, 0):
+            yield dataclasses.replace(waiting.popleft(), frame=picture)
+
+
+class _Bwdif:
+    """FFmpeg's bwdif over a stream of frames; it hands a frame out when the next one is in."""
+
+    def __init__(self, first: av.VideoFrame, order: FieldOrder) -> None:
+        graph = Graph()
+        self._entry = graph.add_buffer(
+            width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 1000)
+        )
+        parity = "tff" if order is FieldOrder.TOP_FIRST else "bff"
+        filtering = graph.add("bwdif", f"mode=send_frame:parity={parity}:deint=all")
+        self._leave = graph.add("buffersink")
+        graph.link_nodes(self._entry, filtering, self._leave).configure()
+        self._graph = graph
+
+    def push(self, frame: av.VideoFrame | None, number: int) -> Iterator[av.VideoFrame]:
+        """Put a frame in (None at the end) and yield those that are ready."""
+        if frame is not None:
+            # The filter needs rising timestamps; the film's own wait outside.
+            frame.pts = number
+            frame.time_base = Fraction(1, 1000)
+        self._entry.push(frame)
+        while True:
+            try:
+                yield self._leave.pull()
+            except (av.BlockingIOError, av.EOFError):
+                return

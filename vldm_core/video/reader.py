@@ -1,0 +1,330 @@
+"""Reading a film file frame by frame, with every timestamp and with faults named."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import io
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.stream import VideoStream
+
+from ..errors import FilmFileError, SettingsError
+from .colour import ColourConverter, layout_of
+from .container import (
+    FilmSource,
+    declared_duration,
+    declared_frame_count,
+    frame_rate_of,
+    open_input,
+    source_name,
+    video_packets,
+    video_stream,
+)
+from .info import FieldOrder, FilmFrame, FilmInfo
+from .interlace import DecodedFrame, deinterlace, detect_field_order
+from .stream import FilmReader, number_ranges
+
+_logger = logging.getLogger(__name__)
+
+Deinterlace = Literal["auto", "off", "tff", "bff"]
+
+# Packets after a fault during which a missing frame counts as lost to it; longer than any codec's reordering.
+_FAULT_REACH = 64
+# Packets looked at to tell a constant rate in coarse timestamps from a variable one.
+_RATE_PROBE = 96
+_DEFAULT_RATE = Fraction(25)
+
+
+def open_film(
+    source: FilmSource, *, deinterlace: Deinterlace = "auto", sequence_rate: Fraction | int = 24
+) -> FilmReader:
+    """Open a film file, an image-sequence folder or a film in memory.
+
+    Frames come in the orientation they are stored in; a display rotation is in ``info`` and the writer carries it
+    over. Interlaced films are deinterlaced with one field order for the whole file. A frame that cannot be decoded
+    is replaced by its last good neighbour, so that frame numbers and sound stay in place; ``reader.warnings`` names
+    the numbers, and a ``FilmFileWarning`` is issued at the end of the iteration.
+
+    Args:
+        source: Path of a video file, of a folder of images or of a pattern such as ``scan_%06d.png``; or the bytes
+            of a video file.
+        deinterlace: ``"auto"`` looks at the pictures; ``"tff"`` / ``"bff"`` force a field order; ``"off"`` leaves
+            the frames as they are.
+        sequence_rate: Frames per second of an image sequence, which has no rate of its own.
+
+    Returns:
+        A context manager; iterating over it yields ``FilmFrame``.
+
+    Raises:
+        FilmFileError: The source is missing, unreadable, empty, cut short before its index, without video, or no
+            frame of it can be decoded.
+        SettingsError: A setting has an unknown value.
+    """
+    if deinterlace not in ("auto", "off", "tff", "bff"):
+        raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
+    if not isinstance(source, io.BytesIO):
+        from .sequence import SequenceReader, is_sequence
+
+        if is_sequence(source):
+            return SequenceReader(source, frame_rate=Fraction(sequence_rate))
+    return VideoFileReader(source, deinterlace=deinterlace)
+
+
+class VideoFileReader(FilmReader):
+    """Reads a film file through FFmpeg. See ``open_film``."""
+
+    def __init__(self, source: FilmSource, *, deinterlace: Deinterlace = "auto") -> None:
+        super().__init__(source_name(source))
+        self._source = source
+        self._opened: list[str] = []
+        self._count_is_exact = False
+        self.info = self._probe(deinterlace)
+        self._converter = ColourConverter(
+            self.info.width, self.info.height, self.info.colour_matrix, self.info.colour_range
+        )
+        self.warnings = list(self._opened)
+
+    def _opening_warnings(self) -> Iterable[str]:
+        return self._opened
+
+    def _probe(self, wanted: Deinterlace) -> FilmInfo:
+        with open_input(self._source) as container:
+            stream = video_stream(container, self.name)
+            decoder = _Decoder(self, container, stream)
+            first = next(decoder.frames(), None)
+            if first is None:
+                raise FilmFileError(
+                    f"no frame of {self.name} can be decoded (codec {stream.codec_context.name}); the file is damaged "
+                    "or cut short: copy it again"
+                )
+            frame = first.frame
+            layout = layout_of(frame.format.name)
+            rate = frame_rate_of(stream)
+            if rate is None:
+                rate = _DEFAULT_RATE
+                self._opened.append(f"{self.name} tells no frame rate; {rate} frames per second are assumed")
+            declared = declared_duration(container, stream)
+            self._count_is_exact = stream.frames > 0 and container.format.name.startswith("mov")
+            matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+            context = stream.codec_context
+            order, deinterlaced = self._field_order(wanted)
+            return FilmInfo(
+                path=self.name,
+                width=frame.width,
+                height=frame.height,
+                frame_rate=rate,
+                time_base=stream.time_base,
+                frame_count=declared_frame_count(container, stream, rate),
+                bit_depth=layout.bits,
+                pix_fmt=frame.format.name,
+                codec=context.codec.name,
+                colour_range=int(frame.color_range) or (2 if layout.full_range else 0),
+                colour_matrix=int(frame.colorspace),
+                colour_primaries=int(frame.color_primaries),
+                colour_transfer=int(frame.color_trc),
+                rotation=frame.rotation,
+                display_matrix=None if matrix is None else tuple(memoryview(bytes(matrix)).cast("i")),
+                sample_aspect_ratio=stream.sample_aspect_ratio or None,
+                has_audio=bool(container.streams.audio),
+                field_order=order,
+                deinterlaced=deinterlaced,
+                duration=None if declared is None else float(declared),
+                constant_rate=_is_rounded_grid(self._source, stream.time_base, rate),
+            )
+
+    def _field_order(self, wanted: Deinterlace) -> tuple[FieldOrder, bool]:
+        if wanted == "off":
+            return FieldOrder.PROGRESSIVE, False
+        order = detect_field_order(self._source) if wanted == "auto" else FieldOrder(wanted)
+        return order, order is not FieldOrder.PROGRESSIVE
+
+    def _frames(self) -> Iterator[FilmFrame]:
+        with contextlib.ExitStack() as stack:
+            container = stack.enter_context(open_input(self._source))
+            stream = video_stream(container, self.name)
+            decoder = _Decoder(self, container, stream)
+            decoded = self._checked_size(decoder.frames())
+            if self.info.deinterlaced:
+                decoded = deinterlace(decoded, self.info.field_order)
+            for index, item in enumerate(decoded):
+                yield FilmFrame(
+                    index=index,
+                    pts=item.pts,
+                    duration=item.duration,
+                    image=self._converter.rgb(item.frame),
+                    source=item.frame,
+                    substitute=item.substitute,
+                )
+            self._report_shortfall(decoder, container, stream)
+
+    def _checked_size(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+        for number, item in enumerate(frames):
+            if (item.frame.width, item.frame.height) != (self.info.width, self.info.height):
+                raise FilmFileError(
+                    f"frame {number} of {self.name} is {item.frame.width}x{item.frame.height}, the film began as "
+                    f"{self.info.width}x{self.info.height}; split the file there or convert it to one size"
+                )
+            yield item
+
+    def _report_shortfall(self, decoder: _Decoder, container: InputContainer, stream: VideoStream) -> None:
+        """Warn when the file holds fewer frames than its container promises."""
+        if self._count_is_exact:
+            if decoder.packets < stream.frames:
+                self._warn(
+                    f"{self.name} is cut short: {stream.frames} frames are promised, {decoder.delivered} are there "
+                    f"(frames {number_ranges(range(decoder.delivered, stream.frames))} are missing)"
+                )
+            return
+        promised = declared_duration(container, stream)
+        others = any(s.type in ("audio", "subtitle", "data") for s in container.streams)
+        from_video = bool(stream.duration) or any(key.upper().startswith("DURATION") for key in stream.metadata)
+        if promised is None or decoder.last_end is None or (others and not from_video):
+            return
+        start = (stream.start_time or 0) * stream.time_base if stream.duration else 0
+        missing = start + promised - decoder.last_end * stream.time_base
+        if missing > max(2 / self.info.frame_rate, decoder.widest_gap * stream.time_base):
+            self._warn(
+                f"{self.name} is cut short: it promises {float(promised):.2f} s of pictures and ends "
+                f"{float(missing):.2f} s early, after frame {decoder.delivered - 1}"
+            )
+
+
+class _Decoder:
+    """Decodes one video stream; knows from the packets which frames ought to come.
+
+    A packet that is there but does not decode becomes a copy of the last good frame (of the first one, at the start
+    of a film). Frames are matched by presentation time; codecs legitimately leave some packets without a frame, so
+    one is only counted as lost near an error.
+
+    Decoding uses slice threads, not frame threads: with frame threads FFmpeg reports an error later and against
+    another packet, and frames around it are lost.
+    """
+
+    def __init__(self, reader: FilmReader, container: InputContainer, stream: VideoStream) -> None:
+        self._reader = reader
+        self._container = container
+        self._stream = stream
+        self.packets = 0
+        self.delivered = 0
+        self.last_end: int | None = None
+        self.widest_gap = 0
+        self._due: list[int] = []
+        self._failed: set[int] = set()
+        self._fault = 0
+        self._lost_at_start: list[int | None] = []
+        self._last: DecodedFrame | None = None
+        stream.thread_type = "SLICE"
+        context = stream.codec_context
+        context.flags |= av.codec.context.Flags.output_corrupt
+        if context.name == "ffv1":
+            # Without this a slice whose checksum is wrong is shown as if it were good.
+            context.options = {"err_detect": "crccheck+explode"}
+
+    def frames(self) -> Iterator[DecodedFrame]:
+        """Yield every frame in presentation order."""
+        for packet in video_packets(self._container, self._stream):
+            self.packets += 1
+            self._fault = max(0, self._fault - 1)
+            expected = packet.pts if packet.size and not packet.is_discard else None
+            if expected is not None:
+                heapq.heappush(self._due, expected)
+            if packet.is_corrupt:
+                self._fault = _FAULT_REACH
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, EOFError) as error:
+                _logger.debug("%s: packet at %s: %s", self._reader.name, packet.pts, error)
+                self._fault = _FAULT_REACH
+                if expected is not None:
+                    self._failed.add(expected)
+                elif packet.size and not packet.is_discard:
+                    yield from self._stand_in(None)
+                continue
+            for frame in frames:
+                yield from self._deliver(frame)
+        try:
+            rest = self._stream.decode(None)
+        except (av.FFmpegError, EOFError):
+            rest = []
+        for frame in rest:
+            yield from self._deliver(frame)
+        if self._last is not None:
+            yield from self._skip_to(None)
+
+    def _deliver(self, frame: av.VideoFrame) -> Iterator[DecodedFrame]:
+        pts = frame.pts
+        if pts is not None:
+            yield from self._skip_to(pts)
+        item = DecodedFrame(frame=frame, pts=pts, duration=frame.duration or None)
+        if self._lost_at_start:
+            lost, self._lost_at_start = self._lost_at_start, []
+            self._last = item
+            for missing in lost:
+                yield from self._stand_in(missing)
+        if frame.is_corrupt:
+            self._fault = _FAULT_REACH
+            self._reader.damaged.append(self.delivered)
+        previous = self._last.pts if self._last is not None else None
+        if pts is not None:
+            if previous is not None:
+                self.widest_gap = max(self.widest_gap, pts - previous)
+            self.last_end = pts + (frame.duration or 0)
+        self._last = item
+        self.delivered += 1
+        yield item
+
+    def _skip_to(self, pts: int | None) -> Iterator[DecodedFrame]:
+        """Stand in for the frames due before ``pts`` (or all that are due) that did not come."""
+        while self._due and (pts is None or self._due[0] <= pts):
+            due = heapq.heappop(self._due)
+            failed = due in self._failed
+            self._failed.discard(due)
+            if (pts is None or due < pts) and (failed or self._fault):
+                yield from self._stand_in(due)
+
+    def _stand_in(self, pts: int | None) -> Iterator[DecodedFrame]:
+        if self._last is None:
+            self._lost_at_start.append(pts)
+            return
+        self._reader.undecodable.append(self.delivered)
+        self.delivered += 1
+        yield DecodedFrame(frame=self._last.frame, pts=pts, duration=self._last.duration, substitute=True)
+
+
+def _is_rounded_grid(source: FilmSource, time_base: Fraction, rate: Fraction) -> bool:
+    """Whether the first timestamps are a constant rate rounded to a time base too coarse for it."""
+    period = 1 / (rate * time_base)
+    if period.denominator == 1:
+        return False
+    stamps: list[int] = []
+    with open_input(source) as container:
+        stream = video_stream(container, source_name(source))
+        for packet in video_packets(container, stream):
+            if packet.pts is None:
+                return False
+            stamps.append(packet.pts)
+            if len(stamps) == _RATE_PROBE:
+                break
+    stamps.sort()
+    # The packets read last may have later neighbours that come earlier; judge only the first part.
+    judged = stamps if len(stamps) < _RATE_PROBE else stamps[: _RATE_PROBE // 2]
+    return len(judged) > 2 and all(abs(stamp - judged[0] - n * period) <= 1 for n, stamp in enumerate(judged))
+
+
+def same_file(first: FilmSource, second: str | os.PathLike[str]) -> bool:
+    """Whether two sources are the same file on disk."""
+    if isinstance(first, io.BytesIO):
+        return False
+    try:
+        return Path(first).samefile(second)
+    except OSError:
+        return False

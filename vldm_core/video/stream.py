@@ -1,0 +1,182 @@
+"""The two ends every film has: a reader that yields frames, a writer that takes them."""
+
+from __future__ import annotations
+
+import abc
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+from ..errors import FilmFileWarning
+from .info import FilmFrame, FilmInfo
+
+_logger = logging.getLogger(__name__)
+
+
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as ranges, for messages: ``3, 7-9``."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+class FilmReader(abc.ABC):
+    """A film opened for reading. Iterating yields every ``FilmFrame`` in order; each iteration starts anew.
+
+    Attributes:
+        info: What the film is.
+        warnings: Messages about damage, complete when an iteration has ended.
+        undecodable: Numbers of frames that could not be decoded; a copy of a good neighbour was yielded instead.
+        damaged: Numbers of frames that the decoder patched.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.warnings: list[str] = []
+        self.undecodable: list[int] = []
+        self.damaged: list[int] = []
+        self._running: Iterator[FilmFrame] | None = None
+
+    info: FilmInfo
+
+    @abc.abstractmethod
+    def _frames(self) -> Iterator[FilmFrame]:
+        """Yield the frames from the start and release what was opened when closed."""
+
+    def __iter__(self) -> Iterator[FilmFrame]:
+        self.close()
+        self.warnings = list(self._opening_warnings())
+        self.undecodable = []
+        self.damaged = []
+        self._running = self._watched()
+        return self._running
+
+    def _opening_warnings(self) -> Iterable[str]:
+        """Return the messages that were known when the film was opened."""
+        return ()
+
+    def _watched(self) -> Iterator[FilmFrame]:
+        try:
+            yield from self._frames()
+        finally:
+            self._report()
+
+    def _report(self) -> None:
+        if self.undecodable:
+            self._warn(
+                f"frames {number_ranges(self.undecodable)} of {self.name} cannot be decoded; a good neighbour "
+                "stands in their place, so that frame count and timing are kept"
+            )
+        if self.damaged:
+            self._warn(f"frames {number_ranges(self.damaged)} of {self.name} are damaged; the decoder patched them")
+
+    def _warn(self, message: str) -> None:
+        self.warnings.append(message)
+        _logger.warning("%s", message)
+        warnings.warn(message, FilmFileWarning, stacklevel=3)
+
+    def close(self) -> None:
+        """Release the file. Iterating again opens it anew."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()  # type: ignore[attr-defined]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class FilmWriter(abc.ABC):
+    """A film opened for writing.
+
+    The file appears under its name only when everything has been written; after an exception nothing is left,
+    unless ``keep_partial`` has been called.
+
+    Attributes:
+        path: Where the finished film will lie.
+        warnings: Messages about what the output could not take over.
+        frames_written: Number of frames taken so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self.frames_written = 0
+        self._open = True
+
+    @abc.abstractmethod
+    def write(self, frame: FilmFrame, restored: Tensor | None = None) -> None:
+        """Append a frame.
+
+        Args:
+            frame: The frame as read; its timestamps are kept.
+            restored: What to write instead of its picture, (3, H, W) or (1, H, W) in [0, 1]. Samples where it
+                rounds to the same RGB as ``frame.image`` are taken from the source unchanged.
+        """
+
+    @abc.abstractmethod
+    def _finish(self, target: Path, *, partial: bool) -> None:
+        """Complete the temporary file and rename it to ``target``."""
+
+    @abc.abstractmethod
+    def _discard(self) -> None:
+        """Remove the temporary file."""
+
+    def close(self) -> None:
+        """Complete the film and give it its name. Calling it again does nothing."""
+        self._end(self.path, partial=False)
+
+    def keep_partial(self) -> Path | None:
+        """Complete what has been written so far as ``<name>.partial<suffix>`` instead of under the final name.
+
+        For use when the work stops early and the frames already made should not be lost. The writer is closed.
+
+        Returns:
+            Where the partial film lies, or None when no frame had been written.
+        """
+        if not self._open or self.frames_written == 0:
+            self.abort()
+            return None
+        target = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        self._end(target, partial=True)
+        return target
+
+    def abort(self) -> None:
+        """Remove everything written so far. Does nothing on a closed writer."""
+        if self._open:
+            self._open = False
+            self._discard()
+
+    def _end(self, target: Path, *, partial: bool) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._finish(target, partial=partial)
+        except BaseException:
+            self._discard()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()

@@ -1,0 +1,289 @@
+"""Writing a film file frame by frame: unchanged samples stay untouched, sound and timing are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from torch import Tensor
+
+from ..errors import FilmFileError, SettingsError
+from .colour import ColourConverter, alpha_of, layout_of, sample_view
+from .container import FilmSource, file_url, source_name
+from .encoding import Encoding, Timeline, WriteSettings, plan_encoding
+from .info import FilmFrame, FilmInfo, image_from_tensor
+from .matroska import reserve_title, store_display_size
+from .reader import same_file
+from .sound import PacketCopier
+from .stream import FilmWriter
+
+_logger = logging.getLogger(__name__)
+
+__all__ = ["WriteSettings", "open_writer", "VideoFileWriter"]
+
+# Largest difference between channels, of 255, that a gray output may drop without a word.
+_NEUTRAL = 8
+
+
+def open_writer(
+    path: str | os.PathLike[str],
+    info: FilmInfo,
+    *,
+    settings: WriteSettings | None = None,
+    source: FilmSource | None = None,
+) -> FilmWriter:
+    """Open a film for writing.
+
+    Args:
+        path: A .mkv, .mp4, .m4v or .mov file; or a folder (no suffix, a trailing slash, an existing folder) or a
+            pattern such as ``out/scan_%06d.tif`` for an image sequence.
+        info: The film being written, usually the reader's ``info``: size, timing, colour and orientation are taken
+            from it.
+        settings: Codec and quality.
+        source: Film whose sound and subtitle packets are copied in step with the pictures, or None for none.
+
+    Returns:
+        A context manager with ``write(frame, restored)``.
+
+    Raises:
+        FilmFileError: The folder is missing or not writable, the output is the source, the container holds neither
+            the codec nor the sound, or it cannot carry the film's rotation.
+        SettingsError: A setting has an unknown value.
+    """
+    from .sequence import SequenceWriter, is_sequence, names_sequence
+
+    settings = settings or WriteSettings()
+    if names_sequence(path):
+        return SequenceWriter(path, info, settings=settings, source=source)
+    if source is not None and same_file(source, path):
+        raise FilmFileError(f"{path} is the film being read; choose another output name")
+    if source is not None and not hasattr(source, "getvalue") and is_sequence(source):
+        source = None
+    return VideoFileWriter(Path(path), info, settings=settings, source=source)
+
+
+class VideoFileWriter(FilmWriter):
+    """Writes a film file through FFmpeg. See ``open_writer``."""
+
+    def __init__(self, path: Path, info: FilmInfo, *, settings: WriteSettings, source: FilmSource | None) -> None:
+        super().__init__(path)
+        self.info = info
+        self._encoding = plan_encoding(path, info, settings)
+        self._converter = ColourConverter(
+            info.width, info.height, self._encoding.colour_matrix, self._encoding.colour_range
+        )
+        self._target = layout_of(self._encoding.pix_fmt)
+        self._timeline = Timeline(info, self._encoding.muxer)
+        self._durations: dict[int, int] = {}
+        self._told: set[str] = set()
+        self._copier: PacketCopier | None = None
+        self._temporary = _temporary_beside(path)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_remove, self._temporary)
+            self._container = self._open_container()
+            undo.callback(self._container.close)
+            self._stream = self._add_video(self._container, self._encoding)
+            if source is not None:
+                self._copier = PacketCopier(source, self._container, path.suffix.lower())
+                undo.callback(self._copier.close)
+                self.warnings.extend(self._copier.warnings)
+            try:
+                self._container.start_encoding()
+            except (av.FFmpegError, ValueError) as error:
+                raise FilmFileError(
+                    f"{path.name} cannot hold {self._encoding.codec} video with the streams of "
+                    f"{'no source' if source is None else source_name(source)} ({error}); write a .mkv file"
+                ) from error
+            undo.pop_all()
+
+    def _open_container(self) -> OutputContainer:
+        # The index in front lets a browser play the film before all of it has arrived.
+        options = {} if self._encoding.muxer == "matroska" else {"movflags": "+faststart"}
+        return av.open(file_url(self._temporary), mode="w", format=self._encoding.muxer, options=options)
+
+    def _add_video(self, container: OutputContainer, encoding: Encoding) -> av.VideoStream:
+        info = self.info
+        try:
+            stream = container.add_stream(encoding.encoder, rate=info.frame_rate, options=encoding.options)
+        except ValueError as error:
+            raise FilmFileError(
+                f"{self.path.suffix} cannot hold {encoding.codec} video; write a .mkv file or choose codec 'h264'"
+            ) from error
+        stream.width, stream.height, stream.pix_fmt = info.width, info.height, encoding.pix_fmt
+        stream.time_base = self._timeline.time_base
+        context = stream.codec_context
+        context.time_base = self._timeline.time_base
+        context.color_range = encoding.colour_range
+        context.colorspace = encoding.colour_matrix
+        context.color_primaries = info.colour_primaries
+        context.color_trc = info.colour_transfer
+        context.thread_type = "SLICE" if encoding.codec == "ffv1" else "AUTO"
+        if info.deinterlaced:
+            context.field_order = 1
+        if encoding.codec == "h265" and encoding.muxer != "matroska":
+            context.codec_tag = "hvc1"
+        if info.sample_aspect_ratio:
+            context.sample_aspect_ratio = info.sample_aspect_ratio
+            if encoding.muxer == "matroska":
+                reserve_title(stream)
+        if info.display_matrix is not None:
+            stream.set_display_matrix(info.display_matrix)
+        return stream
+
+    def write(self, frame: FilmFrame, restored: Tensor | None = None) -> None:
+        """Append a frame; see ``FilmWriter.write``."""
+        if not self._open:
+            raise FilmFileError(f"{self.path} has been closed; open a new writer")
+        picture = self._picture(frame, restored)
+        stamp, length = self._timeline.place(frame.pts, frame.duration)
+        if self._timeline.moved:
+            self._tell_once(
+                "some frames of the source share a timestamp; the later ones were moved on by the least step"
+            )
+        picture.pts = stamp
+        picture.time_base = self._timeline.time_base
+        picture.duration = length
+        # A source frame remembers how it was coded; the encoder would repeat its key frames.
+        picture.pict_type = 0
+        self._durations[stamp] = length
+        try:
+            self._mux(self._stream.encode(picture))
+        except av.FFmpegError as error:
+            raise FilmFileError(f"writing {self.path} failed at frame {self.frames_written}: {error}") from error
+        self.frames_written += 1
+
+    def _picture(self, frame: FilmFrame, restored: Tensor | None) -> av.VideoFrame:
+        expected = (self.info.height, self.info.width, 3)
+        if frame.image.shape != expected:
+            raise SettingsError(f"frame {frame.index} has shape {frame.image.shape}, the film being written {expected}")
+        source = self._source_samples(frame.source)
+        if restored is None:
+            return source if source is not None else self._converter.frame(frame.image, self._target.name)
+        image = image_from_tensor(restored, frame.image.dtype)
+        if image.shape != expected:
+            raise SettingsError(
+                f"restored frame {frame.index} has shape {image.shape}, the film being written {expected}"
+            )
+        different = image != frame.image
+        changed = different[..., 0] | different[..., 1] | different[..., 2]
+        if source is not None and not changed.any():
+            return source
+        if self._target.model == "gray":
+            self._check_neutral(image)
+        alpha = None if source is None or not self._target.alpha else alpha_of(source, self._converter)
+        picture = self._converter.frame(image, self._target.name, alpha)
+        if source is not None and self._target.model != "rgb":
+            _keep_unchanged(picture, source, changed)
+        return picture
+
+    def _source_samples(self, source: av.VideoFrame | None) -> av.VideoFrame | None:
+        """Return the source in the output's pixel format, or None where that would change its samples."""
+        if source is None:
+            return None
+        layout = layout_of(source.format.name)
+        if layout.canonical != self._target.canonical:
+            return None
+        return self._converter.reformat(source, self._target.name)
+
+    def _check_neutral(self, image: np.ndarray) -> None:
+        limit = _NEUTRAL * (257 if image.dtype == np.uint16 else 1)
+        if int(np.ptp(image.astype(np.int32), axis=2).max()) > limit:
+            self._tell_once(
+                f"the restored frames have colour and {self.path.name} is gray; set pix_fmt, for example 'yuv444p', to "
+                "keep it"
+            )
+
+    def _tell_once(self, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self.warnings.append(message)
+            _logger.warning("%s", message)
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            length = self._durations.pop(packet.pts, None) if packet.pts is not None else None
+            if length is not None:
+                packet.duration = length
+            if self._copier is not None and packet.dts is not None:
+                self._copier.copy_until(Fraction(packet.dts) * packet.time_base)
+            self._container.mux(packet)
+
+    def _finish(self, target: Path, *, partial: bool) -> None:
+        try:
+            self._mux(self._stream.encode(None))
+            if self._copier is not None:
+                self._copier.copy_until(self._timeline.end if partial else None)
+                self.warnings.extend(w for w in self._copier.warnings if w not in self.warnings)
+            self._container.close()
+        except av.FFmpegError as error:
+            raise FilmFileError(f"finishing {self.path} failed: {error}; check the space left on the disk") from error
+        if self._copier is not None:
+            self._copier.close()
+        if self.info.sample_aspect_ratio and self._encoding.muxer == "matroska":
+            store_display_size(self._temporary, self.info.width, self.info.height, self.info.sample_aspect_ratio)
+        with self._temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(self._temporary, target)
+
+    def _discard(self) -> None:
+        if self._copier is not None:
+            self._copier.close()
+        with contextlib.suppress(av.FFmpegError):
+            self._container.close()
+        _remove(self._temporary)
+
+
+def _keep_unchanged(picture: av.VideoFrame, source: av.VideoFrame, changed: np.ndarray) -> None:
+    """Copy the source's samples to where no pixel they cover has changed.
+
+    Args:
+        picture: The frame to be written, in a planar YUV or gray format.
+        source: The source in the same format.
+        changed: (H, W) bool.
+    """
+    columns, rows = layout_of(picture.format.name).step
+    kept = ~changed
+    for plane in range(len(picture.planes)):
+        view = sample_view(picture, plane)
+        mask = kept
+        if plane in (1, 2) and (columns, rows) != (1, 1):
+            mask = _covering(kept, columns, rows)
+        np.copyto(view, sample_view(source, plane), where=mask)
+
+
+def _covering(kept: np.ndarray, columns: int, rows: int) -> np.ndarray:
+    """Whether all luma pixels under each chroma sample are kept."""
+    height, width = kept.shape
+    padded = np.pad(kept, ((0, -height % rows), (0, -width % columns)), constant_values=True)
+    across = np.all(padded.reshape(padded.shape[0], -1, columns), axis=2)
+    return np.all(across.reshape(-1, rows, across.shape[1]), axis=1)
+
+
+def _temporary_beside(path: Path) -> Path:
+    """Create an empty hidden file in the output's folder, with its suffix."""
+    if path.is_dir():
+        raise FilmFileError(f"{path} is a folder; give a file name, or a name without suffix for an image sequence")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except FileNotFoundError as error:
+        raise FilmFileError(f"the folder {path.parent} does not exist; make it first") from error
+    except OSError as error:
+        raise FilmFileError(f"cannot write into {path.parent}: {error.strerror or error}") from error
+    os.close(handle)
+    # mkstemp makes files private; a film gets the permissions any new file would have.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.chmod(name, 0o666 & ~mask)
+    return Path(name)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()

@@ -18,13 +18,16 @@ ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
 # The host asks for these without versions; a resolver would replace the torch that is already installed.
 KEPT_OUT = ("torch", "torchvision", "torchaudio")
+# The host imports it, but lists it nowhere; older transformers used to bring it along.
+UNLISTED = ("requests",)
 
 
 def host_requirements(host: Path) -> list[str]:
     """Return the host's requirement lines without the torch family."""
     lines = (host / "requirements.txt").read_text(encoding="utf-8").splitlines()
     wanted = (line.split("#")[0].strip() for line in lines)
-    return [line for line in wanted if line and re.split(r"[^A-Za-z0-9_-]", line)[0].lower() not in KEPT_OUT]
+    listed = [line for line in wanted if line and re.split(r"[^A-Za-z0-9_-]", line)[0].lower() not in KEPT_OUT]
+    return [*listed, *UNLISTED]
 
 
 def torchvision_for(torch_version: str) -> str:

@@ -1,0 +1,285 @@
+"""Brightness flicker: measured over a shot, then taken out frame by frame.
+
+Every frame is compared with the frame before and the one before that (:mod:`.brightness`), each moved to where the
+scene is now, so that a pan over a bright wall or an object that enters is not taken for flicker. The changes are summed
+up to a path of gain, contrast and spatial field; the slow part of the path (:mod:`.trend`) is the film's own and stays,
+the rest is taken out. The tracks describe frames as they lie on the film, so flicker is removed before the picture is
+moved by :mod:`.stabilise`.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.linalg import solveh_banded
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ..errors import SettingsError
+from .brightness import PIVOT, BrightnessComparer, spline_basis
+from .luma import LUMA_WEIGHTS, luma_array
+from .motion import FrameMotion
+from .trend import slow_part
+
+RADIUS = 0
+"""A frame is corrected by the track alone."""
+
+DoubleArray = npt.NDArray[np.float64]
+
+_ROWS, _COLUMNS = 6, 6
+_LEAST_CONFIDENCE = 0.02
+_LARGEST_LOG_GAIN = 1.4
+_LARGEST_CONTRAST = 0.3
+_GAIN_FLOOR = 0.001
+_CONTRAST_FLOOR = 0.002
+_FIELD_FLOOR = 0.002
+_DARKEST = 0.02
+"""Luma below which the contrast term gives no more gain."""
+_CLIPPED = 0.985
+"""A frame whose whites reach this level may have lost what was brighter."""
+_WHITE_SHARE = 0.001
+"""The white of a frame is the level that this share of its pixels exceeds."""
+_WHITE_SPAN = 12
+"""Frames on each side among which an unclipped white is looked for."""
+_CLIP_BLUR = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlickerSettings:
+    """How flicker is taken out.
+
+    Attributes:
+        strength: Share of the measured flicker that is taken out, 0..1; 0 leaves the frames bit-identical.
+        spatial: Whether flicker that differs between parts of the frame is measured, or that of the whole frame only.
+        period: Brightness changes that take longer than this many frames are the film's own and stay, 4..1000.
+
+    Raises:
+        SettingsError: A value is out of its range.
+    """
+
+    strength: float = 1.0
+    spatial: bool = True
+    period: float = 24.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise SettingsError(f"flicker strength must lie in 0..1, got {self.strength}; 1 removes all of it")
+        if not 4 <= self.period <= 1000:
+            raise SettingsError(f"flicker period must lie in 4..1000 frames, got {self.period}; 24 suits most films")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlickerTrack:
+    """What to take out of every frame of a shot: log Y' = log Y + gain + contrast · log(Y / pivot) + field.
+
+    Attributes:
+        gain: (T,) float32, natural logarithm of the gain of the whole frame.
+        contrast: (T,) float32, exponent of the gamma curve, less 1.
+        field: (T, rows, columns) float32, control points of the cubic B-spline surface of log gain; rows and columns
+            are 0 when only the whole frame was measured.
+        white: (T,) float32, 0..1: what white ought to be after the correction; a clipped pixel is not made darker.
+        brightness: (T,) float32, measured log brightness of the scene relative to the first frame, flicker included;
+            for plots.
+    """
+
+    gain: npt.NDArray[np.float32]
+    contrast: npt.NDArray[np.float32]
+    field: npt.NDArray[np.float32]
+    white: npt.NDArray[np.float32]
+    brightness: npt.NDArray[np.float32]
+
+    @property
+    def frame_count(self) -> int:
+        """Frames in the shot."""
+        return len(self.gain)
+
+
+class FlickerAnalyser:
+    """Measures the flicker of ONE shot as its frames pass by; keeps a few numbers per frame.
+
+    Args:
+        settings: How flicker is taken out.
+    """
+
+    def __init__(self, settings: FlickerSettings | None = None) -> None:
+        self._settings = settings or FlickerSettings()
+        self._shape = (_ROWS, _COLUMNS) if self._settings.spatial else (0, 0)
+        self._comparer = BrightnessComparer(*self._shape)
+        self._previous: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+        self._count = 0
+        self._single: list[tuple[DoubleArray, float]] = []
+        self._double: list[tuple[DoubleArray, float]] = []
+        self._whites: list[float] = []
+
+    def update(self, frame: Tensor, motion: FrameMotion | None) -> None:
+        """Take the next frame of the shot.
+
+        Args:
+            frame: (3, H, W), RGB, [0, 1].
+            motion: Motion from the frame before to this one; None for the first frame or a scene that stands still.
+        """
+        self._count += 1
+        if self._settings.strength == 0:
+            return
+        comparer = self._comparer
+        luma = luma_array(frame)
+        self._whites.append(_white(luma))
+        reduced = comparer.reduce(luma)
+        moved = comparer.displacement(motion, *frame.shape[-2:])
+        if self._previous:
+            single = comparer.compare(self._previous[-1][0], reduced, moved)
+            self._single.append((single.values, single.confidence))
+        if len(self._previous) == 2:
+            double = comparer.compare(self._previous[0][0], reduced, moved + self._previous[-1][1])
+            self._double.append((double.values, double.confidence))
+        self._previous = [*self._previous[-1:], (reduced, moved)]
+
+    def finish(self) -> FlickerTrack:
+        """Close the shot and return what to take out of every frame."""
+        count, strength = self._count, self._settings.strength
+        correction = np.zeros((count, self._comparer.size))
+        brightness = np.zeros(count)
+        white = np.ones(count)
+        if strength > 0 and count > 1:
+            path, starts = _path(self._single, self._double)
+            brightness = path[:, 0]
+            for first, last in zip(starts, [*starts[1:], count], strict=True):
+                correction[first:last] = _fast_part(path[first:last], self._settings.period)
+            white = _true_white(np.array(self._whites), correction[:, 0])
+        correction *= strength
+        return FlickerTrack(
+            gain=np.clip(correction[:, 0], -_LARGEST_LOG_GAIN, _LARGEST_LOG_GAIN).astype(np.float32),
+            contrast=np.clip(correction[:, 1], -_LARGEST_CONTRAST, _LARGEST_CONTRAST).astype(np.float32),
+            field=correction[:, 2:].reshape(count, *self._shape).astype(np.float32),
+            white=white.astype(np.float32),
+            brightness=brightness.astype(np.float32),
+        )
+
+
+def _path(
+    single: list[tuple[DoubleArray, float]], double: list[tuple[DoubleArray, float]]
+) -> tuple[DoubleArray, list[int]]:
+    """Sum the changes up to a path.
+
+    The change over two frames is measured too, so a frame that cannot be compared (a white flash) does not break the
+    path, and the error of the sum grows more slowly. The path is the least-squares solution of all of them.
+
+    Returns:
+        (T, values) path relative to the start of its piece, and the first frame of every piece; a new piece begins
+        where nothing connects a frame with those before it.
+    """
+    count = len(single) + 1
+    # Rows of the normal matrix in SciPy's upper banded form: second and first superdiagonal, diagonal.
+    banded = np.zeros((3, count))
+    target = np.zeros((count, single[0][0].shape[0]))
+    reach = np.arange(count)
+    for lag, changes in ((1, single), (2, double)):
+        for t, (change, confidence) in enumerate(changes, start=lag):
+            if confidence < _LEAST_CONFIDENCE:
+                continue
+            weight = confidence / lag
+            banded[2, [t, t - lag]] += weight
+            banded[2 - lag, t] -= weight
+            target[t] += weight * change
+            target[t - lag] -= weight * change
+            reach[t - lag] = max(reach[t - lag], t)
+    furthest = np.maximum.accumulate(reach)
+    starts = [0, *(int(t) for t in range(1, count) if furthest[t - 1] < t)]
+    banded[2, starts] += 1.0
+    return np.asarray(solveh_banded(banded, target)), starts
+
+
+def _fast_part(path: DoubleArray, period: float) -> DoubleArray:
+    """Return the part of a path (T, values) that is flicker."""
+    result = np.empty_like(path)
+    # A fade is a straight line in light, not in its logarithm; exposure noise grows with the light.
+    light = np.exp(path[:, 0] - np.median(path[:, 0]))
+    scale = np.clip(light, 0.05, 20.0)
+    slow = slow_part(light, period=period, floor=_GAIN_FLOOR, scale=scale, keep_steps=True)
+    result[:, 0] = np.log(light / np.maximum(slow, 0.1 * light))
+    for k in range(1, path.shape[1]):
+        floor = _CONTRAST_FLOOR if k == 1 else _FIELD_FLOOR
+        result[:, k] = path[:, k] - slow_part(path[:, k], period=period, floor=floor, keep_steps=True)
+    return result
+
+
+def _white(luma: npt.NDArray[np.float32]) -> float:
+    """Return the level 0..1 that only the brightest pixels of a frame exceed."""
+    histogram = cv2.calcHist([luma], [0], None, [256], [0.0, 256.0]).ravel()
+    above = np.cumsum(histogram[::-1])
+    return 1.0 - float(np.searchsorted(above, _WHITE_SHARE * luma.size)) / 255
+
+
+def _true_white(whites: DoubleArray, gain: DoubleArray) -> DoubleArray:
+    """Estimate what white is without flicker, from the neighbours in which it is not clipped; 1 where there are none.
+
+    Where the scanner clips the film's whites, they are clipped in every frame and stay white. Where flicker pushed
+    them over the edge in one frame, its neighbours tell how bright they were.
+    """
+    result = np.ones(len(whites))
+    free = whites < _CLIPPED
+    corrected = np.minimum(whites * np.exp(-gain), 1.0)
+    for t in range(len(whites)):
+        span = slice(max(0, t - _WHITE_SPAN), t + _WHITE_SPAN + 1)
+        if free[span].any():
+            result[t] = np.median(corrected[span][free[span]])
+    return result
+
+
+def apply_flicker(frames: Tensor, track: FlickerTrack, first: int = 0) -> Tensor:
+    """Take the flicker out of some frames of a shot.
+
+    The correction is a gain on RGB from the luma, so hues stay and black stays black. Where a frame is clipped, it is
+    not made darker than the white of the shot: less light would only turn white grey.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        track: What to take out, from :meth:`FlickerAnalyser.finish`.
+        first: Index in the shot of the first of these frames.
+
+    Returns:
+        (T, 3, H, W) in [0, 1]; frames without correction are bit-identical.
+
+    Raises:
+        SettingsError: The frames are not (T, 3, H, W) or reach beyond the track.
+    """
+    if frames.dim() != 4 or frames.shape[1] != 3:
+        raise SettingsError(f"flicker removal needs frames (T, 3, H, W), got {tuple(frames.shape)}")
+    if first < 0 or first + len(frames) > track.frame_count:
+        raise SettingsError(
+            f"flicker removal was asked for frames {first}..{first + len(frames) - 1} of a shot, "
+            f"but the track has {track.frame_count}; analyse the same shot first"
+        )
+    height, width = frames.shape[-2:]
+    rows, columns = track.field.shape[1:]
+    surfaces = (spline_basis(rows, height), spline_basis(columns, width)) if rows else None
+    result = frames.clone()
+    for index in range(len(frames)):
+        t = first + index
+        gain, contrast, field = float(track.gain[t]), float(track.contrast[t]), track.field[t]
+        if gain == 0 and contrast == 0 and not field.any():
+            continue
+        log_gain = np.float32(gain)
+        if surfaces is not None:
+            surface = surfaces[0] @ field @ surfaces[1].T
+            log_gain = gain + surface - surface.mean()
+        result[index] = _correct(frames[index], torch.as_tensor(log_gain).to(frames), contrast, float(track.white[t]))
+    return result
+
+
+def _correct(image: Tensor, log_gain: Tensor, contrast: float, white: float) -> Tensor:
+    """Invert the model for one image (3, H, W), given log gain () or (H, W)."""
+    exponent = 1 / (1 + contrast)
+    factor = torch.exp(-exponent * log_gain)
+    if contrast:
+        weights = image.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)
+        level = (image * weights).sum(0).clamp_min_(_DARKEST)
+        factor = factor * (level * (255 / PIVOT)).pow_(exponent - 1)
+    clipped = (image.amax(0) >= _CLIPPED).to(image)
+    if bool(clipped.any()):
+        # A soft mask rather than a curve: a curve steep enough to end at white would amplify the grain below it.
+        soft = avg_pool2d(clipped[None], _CLIP_BLUR, 1, _CLIP_BLUR // 2, count_include_pad=False)[0]
+        factor = factor + soft * (white - factor).clamp_min(0)
+    return (image * factor).clamp_(0, 1)

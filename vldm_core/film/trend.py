@@ -1,0 +1,111 @@
+"""The slow part of a measured path: what the camera operator or the printer meant, without what the machine added.
+
+Brightness and camera position are measured from frame to frame and summed up to a path over the shot. Flicker and gate
+weave are the fast part of that path; fades, sunrises, pans and tilts are the slow part. The slow part is a piecewise
+linear fit (l1 trend filter: Kim, Koh, Boyd, Gorinevsky, "l1 Trend Filtering", SIAM Review 51(2), 2009) because it has
+no lag, no bias at the first and last frame, keeps a ramp exactly and needs few knots where a low-pass would ring.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import solveh_banded
+
+FloatArray = npt.NDArray[np.float64]
+
+_MAD_TO_SIGMA = 1.4826
+_ITERATIONS = 40
+_OUTLIER = 3.0
+"""Samples further than this many sigmas from the trend (flashes, splice jumps) pull it no harder than this."""
+_STEP_SPAN = 6
+_STEP_SIGMAS = 5.0
+_STIFFNESS = 0.2
+"""Height of the double sum of white noise over N samples, in units of sigma · N^1.5: about its 90 % quantile, so that
+noise alone seldom makes a knot within N frames."""
+
+
+def robust_sigma(values: npt.ArrayLike) -> float:
+    """Return the standard deviation of the bulk of the values about 0 (median absolute value, scaled)."""
+    array = np.asarray(values, dtype=np.float64)
+    return float(_MAD_TO_SIGMA * np.median(np.abs(array))) if array.size else 0.0
+
+
+def _penalised_fit(values: FloatArray, weights: FloatArray, bend_weights: FloatArray) -> FloatArray:
+    """Minimise Σ w (y − x)² + Σ v (x[i] − 2 x[i+1] + x[i+2])² (Whittaker 1923), a pentadiagonal system."""
+    count = len(values)
+    banded = np.zeros((3, count))
+    banded[2] = weights
+    banded[2, :-2] += bend_weights
+    banded[2, 1:-1] += 4 * bend_weights
+    banded[2, 2:] += bend_weights
+    banded[1, 1:-1] -= 2 * bend_weights
+    banded[1, 2:] -= 2 * bend_weights
+    banded[0, 2:] += bend_weights
+    return np.asarray(solveh_banded(banded, weights * values, check_finite=False), dtype=np.float64)
+
+
+def slow_part(
+    path: npt.ArrayLike, *, period: float, floor: float, scale: npt.ArrayLike | None = None, keep_steps: bool = False
+) -> FloatArray:
+    """Fit the slow part of a path.
+
+    The stiffness follows the noise of the path itself: a quiet path is followed closely, a noisy one is fitted with
+    ramps at least about ``period`` long. Single outliers (a flash, a splice) hardly move the fit.
+
+    Args:
+        path: (T,) samples, one per frame, of one shot.
+        period: Changes that take longer than this many frames are slow.
+        floor: Smallest noise to assume, in units of the path times ``scale``.
+        scale: (T,) positive, relative size of the noise at every sample; None means 1 throughout.
+        keep_steps: Whether a lasting change from one frame to the next (a lamp is switched on) belongs to the slow
+            part too, or is turned into a short ramp.
+
+    Returns:
+        (T,) the slow part.
+    """
+    values = np.asarray(path, dtype=np.float64)
+    count = len(values)
+    if count < 3:
+        return np.full(count, values.mean()) if count else values.copy()
+    noise = np.ones(count) if scale is None else np.asarray(scale, dtype=np.float64)
+    steps = _lasting_steps(values, noise, floor) if keep_steps else np.zeros(count)
+    return steps + _ramps(values - steps, noise, period, floor)
+
+
+def _ramps(values: FloatArray, noise: FloatArray, period: float, floor: float) -> FloatArray:
+    """Fit few linear pieces; single outliers hardly count."""
+    bends_count = len(values) - 2
+    trust = noise**-2
+    # A plain quadratic smoother with its half-power point at the period starts the iteration and gives the noise.
+    stiffness = (2 * np.sin(np.pi / max(period, 4.0))) ** -4
+    trend = _penalised_fit(values, trust, np.full(bends_count, stiffness * float(np.median(trust))))
+    sigma = max(robust_sigma((values - trend) / noise), floor)
+    bend_price = _STIFFNESS * period**1.5 / sigma
+    smallest_bend = 0.01 * sigma / period
+    for _ in range(_ITERATIONS):
+        residual = np.abs(values - trend) / noise
+        data = trust * np.minimum(1.0, _OUTLIER * sigma / np.maximum(residual, 1e-12)) / sigma**2
+        bends = np.abs(np.diff(trend, 2))
+        trend = _penalised_fit(values, data, bend_price / np.maximum(bends, smallest_bend))
+    return trend
+
+
+def _lasting_steps(values: FloatArray, noise: FloatArray, floor: float) -> FloatArray:
+    """Return the staircase (T,) of changes that happen from one frame to the next and last.
+
+    A step stands out of the other differences, and the levels before and after it differ by as much; a flash comes
+    back and a ramp needs longer.
+    """
+    count = len(values)
+    staircase = np.zeros(count)
+    if count < 2 * _STEP_SPAN:
+        return staircase
+    differences = np.diff(values)
+    threshold = _STEP_SIGMAS * np.maximum(robust_sigma(differences / noise[1:]), floor) * noise
+    for t in np.flatnonzero(np.abs(differences) > threshold[1:]) + 1:
+        before, after = values[max(0, t - _STEP_SPAN) : t], values[t : t + _STEP_SPAN]
+        if min(len(before), len(after)) < _STEP_SPAN // 2:
+            continue
+        height = float(np.median(after) - np.median(before))
+        if abs(height) > threshold[t] and 0.7 < differences[t - 1] / height < 1.4:
+            staircase[t:] += height
+    return staircase

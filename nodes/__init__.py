@@ -1,0 +1,27 @@
+"""The nodes: one file per stage, each a schema and a thin adapter over vldm_core."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .evaluate import Compare
+from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, SimulateDamage, Stabilise
+from .prior import FitForPrior, UndoFit
+from .reel import RestoreReel
+
+
+class VLDMExtension(ComfyExtension):
+    """Tells ComfyUI which nodes there are."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return the nodes in the order of a restoration."""
+        return [
+            DetectShots,
+            DetectDamage,
+            RepairDamage,
+            RemoveFlicker,
+            Stabilise,
+            Compare,
+            RestoreReel,
+            SimulateDamage,
+            FitForPrior,
+            UndoFit,
+        ]

@@ -1,0 +1,96 @@
+"""Node that shows what a restoration did: before and after in one picture, with the figures that belong to it."""
+
+from comfy_api.latest import io, ui
+
+from ..vldm_core.errors import SettingsError
+from ..vldm_core.evaluation.compare import compare_films
+from ..vldm_core.evaluation.picture import LAYOUTS, before_after
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of
+from .sockets import CATEGORY, Shots
+
+_MOST_CHANGED = -1
+
+
+class Compare(io.ComfyNode):
+    """Before and after, as a picture and as figures."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_Compare",
+            display_name="Compare",
+            category=CATEGORY,
+            description=(
+                "Shows a frame before and after restoration with figures for the whole clip: how much changed (PSNR, "
+                "changed pixels, largest change), and whether the film became calmer (flicker, warp error)."
+            ),
+            inputs=[
+                io.Image.Input("before", tooltip="Frames before the restoration."),
+                io.Image.Input("after", tooltip="The same frames after it; same size and frame count as before."),
+                io.Combo.Input(
+                    "layout",
+                    options=list(LAYOUTS),
+                    default=LAYOUTS[0],
+                    tooltip=(
+                        "How the two frames share the picture. Split shows the left half before, the right half after."
+                    ),
+                ),
+                io.Int.Input(
+                    "frame",
+                    default=_MOST_CHANGED,
+                    min=_MOST_CHANGED,
+                    max=1_000_000,
+                    tooltip="Which frame to show, counted from 0; -1 shows the frame that changed most.",
+                ),
+                io.Boolean.Input(
+                    "temporal",
+                    default=True,
+                    tooltip=(
+                        "Also measure flicker and warp error. Needs an optical flow, about 0.1 s per frame at 640×480; "
+                        "switch off for a quick look."
+                    ),
+                ),
+                Shots.Input(
+                    "shots",
+                    optional=True,
+                    tooltip="From Detect Shots: keeps the temporal figures from comparing frames across a cut.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("picture", display_name="picture", tooltip="The shown picture, one frame."),
+                io.String.Output("report", display_name="report", tooltip="The figures as lines of text."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(cls, layout: str | None = None) -> bool | str:
+        """Check the layout, which the host does not."""
+        return not_one_of("layout", layout, LAYOUTS) or True
+
+    @classmethod
+    def execute(
+        cls,
+        before: ImageBatch,
+        after: ImageBatch,
+        layout: str,
+        frame: int,
+        temporal: bool,
+        shots: tuple | None = None,
+    ) -> io.NodeOutput:
+        """Measure, choose the frame, paint."""
+        old, new = frames_from_image(before, "before"), frames_from_image(after, "after")
+        if frame >= len(old):
+            raise SettingsError(
+                f"frame is {frame}, but the clip has {len(old)} frames: choose 0 to {len(old) - 1}, or -1"
+            )
+        progress = NodeProgress(phases=2 if temporal else 1)
+        found = compare_films(old, new, shots=shots, temporal=temporal, progress=progress)
+        index = frame if frame != _MOST_CHANGED else max(range(found.frames), key=found.frame_change.__getitem__)
+        lines = found.lines()
+        caption = (f"frame {index}", *lines)
+        picture = before_after(old[index], new[index], layout=layout, caption=caption)  # type: ignore[arg-type]
+        image = image_from_frames(picture[None])
+        report = "\n".join(lines)
+        return io.NodeOutput(image, report, ui=ui.PreviewImage(image).as_dict() | {"text": (report,)})

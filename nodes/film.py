@@ -1,0 +1,486 @@
+"""Nodes that see film damage and undo it."""
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..vldm_core import pipeline
+from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator
+from ..vldm_core.film.dirt import DirtSettings
+from ..vldm_core.film.dirt_repair import DirtRepairSettings
+from ..vldm_core.film.flicker import FlickerSettings
+from ..vldm_core.film.lines import LineSettings
+from ..vldm_core.film.stabilise import StabiliseSettings
+from ..vldm_core.video.shots import Shot, ShotSettings
+from .host import (
+    ImageBatch,
+    NodeProgress,
+    frames_from_image,
+    image_from_frames,
+    mask_for,
+    not_one_of,
+    shown,
+)
+from .sockets import CATEGORY, Shots
+
+_SHOTS_TOOLTIP = "From Detect Shots, on the same frames: nothing is compared across a cut. Unconnected: one shot."
+_IMAGES_TOOLTIP = (
+    "Frames of the film in order, one batch. About 12 bytes of memory per pixel and frame; alpha is dropped."
+)
+_FIND = ("dirt and scratches", "dirt", "scratches")
+_POLARITY = ("both", "dark", "bright")
+_LOCKED = ("off", "cautious", "on")
+_UNLINKED = object()
+
+
+class DetectShots(io.ComfyNode):
+    """IMAGE to shots."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_DetectShots",
+            display_name="Detect Shots",
+            category=CATEGORY,
+            description=(
+                "Finds the cuts, so that the stages after it never mix two scenes. Flicker, flashes and bursts of dirt "
+                "do not count as cuts."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                io.Float.Input(
+                    "threshold",
+                    default=ShotSettings().threshold,
+                    min=1.0,
+                    max=255.0,
+                    step=0.5,
+                    tooltip="How different two scenes must be. Raise it when a moving scene is cut apart.",
+                ),
+                io.Int.Input(
+                    "min_length",
+                    default=ShotSettings().min_length,
+                    min=1,
+                    max=1000,
+                    tooltip="Shortest shot in frames; cuts that come sooner after another are left out.",
+                ),
+            ],
+            outputs=[
+                Shots.Output("shots", display_name="shots", tooltip="The shots, for the other film nodes."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="First and last frame of every shot, as text."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, images: ImageBatch, threshold: float, min_length: int) -> io.NodeOutput:
+        """Cut the batch into shots."""
+        settings = ShotSettings(threshold=threshold, min_length=min_length)
+        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress())
+        report = "\n".join(f"shot {n}: frames {shot.first} to {shot.last - 1}" for n, shot in enumerate(shots, 1))
+        return io.NodeOutput(shots, report, ui={"text": (report,)})
+
+
+class DetectDamage(io.ComfyNode):
+    """IMAGE to masks."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        dirt, lines = DirtSettings(), LineSettings()
+        return io.Schema(
+            node_id="VLDM_DetectDamage",
+            display_name="Detect Damage",
+            category=CATEGORY,
+            description=(
+                "Marks film damage: dirt that is there for a frame or two, and line scratches that stay at the same "
+                "place over many frames. Shows the frames with most damage: dirt red, scratches cyan."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                io.Combo.Input(
+                    "find",
+                    options=list(_FIND),
+                    default=_FIND[0],
+                    tooltip="What to look for; the other mask stays empty.",
+                ),
+                io.Float.Input(
+                    "dirt_threshold",
+                    default=dirt.threshold,
+                    min=2.0,
+                    max=128.0,
+                    step=0.5,
+                    tooltip=(
+                        "Grey levels (of 255) by which dirt must stand out from the frames around it. Lower finds "
+                        "fainter dirt and marks more sound picture."
+                    ),
+                ),
+                io.Float.Input(
+                    "dirt_motion_guard",
+                    default=dirt.motion_guard,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip=(
+                        "How much motion and grain raise the threshold. Higher spares fast motion, but misses dirt "
+                        "on it."
+                    ),
+                ),
+                io.Int.Input(
+                    "dirt_grow",
+                    default=dirt.grow,
+                    min=0,
+                    max=16,
+                    tooltip="Pixels by which dirt is marked wider, to cover its soft edge. Raise it when a rim stays.",
+                ),
+                io.Combo.Input(
+                    "dirt_polarity",
+                    options=list(_POLARITY),
+                    default=dirt.polarity,
+                    tooltip="Dark is dirt on the print, bright is dirt on the negative; restrict it to spare the rest.",
+                ),
+                io.Float.Input(
+                    "scratch_threshold",
+                    default=lines.sensitivity,
+                    min=10.0,
+                    max=200.0,
+                    step=1.0,
+                    tooltip=(
+                        "Evidence a line scratch must gather over the frames. Lower finds fainter scratches and takes "
+                        "more upright edges of the scene for scratches."
+                    ),
+                ),
+                io.Float.Input(
+                    "scratch_min_depth",
+                    default=lines.min_depth,
+                    min=0.0,
+                    max=64.0,
+                    step=0.1,
+                    tooltip="Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings.",
+                ),
+                io.Combo.Input(
+                    "locked_shots",
+                    options=list(_LOCKED),
+                    default=lines.locked_shots,
+                    tooltip=(
+                        "Where the scene does not move at all, a scratch looks like an upright edge of the scene. off: "
+                        "take none; cautious: take lines that run evenly from top to bottom; on: take every line."
+                    ),
+                ),
+                Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
+            ],
+            outputs=[
+                io.Mask.Output(
+                    "dirt", display_name="dirt", tooltip="One mask per frame, 1 = dirt, dust, hair, blotch."
+                ),
+                io.Mask.Output("scratch", display_name="scratch", tooltip="One mask per frame, 1 = line scratch."),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    tooltip="The frames with dirt in red and scratches in cyan; as large in memory as the images.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, find: str | None = None, dirt_polarity: str | None = None, locked_shots: str | None = None
+    ) -> bool | str:
+        """Check the combos, which the host does not."""
+        return (
+            not_one_of("find", find, _FIND)
+            or not_one_of("dirt_polarity", dirt_polarity, _POLARITY)
+            or not_one_of("locked_shots", locked_shots, _LOCKED)
+            or True
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: ImageBatch,
+        find: str,
+        dirt_threshold: float,
+        dirt_motion_guard: float,
+        dirt_grow: int,
+        dirt_polarity: str,
+        scratch_threshold: float,
+        scratch_min_depth: float,
+        locked_shots: str,
+        shots: tuple[Shot, ...] | None = None,
+    ) -> io.NodeOutput:
+        """Detect, and paint what was found."""
+        frames = frames_from_image(images)
+        dirt = DirtSettings(
+            threshold=dirt_threshold,
+            motion_guard=dirt_motion_guard,
+            grow=dirt_grow,
+            polarity=dirt_polarity,  # type: ignore[arg-type]
+        )
+        lines = LineSettings(
+            sensitivity=scratch_threshold,
+            min_depth=scratch_min_depth,
+            locked_shots=locked_shots,  # type: ignore[arg-type]
+        )
+        found = pipeline.detect_damage(
+            frames,
+            shots=shots,
+            dirt=dirt if "dirt" in find else None,
+            lines=lines if "scratches" in find else None,
+            progress=NodeProgress(phases=2 if "scratches" in find else 1),
+        )
+        preview = image_from_frames(pipeline.overlay(frames, found.dirt, found.scratch))
+        damage = found.dirt.mean(dim=(1, 2)) + found.scratch.mean(dim=(1, 2))
+        return io.NodeOutput(found.dirt, found.scratch, preview, ui=shown(preview, damage))
+
+
+class RepairDamage(io.ComfyNode):
+    """IMAGE and masks to IMAGE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        default = DirtRepairSettings()
+        return io.Schema(
+            node_id="VLDM_RepairDamage",
+            display_name="Repair Damage",
+            category=CATEGORY,
+            description=(
+                "Undoes the marked damage: dirt is filled from the neighbouring frames along the motion, a scratch's "
+                "measured profile is subtracted so that the picture below it stays. Outside the masks nothing changes."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                io.Mask.Input(
+                    "dirt", optional=True, tooltip="What to fill, 1 = fill; one mask per frame, or one for all frames."
+                ),
+                io.Mask.Input(
+                    "scratch",
+                    optional=True,
+                    tooltip=(
+                        "Where line scratches are taken off; one mask per frame, or one for all frames. Paint or "
+                        "erase freely."
+                    ),
+                ),
+                io.Int.Input(
+                    "dirt_reach",
+                    default=default.reach,
+                    min=1,
+                    max=3,
+                    tooltip="How many frames away a place may be looked up when the nearer frames are dirty there too.",
+                ),
+                io.Float.Input(
+                    "dirt_feather",
+                    default=default.feather,
+                    min=0.0,
+                    max=8.0,
+                    step=0.5,
+                    tooltip="Pixels over which the fill fades in, inside the mask. Raise it when the seams show.",
+                ),
+                Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
+            ],
+            outputs=[io.Image.Output("repaired", display_name="images", tooltip="The repaired frames.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, images: object, dirt: object = _UNLINKED, scratch: object = _UNLINKED) -> bool | str:
+        """Refuse a repair without any mask."""
+        if dirt is _UNLINKED and scratch is _UNLINKED:
+            return "neither dirt nor scratch is connected; connect a mask from Detect Damage, or one of your own"
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        images: ImageBatch,
+        dirt_reach: int,
+        dirt_feather: float,
+        dirt: Tensor | None = None,
+        scratch: Tensor | None = None,
+        shots: tuple[Shot, ...] | None = None,
+    ) -> io.NodeOutput:
+        """Repair what the masks mark."""
+        frames = frames_from_image(images)
+        repaired = pipeline.repair_damage(
+            frames,
+            dirt=mask_for(dirt, images, "dirt"),
+            scratch=mask_for(scratch, images, "scratch"),
+            shots=shots,
+            dirt_settings=DirtRepairSettings(reach=dirt_reach, feather=dirt_feather),
+            progress=NodeProgress(),
+        )
+        return io.NodeOutput(image_from_frames(repaired))
+
+
+class RemoveFlicker(io.ComfyNode):
+    """IMAGE to IMAGE of even brightness."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        default = FlickerSettings()
+        return io.Schema(
+            node_id="VLDM_RemoveFlicker",
+            display_name="Remove Flicker",
+            category=CATEGORY,
+            description=(
+                "Evens out brightness and contrast that change from frame to frame, in the whole picture and in "
+                "parts of it. Fades and light that changes slowly stay."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                io.Float.Input(
+                    "strength",
+                    default=default.strength,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Share of the measured flicker that is taken out; 0 leaves the frames as they are.",
+                ),
+                io.Boolean.Input(
+                    "spatial",
+                    default=default.spatial,
+                    tooltip="Also undo flicker that differs between parts of the frame. Off: the whole frame only.",
+                ),
+                io.Float.Input(
+                    "period",
+                    default=default.period,
+                    min=4.0,
+                    max=1000.0,
+                    step=1.0,
+                    tooltip="Changes that take longer than this many frames belong to the film and stay.",
+                ),
+                Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
+            ],
+            outputs=[io.Image.Output("steady", display_name="images", tooltip="The frames with even brightness.")],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: ImageBatch,
+        strength: float,
+        spatial: bool,
+        period: float,
+        shots: tuple[Shot, ...] | None = None,
+    ) -> io.NodeOutput:
+        """Measure the flicker of every shot, then take it out."""
+        settings = FlickerSettings(strength=strength, spatial=spatial, period=period)
+        frames = frames_from_image(images)
+        result = pipeline.remove_flicker(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
+        return io.NodeOutput(image_from_frames(result))
+
+
+class Stabilise(io.ComfyNode):
+    """IMAGE to IMAGE without gate weave."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_Stabilise",
+            display_name="Stabilise",
+            category=CATEGORY,
+            description=(
+                "Takes gate weave out: the small jumps and turns of the whole picture. Camera moves stay, and nothing "
+                "is cropped: the uncovered border is filled."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
+            ],
+            outputs=[io.Image.Output("stable", display_name="images", tooltip="The steadied frames, same size.")],
+        )
+
+    @classmethod
+    def execute(cls, images: ImageBatch, shots: tuple[Shot, ...] | None = None) -> io.NodeOutput:
+        """Measure the weave of every shot, then take it out."""
+        frames = frames_from_image(images)
+        settings = StabiliseSettings()
+        result = pipeline.stabilise(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
+        return io.NodeOutput(image_from_frames(result))
+
+
+class SimulateDamage(io.ComfyNode):
+    """Clean IMAGE to damaged IMAGE, with the true masks."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_SimulateDamage",
+            display_name="Simulate Damage",
+            category=CATEGORY,
+            description=(
+                "Ages clean film: dirt, hair, line scratches, flicker, gate weave, fading and grain, with a mask of "
+                "what it damaged. For tests, demonstrations and training data."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip="Clean frames in order, at least 16×16 pixels."),
+                io.Combo.Input(
+                    "condition",
+                    options=list(PRESETS),
+                    default="worn",
+                    tooltip="light: kept well; worn: shown for years; heavy: nearly thrown away.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The same seed damages every frame in the same way.",
+                ),
+                io.Boolean.Input("dirt", default=True, tooltip="Dust, dirt and blotches, there for a frame or a few."),
+                io.Boolean.Input("hair", default=True, tooltip="Hairs, passing and caught in the gate."),
+                io.Boolean.Input("scratches", default=True, tooltip="Line scratches, fixed, drifting and short."),
+                io.Boolean.Input("flicker", default=True, tooltip="Exposure that changes from frame to frame."),
+                io.Boolean.Input("weave", default=True, tooltip="Small jumps and turns of the picture."),
+                io.Boolean.Input("fading", default=True, tooltip="Lost contrast and a colour cast."),
+                io.Boolean.Input("grain", default=True, tooltip="Film grain."),
+            ],
+            outputs=[
+                io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
+                io.Mask.Output(
+                    "dirt_mask", display_name="dirt", tooltip="Where dirt and hair cover the picture, 0 to 1."
+                ),
+                io.Mask.Output("scratch_mask", display_name="scratch", tooltip="Where line scratches are, 0 to 1."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, condition: str | None = None) -> bool | str:
+        """Check the combo, which the host does not."""
+        return not_one_of("condition", condition, tuple(PRESETS)) or True
+
+    @classmethod
+    def execute(cls, images: ImageBatch, condition: str, seed: int, **defects: bool) -> io.NodeOutput:
+        """Age the frames one by one."""
+        frames = frames_from_image(images)
+        settings = SimulationSettings.preset(condition).only(*_simulated(**defects))
+        simulator = Simulator(settings, seed, *frames.shape[-2:])
+        progress = NodeProgress()
+        aged = []
+        for index, frame in enumerate(frames):
+            aged.append(simulator.frame(index, frame))
+            progress("simulate", index + 1, len(frames), aged[-1].frame)
+        result = image_from_frames(torch.stack([item.frame for item in aged]))
+        dirt = torch.stack([torch.maximum(item.masks["dirt"], item.masks["hair"]) for item in aged])
+        scratch = torch.stack([item.masks["lines"] for item in aged])
+        return io.NodeOutput(result, dirt, scratch, ui=shown(result))
+
+
+def _simulated(
+    *, dirt: bool, hair: bool, scratches: bool, flicker: bool, weave: bool, fading: bool, grain: bool
+) -> tuple[str, ...]:
+    """Return the defects of `SimulationSettings` that the switches mean."""
+    switches = {
+        ("dirt", "blotches"): dirt,
+        ("hair",): hair,
+        ("lines",): scratches,
+        ("flicker",): flicker,
+        ("camera_weave", "scanner_weave"): weave,
+        ("fading",): fading,
+        ("grain",): grain,
+    }
+    return tuple(name for names, on in switches.items() if on for name in names)

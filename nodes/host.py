@@ -1,0 +1,211 @@
+"""Everything between the nodes and ComfyUI: progress, interrupt, folders, pictures and films in the host's types.
+
+This is the only file that touches ``comfy.*`` and ``folder_paths``; the core never does.
+"""
+
+import contextlib
+import io as streams
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import folder_paths
+import numpy as np
+import torch
+from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.utils import ProgressBar
+from comfy_api.latest import Input, InputImpl, io, ui
+from PIL import Image as PILImage
+from torch import Tensor
+
+from ..vldm_core.errors import SettingsError
+from ..vldm_core.progress import Progress
+from ..vldm_core.video.clip import write_clip
+
+_BAR_STEPS = 1000
+_BAR_INTERVAL_S = 0.1
+_PREVIEW_INTERVAL_S = 1.0
+_PREVIEW_SIDE = 512
+_SHOWN_FRAMES = 4
+
+# IMAGE, (T, H, W, C), RGB or RGBA, [0, 1].
+ImageBatch = Tensor
+
+
+class NodeProgress:
+    """One progress bar on a node for all phases of its work; also the place where an interrupt strikes.
+
+    Args:
+        phases: How many phases, told apart by name, the work has. Each gets the same share of the bar.
+    """
+
+    def __init__(self, phases: int = 1) -> None:
+        self._bar = ProgressBar(_BAR_STEPS)
+        self._phases = phases
+        self._shares: dict[str, float] = {}
+        self._bar_time = self._preview_time = 0.0
+
+    def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+        """See :class:`vldm_core.progress.Progress`; raises the host's interrupt."""
+        throw_exception_if_processing_interrupted()
+        if total:
+            self._shares[phase] = max(self._shares.get(phase, 0.0), min(1.0, done / total))
+        now = time.monotonic()
+        if now - self._bar_time < _BAR_INTERVAL_S:
+            return
+        self._bar_time = now
+        picture = None
+        if preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S:
+            self._preview_time = now
+            picture = ("JPEG", _pil_image(preview), _PREVIEW_SIDE)
+        share = sum(self._shares.values()) / max(self._phases, len(self._shares))
+        self._bar.update_absolute(int(_BAR_STEPS * share), _BAR_STEPS, picture)
+
+
+def _pil_image(frame: Tensor) -> PILImage.Image:
+    levels = frame.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return PILImage.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()))
+
+
+def frames_from_image(images: ImageBatch, name: str = "images") -> Tensor:
+    """Return an IMAGE as the core's frames: (T, H, W, C) to (T, 3, H, W), float32 on the CPU.
+
+    Alpha is left out: film has none. A single channel becomes three equal ones.
+
+    Args:
+        images: (T, H, W, C), C = 1, 3 or 4.
+        name: The node's input, for the message.
+
+    Raises:
+        SettingsError: The batch has another layout or no frame.
+    """
+    if images.ndim != 4 or images.shape[-1] not in (1, 3, 4) or 0 in images.shape:
+        raise SettingsError(f"{name}: a batch of pictures (T, H, W, 3) is needed, got {tuple(images.shape)}")
+    colour = images[..., :3].expand(-1, -1, -1, 3)
+    return colour.movedim(-1, 1).to(device="cpu", dtype=torch.float32)
+
+
+def image_from_frames(frames: Tensor) -> ImageBatch:
+    """Return frames (T, 3, H, W) as an IMAGE (T, H, W, 3)."""
+    return frames.movedim(1, -1).contiguous()
+
+
+def mask_for(mask: Tensor | None, images: ImageBatch, name: str) -> Tensor | None:
+    """Return a MASK as one mask per frame, (T, H, W).
+
+    Args:
+        mask: (T, H, W), or (1, H, W) or (H, W) for all frames; None stays None.
+        images: The frames it belongs to.
+        name: The node's input, for the message.
+
+    Raises:
+        SettingsError: Size or frame count differ.
+    """
+    if mask is None:
+        return None
+    count, height, width = images.shape[:3]
+    batch = mask if mask.ndim == 3 else mask[None]
+    if batch.shape[1:] != (height, width) or batch.shape[0] not in (1, count):
+        raise SettingsError(
+            f"{name}: the mask has {batch.shape[0]} frames of {batch.shape[-1]}×{batch.shape[-2]}, the images have "
+            f"{count} of {width}×{height}; use a mask made from these images, or one mask of the same size for all"
+        )
+    return batch.expand(count, -1, -1).to(device="cpu", dtype=torch.float32)
+
+
+def shown(images: ImageBatch, weights: Tensor | None = None) -> ui.PreviewImage:
+    """Return a few frames to show on the node, in order.
+
+    Args:
+        images: (T, H, W, 3).
+        weights: (T,) how much each frame deserves to be shown; None spreads them evenly.
+    """
+    count = len(images)
+    if weights is None:
+        chosen = torch.linspace(0, count - 1, min(count, _SHOWN_FRAMES)).round().long()
+    else:
+        chosen = weights.topk(min(count, _SHOWN_FRAMES)).indices.sort().values
+    return ui.PreviewImage(images[chosen])
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewFile:
+    """A file name in one of the host's folders that is not taken yet.
+
+    Attributes:
+        path: Where to write.
+        shown: How the host's frontend finds it.
+    """
+
+    path: Path
+    shown: ui.SavedResult
+
+
+def new_file(prefix: str, suffix: str, folder: io.FolderType) -> NewFile:
+    """Choose a numbered name the way the host's Save nodes do.
+
+    Args:
+        prefix: File name prefix, with subfolders and the host's ``%date%`` tokens.
+        suffix: With the dot.
+        folder: Output or temp.
+    """
+    root = folder_paths.get_output_directory() if folder is io.FolderType.output else folder_paths.get_temp_directory()
+    full, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root)
+    file = f"{name}_{counter:05}_{suffix}"
+    return NewFile(path=Path(full) / file, shown=ui.SavedResult(file, subfolder, folder))
+
+
+@contextlib.contextmanager
+def film_source(video: Input.Video, progress: Progress) -> Iterator[str | streams.BytesIO]:
+    """Give what the core can stream for a VIDEO.
+
+    A film in a file is read from that file. One that was made from pictures, or was trimmed or edited in the graph
+    (newer hosts), exists as it is only in its components: they are stored without loss for as long as they are needed.
+
+    Args:
+        video: The VIDEO.
+        progress: Called once per frame that is stored.
+    """
+    if _is_its_file(video):
+        yield video.get_stream_source()
+        return
+    components = video.get_components()
+    audio = components.audio
+    folder = folder_paths.get_temp_directory()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="vldm-clip-") as own:
+        path = Path(own) / "clip.mkv"
+        write_clip(
+            path,
+            frames_from_image(components.images, "video"),
+            Fraction(components.frame_rate),
+            waveform=None if audio is None else audio["waveform"][0],
+            sample_rate=None if audio is None else int(audio["sample_rate"]),
+            progress=progress,
+        )
+        del components, audio
+        yield str(path)
+
+
+def _is_its_file(video: Input.Video) -> bool:
+    if not isinstance(video, InputImpl.VideoFromFile):
+        return False
+    # Newer hosts only: before them a VIDEO from a file could not be edited.
+    edited = getattr(video, "has_pending_frame_edits", None)
+    trimmed = getattr(video, "get_active_trim_window", None)
+    return not (edited is not None and edited()) and not (trimmed is not None and any(trimmed()))
+
+
+def video_from_file(path: Path) -> Input.Video:
+    """Return a finished file as a VIDEO."""
+    return InputImpl.VideoFromFile(str(path))
+
+
+def not_one_of(name: str, value: object, options: tuple[str, ...]) -> str | None:
+    """Return a message when a combo holds none of its options; the host does not check V3 combos itself."""
+    if value is None or value in options:
+        return None
+    return f"{name} is {value!r}; choose one of {', '.join(options)}"

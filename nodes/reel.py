@@ -1,0 +1,148 @@
+"""Node that restores a whole film from file to file, at memory that does not grow with the film."""
+
+from dataclasses import replace
+
+from comfy_api.latest import Input, io, ui
+
+from ..vldm_core.errors import SettingsError
+from ..vldm_core.film.stabilise import StabiliseSettings
+from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
+from ..vldm_core.video.writer import WriteSettings
+from .host import NodeProgress, film_source, new_file, not_one_of, video_from_file
+from .sockets import CATEGORY
+
+_SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
+_FOLDERS = ("temp", "output")
+# Find shots, analyse, restore.
+_PASSES = 3
+
+
+class RestoreReel(io.ComfyNode):
+    """VIDEO in, VIDEO out, streamed."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_RestoreReel",
+            display_name="Restore Reel",
+            category=CATEGORY,
+            description=(
+                "Restores a film of any length, from file to file: line scratches, dirt, flicker and gate weave. "
+                "Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
+            ),
+            inputs=[
+                io.Video.Input(
+                    "video",
+                    tooltip=(
+                        "The film. From Load Video it is streamed from its file; one made or trimmed in the graph goes "
+                        "through memory first."
+                    ),
+                ),
+                io.Boolean.Input("dirt", default=True, tooltip="Find and fill dirt, dust, hair and blotches."),
+                io.Boolean.Input(
+                    "scratches", default=True, tooltip="Find and undo line scratches that stay over many frames."
+                ),
+                io.Boolean.Input(
+                    "flicker",
+                    default=True,
+                    tooltip="Even out brightness from frame to frame; fades and slow changes stay.",
+                ),
+                io.Boolean.Input(
+                    "stabilise",
+                    default=False,
+                    tooltip=(
+                        "Take gate weave out; camera moves stay. Resamples every frame, so leave it off where not "
+                        "needed."
+                    ),
+                ),
+                io.Combo.Input(
+                    "codec",
+                    options=list(_SUFFIXES),
+                    default="h264",
+                    tooltip=(
+                        "h264 and h265 make an .mp4. ffv1 makes an .mkv without any loss, about ten times as large; "
+                        "unchanged pixels stay bit-equal. Save Video cannot wrap an .mkv again, so save ffv1 in output."
+                    ),
+                ),
+                io.Int.Input(
+                    "quality",
+                    default=16,
+                    min=0,
+                    max=51,
+                    tooltip=(
+                        "CRF of h264 and h265: lower is better and larger, 16 looks like the source. ffv1 ignores it."
+                    ),
+                ),
+                io.Combo.Input(
+                    "folder",
+                    options=list(_FOLDERS),
+                    default="temp",
+                    tooltip=(
+                        "Where the film is written. temp is emptied when ComfyUI starts: follow with Save Video, which "
+                        "copies the streams unchanged. output keeps the file as it is."
+                    ),
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="video/restored",
+                    tooltip="Start of the file name, with subfolders and %date:yyyy-MM-dd% as in Save Video.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
+                io.String.Output("report", display_name="report", tooltip="Frames, shots, share repaired, warnings."),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, codec: str | None = None, folder: str | None = None, filename_prefix: str | None = None
+    ) -> bool | str:
+        """Refuse what could only fail after hours of work."""
+        if filename_prefix is not None and (not filename_prefix.strip() or ".." in filename_prefix.split("/")):
+            return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
+        return not_one_of("codec", codec, tuple(_SUFFIXES)) or not_one_of("folder", folder, _FOLDERS) or True
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video,
+        dirt: bool,
+        scratches: bool,
+        flicker: bool,
+        stabilise: bool,
+        codec: str,
+        quality: int,
+        folder: str,
+        filename_prefix: str,
+    ) -> io.NodeOutput:
+        """Restore the film into a new file."""
+        if not (dirt or scratches or flicker or stabilise):
+            raise SettingsError("dirt, scratches, flicker and stabilise are all off; switch at least one on")
+        settings = ReelSettings(write=WriteSettings(codec=codec, quality=quality), keep_partial=False)  # type: ignore[arg-type]
+        settings = replace(
+            settings,
+            dirt=settings.dirt if dirt else None,
+            lines=settings.lines if scratches else None,
+            flicker=settings.flicker if flicker else None,
+            stabilise=StabiliseSettings() if stabilise else None,
+        )
+        file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
+        progress = NodeProgress(_PASSES)
+        with film_source(video, progress) as source:
+            report = restore_film(source, file.path, settings, progress)
+        text = _report(report)
+        shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}
+        return io.NodeOutput(video_from_file(file.path), text, ui=shown)
+
+
+def _report(report: ReelReport) -> str:
+    speed = report.frames / max(report.seconds, 1e-3)
+    lines = [
+        f"{report.frames} frames in {len(report.shots)} shots, {speed:.1f} frames per second",
+        f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended",
+        *(f"warning: {warning}" for warning in report.warnings),
+    ]
+    return "\n".join(lines)

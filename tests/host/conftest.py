@@ -1,0 +1,151 @@
+"""One real ComfyUI server, on the CPU and with this pack only, for all host tests."""
+
+import importlib.util
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+_SPEC = importlib.util.spec_from_file_location("vldm_host_server", ROOT / "scripts" / "host_server.py")
+assert _SPEC is not None and _SPEC.loader is not None
+host_server = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(host_server)
+
+
+class HostMissingWarning(UserWarning):
+    """The tests on the real host did not run."""
+
+
+@dataclass
+class Run:
+    """How one prompt ended."""
+
+    status: str
+    cached: set[str]
+    outputs: dict[str, Any]
+    error: dict[str, Any]
+
+
+class Host:
+    """The running server, and a plain client that shares no code with the pack's own."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.url: str = server.url
+
+    def get(self, path: str) -> Any:
+        return self.server.get(path)
+
+    def read(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return answer.read()
+
+    def post(self, path: str, body: Any) -> tuple[int, Any]:
+        request = urllib.request.Request(
+            self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                content = answer.read()
+                return answer.status, json.loads(content) if content else None
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def queue(self, prompt: dict[str, Any]) -> str:
+        status, answer = self.post("/prompt", {"prompt": prompt, "client_id": uuid.uuid4().hex})
+        assert status == 200 and not answer["node_errors"], answer
+        return answer["prompt_id"]
+
+    def wait(self, prompt_id: str, timeout: float = 180) -> Run:
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            history = self.get(f"/history/{prompt_id}")
+            if prompt_id in history:
+                entry = history[prompt_id]
+                messages = dict(entry["status"]["messages"])
+                status = next(reversed(messages)).removeprefix("execution_")
+                cached = set(messages.get("execution_cached", {}).get("nodes", ()))
+                return Run(status, cached, entry["outputs"], messages.get("execution_error", {}))
+            time.sleep(0.1)
+        pytest.fail(f"prompt {prompt_id} did not end within {timeout} s; the server's log ends with\n{self.tail()}")
+
+    def run(self, prompt: dict[str, Any]) -> Run:
+        return self.wait(self.queue(prompt))
+
+    def wait_until_idle(self) -> None:
+        while self.get("/prompt")["exec_info"]["queue_remaining"]:
+            time.sleep(0.05)
+
+    def tail(self) -> str:
+        return "\n".join(self.server.log().splitlines()[-40:])
+
+    def files(self) -> set[str]:
+        """Names of everything in the folders the server writes to."""
+        folders = (self.server.output_folder, self.server.temp_folder)
+        return {str(path.relative_to(self.server.base)) for folder in folders for path in folder.rglob("*")}
+
+
+def require_host() -> Path:
+    """Return the host's folder, or skip in a way that the test summary shows."""
+    folder = host_server.find_host()
+    if folder is None:
+        message = "no ComfyUI found ($COMFYUI_PATH, ~/comfy/ComfyUI): the tests on the real host did NOT run"
+        warnings.warn(message, HostMissingWarning, stacklevel=2)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory) -> Iterator[Host]:
+    """The server; its input folder holds demo_film.mp4 and long_film.mp4."""
+    folder = require_host()
+    base = tmp_path_factory.mktemp("comfyui")
+    (base / "input").mkdir()
+    write_film(base / "input" / "demo_film.mp4", frames=12)
+    write_film(base / "input" / "long_film.mp4", frames=400)
+    with host_server.HostServer(folder, base) as server:
+        yield Host(server)
+
+
+@pytest.fixture(scope="session")
+def nodes(host) -> dict[str, Any]:
+    """Descriptions of all nodes of the server, by id."""
+    return host.get("/object_info")
+
+
+def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120) -> None:
+    """Write a panning picture with dirt and a fixed scratch, 24000/1001 frames per second, and a tone."""
+    rate = Fraction(24000, 1001)
+    sample_rate = 48000
+    generator = np.random.default_rng(7)
+    coarse = generator.uniform(40, 215, (height // 8 + 2, width // 4 + frames // 8 + 2, 3))
+    scene = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)[:height].astype(np.uint8)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("h264", rate=rate, options={"crf": "12", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+        audio = container.add_stream("aac", rate=sample_rate, layout="mono")
+        for index in range(frames):
+            picture = scene[:, index : index + width].copy()
+            picture[:, 100] = picture[:, 100] // 2
+            row, column = generator.integers(0, (height - 6, width - 6))
+            picture[row : row + 5, column : column + 4] = 250
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        count = round(frames / rate * sample_rate)
+        tone = (0.2 * np.sin(np.arange(count) * 2 * np.pi * 440 / sample_rate)).astype(np.float32)[None]
+        sound = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        sound.sample_rate = sample_rate
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))

@@ -116,7 +116,7 @@ def _options(codec: str, info: FilmInfo, quality: int) -> dict[str, str]:
     if codec == "ffv1":
         # Version 3 with a checksum per slice, every frame on its own: what archives ask for.
         slices = "4" if info.height <= 576 else "12"
-        return {"level": "3", "slicecrc": "1", "slices": slices, "g": "1", "coder": "1", "context": "0"}
+        return {"level": "3", "slicecrc": "1", "slices": slices, "g": "1"}
     options = {"crf": str(quality), "preset": "medium"}
     if codec == "h265":
         options["x265-params"] = "log-level=error"
@@ -160,7 +160,7 @@ class Timeline:
         self._info = info
         self._grid = False
         fine = _common_time_base(info.time_base, 1 / info.frame_rate)
-        if info.constant_rate and muxer != "matroska" and fine.denominator < 1 << 31:
+        if info.constant_rate and fine != info.time_base and muxer != "matroska" and fine.denominator < 1 << 31:
             self._grid = True
             self.time_base = fine
         self._period = 1 / (info.frame_rate * self.time_base)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -50,8 +51,8 @@ class FilmInfo:
         field_order: Field order the film was deinterlaced with, or PROGRESSIVE.
         deinterlaced: Whether the frames delivered have been deinterlaced.
         duration: Length in seconds, or None when unknown.
-        constant_rate: Whether the timestamps are the frame rate's grid rounded to the time base (a Matroska file
-            of 24000/1001 frames per second holds whole milliseconds).
+        constant_rate: Whether the first timestamps are those of the frame rate, up to rounding to the time base (a
+            Matroska file of 24000/1001 frames per second holds whole milliseconds).
         start_number: Number of the first file of an image sequence.
     """
 
@@ -173,7 +174,7 @@ def image_from_tensor(restored: Tensor, dtype: np.dtype | type) -> np.ndarray:
     top = float(np.iinfo(dtype).max)
     values = restored.detach().to(device="cpu", dtype=torch.float32)
     scaled = values.mul(top).round_().clamp_(0.0, top)
-    if bool(torch.isnan(scaled).any()):
+    if math.isnan(float(scaled.sum())):
         raise SettingsError("the restored frame holds NaN; check the stage that made it")
     planar = scaled.to(torch.int32).numpy().astype(dtype) if top > 255 else scaled.to(torch.uint8).numpy()
     if planar.shape[0] == 1:

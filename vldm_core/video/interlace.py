@@ -22,8 +22,8 @@ from .info import FieldOrder
 
 _logger = logging.getLogger(__name__)
 
-_PLACES = 5
-_FRAMES_PER_PLACE = 24
+_PLACES = 4
+_FRAMES_PER_PLACE = 16
 # A film is interlaced when this share of the frames idet can judge shows combing of one field order …
 _MIN_SHARE = 0.25
 _MIN_COMBED = 4
@@ -65,7 +65,7 @@ class FieldEvidence:
 
 
 def detect_field_order(source: FilmSource) -> FieldOrder:
-    """Decide the field order of a film file from at most 120 frames spread over it.
+    """Decide the field order of a film file from at most 64 frames spread over it.
 
     Raises:
         FilmFileError: The file cannot be opened or holds no video.
@@ -83,21 +83,20 @@ def sample_fields(source: FilmSource) -> FieldEvidence:
         stream = video_stream(container, source_name(source))
         stream.thread_type = "SLICE"
         declared = _declared_order(stream)
-        for place in range(_PLACES):
-            if place:
-                if not stream.duration and not container.duration:
-                    break
-                length = stream.duration or int(container.duration / av.time_base / stream.time_base)
+        length = stream.duration or int((container.duration or 0) / av.time_base / stream.time_base)
+        short = bool(stream.frames) and stream.frames <= _PLACES * _FRAMES_PER_PLACE
+        places = 1 if short or not length else _PLACES
+        for place in range(places):
+            # The middle of each part: films begin with a leader that does not move.
+            start = 0 if places == 1 else (stream.start_time or 0) + length * (2 * place + 1) // (2 * places)
+            if start:
                 try:
-                    container.seek((stream.start_time or 0) + length * place // _PLACES, stream=stream)
+                    container.seek(start, stream=stream)
                 except av.FFmpegError:
                     break
-            frames = list(_some_frames(container, stream))
+            frames = list(_some_frames(container, stream, _FRAMES_PER_PLACE * (_PLACES if short else 1)))
             counts["flagged"] += sum(frame.interlaced_frame for frame in frames)
             counts.update(_judge(frames))
-            if container.duration and container.duration < 2 * av.time_base and place == 0:
-                # A short film has been seen as a whole or nearly so; seeking would show the same frames again.
-                break
     return FieldEvidence(
         top_first=counts["tff"],
         bottom_first=counts["bff"],
@@ -114,7 +113,7 @@ def _declared_order(stream: VideoStream) -> FieldOrder:
     return FieldOrder.BOTTOM_FIRST if order in (3, 4) else FieldOrder.TOP_FIRST
 
 
-def _some_frames(container: av.container.InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:
+def _some_frames(container: av.container.InputContainer, stream: VideoStream, limit: int) -> Iterator[av.VideoFrame]:
     found = 0
     for packet in video_packets(container, stream):
         try:
@@ -124,7 +123,7 @@ def _some_frames(container: av.container.InputContainer, stream: VideoStream) ->
         for frame in frames:
             yield frame
             found += 1
-            if found == _FRAMES_PER_PLACE:
+            if found == limit:
                 return
     try:
         yield from stream.decode(None)

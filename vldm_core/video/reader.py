@@ -29,6 +29,7 @@ from .container import (
     video_packets,
     video_stream,
 )
+from .ffv1_checksum import ChecksumWatch
 from .info import FieldOrder, FilmFrame, FilmInfo
 from .interlace import DecodedFrame, deinterlace, detect_field_order
 from .stream import FilmReader, number_ranges
@@ -138,7 +139,7 @@ class VideoFileReader(FilmReader):
                 field_order=order,
                 deinterlaced=deinterlaced,
                 duration=None if declared is None else float(declared),
-                constant_rate=_is_rounded_grid(self._source, stream.time_base, rate),
+                constant_rate=_has_constant_rate(self._source, stream.time_base, rate),
             )
 
     def _field_order(self, wanted: Deinterlace) -> tuple[FieldOrder, bool]:
@@ -152,6 +153,8 @@ class VideoFileReader(FilmReader):
             container = stack.enter_context(open_input(self._source))
             stream = video_stream(container, self.name)
             decoder = _Decoder(self, container, stream)
+            if self.info.constant_rate:
+                decoder.period = 1 / (self.info.frame_rate * self.info.time_base)
             decoded = self._checked_size(decoder.frames())
             if self.info.deinterlaced:
                 decoded = deinterlace(decoded, self.info.field_order)
@@ -184,6 +187,9 @@ class VideoFileReader(FilmReader):
                     f"(frames {number_ranges(range(decoder.delivered, stream.frames))} are missing)"
                 )
             return
+        if decoder.jumps and decoder.delivered < (self.info.frame_count or 0):
+            places = ", ".join(f"{count} after frame {index}" for index, count in decoder.jumps)
+            self._warn(f"frames are missing from {self.name}, and are not replaced: {places}; their time stays empty")
         promised = declared_duration(container, stream)
         others = any(s.type in ("audio", "subtitle", "data") for s in container.streams)
         from_video = bool(stream.duration) or any(key.upper().startswith("DURATION") for key in stream.metadata)
@@ -217,6 +223,9 @@ class _Decoder:
         self.delivered = 0
         self.last_end: int | None = None
         self.widest_gap = 0
+        self.period: Fraction | None = None
+        self.jumps: list[tuple[int, int]] = []
+        self._last_pts: int | None = None
         self._due: list[int] = []
         self._failed: set[int] = set()
         self._fault = 0
@@ -225,9 +234,9 @@ class _Decoder:
         stream.thread_type = "SLICE"
         context = stream.codec_context
         context.flags |= av.codec.context.Flags.output_corrupt
-        if context.name == "ffv1":
-            # Without this a slice whose checksum is wrong is shown as if it were good.
-            context.options = {"err_detect": "crccheck+explode"}
+        self._checksums = ChecksumWatch() if context.name == "ffv1" else None
+        # Presentation times of frames whose coded data is known to be damaged.
+        self._spoilt: set[int | None] = set()
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Yield every frame in presentation order."""
@@ -237,8 +246,9 @@ class _Decoder:
             expected = packet.pts if packet.size and not packet.is_discard else None
             if expected is not None:
                 heapq.heappush(self._due, expected)
-            if packet.is_corrupt:
+            if packet.is_corrupt or (self._checksums is not None and self._checksums.is_damaged(bytes(packet))):
                 self._fault = _FAULT_REACH
+                self._spoilt.add(packet.pts)
             try:
                 frames = packet.decode()
             except (av.FFmpegError, EOFError) as error:
@@ -270,13 +280,16 @@ class _Decoder:
             self._last = item
             for missing in lost:
                 yield from self._stand_in(missing)
-        if frame.is_corrupt:
+        if frame.is_corrupt or pts in self._spoilt:
             self._fault = _FAULT_REACH
+            self._spoilt.discard(pts)
             self._reader.damaged.append(self.delivered)
-        previous = self._last.pts if self._last is not None else None
         if pts is not None:
-            if previous is not None:
-                self.widest_gap = max(self.widest_gap, pts - previous)
+            if self._last_pts is not None:
+                self.widest_gap = max(self.widest_gap, pts - self._last_pts)
+                if self.period is not None and pts - self._last_pts > 1.5 * self.period + 1:
+                    self.jumps.append((self.delivered - 1, round((pts - self._last_pts) / self.period) - 1))
+            self._last_pts = pts
             self.last_end = pts + (frame.duration or 0)
         self._last = item
         self.delivered += 1
@@ -297,27 +310,28 @@ class _Decoder:
             return
         self._reader.undecodable.append(self.delivered)
         self.delivered += 1
+        self._last_pts = pts
         yield DecodedFrame(frame=self._last.frame, pts=pts, duration=self._last.duration, substitute=True)
 
 
-def _is_rounded_grid(source: FilmSource, time_base: Fraction, rate: Fraction) -> bool:
-    """Whether the first timestamps are a constant rate rounded to a time base too coarse for it."""
+def _has_constant_rate(source: FilmSource, time_base: Fraction, rate: Fraction) -> bool:
+    """Whether the first timestamps are a constant rate, up to rounding to the time base."""
     period = 1 / (rate * time_base)
-    if period.denominator == 1:
-        return False
+    tolerance = 0 if period.denominator == 1 else 1
     stamps: list[int] = []
     with open_input(source) as container:
         stream = video_stream(container, source_name(source))
         for packet in video_packets(container, stream):
             if packet.pts is None:
                 return False
-            stamps.append(packet.pts)
+            if not packet.is_discard:
+                stamps.append(packet.pts)
             if len(stamps) == _RATE_PROBE:
                 break
     stamps.sort()
     # The packets read last may have later neighbours that come earlier; judge only the first part.
     judged = stamps if len(stamps) < _RATE_PROBE else stamps[: _RATE_PROBE // 2]
-    return len(judged) > 2 and all(abs(stamp - judged[0] - n * period) <= 1 for n, stamp in enumerate(judged))
+    return len(judged) > 2 and all(abs(stamp - judged[0] - n * period) <= tolerance for n, stamp in enumerate(judged))
 
 
 def same_file(first: FilmSource, second: str | os.PathLike[str]) -> bool:

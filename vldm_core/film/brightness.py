@@ -20,6 +20,7 @@ from .motion import FrameMotion
 
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating]
 
 PIVOT = 128.0
 """Grey level that the contrast term leaves alone."""
@@ -61,9 +62,7 @@ def spline_basis(count: int, size: int) -> FloatArray:
     position = (np.arange(size) + 0.5) / size * (count - 3)
     cell = np.minimum(position.astype(int), count - 4)
     t = position - cell
-    pieces = np.stack(
-        ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3), axis=1
-    ) / 6
+    pieces = np.stack(((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3), axis=1) / 6
     basis = np.zeros((size, count), np.float32)
     np.put_along_axis(basis, cell[:, None] + np.arange(4), pieces.astype(np.float32), axis=1)
     return basis
@@ -176,7 +175,7 @@ class BrightnessComparer:
         values, agreement = self._fit(ratio, level, weight)
         return BrightnessChange(values=values, confidence=min(1.0, usable / _AMPLE_USABLE) * agreement)
 
-    def _fit(self, ratio: FloatArray, level: FloatArray, weight: FloatArray) -> tuple[DoubleArray, float]:
+    def _fit(self, ratio: AnyFloats, level: AnyFloats, weight: AnyFloats) -> tuple[DoubleArray, float]:
         """Fit the model robustly; the field is taken as constant within a cell in the sums, not in the residuals."""
         solid = weight > 0.25 * float(weight.max())
         values = np.zeros(self.size)
@@ -194,7 +193,7 @@ class BrightnessComparer:
             w, wl, wll, wr, wlr = (_cell_sums(part) for part in sums)
             values = self._solve(w, wl, wll, wr, wlr, sigma)
             cells = (self._surfaces @ np.delete(values, 1)).reshape(_CELL_ROWS, _CELL_COLUMNS).astype(np.float32)
-            surface = cv2.resize(cells, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC)
+            surface = np.asarray(cv2.resize(cells, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC), np.float32)
         return values, agreement
 
     def _solve(
@@ -215,7 +214,7 @@ class BrightnessComparer:
         return np.asarray(np.linalg.solve(normal, target), dtype=np.float64)
 
 
-def _cell_sums(image: FloatArray) -> DoubleArray:
+def _cell_sums(image: AnyFloats) -> DoubleArray:
     """Sum up the pixels of every cell, (cells,)."""
     cells = image.reshape(_CELL_ROWS, _CELL, _CELL_COLUMNS, _CELL).sum(axis=(1, 3), dtype=np.float64)
     return np.asarray(cells.ravel())

@@ -3,9 +3,10 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .evaluate import Compare
-from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, SimulateDamage, Stabilise
+from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .prior import FitForPrior, UndoFit
 from .reel import RestoreReel
+from .simulate import SimulateDamage
 
 
 class VLDMExtension(ComfyExtension):

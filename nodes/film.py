@@ -1,14 +1,13 @@
 """Nodes that see film damage and undo it."""
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..vldm_core import pipeline
-from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator
 from ..vldm_core.film.dirt import DirtSettings
 from ..vldm_core.film.dirt_repair import DirtRepairSettings
 from ..vldm_core.film.flicker import FlickerSettings
+from ..vldm_core.film.line_repair import LineRepairSettings
 from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.video.shots import Shot, ShotSettings
@@ -39,6 +38,7 @@ class DetectShots(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
+        default = ShotSettings()
         return io.Schema(
             node_id="VLDM_DetectShots",
             display_name="Detect Shots",
@@ -51,18 +51,21 @@ class DetectShots(io.ComfyNode):
                 io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
                 io.Float.Input(
                     "threshold",
-                    default=ShotSettings().threshold,
-                    min=1.0,
-                    max=255.0,
-                    step=0.5,
-                    tooltip="How different two scenes must be. Raise it when a moving scene is cut apart.",
+                    default=default.threshold,
+                    min=0.01,
+                    max=0.99,
+                    step=0.01,
+                    tooltip=(
+                        "How unlike the frames on both sides of a cut must be. Lower finds more cuts between similar "
+                        "pictures and may cut very fast motion apart."
+                    ),
                 ),
                 io.Int.Input(
                     "min_length",
-                    default=ShotSettings().min_length,
-                    min=1,
+                    default=default.min_length,
+                    min=2,
                     max=1000,
-                    tooltip="Shortest shot in frames; cuts that come sooner after another are left out.",
+                    tooltip="Least frames between two cuts. What is over sooner counts as a flash, not as a cut.",
                 ),
             ],
             outputs=[
@@ -240,7 +243,7 @@ class RepairDamage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        default = DirtRepairSettings()
+        default, lines = DirtRepairSettings(), LineRepairSettings()
         return io.Schema(
             node_id="VLDM_RepairDamage",
             display_name="Repair Damage",
@@ -277,6 +280,16 @@ class RepairDamage(io.ComfyNode):
                     step=0.5,
                     tooltip="Pixels over which the fill fades in, inside the mask. Raise it when the seams show.",
                 ),
+                io.Int.Input(
+                    "scratch_rows",
+                    default=lines.rows,
+                    min=8,
+                    max=400,
+                    tooltip=(
+                        "Rows over which a scratch is measured. Smaller follows a scratch that changes its strength "
+                        "quickly, larger is steadier on faint ones."
+                    ),
+                ),
                 Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
             ],
             outputs=[io.Image.Output("repaired", display_name="images", tooltip="The repaired frames.")],
@@ -295,6 +308,7 @@ class RepairDamage(io.ComfyNode):
         images: ImageBatch,
         dirt_reach: int,
         dirt_feather: float,
+        scratch_rows: int,
         dirt: Tensor | None = None,
         scratch: Tensor | None = None,
         shots: tuple[Shot, ...] | None = None,
@@ -307,6 +321,7 @@ class RepairDamage(io.ComfyNode):
             scratch=mask_for(scratch, images, "scratch"),
             shots=shots,
             dirt_settings=DirtRepairSettings(reach=dirt_reach, feather=dirt_feather),
+            scratch_settings=LineRepairSettings(rows=scratch_rows),
             progress=NodeProgress(),
         )
         return io.NodeOutput(image_from_frames(repaired))
@@ -377,6 +392,7 @@ class Stabilise(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
+        default = StabiliseSettings()
         return io.Schema(
             node_id="VLDM_Stabilise",
             display_name="Stabilise",
@@ -387,100 +403,46 @@ class Stabilise(io.ComfyNode):
             ),
             inputs=[
                 io.Image.Input("images", tooltip=_IMAGES_TOOLTIP),
+                io.Float.Input(
+                    "strength",
+                    default=default.strength,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="Share of the weave that is taken out; 0 leaves the frames as they are.",
+                ),
+                io.Float.Input(
+                    "period",
+                    default=default.period,
+                    min=4.0,
+                    max=1000.0,
+                    step=1.0,
+                    tooltip="Movements that take longer than this many frames are the camera's own and stay.",
+                ),
+                io.Float.Input(
+                    "max_shift",
+                    default=default.max_shift,
+                    min=0.0,
+                    max=200.0,
+                    step=0.5,
+                    tooltip="Largest correction in pixels, up, down and sideways. Lower it when a frame jumps.",
+                ),
                 Shots.Input("shots", optional=True, tooltip=_SHOTS_TOOLTIP),
             ],
             outputs=[io.Image.Output("stable", display_name="images", tooltip="The steadied frames, same size.")],
         )
 
     @classmethod
-    def execute(cls, images: ImageBatch, shots: tuple[Shot, ...] | None = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        images: ImageBatch,
+        strength: float,
+        period: float,
+        max_shift: float,
+        shots: tuple[Shot, ...] | None = None,
+    ) -> io.NodeOutput:
         """Measure the weave of every shot, then take it out."""
         frames = frames_from_image(images)
-        settings = StabiliseSettings()
+        settings = StabiliseSettings(strength=strength, period=period, max_shift=max_shift)
         result = pipeline.stabilise(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
         return io.NodeOutput(image_from_frames(result))
-
-
-class SimulateDamage(io.ComfyNode):
-    """Clean IMAGE to damaged IMAGE, with the true masks."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Describe the node."""
-        return io.Schema(
-            node_id="VLDM_SimulateDamage",
-            display_name="Simulate Damage",
-            category=CATEGORY,
-            description=(
-                "Ages clean film: dirt, hair, line scratches, flicker, gate weave, fading and grain, with a mask of "
-                "what it damaged. For tests, demonstrations and training data."
-            ),
-            inputs=[
-                io.Image.Input("images", tooltip="Clean frames in order, at least 16×16 pixels."),
-                io.Combo.Input(
-                    "condition",
-                    options=list(PRESETS),
-                    default="worn",
-                    tooltip="light: kept well; worn: shown for years; heavy: nearly thrown away.",
-                ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="The same seed damages every frame in the same way.",
-                ),
-                io.Boolean.Input("dirt", default=True, tooltip="Dust, dirt and blotches, there for a frame or a few."),
-                io.Boolean.Input("hair", default=True, tooltip="Hairs, passing and caught in the gate."),
-                io.Boolean.Input("scratches", default=True, tooltip="Line scratches, fixed, drifting and short."),
-                io.Boolean.Input("flicker", default=True, tooltip="Exposure that changes from frame to frame."),
-                io.Boolean.Input("weave", default=True, tooltip="Small jumps and turns of the picture."),
-                io.Boolean.Input("fading", default=True, tooltip="Lost contrast and a colour cast."),
-                io.Boolean.Input("grain", default=True, tooltip="Film grain."),
-            ],
-            outputs=[
-                io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
-                io.Mask.Output(
-                    "dirt_mask", display_name="dirt", tooltip="Where dirt and hair cover the picture, 0 to 1."
-                ),
-                io.Mask.Output("scratch_mask", display_name="scratch", tooltip="Where line scratches are, 0 to 1."),
-            ],
-        )
-
-    @classmethod
-    def validate_inputs(cls, condition: str | None = None) -> bool | str:
-        """Check the combo, which the host does not."""
-        return not_one_of("condition", condition, tuple(PRESETS)) or True
-
-    @classmethod
-    def execute(cls, images: ImageBatch, condition: str, seed: int, **defects: bool) -> io.NodeOutput:
-        """Age the frames one by one."""
-        frames = frames_from_image(images)
-        settings = SimulationSettings.preset(condition).only(*_simulated(**defects))
-        simulator = Simulator(settings, seed, *frames.shape[-2:])
-        progress = NodeProgress()
-        aged = []
-        for index, frame in enumerate(frames):
-            aged.append(simulator.frame(index, frame))
-            progress("simulate", index + 1, len(frames), aged[-1].frame)
-        result = image_from_frames(torch.stack([item.frame for item in aged]))
-        dirt = torch.stack([torch.maximum(item.masks["dirt"], item.masks["hair"]) for item in aged])
-        scratch = torch.stack([item.masks["lines"] for item in aged])
-        return io.NodeOutput(result, dirt, scratch, ui=shown(result))
-
-
-def _simulated(
-    *, dirt: bool, hair: bool, scratches: bool, flicker: bool, weave: bool, fading: bool, grain: bool
-) -> tuple[str, ...]:
-    """Return the defects of `SimulationSettings` that the switches mean."""
-    switches = {
-        ("dirt", "blotches"): dirt,
-        ("hair",): hair,
-        ("lines",): scratches,
-        ("flicker",): flicker,
-        ("camera_weave", "scanner_weave"): weave,
-        ("fading",): fading,
-        ("grain",): grain,
-    }
-    return tuple(name for names, on in switches.items() if on for name in names)

@@ -2,7 +2,6 @@
 
 from comfy_api.latest import io
 
-from ..vldm_core.errors import SettingsError
 from ..vldm_core.video.geometry import FitPlan, FitSettings, fit, plan_fit, unfit
 from .host import ImageBatch, frames_from_image, image_from_frames, not_one_of
 from .sockets import CATEGORY, Fit

@@ -1,6 +1,7 @@
 """Node that restores a whole film from file to file, at memory that does not grow with the film."""
 
 from dataclasses import replace
+from pathlib import PurePath
 
 from comfy_api.latest import Input, io, ui
 
@@ -15,6 +16,7 @@ _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
 # Find shots, analyse, restore.
 _PASSES = 3
+_NOTHING_TO_DO = "dirt, scratches, flicker and stabilise are all off; switch at least one on"
 
 
 class RestoreReel(io.ComfyNode):
@@ -98,10 +100,19 @@ class RestoreReel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, codec: str | None = None, folder: str | None = None, filename_prefix: str | None = None
+        cls,
+        dirt: bool | None = None,
+        scratches: bool | None = None,
+        flicker: bool | None = None,
+        stabilise: bool | None = None,
+        codec: str | None = None,
+        folder: str | None = None,
+        filename_prefix: str | None = None,
     ) -> bool | str:
-        """Refuse what could only fail after hours of work."""
-        if filename_prefix is not None and (not filename_prefix.strip() or ".." in filename_prefix.split("/")):
+        """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
+        if all(stage is False for stage in (dirt, scratches, flicker, stabilise)):
+            return _NOTHING_TO_DO
+        if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
         return not_one_of("codec", codec, tuple(_SUFFIXES)) or not_one_of("folder", folder, _FOLDERS) or True
 
@@ -120,7 +131,7 @@ class RestoreReel(io.ComfyNode):
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
         if not (dirt or scratches or flicker or stabilise):
-            raise SettingsError("dirt, scratches, flicker and stabilise are all off; switch at least one on")
+            raise SettingsError(_NOTHING_TO_DO)
         settings = ReelSettings(write=WriteSettings(codec=codec, quality=quality), keep_partial=False)  # type: ignore[arg-type]
         settings = replace(
             settings,
@@ -136,6 +147,11 @@ class RestoreReel(io.ComfyNode):
         text = _report(report)
         shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}
         return io.NodeOutput(video_from_file(file.path), text, ui=shown)
+
+
+def _stays_inside(prefix: str) -> bool:
+    path = PurePath(prefix)
+    return bool(prefix.strip()) and not path.is_absolute() and ".." not in path.parts
 
 
 def _report(report: ReelReport) -> str:

@@ -1,0 +1,93 @@
+"""Node that ages clean film."""
+
+import torch
+from comfy_api.latest import io
+
+from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
+from .sockets import CATEGORY
+
+
+class SimulateDamage(io.ComfyNode):
+    """Clean IMAGE to damaged IMAGE, with the true masks."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        return io.Schema(
+            node_id="VLDM_SimulateDamage",
+            display_name="Simulate Damage",
+            category=CATEGORY,
+            description=(
+                "Ages clean film: dirt, hair, line scratches, flicker, gate weave, fading and grain, with a mask of "
+                "what it damaged. For tests, demonstrations and training data."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip="Clean frames in order, at least 16×16 pixels."),
+                io.Combo.Input(
+                    "condition",
+                    options=list(PRESETS),
+                    default="worn",
+                    tooltip="light: kept well; worn: shown for years; heavy: nearly thrown away.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=0xFFFFFFFFFFFFFFFF,
+                    control_after_generate=True,
+                    tooltip="The same seed damages every frame in the same way.",
+                ),
+                io.Boolean.Input("dirt", default=True, tooltip="Dust, dirt and blotches, there for a frame or a few."),
+                io.Boolean.Input("hair", default=True, tooltip="Hairs, passing and caught in the gate."),
+                io.Boolean.Input("scratches", default=True, tooltip="Line scratches, fixed, drifting and short."),
+                io.Boolean.Input("flicker", default=True, tooltip="Exposure that changes from frame to frame."),
+                io.Boolean.Input("weave", default=True, tooltip="Small jumps and turns of the picture."),
+                io.Boolean.Input("fading", default=True, tooltip="Lost contrast and a colour cast."),
+                io.Boolean.Input("grain", default=True, tooltip="Film grain."),
+            ],
+            outputs=[
+                io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
+                io.Mask.Output(
+                    "dirt_mask", display_name="dirt", tooltip="Where dirt and hair cover the picture, 0 to 1."
+                ),
+                io.Mask.Output("scratch_mask", display_name="scratch", tooltip="Where line scratches are, 0 to 1."),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, condition: str | None = None) -> bool | str:
+        """Check the combo, which the host does not."""
+        return not_one_of("condition", condition, tuple(PRESETS)) or True
+
+    @classmethod
+    def execute(cls, images: ImageBatch, condition: str, seed: int, **defects: bool) -> io.NodeOutput:
+        """Age the frames one by one."""
+        frames = frames_from_image(images)
+        settings = SimulationSettings.preset(condition).only(*_simulated(**defects))
+        simulator = Simulator(settings, seed, *frames.shape[-2:])
+        progress = NodeProgress()
+        aged = []
+        for index, frame in enumerate(frames):
+            aged.append(simulator.frame(index, frame))
+            progress("simulate", index + 1, len(frames), aged[-1].frame)
+        result = image_from_frames(torch.stack([item.frame for item in aged]))
+        dirt = torch.stack([torch.maximum(item.masks["dirt"], item.masks["hair"]) for item in aged])
+        scratch = torch.stack([item.masks["lines"] for item in aged])
+        return io.NodeOutput(result, dirt, scratch, ui=shown(result))
+
+
+def _simulated(
+    *, dirt: bool, hair: bool, scratches: bool, flicker: bool, weave: bool, fading: bool, grain: bool
+) -> tuple[str, ...]:
+    """Return the defects of `SimulationSettings` that the switches mean."""
+    switches = {
+        ("dirt", "blotches"): dirt,
+        ("hair",): hair,
+        ("lines",): scratches,
+        ("flicker",): flicker,
+        ("camera_weave", "scanner_weave"): weave,
+        ("fading",): fading,
+        ("grain",): grain,
+    }
+    return tuple(name for names, on in switches.items() if on for name in names)

@@ -1,0 +1,75 @@
+"""The pack in the real host: it loads, describes itself, and ships its help and workflows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.host
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = {
+    "VLDM_DetectShots",
+    "VLDM_DetectDamage",
+    "VLDM_RepairDamage",
+    "VLDM_RemoveFlicker",
+    "VLDM_Stabilise",
+    "VLDM_Compare",
+    "VLDM_RestoreReel",
+    "VLDM_SimulateDamage",
+    "VLDM_FitForPrior",
+    "VLDM_UndoFit",
+}
+WORKFLOWS = {"clean_film", "restore_reel"}
+
+
+def inputs_of(description):
+    return {**description["input"].get("required", {}), **description["input"].get("optional", {})}
+
+
+def test_pack_loads_without_complaint(host):
+    assert host.server.pack_failures() == []
+
+
+def test_every_node_is_there_and_no_other(nodes):
+    assert {name for name, node in nodes.items() if "ComfyUI-VLDM" in node["python_module"]} == NODES
+    assert {nodes[name]["category"] for name in NODES} == {"VLDM/film"}
+
+
+@pytest.mark.parametrize("name", sorted(NODES))
+def test_node_describes_itself(nodes, name):
+    node = nodes[name]
+    assert node["display_name"] and not node["display_name"].startswith("VLDM")
+    assert len(node["description"]) > 30
+    for key, (kind, options) in inputs_of(node).items():
+        assert len(options.get("tooltip", "")) > 10, f"input {key} of {name} has no tooltip"
+        if kind in ("INT", "FLOAT"):
+            assert options["min"] <= options["default"] <= options["max"], f"range of {key}"
+        if kind == "COMBO":
+            assert options["default"] in options["options"], f"default of {key}"
+    assert node["output"], f"{name} gives nothing"
+    for key, tooltip in zip(node["output_name"], node["output_tooltips"], strict=True):
+        assert tooltip and len(tooltip) > 10, f"output {key} of {name} has no tooltip"
+
+
+@pytest.mark.parametrize("name", sorted(NODES))
+def test_help_page_is_served_and_complete(host, nodes, name):
+    page = host.read(f"/extensions/ComfyUI-VLDM/docs/{name}.md").decode()
+    assert page.startswith(f"# {nodes[name]['display_name']}\n")
+    for heading in ("## When to use it", "## Inputs", "## Outputs", "## Tips", "## Limits", "## Example"):
+        assert heading in page
+    for key in (*inputs_of(nodes[name]), *nodes[name]["output_name"]):
+        assert f"| `{key}` |" in page, f"the help of {name} does not explain {key}"
+
+
+def test_no_help_page_without_a_node():
+    assert {path.stem for path in (ROOT / "nodes" / "web" / "docs").glob("*.md")} == NODES
+
+
+def test_template_browser_lists_the_workflows_with_pictures(host):
+    assert set(host.get("/workflow_templates")["ComfyUI-VLDM"]) == WORKFLOWS
+    for name in WORKFLOWS:
+        workflow = json.loads(host.read(f"/api/workflow_templates/ComfyUI-VLDM/{name}.json"))
+        assert workflow["nodes"]
+        picture = host.read(f"/api/workflow_templates/ComfyUI-VLDM/{name}.jpg")
+        assert picture[:3] == b"\xff\xd8\xff"

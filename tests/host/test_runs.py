@@ -1,0 +1,369 @@
+"""Running prompts in the real host: results, cache, interrupt, refusals, and the headless client."""
+
+import copy
+import json
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from vldm_core.errors import HostError
+from vldm_core.queue import load_workflow, run_workflow
+
+pytestmark = pytest.mark.host
+
+ROOT = Path(__file__).resolve().parents[2]
+API = ROOT / "workflows" / "api"
+RATE = Fraction(24000, 1001)
+
+
+@pytest.fixture
+def clean_film():
+    return load_workflow(API / "clean_film.json")
+
+
+@pytest.fixture
+def restore_reel():
+    return load_workflow(API / "restore_reel.json")
+
+
+def by_class(prompt, name):
+    return next(key for key, node in prompt.items() if node["class_type"] == name)
+
+
+def set_inputs(prompt, name, **values):
+    prompt[by_class(prompt, name)]["inputs"].update(values)
+    return prompt
+
+
+def result_path(host, run, prompt, name):
+    (entry,) = run.outputs[by_class(prompt, name)]["images"]
+    folder = host.server.output_folder if entry["type"] == "output" else host.server.temp_folder
+    return folder / entry["subfolder"] / entry["filename"]
+
+
+def read_film(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), stream.average_rate
+
+
+def sound_packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+def audio_seconds(path):
+    with av.open(str(path)) as container:
+        return sum(frame.samples for frame in container.decode(audio=0)) / container.streams.audio[0].rate
+
+
+class TestShippedWorkflows:
+    def test_clean_film(self, host, clean_film):
+        source, _ = read_film(host.server.input_folder / "demo_film.mp4")
+        run = host.run(clean_film)
+        assert run.status == "success", run.error
+        path = result_path(host, run, clean_film, "SaveVideo")
+        frames, rate = read_film(path)
+        assert frames.shape == source.shape
+        # Save Video rounds the rate of a video made of pictures to thousandths.
+        assert rate == Fraction(round(RATE * 1000), 1000)
+        assert abs(audio_seconds(path) - len(frames) / RATE) < 0.05
+        report = run.outputs[by_class(clean_film, "VLDM_Compare")]["text"][0]
+        assert "12 frames" in report and "flicker" in report and "warp error" in report
+        assert len(run.outputs[by_class(clean_film, "VLDM_DetectDamage")]["images"]) == 4
+        assert len(run.outputs[by_class(clean_film, "VLDM_Compare")]["images"]) == 1
+
+    def test_restore_reel(self, host, restore_reel):
+        source_path = host.server.input_folder / "demo_film.mp4"
+        source, _ = read_film(source_path)
+        run = host.run(restore_reel)
+        assert run.status == "success", run.error
+        saved = result_path(host, run, restore_reel, "SaveVideo")
+        frames, rate = read_film(saved)
+        assert (frames.shape, rate) == (source.shape, RATE)
+        # Bright dirt is gone from most frames; the source has a block of 20 pixels at 250 in each.
+        assert (frames.min(axis=3) > 235).sum() < 0.5 * (source.min(axis=3) > 235).sum()
+        reel = result_path(host, run, restore_reel, "VLDM_RestoreReel")
+        assert sound_packets(saved) == sound_packets(reel) == sound_packets(source_path)
+
+    @pytest.mark.parametrize("name", ["clean_film", "restore_reel"])
+    def test_second_queueing_is_cached(self, host, name):
+        prompt = load_workflow(API / f"{name}.json")
+        assert host.run(prompt).status == "success"
+        files = host.files()
+        run = host.run(prompt)
+        assert run.status == "success"
+        assert run.cached == set(prompt)
+        assert host.files() == files
+
+
+class TestSingleNodes:
+    """What the shipped workflows do not reach."""
+
+    def test_simulate_fit_undo_and_single_masks(self, host):
+        prompt = {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
+            "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+            "3": {
+                "class_type": "VLDM_SimulateDamage",
+                "inputs": {
+                    "images": ["2", 0], "condition": "heavy", "seed": 3, "dirt": True, "hair": True, "scratches": True,
+                    "flicker": False, "weave": False, "fading": False, "grain": False,
+                },
+            },
+            "4": {
+                "class_type": "VLDM_RepairDamage",
+                "inputs": {"images": ["3", 0], "dirt": ["3", 1], "dirt_reach": 3, "dirt_feather": 1.0},
+            },
+            "5": {
+                "class_type": "VLDM_FitForPrior",
+                "inputs": {"images": ["2", 0], "short_side": 128, "multiple": 64, "mode": "pad"},
+            },
+            "6": {"class_type": "VLDM_UndoFit", "inputs": {"images": ["5", 0], "fit": ["5", 1]}},
+            "7": {
+                "class_type": "VLDM_Compare",
+                "inputs": {"before": ["2", 0], "after": ["6", 0], "layout": "split", "frame": 3, "temporal": False},
+            },
+            "8": {
+                "class_type": "VLDM_Compare",
+                "inputs": {"before": ["3", 0], "after": ["4", 0], "layout": "stacked", "frame": -1, "temporal": False},
+            },
+            "9": {"class_type": "PreviewImage", "inputs": {"images": ["5", 0]}},
+        }  # fmt: skip
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        assert "12 frames: identical" in run.outputs["7"]["text"][0]
+        assert "identical" not in run.outputs["8"]["text"][0]
+        entry = run.outputs["9"]["images"][0]
+        with av.open(str(host.server.temp_folder / entry["filename"])) as picture:
+            assert (picture.streams.video[0].width, picture.streams.video[0].height) == (192, 128)
+
+    def test_reel_of_a_video_made_in_the_graph(self, host):
+        prompt = {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
+            "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+            "3": {"class_type": "CreateVideo", "inputs": {"images": ["2", 0], "audio": ["2", 1], "fps": 24.0}},
+            "4": {
+                "class_type": "VLDM_RestoreReel",
+                "inputs": {
+                    "video": ["3", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
+                    "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/film",
+                },
+            },
+        }  # fmt: skip
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        path = result_path(host, run, prompt, "VLDM_RestoreReel")
+        assert path.parent == host.server.output_folder / "archive" and path.suffix == ".mkv"
+        frames, rate = read_film(path)
+        source, _ = read_film(host.server.input_folder / "demo_film.mp4")
+        assert (frames.shape, rate) == (source.shape, 24)
+        # Lossless on the way in and out: what was not repaired is equal.
+        assert (frames == source).all(axis=3).mean() > 0.9
+        assert abs(audio_seconds(path) - 12 / RATE) < 0.05
+        assert not list(host.server.temp_folder.glob("vldm-clip-*"))
+
+
+class TestInterrupt:
+    """Cancel stops within about a second and leaves nothing half-written."""
+
+    def long_prompt(self, name):
+        prompt = load_workflow(API / f"{name}.json")
+        return set_inputs(prompt, "LoadVideo", file="long_film.mp4")
+
+    @pytest.mark.parametrize(
+        ("name", "node", "share"),
+        [("restore_reel", "VLDM_RestoreReel", 0.7), ("clean_film", "VLDM_DetectDamage", 0.2)],
+    )
+    def test_interrupt(self, host, name, node, share):
+        prompt = self.long_prompt(name)
+        # Another value than in other tests, so that nothing comes from the cache.
+        if name == "restore_reel":
+            set_inputs(prompt, node, quality=21)
+        before = host.files()
+        progress = ProgressListener(host.url)
+        prompt_id = progress.queue(prompt)
+        progress.wait_for(by_class(prompt, node), share)
+        asked = time.monotonic()
+        host.post("/interrupt", {"prompt_id": prompt_id})
+        run = host.wait(prompt_id, timeout=60)
+        waited = time.monotonic() - asked
+        assert run.status == "interrupted"
+        assert waited < 2.5, f"the interrupt took {waited:.1f} s"
+        assert host.files() - before == set()
+
+    def test_next_prompt_runs(self, host, restore_reel):
+        assert host.run(set_inputs(restore_reel, "VLDM_RestoreReel", quality=22)).status == "success"
+
+
+class ProgressListener:
+    """Queues a prompt and waits until a node has got some way."""
+
+    def __init__(self, url):
+        import aiohttp
+
+        self._aiohttp = aiohttp
+        self._url = url
+
+    def queue(self, prompt):
+        self._prompt = prompt
+        return self._run(self._queue())
+
+    def wait_for(self, node, share):
+        self._run(self._wait(node, share))
+        self._run(self._close())
+
+    def _run(self, coroutine):
+        import asyncio
+
+        if not hasattr(self, "_loop"):
+            self._loop = asyncio.new_event_loop()
+        return self._loop.run_until_complete(asyncio.wait_for(coroutine, 120))
+
+    async def _queue(self):
+        self._session = self._aiohttp.ClientSession()
+        self._socket = await self._session.ws_connect(f"{self._url}/ws?clientId=listener")
+        body = {"prompt": self._prompt, "client_id": "listener"}
+        async with self._session.post(f"{self._url}/prompt", json=body) as answer:
+            return (await answer.json())["prompt_id"]
+
+    async def _wait(self, node, share):
+        async for message in self._socket:
+            if message.type is not self._aiohttp.WSMsgType.TEXT:
+                continue
+            event = json.loads(message.data)
+            data = event["data"]
+            assert event["type"] not in ("execution_error", "execution_success"), event
+            if event["type"] == "progress" and data["node"] == node and data["value"] >= share * data["max"]:
+                return
+
+    async def _close(self):
+        await self._session.close()
+
+
+class TestRefusals:
+    """What can be known before the work is answered with 400 and names the input."""
+
+    def rejected(self, host, prompt, node, name):
+        status, answer = host.post("/prompt", {"prompt": prompt})
+        assert status == 400, answer
+        errors = answer["node_errors"][by_class(prompt, node)]["errors"]
+        named = [error for error in errors if error["extra_info"].get("input_name") == name]
+        assert named, errors
+        return named[0]["message"] + " " + named[0]["details"]
+
+    @pytest.mark.parametrize(
+        ("node", "name", "value", "expected"),
+        [
+            ("VLDM_DetectDamage", "dirt_threshold", 500, "bigger than max"),
+            ("VLDM_DetectDamage", "find", "ghosts", "find is 'ghosts'"),
+            ("VLDM_DetectDamage", "dirt_polarity", "grey", "dirt_polarity is 'grey'"),
+            ("VLDM_DetectDamage", "locked_shots", "maybe", "locked_shots is 'maybe'"),
+            ("VLDM_DetectShots", "min_length", 0, "smaller than min"),
+            ("VLDM_RepairDamage", "dirt_reach", 9, "bigger than max"),
+            ("VLDM_RemoveFlicker", "strength", -1, "smaller than min"),
+            ("VLDM_Compare", "layout", "round", "layout is 'round'"),
+        ],
+    )
+    def test_bad_value_in_clean_film(self, host, clean_film, node, name, value, expected):
+        assert expected in self.rejected(host, set_inputs(clean_film, node, **{name: value}), node, name)
+
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("codec", "divx", "codec is 'divx'"),
+            ("folder", "input", "folder is 'input'"),
+            ("filename_prefix", "../outside", "filename_prefix is '../outside'"),
+            ("filename_prefix", "/tmp/outside", "filename_prefix is '/tmp/outside'"),
+            ("filename_prefix", " ", "filename_prefix is ' '"),
+            ("quality", 99, "bigger than max"),
+        ],
+    )
+    def test_bad_value_in_restore_reel(self, host, restore_reel, name, value, expected):
+        prompt = set_inputs(restore_reel, "VLDM_RestoreReel", **{name: value})
+        assert expected in self.rejected(host, prompt, "VLDM_RestoreReel", name)
+
+    def test_reel_without_any_stage(self, host, restore_reel):
+        off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise"), False)
+        prompt = set_inputs(restore_reel, "VLDM_RestoreReel", **off)
+        assert "all off" in self.rejected(host, prompt, "VLDM_RestoreReel", "dirt")
+
+    def test_repair_without_a_mask(self, host, clean_film):
+        inputs = clean_film[by_class(clean_film, "VLDM_RepairDamage")]["inputs"]
+        del inputs["dirt"], inputs["scratch"]
+        assert "dirt nor scratch" in self.rejected(host, clean_film, "VLDM_RepairDamage", "images")
+
+    def test_missing_input(self, host, clean_film):
+        del clean_film[by_class(clean_film, "VLDM_Stabilise")]["inputs"]["images"]
+        assert "missing" in self.rejected(host, clean_film, "VLDM_Stabilise", "images")
+
+    def test_what_only_shows_in_the_data_fails_with_a_clear_message(self, host, clean_film):
+        run = host.run(set_inputs(clean_film, "VLDM_Compare", frame=99))
+        assert run.status == "error"
+        assert "frame is 99, but the clip has 12 frames" in run.error["exception_message"]
+
+
+class TestClient:
+    """vldm_core.queue end to end."""
+
+    def test_command_line_uploads_runs_and_fetches(self, host, tmp_path):
+        film = tmp_path / "uploaded film.mp4"
+        film.write_bytes((host.server.input_folder / "demo_film.mp4").read_bytes())
+        command = [
+            sys.executable, "-m", "vldm_core", "queue", str(API / "restore_reel.json"), "--server", host.url,
+            "--set", f"Load Video.file={film}", "--set", "Restore Reel.quality=23", "--out", str(tmp_path / "out"),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert (host.server.input_folder / "uploaded film.mp4").exists()
+        paths = [Path(line) for line in done.stdout.split("\n") if line]
+        assert {path.parent for path in paths} == {tmp_path / "out"}
+        for path in paths:
+            assert len(read_film(path)[0]) == 12
+
+    def test_rejection_exits_with_one_and_names_the_input(self, host, tmp_path):
+        command = [
+            sys.executable, "-m", "vldm_core", "queue", str(API / "restore_reel.json"), "--server", host.url,
+            "--set", "Restore Reel.codec=divx", "--out", str(tmp_path),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1
+        assert "codec" in done.stderr and "Restore Reel" in done.stderr
+        assert list(tmp_path.iterdir()) == []
+
+    def test_function_reports_progress_and_fetches_pictures(self, host, clean_film, tmp_path):
+        seen = []
+        sets = ["Compare.layout=split", "Remove Flicker.strength=0.9"]
+        paths = run_workflow(
+            clean_film, server=host.url, sets=sets, out=tmp_path, progress=lambda *report: seen.append(report)
+        )
+        assert {"Remove Flicker", "Stabilise", "Compare", "Save Video"} <= {phase for phase, *_ in seen}
+        assert any(total and done for _, done, total, *_ in seen)
+        assert {path.suffix for path in paths} == {".mp4", ".png"}
+        assert not list(tmp_path.glob(".*"))
+
+    def test_failure_in_a_node(self, host, clean_film):
+        with pytest.raises(HostError, match=r"\(Compare\) failed: frame is 99"):
+            run_workflow(clean_film, server=host.url, sets=["Compare.frame=99"])
+
+    def test_stopping_the_client_stops_the_server(self, host, restore_reel):
+        class EnoughError(Exception):
+            pass
+
+        def stop(phase, done, total, preview=None):
+            if phase == "Restore Reel" and done:
+                raise EnoughError
+
+        prompt = set_inputs(copy.deepcopy(restore_reel), "VLDM_RestoreReel", quality=24)
+        with pytest.raises(EnoughError):
+            run_workflow(set_inputs(prompt, "LoadVideo", file="long_film.mp4"), server=host.url, progress=stop)
+        asked = time.monotonic()
+        host.wait_until_idle()
+        assert time.monotonic() - asked < 2.5

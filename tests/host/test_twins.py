@@ -1,0 +1,126 @@
+"""The shipped workflows: the editor's file, its API twin and the node schemas say the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.host
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+NOTES = {"Note", "MarkdownNote"}
+UPLOADS = ("video_upload", "image_upload", "audio_upload")
+
+
+def editor(name):
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def twin(name):
+    return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def inputs_of(description):
+    return {**description["input"].get("required", {}), **description["input"].get("optional", {})}
+
+
+def kind_of(entry):
+    # V1 combos have their list of options in the place of the type.
+    return "COMBO" if isinstance(entry[0], list) else entry[0]
+
+
+def options_of(entry):
+    return entry[1] if len(entry) > 1 else {}
+
+
+def widget_values(node, description):
+    """Name the positional widget values of an editor node."""
+    values = iter(node.get("widgets_values", []))
+    named = {}
+    for key, entry in inputs_of(description).items():
+        if kind_of(entry) not in WIDGETS or options_of(entry).get("forceInput"):
+            continue
+        named[key] = next(values)
+        if options_of(entry).get("control_after_generate") or any(options_of(entry).get(flag) for flag in UPLOADS):
+            next(values)  # The frontend adds a widget of its own behind these.
+    assert not list(values), f"node {node['id']} has more widget values than widgets"
+    return named
+
+
+def as_prompt(workflow, nodes):
+    """Convert an editor workflow to API format with the schemas alone."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in workflow["nodes"]:
+        if node["type"] in NOTES:
+            continue
+        values = widget_values(node, nodes[node["type"]])
+        linked = {item["name"]: links[item["link"]] for item in node["inputs"] if item.get("link") is not None}
+        title = node.get("title") or nodes[node["type"]]["display_name"]
+        prompt[str(node["id"])] = {
+            "inputs": values | linked, "class_type": node["type"], "_meta": {"title": title}
+        }  # fmt: skip
+    return prompt
+
+
+def test_every_workflow_has_a_twin_and_a_picture():
+    assert NAMES
+    assert sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")) == NAMES
+    assert sorted(path.stem for path in (ROOT / "workflows").glob("*.jpg")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_editor_file_and_twin_agree(nodes, name):
+    assert as_prompt(editor(name), nodes) == twin(name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_links_are_consistent(name):
+    workflow = editor(name)
+    by_id = {node["id"]: node for node in workflow["nodes"]}
+    for number, source, slot, target, position, kind in workflow["links"]:
+        output, target_input = by_id[source]["outputs"][slot], by_id[target]["inputs"][position]
+        assert number in output["links"]
+        assert target_input["link"] == number
+        assert output["type"] == kind
+    numbers = [link[0] for link in workflow["links"]]
+    assert len(numbers) == len(set(numbers))
+    assert workflow["last_link_id"] >= max(numbers)
+    assert workflow["last_node_id"] >= max(by_id)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_twin_fits_the_schemas(nodes, name):
+    prompt = twin(name)
+    for key, node in prompt.items():
+        described = nodes[node["class_type"]]
+        known = inputs_of(described)
+        assert set(described["input"].get("required", {})) <= set(node["inputs"]), f"node {key} misses inputs"
+        for input_name, value in node["inputs"].items():
+            assert input_name in known, f"node {key} has no input {input_name}"
+            kind, options = kind_of(known[input_name]), options_of(known[input_name])
+            if isinstance(value, list):
+                source, slot = value
+                assert nodes[prompt[source]["class_type"]]["output"][slot] == kind
+            elif kind in ("INT", "FLOAT"):
+                assert options["min"] <= value <= options["max"]
+            elif kind == "COMBO":
+                assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
+            else:
+                assert isinstance(value, {"STRING": str, "BOOLEAN": bool}[kind])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_do_not_overlap(name):
+    nodes = editor(name)["nodes"]
+    title = 30  # A node's position is below its title bar.
+    boxes = [
+        (n["id"], n["pos"][0], n["pos"][1] - title, n["pos"][0] + n["size"][0], n["pos"][1] + n["size"][1])
+        for n in nodes
+    ]
+    for index, (a, left, top, right, bottom) in enumerate(boxes):
+        for b, other_left, other_top, other_right, other_bottom in boxes[index + 1 :]:
+            apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+            assert apart, f"nodes {a} and {b} overlap"

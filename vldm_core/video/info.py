@@ -116,12 +116,12 @@ class FilmInfo:
             width=width,
             height=height,
             frame_rate=rate,
-            time_base=1 / rate,
+            time_base=1 / rate if rate > 0 else Fraction(1),
             frame_count=frame_count,
             bit_depth=bit_depth,
             pix_fmt=pix_fmt or ("gbrp" if bit_depth == 8 else "gbrp16le"),
             codec="rawvideo",
-            duration=None if frame_count is None else float(frame_count / rate),
+            duration=None if frame_count is None or rate <= 0 else float(frame_count / rate),
         )
 
 

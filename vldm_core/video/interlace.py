@@ -24,9 +24,10 @@ _logger = logging.getLogger(__name__)
 
 _PLACES = 4
 _FRAMES_PER_PLACE = 16
-# A film is interlaced when this share of the frames idet can judge shows combing of one field order …
-_MIN_SHARE = 0.25
-_MIN_COMBED = 4
+# A film is interlaced when this share of the frames idet can judge shows combing of one field order (telecined film
+# has two combed frames in five) …
+_MIN_SHARE = 0.3
+_MIN_COMBED = 6
 # … and the other order is this much rarer: noise and dirt make idet see both.
 _MAX_OTHER = 0.25
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
+import itertools
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -331,7 +332,11 @@ def _has_constant_rate(source: FilmSource, time_base: Fraction, rate: Fraction) 
     stamps.sort()
     # The packets read last may have later neighbours that come earlier; judge only the first part.
     judged = stamps if len(stamps) < _RATE_PROBE else stamps[: _RATE_PROBE // 2]
-    return len(judged) > 2 and all(abs(stamp - judged[0] - n * period) <= tolerance for n, stamp in enumerate(judged))
+    steps = [round((stamp - judged[0]) / period) for stamp in judged]
+    on_grid = all(abs(s - judged[0] - n * period) <= tolerance for s, n in zip(judged, steps, strict=True))
+    # A damaged film may lack a frame here and there and still have a constant rate.
+    regular = sum(b - a == 1 for a, b in itertools.pairwise(steps))
+    return len(judged) > 2 and on_grid and regular >= 0.8 * (len(steps) - 1)
 
 
 def same_file(first: FilmSource, second: str | os.PathLike[str]) -> bool:

@@ -29,6 +29,10 @@ def number_ranges(numbers: Iterable[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
 
 
+def _frames(numbers: list[int]) -> str:
+    return f"frame{'s' if len(set(numbers)) > 1 else ''} {number_ranges(numbers)}"
+
+
 class FilmReader(abc.ABC):
     """A film opened for reading. Iterating yields every ``FilmFrame`` in order; each iteration starts anew.
 
@@ -73,11 +77,11 @@ class FilmReader(abc.ABC):
     def _report(self) -> None:
         if self.undecodable:
             self._warn(
-                f"frames {number_ranges(self.undecodable)} of {self.name} cannot be decoded; a good neighbour "
+                f"{_frames(self.undecodable)} of {self.name} cannot be decoded; a good neighbour "
                 "stands in their place, so that frame count and timing are kept"
             )
         if self.damaged:
-            self._warn(f"frames {number_ranges(self.damaged)} of {self.name} are damaged; the decoder patched them")
+            self._warn(f"{_frames(self.damaged)} of {self.name} came damaged; the decoder patched what was missing")
 
     def _warn(self, message: str) -> None:
         self.warnings.append(message)

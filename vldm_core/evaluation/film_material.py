@@ -29,6 +29,7 @@ from ..film.degradation import (
     LineModel,
     ScratchLine,
     SimulationSettings,
+    Simulator,
     WeaveModel,
     binary_truth,
     simulate,
@@ -181,10 +182,10 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
     flow = estimate_flow(undamaged)
     labels = torch.zeros(count, height, width, dtype=torch.uint8)
     for number, line in enumerate(lines):
-        alone = replace(model.only("lines"), lines=LineModel(count=0, pinned=(line,)))
-        # Mid-grey takes the full depth of every line, bright or dark.
-        grey = torch.full((1, 3, height, width), 0.5).expand(count, -1, -1, -1)
-        labels[binary_truth(simulate(grey, alone, seed).masks["lines"])] = number + 1
+        alone = Simulator(replace(model.only("lines"), lines=LineModel(count=0, pinned=(line,))), seed, height, width)
+        for index in range(count):
+            labels[index][binary_truth(alone.line_masks(index)[line.kind])] = number + 1
+    # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
     labels[~binary_truth(aged.masks["lines"])] = 0
     return AgedClip(
         name=name,

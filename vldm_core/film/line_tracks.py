@@ -1,0 +1,229 @@
+"""From scratch evidence to tracks: straight, nearly vertical lines that stay or drift slowly from frame to frame.
+
+Within a window of frames the evidence is summed along straight lines of every allowed tilt (a Radon transform over
+bands), and the best paths through (time, position) are found by dynamic programming with free start and end, as in
+local sequence alignment (T. F. Smith, M. S. Waterman, J. Mol. Biol. 147, 1981): every frame pays a toll, so a path only
+grows where the line is seen. Presence is then decided per frame and band with hysteresis.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+
+_SATURATION = 3.0
+_TOLL = 1.2
+_MOVE_COST = 0.8
+_FRAME_CAP = 6.0
+_CLEARANCE = 4
+_MAX_PATHS = 24
+_BORDER = 4
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Path:
+    """One line within a window.
+
+    Attributes:
+        first: First frame of the path in the window.
+        x: (n,) position in the middle of the frame height, working pixels.
+        tilt: Change of x per band.
+        polarity: +1 bright, -1 dark.
+        score: Sum of the evidence along the path above the toll, standard deviations.
+    """
+
+    first: int
+    x: FloatArray
+    tilt: float
+    polarity: int
+    score: float
+
+    @property
+    def frames(self) -> slice:
+        """Frames of the window that the path covers."""
+        return slice(self.first, self.first + len(self.x))
+
+    def positions(self, bands: int) -> FloatArray:
+        """Position in every frame of the path and band: (n, bands)."""
+        return (self.x[:, None] + self.tilt * (np.arange(bands) - (bands - 1) / 2)).astype(np.float32)
+
+
+def normalised_evidence(evidence: FloatArray, ridge: FloatArray, *, floor: float) -> FloatArray:
+    """Match the evidence with a narrow line and divide it by its usual size there.
+
+    Args:
+        evidence: (T, bands, W) ridge response without the scene.
+        ridge: (T, bands, W) ridge response of the frames.
+        floor: Least usual size, as a share of that of ``ridge``: what little a scene layer leaves is no evidence.
+
+    Returns:
+        (T, bands, W), about unit variance where there is no line, clipped to ±3.
+    """
+    matched = _matched(evidence)
+    usual = np.maximum(_usual_energy(matched), floor**2 * _usual_energy(_matched(ridge)))
+    return np.clip(matched / (np.sqrt(usual) + 1e-3), -_SATURATION, _SATURATION).astype(np.float32)
+
+
+def _matched(evidence: FloatArray) -> FloatArray:
+    width = evidence.shape[2]
+    flat = evidence.reshape(-1, width)
+    narrow = cv2.GaussianBlur(flat, (0, 0), 1.0, sigmaY=1e-6, borderType=cv2.BORDER_REFLECT)
+    wide = cv2.blur(flat, (13, 1), borderType=cv2.BORDER_REFLECT)
+    return (narrow - wide).reshape(evidence.shape).astype(np.float32)
+
+
+def _usual_energy(matched: FloatArray) -> FloatArray:
+    """Mean square over the window and a neighbourhood of columns, outliers held back: (bands, W)."""
+    square = np.square(matched)
+    usual = np.full(square.shape[1:], np.inf, np.float32)
+    for _ in range(3):
+        usual = cv2.blur(np.minimum(square, 6.0 * usual).mean(axis=0), (65, 3), borderType=cv2.BORDER_REFLECT)
+    return np.maximum(usual, 0).astype(np.float32)
+
+
+def line_sums(normalised: FloatArray, tilts: FloatArray) -> FloatArray:
+    """Sum the evidence along straight lines.
+
+    Args:
+        normalised: (T, bands, W).
+        tilts: (n,) change of x per band.
+
+    Returns:
+        (T, n, W) sums over bands divided by √bands; x is the position in the middle of the height.
+    """
+    frames, bands, width = normalised.shape
+    reach = int(np.ceil(np.abs(tilts).max() * (bands - 1) / 2)) + 1
+    padded = np.zeros((frames, bands, width + 2 * reach), np.float32)
+    padded[..., reach : reach + width] = normalised
+    sums = np.zeros((frames, len(tilts), width), np.float32)
+    for number, tilt in enumerate(tilts):
+        shifts = np.round(tilt * (np.arange(bands) - (bands - 1) / 2)).astype(int) + reach
+        total = sums[:, number]
+        for band, shift in enumerate(shifts):
+            total += padded[:, band, shift : shift + width]
+    return sums / np.sqrt(np.float32(bands))
+
+
+def tilt_steps(bands: int, band_rows: float, max_tilt: float) -> FloatArray:
+    """Tilts to try, in working pixels per band, so that neighbours differ by half a pixel at the ends."""
+    steepest = np.tan(np.deg2rad(max_tilt)) * band_rows
+    step = 1.5 / max(bands - 1, 1)
+    count = int(np.ceil(steepest / step))
+    return (np.arange(-count, count + 1) * (steepest / max(count, 1))).astype(np.float32)
+
+
+def find_paths(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_frames: int) -> list[Path]:
+    """Find the paths of lines, strongest first.
+
+    Args:
+        sums: (T, n, W) from :func:`line_sums`.
+        tilts: (n,) the tilts of those sums.
+        min_score: Least score of a path.
+        min_frames: Least length of a path.
+    """
+    frames, count, width = sums.shape
+    # The sums of neighbouring bands are correlated: measure their spread where there is no line.
+    spread = 1.4826 * float(np.median(np.abs(sums[:, count // 2])))
+    scaled = sums / max(spread, 1e-6)
+    scaled[..., :_BORDER] = 0
+    scaled[..., width - _BORDER :] = 0
+    found: list[Path] = []
+    for polarity in (-1, 1):
+        rewards = np.clip(polarity * scaled, -2.0, _FRAME_CAP) - _TOLL
+        for _ in range(_MAX_PATHS):
+            path = _best_path(rewards)
+            if path is None or path[3] < min_score:
+                break
+            first, tilt, columns, score = path
+            _clear(rewards, first, tilt, columns, tilts)
+            if len(columns) >= min_frames:
+                x = _subpixel(polarity * scaled[first : first + len(columns), tilt], columns)
+                found.append(Path(first=first, x=x, tilt=float(tilts[tilt]), polarity=polarity, score=score))
+    return sorted(found, key=lambda path: -path.score)
+
+
+def _best_path(rewards: FloatArray) -> tuple[int, int, NDArray[np.int64], float] | None:
+    """Best path with free start and end: first frame, tilt index, columns (n,), score."""
+    frames, count, width = rewards.shape
+    origin = np.zeros((frames, count, width), np.int8)  # 0: starts here, 1..3: came from x-1, x, x+1
+    total = np.zeros((count, width), np.float32)
+    best: float = 0.0
+    where: tuple[int, int, int] | None = None
+    for t in range(frames):
+        options = np.zeros((4, count, width), np.float32)
+        options[1, :, 1:] = total[:, :-1] - _MOVE_COST
+        options[2] = total
+        options[3, :, :-1] = total[:, 1:] - _MOVE_COST
+        # A path that starts beats one that comes in with nothing.
+        choice = np.argmax(options, axis=0)
+        total = np.take_along_axis(options, choice[None], axis=0)[0] + rewards[t]
+        origin[t] = choice
+        peak = int(np.argmax(total))
+        if total.flat[peak] > best:
+            best, where = float(total.flat[peak]), (t, peak // width, peak % width)
+    if where is None:
+        return None
+    t, tilt, x = where
+    columns = [x]
+    while origin[t, tilt, x]:
+        x += int(origin[t, tilt, x]) - 2
+        t -= 1
+        columns.append(x)
+    return t, tilt, np.array(columns[::-1]), best
+
+
+def _clear(rewards: FloatArray, first: int, tilt: int, columns: NDArray[np.int64], tilts: FloatArray) -> None:
+    """Forbid what lies on a path already found, at every tilt that crosses it closely."""
+    width = rewards.shape[2]
+    for t, x in enumerate(columns, start=first):
+        rewards[t, :, max(0, x - _CLEARANCE) : min(width, x + _CLEARANCE + 1)] = -_FRAME_CAP
+
+
+def _subpixel(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArray:
+    """Refine integer positions by a parabola through the neighbours, smoothed over time by their weight."""
+    rows = np.arange(len(columns))
+    width = sums.shape[1]
+    left, here, right = (sums[rows, np.clip(columns + step, 0, width - 1)] for step in (-1, 0, 1))
+    bend = left - 2 * here + right
+    offset = np.where(bend < -1e-3, 0.5 * (left - right) / np.minimum(bend, -1e-3), 0.0)
+    position = columns + np.clip(offset, -0.5, 0.5)
+    weight = np.square(np.clip(here, 0.1, _FRAME_CAP))
+    kernel = np.exp(-np.square(np.arange(-4, 5)) / (2 * 1.5**2))
+    size = len(position)
+    extended = np.convolve(position * weight, kernel)[4 : 4 + size]
+    return (extended / np.convolve(weight, kernel)[4 : 4 + size]).astype(np.float32)
+
+
+def sample_along(values: FloatArray, path: Path) -> FloatArray:
+    """Sample (T, bands, W) along a path with linear interpolation: (n, bands)."""
+    window = values[path.frames]
+    frames, bands, width = window.shape
+    x = np.clip(path.positions(bands), 0, width - 1.001)
+    base = x.astype(np.int64)
+    part = x - base
+    t, b = np.ogrid[:frames, :bands]
+    return (window[t, b, base] * (1 - part) + window[t, b, base + 1] * part).astype(np.float32)
+
+
+def presence(evidence: FloatArray) -> BoolArray:
+    """Decide where a line is present.
+
+    Args:
+        evidence: (n, bands) normalised evidence along the path, positive where it has the line's polarity.
+
+    Returns:
+        (n, bands) True where the line is there.
+    """
+    expected = float(np.clip(np.median(evidence), 0.8, 2.2))
+    likelihood = np.clip(expected * (evidence - expected / 2), -2.5, 2.5)
+    pooled = cv2.boxFilter(likelihood.astype(np.float32), -1, (3, 3), normalize=True, borderType=cv2.BORDER_REFLECT_101)
+    sure, likely = pooled > 0.5, pooled > -0.35
+    count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
+    keep = np.zeros(count, bool)
+    keep[np.unique(labels[sure])] = True
+    keep[0] = False
+    return keep[labels]

@@ -1,0 +1,388 @@
+"""Persistent line scratches: found over a shot, in film coordinates.
+
+A scratch is fixed to the film (or drifts slowly across it) while the scene moves with camera and gate weave, so it is
+searched for where the film stands still: windows of about 48 frames are split into a film layer and a scene layer
+(`line_evidence.py`, `line_scene.py`), lines are tracked through what the scene does not explain (`line_tracks.py`) and
+every track has to pass the tests of `line_verdict.py`. What film and scene cannot be told apart by, because the shot is
+locked off and does not weave, is left to the scene unless `LineSettings.locked_shots` says otherwise.
+
+References: A. Kokaram, "Motion Picture Restoration", Springer 1998, ch. 9 (line scratches recur in the same place);
+A. Newson et al., "Robust automatic line scratch detection in films", IEEE TIP 23(3), 2014 (rejection of detections that
+follow the scene).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..progress import Progress, silent
+from .line_evidence import BandLayout, BandProfiles, LayerModel, band_profiles
+from .line_scene import local_displacement, overall_displacement
+from .line_tracks import (
+    BoolArray,
+    FloatArray,
+    Path,
+    find_paths,
+    line_sums,
+    normalised_evidence,
+    presence,
+    sample_along,
+    tilt_steps,
+)
+from .line_verdict import cross_profile, film_share, follows_scene, separability
+from .luma import luma_array
+from .motion import FrameMotion, measure_motion
+
+WINDOW = 48
+"""Frames that are judged together."""
+
+HOP = 24
+"""Frames from one window to the next."""
+
+_EDGE_SHARE = 0.025
+_MIN_SEPARABILITY = 0.02
+_FILM_SHARE = (0.45, 1.8)
+_MAX_FOLLOWING = 0.3
+_MIN_COVERAGE = 0.35
+_FLOOR = 0.15
+_SIDE_LOBE = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSettings:
+    """How to find persistent line scratches.
+
+    Attributes:
+        sensitivity: Evidence a line must gather over a window, standard deviations. Lower finds fainter lines and
+            raises more false alarms; 10 … 200.
+        min_depth: Least deviation of a line from its surroundings, grey levels (0 … 255).
+        max_tilt: Steepest tilt from the vertical, degrees, 0 … 10.
+        min_frames: Shortest life of a line. Shorter ones are dirt.
+        locked_shots: What to do where the scene does not move against the film, so that a scratch cannot be told from a
+            scene vertical: "off" leaves everything to the scene; "cautious" accepts lines that run through the full
+            height with constant strength; "on" accepts every line.
+        grow: Pixels added to the visible width of a line on each side.
+    """
+
+    sensitivity: float = 30.0
+    min_depth: float = 1.5
+    max_tilt: float = 5.0
+    min_frames: int = 8
+    locked_shots: Literal["off", "cautious", "on"] = "off"
+    grow: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name, low, high in (
+            ("sensitivity", 10.0, 200.0),
+            ("min_depth", 0.0, 255.0),
+            ("max_tilt", 0.0, 10.0),
+            ("min_frames", 2, WINDOW),
+            ("grow", 0.0, 20.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise SettingsError(f"line setting {name} must be {low} to {high}, got {value}; choose one between")
+        if self.locked_shots not in ("off", "cautious", "on"):
+            raise SettingsError(f"locked_shots must be off, cautious or on, got {self.locked_shots!r}")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineTrack:
+    """One scratch. Positions are in pixels of the full frame.
+
+    Attributes:
+        first: First frame of the track, counted from the start of the shot.
+        x: (n,) position in the middle of the frame height, in every frame of the track.
+        tilt: (n,) change of x per row.
+        left: Visible extent to the left of x.
+        right: Visible extent to the right of x.
+        depth: Deviation from the surroundings, grey levels; negative for a dark line.
+        score: Evidence of its strongest window, standard deviations.
+        present: (n, bands) where the line is there.
+    """
+
+    first: int
+    x: FloatArray
+    tilt: FloatArray
+    left: float
+    right: float
+    depth: float
+    score: float
+    present: BoolArray
+
+    @property
+    def last(self) -> int:
+        """Frame after the last one of the track."""
+        return self.first + len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineMap:
+    """The scratches of a shot.
+
+    Attributes:
+        height: Frame height.
+        width: Frame width.
+        frame_count: Frames of the shot.
+        grow: Pixels to add on each side of a line.
+        tracks: The scratches.
+    """
+
+    height: int
+    width: int
+    frame_count: int
+    grow: float
+    tracks: tuple[LineTrack, ...]
+
+
+class LineAnalyser:
+    """Finds the scratches of one shot in a stream of frames.
+
+    Holds the band profiles of one window and the tracks found so far, whatever the length of the shot.
+
+    Args:
+        settings: What to look for.
+        height: Frame height.
+        width: Frame width.
+    """
+
+    def __init__(self, settings: LineSettings, height: int, width: int) -> None:
+        self._settings = settings
+        self._layout = BandLayout.of(height, width)
+        self._tilts = tilt_steps(self._layout.bands, self._layout.band_rows, settings.max_tilt)
+        self._profiles: list[BandProfiles] = []
+        self._steps: list[float] = []
+        self._count = 0
+        self._judged = 0
+        self._tracks: list[LineTrack] = []
+
+    def update(self, luma: FloatArray, motion: FrameMotion | None) -> None:
+        """Take the next frame of the shot.
+
+        Args:
+            luma: (H, W) float32, grey levels 0 … 255.
+            motion: Motion of the scene since the previous frame; None for the first frame.
+        """
+        if luma.shape != (self._layout.height, self._layout.width):
+            raise SettingsError(
+                f"line analysis was made for {(self._layout.height, self._layout.width)} frames, got {luma.shape}; "
+                "use one analyser per shot and size"
+            )
+        if len(self._profiles) == WINDOW:
+            del self._profiles[:HOP], self._steps[:HOP]
+        self._profiles.append(band_profiles(luma, self._layout))
+        self._steps.append(0.0 if motion is None else motion.dx / self._layout.scale)
+        self._count += 1
+        if len(self._profiles) == WINDOW:
+            self._judge_window()
+
+    def finish(self) -> LineMap:
+        """Close the shot and return its scratches."""
+        if self._judged < self._count:
+            self._judge_window()
+        self._profiles.clear()
+        self._steps.clear()
+        return LineMap(
+            height=self._layout.height,
+            width=self._layout.width,
+            frame_count=self._count,
+            grow=self._settings.grow,
+            tracks=tuple(sorted(self._tracks, key=lambda track: (track.first, float(track.x[0])))),
+        )
+
+    def _judge_window(self) -> None:
+        """Find the scratches in the profiles at hand and join them to those of earlier windows."""
+        first = self._count - len(self._profiles)
+        self._judged = self._count
+        if len(self._profiles) < self._settings.min_frames:
+            return
+        ridge = np.stack([profile.ridge for profile in self._profiles])
+        mean = np.stack([profile.mean for profile in self._profiles])
+        steps = np.array(self._steps, np.float32)
+        steps[0] = 0.0
+        for track in _scratches(ridge, mean, np.cumsum(steps), self._tilts, self._layout, self._settings, first):
+            self._join(track, first)
+
+    def _join(self, track: LineTrack, first: int) -> None:
+        """Add a track, or append it to the one of an earlier window that it continues."""
+        for number, earlier in enumerate(self._tracks):
+            start, end = max(earlier.first, track.first), min(earlier.last, track.last)
+            if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
+                continue
+            shared = earlier.x[start - earlier.first : end - earlier.first]
+            apart = shared - track.x[start - track.first : end - track.first]
+            if float(np.median(np.abs(apart))) < 3.0:
+                self._tracks[number] = _joined(earlier, track)
+                return
+        self._tracks.append(track)
+
+
+def _scratches(
+    ridge: FloatArray,
+    mean: FloatArray,
+    start: FloatArray,
+    tilts: FloatArray,
+    layout: BandLayout,
+    settings: LineSettings,
+    first: int,
+) -> list[LineTrack]:
+    """Find the scratches of one window."""
+    overall = overall_displacement(ridge, start)
+    film, scene = LayerModel(np.broadcast_to(overall[:, None, None], ridge.shape)).fit(ridge)
+    local = local_displacement(ridge - film, overall)
+    local_scene = LayerModel(local).fit(ridge)[1]
+    # A scratch is what neither the motion of the frame nor that of the place explains.
+    by_frame, by_place = ridge - scene, ridge - local_scene
+    nearer = np.where(np.abs(by_frame) < np.abs(by_place), by_frame, by_place)
+    evidence = np.where(by_frame * by_place > 0, nearer, 0).astype(np.float32)
+
+    normalised = normalised_evidence(evidence, ridge, floor=_FLOOR)
+    sums = line_sums(normalised, tilts)
+    found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)
+    margin = max(2.0, _EDGE_SHARE * layout.work_width)
+    accepted: list[Path] = []
+    tracks = []
+    for path in found:
+        present = presence(path.polarity * sample_along(normalised, path))
+        seen = present.any(axis=1)
+        if seen.sum() < settings.min_frames or present[seen].mean() < _MIN_COVERAGE:
+            continue
+        if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
+            continue
+        if any(_beside(path, other) for other in accepted):
+            continue
+        profile = cross_profile(mean, path, present)
+        if abs(profile.depth) < settings.min_depth:
+            continue
+        if not _FILM_SHARE[0] <= film_share(ridge, evidence, path, present) <= _FILM_SHARE[1]:
+            continue
+        if min(separability(overall, path), separability(local, path)) < _MIN_SEPARABILITY:
+            continue
+        if np.ptp(path.x) > 2.0 and abs(follows_scene(overall, path)) > _MAX_FOLLOWING:
+            continue
+        accepted.append(path)
+        alive = np.flatnonzero(seen)
+        keep = slice(int(alive[0]), int(alive[-1]) + 1)
+        scale = layout.scale
+        tracks.append(
+            LineTrack(
+                first=first + path.first + keep.start,
+                x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
+                tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
+                left=profile.left * scale,
+                right=profile.right * scale,
+                depth=profile.depth,
+                score=path.score,
+                present=present[keep],
+            )
+        )
+    return tracks
+
+
+def _beside(path: Path, stronger: Path) -> bool:
+    """Is a path only the side lobe of a stronger one?"""
+    start, end = max(path.first, stronger.first), min(path.frames.stop, stronger.frames.stop)
+    if end - start < 0.5 * len(path.x):
+        return False
+    apart = path.x[start - path.first : end - path.first] - stronger.x[start - stronger.first : end - stronger.first]
+    return float(np.median(np.abs(apart))) < _SIDE_LOBE and path.score < 0.7 * stronger.score
+
+
+def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
+    """Join two tracks of one scratch; each rules on its own side of the middle of what they share."""
+    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
+    first, last = min(earlier.first, later.first), max(earlier.last, later.last)
+    middle = (start + end) // 2
+    frames = np.arange(first, last)
+    from_earlier = (frames < middle) & (frames >= earlier.first) | (frames < later.first) | (frames >= later.last)
+
+    def pick(one: NDArray, two: NDArray) -> NDArray:
+        result = np.zeros((last - first, *one.shape[1:]), one.dtype)
+        result[from_earlier] = one[frames[from_earlier] - earlier.first]
+        result[~from_earlier] = two[frames[~from_earlier] - later.first]
+        return result
+
+    weights = np.array([len(earlier.x), len(later.x)], np.float64)
+    weights /= weights.sum()
+    return LineTrack(
+        first=first,
+        x=pick(earlier.x, later.x),
+        tilt=pick(earlier.tilt, later.tilt),
+        left=max(earlier.left, later.left),
+        right=max(earlier.right, later.right),
+        depth=float(weights @ (earlier.depth, later.depth)),
+        score=max(earlier.score, later.score),
+        present=pick(earlier.present, later.present),
+    )
+
+
+def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tensor:
+    """Draw the scratches of one frame.
+
+    Args:
+        lines: From :meth:`LineAnalyser.finish`.
+        frame_index: Frame, counted from the start of the shot.
+        height: Height of the frame that was analysed.
+        width: Its width.
+
+    Returns:
+        (H, W) float32, 1 on a scratch (visible width plus ``grow``), else 0.
+
+    Raises:
+        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
+    """
+    if (height, width) != (lines.height, lines.width):
+        raise SettingsError(
+            f"the line map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at the "
+            "size at which it is restored"
+        )
+    if not 0 <= frame_index < lines.frame_count:
+        raise SettingsError(f"frame {frame_index} lies outside the shot of {lines.frame_count} frames")
+    mask = np.zeros((height, width), np.float32)
+    rows = np.arange(height)
+    for track in lines.tracks:
+        if not track.first <= frame_index < track.last:
+            continue
+        at = frame_index - track.first
+        edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
+        there = np.repeat(track.present[at], np.diff(edges))
+        centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
+        start = np.clip(np.ceil(centre - track.left - lines.grow - 0.5), 0, width).astype(int)
+        stop = np.clip(np.floor(centre + track.right + lines.grow + 0.5) + 1, 0, width).astype(int)
+        for row in rows[there]:
+            mask[row, start[row] : stop[row]] = 1.0
+    return torch.from_numpy(mask)
+
+
+def detect_lines(
+    frames: Tensor | Sequence[Tensor], settings: LineSettings | None = None, progress: Progress = silent
+) -> Tensor:
+    """Find the persistent scratches of one shot.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        settings: What to look for.
+        progress: Called once per frame.
+
+    Returns:
+        (T, H, W) float32, 1 on a scratch, else 0.
+    """
+    if len(frames) == 0:
+        raise SettingsError("line detection needs at least one frame, got none")
+    height, width = frames[0].shape[-2:]
+    analyser = LineAnalyser(settings or LineSettings(), height, width)
+    previous: FloatArray | None = None
+    for number, frame in enumerate(frames):
+        luma = luma_array(frame)
+        analyser.update(luma, None if previous is None else measure_motion(previous, luma))
+        previous = luma
+        progress("detect lines", number + 1, len(frames))
+    lines = analyser.finish()
+    return torch.stack([line_mask(lines, number, height, width) for number in range(len(frames))])

@@ -55,6 +55,7 @@ class BlotchLayer:
                 angle=stream.uniform(0, np.pi),
                 raggedness=stream.uniform(0.2, 0.6),
                 edge=size * stream.uniform(0.1, 0.5),
+                blur=max(1.2 * self._scale, 0.4),
                 mottle=stream.uniform(0.05, 0.3),
                 offset=(stream.uniform(0, 256), stream.uniform(0, 256)),
                 height=self._height,

@@ -96,6 +96,7 @@ class DirtLayer:
                 raggedness=particle.raggedness,
                 edge=particle.edge,
                 mottle=particle.mottle,
+                blur=max(0.75 * self._scale, 0.4),
                 offset=particle.offset,
                 height=self._height,
                 width=self._width,

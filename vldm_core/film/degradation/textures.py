@@ -1,5 +1,6 @@
 """Procedural shapes: fractal noise, and irregular specks cut out of it."""
 
+import math
 from functools import lru_cache
 
 import cv2
@@ -40,6 +41,7 @@ def speck(
     raggedness: float,
     edge: float,
     mottle: float,
+    blur: float,
     offset: tuple[float, float],
     height: int,
     width: int,
@@ -57,6 +59,7 @@ def speck(
         raggedness: Disturbance of the radius as a share of it, 0 (ellipse) … 1 (crumbs).
         edge: Width of the soft rim, px.
         mottle: Unevenness of the inside, 0 (flat) … 1.
+        blur: Standard deviation of the blur of the lens that sees the particle, px.
         offset: Where in the noise tile to look, px.
         height: Frame height, px.
         width: Frame width, px.
@@ -67,7 +70,7 @@ def speck(
     radius = 0.5 * size
     stretch = elongation**0.5
     # The noise is cut off at 2 standard deviations, so nothing reaches beyond this box.
-    reach = radius * stretch * (1 + 2 * raggedness) + edge * stretch**2 + 1
+    reach = radius * stretch * (1 + 2 * raggedness) + edge * stretch**2 + 3 * blur + 1
     x, y = centre
     left, right = max(int(x - reach), 0), min(int(x + reach) + 2, width)
     top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, height)
@@ -92,4 +95,7 @@ def speck(
     distance = (1 + np.float32(raggedness) * noise - np.sqrt(along**2 + across**2)) * np.float32(radius / stretch)
     coverage = np.clip(distance / np.float32(edge) + np.float32(0.5), 0, 1)
     coverage *= np.clip(1 + np.float32(mottle) * (noise - 1), 0.3, 1)
-    return slice(top, bottom), slice(left, right), coverage
+    # A scan resolves less than the pixel grid: without this the frayed parts would look like pixel noise.
+    size = 2 * math.ceil(2.5 * blur) + 1
+    coverage = cv2.GaussianBlur(coverage, (size, size), blur, borderType=cv2.BORDER_REPLICATE)
+    return slice(top, bottom), slice(left, right), np.asarray(coverage, dtype=np.float32)

@@ -87,16 +87,11 @@ class VideoFileReader(FilmReader):
     def __init__(self, source: FilmSource, *, deinterlace: Deinterlace = "auto") -> None:
         super().__init__(source_name(source))
         self._source = source
-        self._opened: list[str] = []
         self._count_is_exact = False
         self.info = self._probe(deinterlace)
         self._converter = ColourConverter(
             self.info.width, self.info.height, self.info.colour_matrix, self.info.colour_range
         )
-        self.warnings = list(self._opened)
-
-    def _opening_warnings(self) -> Iterable[str]:
-        return self._opened
 
     def _probe(self, wanted: Deinterlace) -> FilmInfo:
         with open_input(self._source) as container:
@@ -113,7 +108,7 @@ class VideoFileReader(FilmReader):
             rate = frame_rate_of(stream)
             if rate is None:
                 rate = _DEFAULT_RATE
-                self._opened.append(f"{self.name} tells no frame rate; {rate} frames per second are assumed")
+                self._warn_at_opening(f"{self.name} tells no frame rate; {rate} frames per second are assumed")
             declared = declared_duration(container, stream)
             self._count_is_exact = stream.frames > 0 and container.format.name.startswith("mov")
             matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)

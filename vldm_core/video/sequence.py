@@ -82,17 +82,14 @@ class SequenceReader(FilmReader):
         self._files = _sequence_files(Path(path))
         self._decoders: dict[str, av.CodecContext] = {}
         numbers = [_number(file) for file in self._files]
-        self._opened: list[str] = []
         present = [n for n in numbers if n is not None]
         if len(present) == len(numbers) > 1:
             missing = sorted(set(range(present[0], present[-1] + 1)) - set(present))
             if missing:
-                self._opened.append(
+                self._warn_at_opening(
                     f"pictures number {number_ranges(missing)} are missing from {self.name}; the film goes on without "
                     "them"
                 )
-                _logger.warning("%s", self._opened[0])
-        self.warnings = list(self._opened)
         first = self._check_sizes()
         layout = layout_of(first.format.name)
         self.info = FilmInfo(
@@ -116,9 +113,6 @@ class SequenceReader(FilmReader):
         self._converter = ColourConverter(
             self.info.width, self.info.height, self.info.colour_matrix, self.info.colour_range
         )
-
-    def _opening_warnings(self) -> Iterable[str]:
-        return self._opened
 
     def _check_sizes(self) -> av.VideoFrame:
         """Return the first picture that can be decoded, after comparing the sizes of all."""
@@ -157,8 +151,11 @@ class SequenceReader(FilmReader):
         if decoder is None:
             decoder = self._decoders[kind] = av.CodecContext.create(kind, "r")
             decoder.thread_count = 1
+        packet = av.Packet(data)
+        # Without this the PNG decoder takes the picture for a difference to the one before.
+        packet.is_keyframe = True
         try:
-            frames = decoder.decode(av.Packet(data))
+            frames = decoder.decode(packet)
         except av.FFmpegError:
             del self._decoders[kind]
             return None

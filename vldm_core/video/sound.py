@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -12,12 +13,19 @@ from av.stream import Stream
 
 from ..errors import FilmFileError
 from .container import FilmSource, open_input, source_name
+from .encoding import CONTAINERS
 
 _logger = logging.getLogger(__name__)
 
 
+# Notes about the source as a file, not about the film.
+_OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+
+
 class PacketCopier:
     """Copies the sound and subtitle packets of a film into another, in step with its pictures.
+
+    The film's title, other notes and chapters go with them.
 
     Every sound stream is copied bit-exactly, in codec, channels and timing. Subtitles are copied where the output
     container holds their codec; ``warnings`` names those it does not.
@@ -37,6 +45,9 @@ class PacketCopier:
         self._input = open_input(source)
         self._targets: dict[int, Stream] = {}
         try:
+            names = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OF_THE_FILE}
+            output.metadata.update(names)
+            output.set_chapters(self._input.chapters())
             for stream in self._input.streams:
                 if stream.type in ("audio", "subtitle"):
                     self._add(stream, suffix)
@@ -56,8 +67,7 @@ class PacketCopier:
                 self._warn(f"the subtitles of {self._name} ({codec}) cannot be stored in {suffix} and are left out")
                 return
             raise FilmFileError(
-                f"{suffix} cannot hold the sound of {self._name} ({codec}); write a .mkv file, or convert the sound "
-                "before"
+                f"{suffix} cannot hold the sound of {self._name} ({codec}); {_containers_for(stream, suffix)}"
             ) from error
         target.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() in ("language", "title")})
         target.disposition = stream.disposition
@@ -94,3 +104,15 @@ class PacketCopier:
     def _warn(self, message: str) -> None:
         self.warnings.append(message)
         _logger.warning("%s", message)
+
+
+def _containers_for(stream: Stream, suffix: str) -> str:
+    """Say which container takes a sound stream that ``suffix`` does not."""
+    codec = stream.codec_context.codec.canonical_name if stream.codec_context is not None else ""
+    fitting = []
+    for other, muxer in CONTAINERS.items():
+        if other != suffix:
+            with av.open(os.devnull, mode="w", format=muxer) as container:
+                if codec in container.supported_codecs:
+                    fitting.append(other)
+    return f"write a {' or '.join(fitting)} file" if fitting else "convert the sound before"

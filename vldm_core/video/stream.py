@@ -48,6 +48,7 @@ class FilmReader(abc.ABC):
         self.warnings: list[str] = []
         self.undecodable: list[int] = []
         self.damaged: list[int] = []
+        self._opening: list[str] = []
         self._running: Iterator[FilmFrame] | None = None
 
     info: FilmInfo
@@ -58,15 +59,11 @@ class FilmReader(abc.ABC):
 
     def __iter__(self) -> Iterator[FilmFrame]:
         self.close()
-        self.warnings = list(self._opening_warnings())
+        self.warnings = list(self._opening)
         self.undecodable = []
         self.damaged = []
         self._running = self._watched()
         return self._running
-
-    def _opening_warnings(self) -> Iterable[str]:
-        """Return the messages that were known when the film was opened."""
-        return ()
 
     def _watched(self) -> Iterator[FilmFrame]:
         try:
@@ -82,6 +79,10 @@ class FilmReader(abc.ABC):
             )
         if self.damaged:
             self._warn(f"{_frames(self.damaged)} of {self.name} came damaged; the decoder patched what was missing")
+
+    def _warn_at_opening(self, message: str) -> None:
+        self._opening.append(message)
+        self._warn(message)
 
     def _warn(self, message: str) -> None:
         self.warnings.append(message)

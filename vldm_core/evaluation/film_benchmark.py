@@ -94,7 +94,7 @@ def run_film_benchmark(
     found = _Findings()
     with tempfile.TemporaryDirectory(prefix="vldm-benchmark-") as folder:
         material = _prepare(data, settings, Path(folder), found, progress)
-        real_films = find_real_films(data)
+        real_films = find_real_films(data, settings)
         for number, name in enumerate(settings.methods):
             phase = f"{name} ({number + 1}/{len(settings.methods)})"
             _run_method(name, material, real_films if name == OURS else (), found, phase, progress)

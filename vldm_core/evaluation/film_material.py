@@ -47,6 +47,9 @@ FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
 LINE_DEPTHS = (6.0, 10.0, 20.0)
 """Grey levels of the lines in every aged clip: one line of each depth, dark or bright."""
 
+_RIM = 0.05
+"""Share of a line's depth down to which a pixel belongs to its course."""
+
 _SKIPPED_FRAMES = 40
 """Frames passed over at the start of a clip, where cameras are often still at rest."""
 
@@ -76,6 +79,7 @@ class AgedClip:
         steady: The same film without those and without flicker.
         dirt: (T, H, W) bool: transient damage (dirt, blotches, hair) that changed a pixel by 8 grey levels or more.
         lines: (T, H, W) uint8: 0, or k + 1 where the line of depth `LINE_DEPTHS[k]` has at least half its depth.
+        courses: (T, H, W) bool: the lines without their gaps, with their faint rims.
         flow: (T-1, 2, H, W) backward flow of the undamaged film.
         visible: (T-1, H, W) bool: where that flow is consistent with its opposite.
     """
@@ -87,6 +91,7 @@ class AgedClip:
     steady: Tensor
     dirt: Tensor
     lines: Tensor
+    courses: Tensor
     flow: Tensor
     visible: Tensor
 
@@ -102,6 +107,7 @@ class AgedClip:
             stratum=self.stratum,
             dirt=self.dirt.numpy(),
             lines=self.lines.numpy(),
+            courses=self.courses.numpy(),
             flow=self.flow.half().numpy(),
             visible=self.visible.numpy(),
             **eight_bits,
@@ -117,6 +123,7 @@ class AgedClip:
                 stratum=str(stored["stratum"]),  # type: ignore[arg-type]
                 dirt=torch.from_numpy(stored["dirt"]),
                 lines=torch.from_numpy(stored["lines"]),
+                courses=torch.from_numpy(stored["courses"]),
                 flow=torch.from_numpy(stored["flow"]).float(),
                 visible=torch.from_numpy(stored["visible"]),
                 **frames,
@@ -181,10 +188,13 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
         steady = _eight_bit(simulate(clip.frames, replace(model, **local, flicker=None), seed).frames)
     flow = estimate_flow(undamaged)
     labels = torch.zeros(count, height, width, dtype=torch.uint8)
+    courses = torch.zeros(count, height, width, dtype=torch.bool)
     for number, line in enumerate(lines):
-        alone = Simulator(replace(model.only("lines"), lines=LineModel(count=0, pinned=(line,))), seed, height, width)
+        alone = _lines_only(seed, height, width, line)
+        whole = _lines_only(seed, height, width, replace(line, gaps=0.0))
         for index in range(count):
             labels[index][binary_truth(alone.line_masks(index)[line.kind])] = number + 1
+            courses[index] |= whole.line_masks(index)[line.kind] > _RIM
     # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
     labels[~binary_truth(aged.masks["lines"])] = 0
     return AgedClip(
@@ -195,6 +205,7 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
         steady=steady,
         dirt=binary_truth(torch.maximum(aged.masks["dirt"], aged.masks["hair"])),
         lines=labels,
+        courses=courses,
         flow=flow,
         visible=consistency(flow, estimate_flow(undamaged, direction="forward")),
     )
@@ -235,6 +246,11 @@ def _pinned_lines(
             )
         )
     return tuple(lines)
+
+
+def _lines_only(seed: int, height: int, width: int, line: ScratchLine) -> Simulator:
+    settings = replace(SimulationSettings().only("lines"), lines=LineModel(count=0, pinned=(line,)))
+    return Simulator(settings, seed, height, width)
 
 
 def _read_clip(path: Path, settings: FilmBenchmarkSettings) -> Tensor:

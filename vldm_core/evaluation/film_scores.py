@@ -24,6 +24,9 @@ from .metrics import (
 TOLERANCE = 1
 """Pixels; tolerance of all detection scores of the benchmark."""
 
+_FAR = 2
+"""Pixels from a line beyond which a mark is taken for another line."""
+
 _LARGEST_PSNR = 99.0
 """Decibels reported for a perfect match, which has no finite PSNR."""
 
@@ -39,6 +42,9 @@ class Scores:
         line_recall: Share of line pixels found, 1 px tolerance.
         line_recall_faint: The same for the line of 6 grey levels.
         line_false_alarm: Share of undamaged pixels marked as line; pixels on dirt count neither way.
+        line_false_alarm_far: Share of all pixels marked as line more than 2 px away from the course of any line, gaps
+            counted as line: lines that are not there, where the figure above also counts marks that are too broad or
+            bridge a gap.
         psnr_inside: PSNR inside all true damage, dB, against the film without local damage.
         psnr_dirt: The same inside dirt that is not on a line.
         psnr_lines: The same inside lines that have no dirt on them.
@@ -60,6 +66,7 @@ class Scores:
     line_recall: float | None = None
     line_recall_faint: float | None = None
     line_false_alarm: float | None = None
+    line_false_alarm_far: float | None = None
     psnr_inside: float | None = None
     psnr_dirt: float | None = None
     psnr_lines: float | None = None
@@ -104,6 +111,8 @@ def score_restoration(clip: AgedClip, run: MethodRun) -> Scores:
     if run.masks.lines is not None:
         score = score_detection(run.masks.lines, lines, tolerance=TOLERANCE, ignore=clip.dirt)
         found |= {"line_recall": score.recall, "line_false_alarm": score.false_alarm}
+        away = (run.masks.lines > 0.5) & ~dilate(clip.courses, _FAR)
+        found["line_false_alarm_far"] = float(away.float().mean())
         found["line_recall_faint"] = score_detection(run.masks.lines, clip.lines == 1, tolerance=TOLERANCE).recall
     if run.output is None:
         return Scores(**found)

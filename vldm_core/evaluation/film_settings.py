@@ -16,6 +16,7 @@ class FilmBenchmarkSettings:
         width: Columns of every clip.
         grain: Standard deviation of the grain in the mid-tones, grey levels.
         photos: File names below `photos/` to pan over; names that the data folder lacks are left out.
+        real_films: Names of the films below `film/` to restore; names that the data folder lacks are left out.
         sources: Largest number of sources, spread evenly over what there is; None takes all.
         methods: Names of the methods to compare, of `film_methods.METHODS`; ours is always among them.
         seed: Seed of the simulation.
@@ -30,6 +31,7 @@ class FilmBenchmarkSettings:
         "samuel-zeller-337041.jpg",
         "sean-afnan-244576.jpg",
     )
+    real_films: tuple[str, ...] = ("san_francisco_1906", "great_train_robbery_1903", "market_street_1906")
     sources: int | None = None
     methods: tuple[str, ...] = tuple(METHODS)
     seed: int = 1906
@@ -49,5 +51,5 @@ class FilmBenchmarkSettings:
 
     @classmethod
     def quick(cls) -> "FilmBenchmarkSettings":
-        """Return settings for a first look: three sources, twelve frames each."""
-        return cls(frames=12, sources=3)
+        """Return settings for a first look: three sources, twelve frames each, one real film."""
+        return cls(frames=12, sources=3, real_films=("san_francisco_1906",))

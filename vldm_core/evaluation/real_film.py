@@ -14,11 +14,11 @@ from torch import Tensor
 from ..film.luma import luma
 from ..video.flow import consistency, estimate_flow
 from .film_material import read_film
+from .film_settings import FilmBenchmarkSettings
 from .method_worker import MethodWorker
 from .metrics import flicker_index, warp_error
 
 SAN_FRANCISCO = "san_francisco_1906"
-REAL_FILMS = (SAN_FRANCISCO, "great_train_robbery_1903", "market_street_1906")
 
 LINE_COLUMNS = (287, 288)
 LINE_ROWS = (30, 338)
@@ -148,9 +148,9 @@ def measure_line(before: Tensor, after: Tensor, mask: Tensor) -> LineRemoval:
     )
 
 
-def find_real_films(data: Path) -> tuple[Path, ...]:
-    """List those of the known real films that a data folder holds."""
-    paths = [data / "film" / f"{name}.mkv" for name in REAL_FILMS]
+def find_real_films(data: Path, settings: FilmBenchmarkSettings) -> tuple[Path, ...]:
+    """List those of the wanted real films that a data folder holds."""
+    paths = [data / "film" / f"{name}.mkv" for name in settings.real_films]
     return tuple(path for path in paths if path.is_file())
 
 

@@ -19,6 +19,9 @@ FilmSource = str | os.PathLike[str] | io.BytesIO
 # Demuxers that turn any text or single picture into a "video".
 _NOT_FILM = ("tty", "image2", "_pipe", "ffmetadata", "srt", "webvtt", "ass")
 
+# Frames per second beyond which a container's mean rate is its time base by mistake (raw DV).
+_MAX_RATE = 1000
+
 
 def source_name(source: FilmSource) -> str:
     """Return a name for messages."""
@@ -104,7 +107,7 @@ def frame_rate_of(stream: VideoStream) -> Fraction | None:
     timestamps differs from it by less than 0.05 %, that is the nominal rate. (30 and 30000/1001 differ by 0.1 %.)
     """
     mean, base = stream.average_rate, stream.base_rate
-    if not mean:
+    if not mean or mean > _MAX_RATE:
         return stream.guessed_rate or base or None
     if base and abs(mean - base) < base / 2000 and base.denominator <= mean.denominator:
         return base
@@ -132,9 +135,11 @@ def declared_duration(container: InputContainer, stream: VideoStream) -> Fractio
         if key.upper().startswith("DURATION"):
             clock = value.split(":")
             try:
-                return Fraction(clock[0]) * 3600 + Fraction(clock[1]) * 60 + Fraction(clock[2])
+                end = Fraction(clock[0]) * 3600 + Fraction(clock[1]) * 60 + Fraction(clock[2])
             except (ValueError, IndexError):
                 break
+            # Matroska's tag tells the end of the track, not its length.
+            return end - (stream.start_time or 0) * stream.time_base
     if container.duration:
         return Fraction(container.duration, av.time_base)
     return None
@@ -143,14 +148,14 @@ def declared_duration(container: InputContainer, stream: VideoStream) -> Fractio
 def video_packets(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
     """Yield the packets of a stream; an unreadable stretch is skipped.
 
-    The empty packet at the end, which flushes the decoder, is not yielded. A packet that FFmpeg marked as corrupt
-    (``packet.is_corrupt``) is.
+    Empty packets are not yielded: they would flush the decoder. (AVI uses them to show the frame before for longer.)
+    A packet that FFmpeg marked as corrupt (``packet.is_corrupt``) is yielded.
     """
     barren = 0
     while barren < 16:
         try:
             for packet in container.demux(stream):
-                if packet.size == 0 and packet.pts is None and packet.dts is None:
+                if packet.size == 0:
                     continue
                 barren = 0
                 yield packet
@@ -169,4 +174,4 @@ def count_frames(source: FilmSource) -> int:
     name = source_name(source)
     with open_input(source) as container:
         stream = video_stream(container, name)
-        return sum(1 for packet in video_packets(container, stream) if packet.size and not packet.is_discard)
+        return sum(1 for packet in video_packets(container, stream) if not packet.is_discard)

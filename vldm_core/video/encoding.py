@@ -174,8 +174,9 @@ class Timeline:
         scale = self._info.time_base / self.time_base
         length = self._period if duration is None or self._grid else duration * scale
         if pts is None:
-            base = self._origin if self._origin is not None else 0
-            stamp = base + round(self._count * self._period)
+            # Counting from the start does not add up rounding; after a gap in known timestamps it goes on from there.
+            known = self._origin is not None and self._last is not None
+            stamp = (self._last or 0) + round(self._period) if known else round(self._count * self._period)
         else:
             exact = pts * scale
             if self._origin is None:

@@ -110,8 +110,11 @@ def sample_fields(source: FilmSource) -> FieldEvidence:
 
 def _declared_order(stream: VideoStream) -> FieldOrder:
     # AVFieldOrder: 2 TT, 3 BB, 4 TB (coded top first, shown bottom first), 5 BT.
-    order = getattr(stream.codec_context, "field_order", 0)
-    return FieldOrder.BOTTOM_FIRST if order in (3, 4) else FieldOrder.TOP_FIRST
+    context = stream.codec_context
+    if context.name == "dvvideo" and context.height in (480, 576):
+        # Standard-definition DV is always bottom field first, and its decoder does not say so.
+        return FieldOrder.BOTTOM_FIRST
+    return FieldOrder.BOTTOM_FIRST if context.field_order in (3, 4) else FieldOrder.TOP_FIRST
 
 
 def _some_frames(container: av.container.InputContainer, stream: VideoStream, limit: int) -> Iterator[av.VideoFrame]:

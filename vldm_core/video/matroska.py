@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from av.stream import Stream
 
-from vldm_core.errors import FilmFileError
+from ..errors import FilmFileError
 
 _RESERVE = b"\x7f" * 40
 _SEGMENT, _TRACKS, _TRACK_ENTRY, _NAME, _VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0x536E, 0xE0

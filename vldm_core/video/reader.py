@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import heapq
 import io
@@ -222,6 +223,9 @@ class _Decoder:
         self.period: Fraction | None = None
         self.jumps: list[tuple[int, int]] = []
         self._last_pts: int | None = None
+        # AVI tells when a packet is decoded, not when its frame is shown; frames are shown at those times in turn.
+        self._by_order = container.format.name == "avi"
+        self._order: collections.deque[int | None] = collections.deque()
         self._due: list[int] = []
         self._failed: set[int] = set()
         self._fault = 0
@@ -239,7 +243,9 @@ class _Decoder:
         for packet in video_packets(self._container, self._stream):
             self.packets += 1
             self._fault = max(0, self._fault - 1)
-            expected = packet.pts if packet.size and not packet.is_discard else None
+            if self._by_order:
+                self._order.append(packet.dts)
+            expected = None if packet.is_discard or self._by_order else packet.pts
             if expected is not None:
                 heapq.heappush(self._due, expected)
             if packet.is_corrupt or (self._checksums is not None and self._checksums.is_damaged(bytes(packet))):
@@ -252,8 +258,8 @@ class _Decoder:
                 self._fault = _FAULT_REACH
                 if expected is not None:
                     self._failed.add(expected)
-                elif packet.size and not packet.is_discard:
-                    yield from self._stand_in(None)
+                elif not packet.is_discard:
+                    yield from self._stand_in(self._order.popleft() if self._by_order else None)
                 continue
             for frame in frames:
                 yield from self._deliver(frame)
@@ -268,7 +274,9 @@ class _Decoder:
 
     def _deliver(self, frame: av.VideoFrame) -> Iterator[DecodedFrame]:
         pts = frame.pts
-        if pts is not None:
+        if self._by_order:
+            pts = self._order.popleft() if self._order else None
+        elif pts is not None:
             yield from self._skip_to(pts)
         item = DecodedFrame(frame=frame, pts=pts, duration=frame.duration or None)
         if self._lost_at_start:
@@ -318,10 +326,11 @@ def _has_constant_rate(source: FilmSource, time_base: Fraction, rate: Fraction) 
     with open_input(source) as container:
         stream = video_stream(container, source_name(source))
         for packet in video_packets(container, stream):
-            if packet.pts is None:
+            stamp = packet.dts if container.format.name == "avi" else packet.pts
+            if stamp is None:
                 return False
             if not packet.is_discard:
-                stamps.append(packet.pts)
+                stamps.append(stamp)
             if len(stamps) == _RATE_PROBE:
                 break
     stamps.sort()

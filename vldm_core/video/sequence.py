@@ -15,12 +15,12 @@ import av
 import numpy as np
 from torch import Tensor
 
-from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.video.colour import ColourConverter, layout_of
-from vldm_core.video.container import FilmSource, source_name
-from vldm_core.video.encoding import WriteSettings
-from vldm_core.video.info import FilmFrame, FilmInfo, image_from_tensor
-from vldm_core.video.stream import FilmReader, FilmWriter, number_ranges
+from ..errors import FilmFileError, SettingsError
+from .colour import ColourConverter, layout_of
+from .container import FilmSource, source_name
+from .encoding import WriteSettings
+from .info import FilmFrame, FilmInfo, image_from_tensor
+from .stream import FilmReader, FilmWriter, number_ranges
 
 _logger = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ _logger = logging.getLogger(__name__)
 
 # Notes about the source as a file, not about the film.
 _OF_THE_FILE = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+
+# How long before its visible part an edit list's hidden sound is kept, in seconds: decoders need a run-up (AAC one
+# packet, Opus 80 ms), and copied sound starts with it.
+_PREROLL = Fraction(1, 10)
 
 
 class PacketCopier:
@@ -48,9 +53,10 @@ class PacketCopier:
             names = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OF_THE_FILE}
             output.metadata.update(names)
             output.set_chapters(self._input.chapters())
-            for stream in self._input.streams:
-                if stream.type in ("audio", "subtitle"):
-                    self._add(stream, suffix)
+            wanted = [s for s in self._input.streams if s.type in ("audio", "subtitle")]
+            self._rehearse([s for s in wanted if s.type == "audio"], source, suffix)
+            for stream in wanted:
+                self._add(stream, suffix)
         except BaseException:
             self._input.close()
             raise
@@ -58,27 +64,58 @@ class PacketCopier:
         self._held: av.Packet | None = None
         self._done = not self._targets
 
+    def _rehearse(self, streams: list[Stream], source: FilmSource, suffix: str) -> None:
+        """Write the first sound packets into memory: MP4 finds out only at its end what it cannot hold."""
+        if not streams:
+            return
+        with open_input(source) as start, av.open(io.BytesIO(), mode="w", format=CONTAINERS[suffix]) as trial:
+            try:
+                targets = {stream.index: _same_stream(trial, stream) for stream in streams}
+                for packet in start.demux([start.streams[index] for index in targets]):
+                    if packet.size and targets.get(packet.stream_index) is not None:
+                        index = packet.stream_index
+                        packet.stream, targets[index] = targets[index], None
+                        trial.mux(packet)
+                    if not any(targets.values()):
+                        break
+                trial.close()
+            except (ValueError, av.FFmpegError) as error:
+                codecs = ", ".join(sorted({_codec_name(stream) for stream in streams}))
+                raise FilmFileError(
+                    f"{suffix} cannot hold the sound of {self._name} ({codecs}); {_containers_for(streams, suffix)}"
+                ) from error
+
     def _add(self, stream: Stream, suffix: str) -> None:
-        codec = stream.codec_context.name if stream.codec_context is not None else "unknown"
         try:
-            target = self._output.add_stream_from_template(stream)
-        except (ValueError, av.FFmpegError) as error:
-            if stream.type == "subtitle":
-                self._warn(f"the subtitles of {self._name} ({codec}) cannot be stored in {suffix} and are left out")
-                return
-            raise FilmFileError(
-                f"{suffix} cannot hold the sound of {self._name} ({codec}); {_containers_for(stream, suffix)}"
-            ) from error
+            target = _same_stream(self._output, stream)
+        except (ValueError, av.FFmpegError):
+            self._warn(
+                f"the subtitles of {self._name} ({_codec_name(stream)}) cannot be stored in {suffix} and are left out"
+            )
+            return
         target.metadata.update({k: v for k, v in stream.metadata.items() if k.lower() in ("language", "title")})
         target.disposition = stream.disposition
         self._targets[stream.index] = target
 
     def _demux(self) -> Iterator[av.Packet]:
         wanted = [self._input.streams[index] for index in self._targets]
+        hidden: dict[int, list[av.Packet]] = {index: [] for index in self._targets}
+        latest: dict[int, Fraction] = {}
         try:
             for packet in self._input.demux(wanted):
-                if packet.dts is not None or packet.pts is not None:
+                if packet.dts is None and packet.pts is None:
+                    continue
+                index, time = packet.stream_index, _time(packet)
+                if not packet.is_discard:
+                    yield from (p for p in hidden[index] if time - _time(p) <= _PREROLL)
+                    hidden[index] = []
+                    latest[index] = time
                     yield packet
+                elif index in latest:
+                    if time - latest[index] <= _PREROLL:
+                        yield packet
+                else:
+                    hidden[index].append(packet)
         except (av.InvalidDataError, av.error.OSError) as error:
             self._warn(f"the sound of {self._name} cannot be read to its end ({error}); it is copied up to the fault")
 
@@ -89,8 +126,7 @@ class PacketCopier:
             if packet is None:
                 self._done = True
                 return
-            stamp = packet.dts if packet.dts is not None else packet.pts
-            if seconds is not None and stamp * packet.time_base > seconds:
+            if seconds is not None and _time(packet) > seconds:
                 self._held = packet
                 return
             self._held = None
@@ -106,13 +142,32 @@ class PacketCopier:
         _logger.warning("%s", message)
 
 
-def _containers_for(stream: Stream, suffix: str) -> str:
-    """Say which container takes a sound stream that ``suffix`` does not."""
-    codec = stream.codec_context.codec.canonical_name if stream.codec_context is not None else ""
+def _time(packet: av.Packet) -> Fraction:
+    """When a packet is due, in seconds."""
+    return (packet.dts if packet.dts is not None else packet.pts) * packet.time_base
+
+
+def _codec_name(stream: Stream) -> str:
+    return stream.codec_context.codec.canonical_name if stream.codec_context is not None else "an unknown codec"
+
+
+def _same_stream(output: OutputContainer, stream: Stream) -> Stream:
+    """Add a stream like another one to a container being written."""
+    target = output.add_stream_from_template(stream)
+    if stream.type == "audio" and stream.codec_context.layout.name.endswith("channels"):
+        # Sound in AVI does not say which loudspeaker is which; MP4 insists on it.
+        name = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}.get(stream.codec_context.layout.nb_channels)
+        if name is not None:
+            target.codec_context.layout = name
+    return target
+
+
+def _containers_for(streams: list[Stream], suffix: str) -> str:
+    """Say which container takes sound that ``suffix`` does not."""
     fitting = []
     for other, muxer in CONTAINERS.items():
         if other != suffix:
             with av.open(os.devnull, mode="w", format=muxer) as container:
-                if codec in container.supported_codecs:
+                if all(_codec_name(stream) in container.supported_codecs for stream in streams):
                     fitting.append(other)
     return f"write a {' or '.join(fitting)} file" if fitting else "convert the sound before"

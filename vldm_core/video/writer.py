@@ -104,8 +104,12 @@ class VideoFileWriter(FilmWriter):
             undo.pop_all()
 
     def _open_container(self) -> OutputContainer:
-        # The index in front lets a browser play the film before all of it has arrived.
-        options = {} if self._encoding.muxer == "matroska" else {"movflags": "+faststart"}
+        options = {}
+        if self._encoding.muxer != "matroska":
+            # The index in front lets a browser play the film before all of it has arrived; a film that starts late
+            # needs the time base of its pictures in the film's own header too.
+            ticks = self._timeline.time_base.denominator
+            options = {"movflags": "+faststart", "movie_timescale": str(ticks if ticks >= 1000 else ticks * 1000)}
         return av.open(file_url(self._temporary), mode="w", format=self._encoding.muxer, options=options)
 
     def _add_video(self, container: OutputContainer, encoding: Encoding) -> av.VideoStream:
@@ -223,7 +227,7 @@ class VideoFileWriter(FilmWriter):
                 self.warnings.extend(w for w in self._copier.warnings if w not in self.warnings)
             self._container.close()
         except av.FFmpegError as error:
-            raise FilmFileError(f"finishing {self.path} failed: {error}; check the space left on the disk") from error
+            raise FilmFileError(f"finishing {self.path} failed: {error}; is there space left on the disk?") from error
         if self._copier is not None:
             self._copier.close()
         if self.info.sample_aspect_ratio and self._encoding.muxer == "matroska":

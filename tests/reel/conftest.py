@@ -20,8 +20,10 @@ def texture(seed: int) -> np.ndarray:
     return (127 + 60 * smooth / smooth.std()).clip(20, 235)
 
 
-def damaged_frame(index: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return frame (H, W, 3) uint8, and its dirt and scratch masks (H, W) bool."""
+def damaged_frame(
+    index: int, *, damaged: bool = True, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return frame (H, W, 3) uint8, and the dirt and scratch masks (H, W) bool; the grain is the same without damage."""
     base = texture(seed + (0 if index < CUT else 1))
     step = 2 * (index % 50)
     frame = base[10 : 10 + HEIGHT, step : step + WIDTH].copy()
@@ -30,10 +32,11 @@ def damaged_frame(index: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np
     for _ in range(2):
         x, y = int(rng.integers(8, WIDTH - 8)), int(rng.integers(8, HEIGHT - 8))
         cv2.circle(dirt, (x, y), 3, 1, -1)
-    frame[dirt > 0] = 250 if index % 2 else 5
     scratch = np.zeros((HEIGHT, WIDTH), bool)
     scratch[:, SCRATCH_X : SCRATCH_X + 2] = True
-    frame[scratch] -= 14
+    if damaged:
+        frame[dirt > 0] = 250 if index % 2 else 5
+        frame[scratch] -= 14
     frame += rng.normal(scale=1.5, size=frame.shape)
     return np.repeat(frame.clip(0, 255).round().astype(np.uint8)[..., None], 3, axis=2), dirt > 0, scratch
 

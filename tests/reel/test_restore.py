@@ -68,12 +68,13 @@ def test_damage_shrinks_and_the_rest_stays(small_film, restored):
 
 
 def test_the_scratch_loses_its_depth(small_film, restored):
-    def depth(frames):
-        grey = frames[..., 0].astype(float)
-        sides = (grey[..., SCRATCH_X - 4] + grey[..., SCRATCH_X + 5]) / 2
-        return abs((grey[..., SCRATCH_X : SCRATCH_X + 2].mean(-1) - sides).mean())
+    clean = np.stack([damaged_frame(i, damaged=False)[0] for i in range(2 * CUT)])[..., 0].astype(float)
 
-    assert depth(frames_of(restored[0])) < 0.25 * depth(frames_of(small_film))
+    def depth(path):
+        return (clean - frames_of(path)[..., 0])[:, :, SCRATCH_X : SCRATCH_X + 2].mean()
+
+    assert depth(small_film) > 12
+    assert abs(depth(restored[0])) < 0.25 * depth(small_film)
 
 
 def test_result_does_not_depend_on_the_window_size(small_film, restored, tmp_path, monkeypatch):

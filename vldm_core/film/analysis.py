@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from .flicker import FlickerAnalyser, FlickerSettings, FlickerTrack
@@ -57,7 +59,7 @@ class ShotAnalyser:
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
         self._weave = WeaveAnalyser(settings.stabilise) if settings.stabilise else None
         self._needs_motion = any(part is not None for part in (self._lines, self._flicker, self._weave))
-        self._previous = None
+        self._previous: NDArray[np.float32] | None = None
         self._count = 0
 
     def update(self, frame: Tensor) -> None:

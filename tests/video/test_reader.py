@@ -120,6 +120,15 @@ class TestTiming:
             assert reader.info.time_base == Fraction(1, 1000)
             assert reader.info.constant_rate
 
+    @pytest.mark.parametrize(("codec", "bf"), [("libx264", "3"), ("mpeg4", "2"), ("ffv1", None)])
+    def test_avi_frames_are_shown_at_the_frame_rate(self, make_film, codec, bf):
+        path = make_film("b.avi", codec=codec, frames=30, rate=NTSC_FILM, options={"bf": bf} if bf else {})
+        with open_film(path) as reader:
+            frames = list(reader)
+            assert reader.info.frame_rate == NTSC_FILM
+        times = [f.pts * reader.info.time_base for f in frames]
+        assert [t - times[0] for t in times] == [i / NTSC_FILM for i in range(30)]
+
 
 class TestProperties:
     def test_colour_shape_and_rotation_are_reported(self, make_film):

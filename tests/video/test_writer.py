@@ -344,6 +344,24 @@ class TestSound:
             starts.append(audio.pts * audio.time_base - video.pts * video.time_base)
         assert abs(starts[0] - starts[1]) <= Fraction(1, 1000)
 
+    def test_what_an_edit_list_hides_stays_hidden(self, make_film, tmp_path):
+        whole, cut = make_film("w.mp4", codec="libx264", frames=75, rate=25, audio=["aac"]), tmp_path / "cut.mp4"
+        with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+            streams = {s.index: target.add_stream_from_template(s) for s in source.streams}
+            for packet in source.demux():
+                if packet.size:
+                    shift = round(1 / packet.time_base)
+                    packet.stream = streams[packet.stream_index]
+                    packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                    target.mux(packet)
+        out = tmp_path / "out.mp4"
+        copy_film(cut, out, source=cut)
+        assert timestamps(out) == timestamps(cut) == [Fraction(i, 25) for i in range(50)]
+        kept, everything = audio_packets(out)[0], audio_packets(cut)[0]
+        assert everything[-len(kept) :] == kept
+        # One second of 75 frames is hidden, but for a run-up of 0.1 s.
+        assert 40 <= len(everything) - len(kept) <= 44
+
     def test_sound_from_memory(self, make_film, tmp_path):
         path = make_film(frames=20, audio=["aac"])
         source = io.BytesIO(path.read_bytes())

@@ -179,9 +179,12 @@ class ColourConverter:
             plain = self.reformat(frame, layout.canonical)
             return cv2.merge([_decode_table(layout.bits, self.is_full(layout))[sample_view(plain, 0)]] * 3)
         if layout.bits == 8:
-            packed = self.reformat(frame, "rgb24").planes[0]
-            rows = np.ndarray((self.height, packed.line_size), np.uint8, buffer=packed)
-            return np.ascontiguousarray(rows[:, : self.width * 3]).reshape(self.height, self.width, 3)
+            packed = self.reformat(frame, "rgb24")
+            plane = packed.planes[0]
+            rows = np.ndarray((self.height, plane.line_size), np.uint8, buffer=plane)[:, : self.width * 3]
+            # The picture never shares memory with the source frame, which the writer still needs as it was.
+            image = np.array(rows) if packed is frame else np.ascontiguousarray(rows)
+            return image.reshape(self.height, self.width, 3)
         if layout.model == "rgb":
             planar = self.reformat(frame, layout.canonical)
             table = _decode_table(layout.bits, True)

@@ -57,6 +57,10 @@ def open_film(
     is replaced by its last good neighbour, so that frame numbers and sound stay in place; ``reader.warnings`` names
     the numbers, and a ``FilmFileWarning`` is issued at the end of the iteration.
 
+    Frames are converted to RGB with the colour matrix and range the file states. Where it states no matrix, pictures of
+    up to 576 lines and fewer than 1280 columns are taken as BT.601 and larger ones as BT.709; YUV without a stated
+    range is taken as limited.
+
     Args:
         source: Path of a video file, of a folder of images or of a pattern such as ``scan_%06d.png``; or the bytes
             of a video file.

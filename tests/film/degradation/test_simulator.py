@@ -71,7 +71,7 @@ def test_frame_far_into_a_reel_needs_nothing_before_it():
     image = scene(1)[0]
     simulator = Simulator(PRESETS["heavy"], 2, 96, 128)
     far = simulator.frame(1_000_000, image)
-    for index in range(200):
+    for index in range(0, 6400, 160):
         simulator.frame(index, image)
     assert torch.equal(simulator.frame(1_000_000, image).frame, far.frame)
 

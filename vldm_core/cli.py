@@ -181,11 +181,12 @@ def shots(
 ) -> None:
     """List the shots of a film: first and last frame, counted from 0."""
     from .reel.restore import find_shots
+    from .video.reader import open_film
     from .video.shots import ShotSettings
 
     with _reported():
-        with _bars() as progress:
-            found = find_shots(source, ShotSettings(), progress)
+        with _bars() as progress, open_film(source) as film:
+            found = find_shots(film, ShotSettings(), progress)
         rows = [{"shot": i, "first": shot.first, "last": shot.last - 1} for i, shot in enumerate(found)]
         if as_json:
             typer.echo(json.dumps(rows))

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +35,7 @@ class MaskWriters:
     def __init__(self, directory: str | os.PathLike[str], names: dict[str, str], info: FilmInfo) -> None:
         self._directory = Path(directory)
         self._names = names
-        self._info = replace(
-            info, pix_fmt="gray", bit_depth=8, colour_range=2, has_audio=False, colour_matrix=2, colour_transfer=2
-        )
+        self._info = info
         self._stack = ExitStack()
         self._writers: dict[str, FilmWriter] = {}
 
@@ -46,7 +43,7 @@ class MaskWriters:
         self._directory.mkdir(parents=True, exist_ok=True)
         for kind, name in self._names.items():
             writer = open_writer(
-                self._directory / f"{name}.mkv", self._info, settings=WriteSettings(codec="ffv1"), source=None
+                self._directory / f"{name}.mkv", self._info, settings=WriteSettings(codec="ffv1", pix_fmt="gray")
             )
             self._writers[kind] = self._stack.enter_context(writer)
         return self
@@ -62,8 +59,7 @@ class MaskWriters:
             masks: Kind → (H, W) in [0, 1].
         """
         for kind, writer in self._writers.items():
-            grey = (masks[kind].clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-            writer.write(replace(frame, image=np.repeat(grey[..., None], 3, axis=2), source=None), None)
+            writer.write(frame, masks[kind][None])
 
 
 def detect_film(
@@ -86,14 +82,13 @@ def detect_film(
         FilmFileError: The source cannot be read or the folder cannot be written.
     """
     settings = settings or ReelSettings()
-    shots = find_shots(source, settings.shots, progress)
-    total = shots[-1].last
     wanted = replace(settings.analysis, flicker=None, stabilise=None)
-    analyses = analyse_film(source, shots, wanted, progress)
     with open_film(source) as film:
+        shots = find_shots(film, settings.shots, progress)
+        analyses = analyse_film(film, shots, wanted, progress)
         size = window_size(film.info.height, film.info.width)
         blank = torch.zeros(film.info.height, film.info.width)
-        frames, pulse = iter(film), Pulse(progress, "detect", total)
+        frames, pulse = iter(film), Pulse(progress, "detect", shots[-1].last)
         with MaskWriters(directory, {"dirt": "dirt", "scratch": "scratch"}, film.info) as writers:
             for shot, analysis in zip(shots, analyses, strict=True):
                 stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)

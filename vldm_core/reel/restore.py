@@ -86,50 +86,48 @@ class ReelReport:
     seconds: float
 
 
-def find_shots(source: Source, settings: ShotSettings, progress: Progress = silent) -> tuple[Shot, ...]:
-    """Cut a film file into shots in one streamed pass.
+def find_shots(film: FilmReader, settings: ShotSettings, progress: Progress = silent) -> tuple[Shot, ...]:
+    """Cut a film into shots in one streamed pass.
 
     Args:
-        source: File, image-sequence folder, or file contents.
+        film: The film; it is read from its start.
         settings: How a cut is told from flicker, flashes and dirt.
         progress: Called once per frame.
 
     Raises:
-        FilmFileError: The source cannot be read or holds no frame.
+        FilmFileError: The film cannot be read or holds no frame.
     """
     detector = ShotDetector(settings)
     count = 0
-    with open_film(source) as film:
-        for frame in film:
-            detector.update(frame.image)
-            count += 1
-            progress("find shots", count, film.info.frame_count)
+    for frame in film:
+        detector.update(frame.image)
+        count += 1
+        progress("find shots", count, film.info.frame_count)
     if count == 0:
-        raise FilmFileError(f"{film.info.path}: no frame could be decoded; check the file in a player")
+        raise FilmFileError(f"{film.name}: no frame could be decoded; check the file in a player")
     return detector.finish()
 
 
 def analyse_film(
-    source: Source, shots: tuple[Shot, ...], settings: AnalysisSettings, progress: Progress = silent
+    film: FilmReader, shots: tuple[Shot, ...], settings: AnalysisSettings, progress: Progress = silent
 ) -> tuple[ShotAnalysis, ...]:
-    """Run the first pass over every shot of a film file.
+    """Run the first pass over every shot of a film.
 
     Args:
-        source: File, image-sequence folder, or file contents.
+        film: The film; it is read from its start.
         shots: Its shots.
         settings: What to measure.
         progress: Called once per frame.
     """
-    total = shots[-1].last
+    pulse = Pulse(progress, "analyse", shots[-1].last)
+    frames = iter(film)
     results = []
-    with open_film(source) as film:
-        frames = iter(film)
-        for shot in shots:
-            analyser = ShotAnalyser(settings, film.info.height, film.info.width)
-            for frame in islice(frames, shot.last - shot.first):
-                analyser.update(frame.tensor())
-                progress("analyse", frame.index + 1, total)
-            results.append(analyser.finish())
+    for shot in shots:
+        analyser = ShotAnalyser(settings, film.info.height, film.info.width)
+        for frame in islice(frames, shot.last - shot.first):
+            analyser.update(frame.tensor())
+            pulse.step()
+        results.append(analyser.finish())
     return tuple(results)
 
 
@@ -179,39 +177,35 @@ def restore_film(
     """
     settings = settings or ReelSettings()
     started = time.monotonic()
-    with open_film(source) as film:
-        info = film.info
-        # Opened and dropped again, so that an output that cannot work is refused before the reel is read.
-        open_writer(destination, info, settings=settings.write, source=source).abort()
-    shots = find_shots(source, settings.shots, progress)
-    total = shots[-1].last
-    logger.info("%s: %d frames in %d shots", info.path, total, len(shots))
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
-        # The first pass has told what is wrong with the file.
+        film = stack.enter_context(open_film(source))
+        # Opened before the reel is read, so that an output that cannot work costs no time.
+        writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=source))
+        shots = find_shots(film, settings.shots, progress)
+        logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
+        # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
-        analyses = analyse_film(source, shots, settings.analysis, progress)
-        film = stack.enter_context(open_film(source))
-        writer = stack.enter_context(open_writer(destination, info, settings=settings.write, source=source))
-        pulse = Pulse(progress, "restore", total)
+        analyses = analyse_film(film, shots, settings.analysis, progress)
+        pulse = Pulse(progress, "restore", shots[-1].last)
         try:
             for frame in _restored(film, shots, analyses, settings, pulse):
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)
-                    damaged[kind] += 0.0 if mask is None else float(mask.mean()) / total
+                    damaged[kind] += 0.0 if mask is None else float(mask.mean())
                 pulse.step(frame.image)
         except BaseException:
             if settings.keep_partial:
-                logger.warning("stopped after %d of %d frames, kept in %s", pulse.done, total, writer.keep_partial())
+                logger.warning("stopped after frame %d, kept what is finished: %s", pulse.done, writer.keep_partial())
             raise
         messages = tuple(film.warnings) + tuple(writer.warnings)
     return ReelReport(
-        frames=total,
+        frames=pulse.done,
         shots=shots,
         warnings=messages,
-        dirt_share=damaged["dirt"],
-        scratch_share=damaged["scratch"],
+        dirt_share=damaged["dirt"] / pulse.done,
+        scratch_share=damaged["scratch"] / pulse.done,
         seconds=time.monotonic() - started,
     )

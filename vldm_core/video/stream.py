@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,7 +14,6 @@ from torch import Tensor
 from ..errors import FilmFileWarning
 from .info import FilmFrame, FilmInfo
 
-_logger = logging.getLogger(__name__)
 
 
 def number_ranges(numbers: Iterable[int]) -> str:
@@ -86,7 +84,6 @@ class FilmReader(abc.ABC):
 
     def _warn(self, message: str) -> None:
         self.warnings.append(message)
-        _logger.warning("%s", message)
         warnings.warn(message, FilmFileWarning, stacklevel=3)
 
     def close(self) -> None:

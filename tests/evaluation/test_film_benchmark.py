@@ -32,7 +32,7 @@ SUMMARY_KEYS = {
     "seconds_per_frame",
     "peak_mb",
 }
-TINY = FilmBenchmarkSettings(frames=6, height=96, width=128, photos=(), methods=("ours", "median", "line_vote"), seed=7)
+TINY = FilmBenchmarkSettings(frames=5, height=96, width=128, photos=(), methods=("ours", "median", "line_vote"), seed=7)
 
 
 def _moving_texture(seed: int, count: int, height: int = 96, width: int = 128) -> np.ndarray:
@@ -73,7 +73,11 @@ def aged(data) -> film_material.AgedClip:
 def report(data, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "figures" / "film.json"
     seen = []
+    # On frames this small a second thread costs more than it brings.
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = run_film_benchmark(data, json_path=path, settings=TINY, progress=lambda *args: seen.append(args[:3]))
+    monkeypatch.undo()
     return made, json.loads(path.read_text()), seen
 
 
@@ -99,7 +103,7 @@ def test_json_holds_every_method_with_every_figure(report):
         assert all(figures[name] is None or 0 <= figures[name] <= 1 for name in shares)
     assert stored["machine"]["cpu_count"] >= 1
     assert stored["machine"]["torch"] == torch.__version__
-    assert stored["settings"]["frames"] == 6
+    assert stored["settings"]["frames"] == 5
 
 
 def test_figures_that_do_not_apply_are_null(report):
@@ -185,7 +189,7 @@ def test_the_flicker_stratum_has_a_steady_twin(data):
 def test_a_clip_survives_saving(aged, tmp_path):
     aged.save(tmp_path / "clip.npz")
     back = film_material.AgedClip.load(tmp_path / "clip.npz")
-    for name in ("aged", "undamaged", "steady", "dirt", "lines", "courses", "visible"):
+    for name in ("aged", "undamaged", "steady", "dirt", "lines", "faint", "courses", "visible"):
         assert torch.equal(getattr(back, name), getattr(aged, name))
     assert float((back.flow - aged.flow).abs().max()) < 0.02
     assert (back.name, back.stratum) == (aged.name, aged.stratum)
@@ -197,7 +201,7 @@ def test_a_perfect_restoration_scores_perfectly(aged):
     scores = score_restoration(aged, run)
     assert (scores.dirt_f1, scores.line_recall, scores.line_false_alarm, scores.line_false_alarm_far) == (1, 1, 0, 0)
     assert scores.psnr_inside == scores.psnr_whole == 99
-    assert scores.seconds_per_frame == pytest.approx(0.2)
+    assert scores.seconds_per_frame == pytest.approx(0.24)
     untouched = score_untouched(aged)
     assert untouched.psnr_inside < 35
     assert untouched.warp_error > scores.warp_error
@@ -251,7 +255,7 @@ def test_folders_without_material_and_short_clips_are_refused(tmp_path):
     with pytest.raises(FilmFileError, match="holds no clips"):
         film_material.find_sources(tmp_path, TINY)
     _write_film(tmp_path / "clips" / "short.mp4", _moving_texture(1, 3))
-    with pytest.raises(FilmFileError, match="has 3 frames; the benchmark needs 6"):
+    with pytest.raises(FilmFileError, match="has 3 frames; the benchmark needs 5"):
         next(film_material.clean_clips(tmp_path, TINY))
 
 

@@ -48,7 +48,7 @@ LINE_DEPTHS = (6.0, 10.0, 20.0)
 """Grey levels of the lines in every aged clip: one line of each depth, dark or bright."""
 
 _RIM = 0.05
-"""Share of a line's depth down to which a pixel belongs to its course."""
+"""Value of a soft mask from which a pixel counts as touched: 0.8 grey levels of dirt, 5 % of the depth of a line."""
 
 _SKIPPED_FRAMES = 40
 """Frames passed over at the start of a clip, where cameras are often still at rest."""
@@ -79,6 +79,7 @@ class AgedClip:
         steady: The same film without those and without flicker.
         dirt: (T, H, W) bool: transient damage (dirt, blotches, hair) that changed a pixel by 8 grey levels or more.
         lines: (T, H, W) uint8: 0, or k + 1 where the line of depth `LINE_DEPTHS[k]` has at least half its depth.
+        faint: (T, H, W) bool: changed by local damage, but by less than counts as damage: rims, faint blotches.
         courses: (T, H, W) bool: the lines without their gaps, with their faint rims.
         flow: (T-1, 2, H, W) backward flow of the undamaged film.
         visible: (T-1, H, W) bool: where that flow is consistent with its opposite.
@@ -91,6 +92,7 @@ class AgedClip:
     steady: Tensor
     dirt: Tensor
     lines: Tensor
+    faint: Tensor
     courses: Tensor
     flow: Tensor
     visible: Tensor
@@ -107,6 +109,7 @@ class AgedClip:
             stratum=self.stratum,
             dirt=self.dirt.numpy(),
             lines=self.lines.numpy(),
+            faint=self.faint.numpy(),
             courses=self.courses.numpy(),
             flow=self.flow.half().numpy(),
             visible=self.visible.numpy(),
@@ -123,6 +126,7 @@ class AgedClip:
                 stratum=str(stored["stratum"]),  # type: ignore[arg-type]
                 dirt=torch.from_numpy(stored["dirt"]),
                 lines=torch.from_numpy(stored["lines"]),
+                faint=torch.from_numpy(stored["faint"]),
                 courses=torch.from_numpy(stored["courses"]),
                 flow=torch.from_numpy(stored["flow"]).float(),
                 visible=torch.from_numpy(stored["visible"]),
@@ -197,14 +201,17 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
             courses[index] |= whole.line_masks(index)[line.kind] > _RIM
     # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
     labels[~binary_truth(aged.masks["lines"])] = 0
+    transient = torch.maximum(aged.masks["dirt"], aged.masks["hair"])
+    damage = binary_truth(transient) | (labels > 0)
     return AgedClip(
         name=name,
         stratum=stratum,
         aged=_eight_bit(aged.frames),
         undamaged=undamaged,
         steady=steady,
-        dirt=binary_truth(torch.maximum(aged.masks["dirt"], aged.masks["hair"])),
+        dirt=binary_truth(transient),
         lines=labels,
+        faint=(torch.maximum(transient, aged.masks["lines"]) > _RIM) & ~damage,
         courses=courses,
         flow=flow,
         visible=consistency(flow, estimate_flow(undamaged, direction="forward")),

@@ -37,11 +37,12 @@ class Scores:
 
     Attributes:
         dirt_recall: Share of dirty pixels found, 1 px tolerance.
-        dirt_precision: Share of pixels marked as dirt that are; pixels on a line count neither way.
+        dirt_precision: Share of pixels marked as dirt that are; pixels on a line or faintly touched count neither way.
         dirt_f1: Harmonic mean of the two.
         line_recall: Share of line pixels found, 1 px tolerance.
         line_recall_faint: The same for the line of 6 grey levels.
-        line_false_alarm: Share of undamaged pixels marked as line; pixels on dirt count neither way.
+        line_false_alarm: Share of undamaged pixels marked as line; pixels on dirt or faintly touched count neither
+            way, gaps of a line are undamaged.
         line_false_alarm_far: Share of all pixels marked as line more than 2 px away from the course of any line, gaps
             counted as line: lines that are not there, where the figure above also counts marks that are too broad or
             bridge a gap.
@@ -106,10 +107,10 @@ def score_restoration(clip: AgedClip, run: MethodRun) -> Scores:
     damage = clip.dirt | lines
     found: dict[str, float | None] = {"seconds_per_frame": run.seconds / len(clip.aged), "peak_mb": run.peak_mb}
     if run.masks.dirt is not None:
-        score = score_detection(run.masks.dirt, clip.dirt, tolerance=TOLERANCE, ignore=lines)
+        score = score_detection(run.masks.dirt, clip.dirt, tolerance=TOLERANCE, ignore=lines | clip.faint)
         found |= {"dirt_recall": score.recall, "dirt_precision": score.precision, "dirt_f1": score.f1}
     if run.masks.lines is not None:
-        score = score_detection(run.masks.lines, lines, tolerance=TOLERANCE, ignore=clip.dirt)
+        score = score_detection(run.masks.lines, lines, tolerance=TOLERANCE, ignore=clip.dirt | clip.faint)
         found |= {"line_recall": score.recall, "line_false_alarm": score.false_alarm}
         away = (run.masks.lines > 0.5) & ~dilate(clip.courses, _FAR)
         found["line_false_alarm_far"] = float(away.float().mean())

@@ -15,7 +15,6 @@ from ..errors import FilmFileWarning
 from .info import FilmFrame, FilmInfo
 
 
-
 def number_ranges(numbers: Iterable[int]) -> str:
     """Write numbers as ranges, for messages: ``3, 7-9``."""
     parts: list[list[int]] = []

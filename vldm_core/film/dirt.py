@@ -1,8 +1,8 @@
-"""Find transient dirt, dust, hair and blotches: what one frame shows and its neighbours do not.
+"""Find transient dirt, dust, hair and blotches: what a frame shows and its neighbours do not.
 
-The evidence is that of `dirt_evidence`. A place is taken for dirt where a strong, spatially novel spike seeds it; it
-then grows over the connected weaker spikes of the same sign. Both thresholds rise with the local temporal activity
-(how far the neighbours disagree with each other, which contains the grain) and with the inconsistency of the flow.
+`dirt_evidence` measures what stands out from the motion-compensated neighbours, `dirt_spots` groups it into spots and
+judges each. Here the two are run over a window of frames, for defects of one frame and for those that stay in place,
+in film coordinates, for a few.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,17 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.flow import to_luma
-from .dirt_evidence import FIRST_LOOK_RADIUS, REACH, Evidence, Window
+from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
+from .dirt_evidence import Comparison, Window, combine
+from .dirt_spots import certainty_of, find_spots
 
-RADIUS = REACH + FIRST_LOOK_RADIUS
+LONGEST_LIFE = 3
+"""Frames a defect may stay in place and still count as transient."""
+
+RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
 """The mask of a frame depends on this many frames on each side."""
 
 BoolArray = NDArray[np.bool_]
-
-_ACTIVITY_WINDOW = (15, 15)
-_FLOW_WINDOW = (9, 9)
-_LEVELS_PER_PIXEL = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +36,33 @@ class DirtSettings:
 
     Attributes:
         threshold: Grey levels (0 … 255) by which dirt must stand out from everything its neighbours show around the
-            place, in a calm region. Lower finds fainter dirt and more false alarms. 2 … 128.
-        motion_guard: How strongly local temporal activity (motion, grain) raises the threshold. 0 trusts the motion
-            compensation blindly; higher spares fast motion and misses dirt on it. 0 … 10.
+            place, in a calm region; grain and motion raise it. Lower looks at fainter dirt. 2 … 128.
+        certainty: How sure it must be that a spot is dirt and not something that moves, 0 … 1. Lower finds more dirt
+            and takes more things that move for it.
         min_size: Defects of fewer pixels are left alone. 1 or more.
         grow: Pixels by which the mask is widened, to cover the soft edge of a defect. 0 … 16.
+        lifetime: A defect that stays in place for up to this many frames is found. 1 … 3.
         polarity: "dark" or "bright" restricts the search to one kind.
     """
 
-    threshold: float = 8.0
-    motion_guard: float = 2.5
-    min_size: int = 4
+    threshold: float = 5.0
+    certainty: float = 0.6
+    min_size: int = 3
     grow: int = 1
+    lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
 
     def __post_init__(self) -> None:
         if not 2 <= self.threshold <= 128:
             raise SettingsError(f"dirt threshold is {self.threshold}; use 2 … 128 grey levels")
-        if not 0 <= self.motion_guard <= 10:
-            raise SettingsError(f"dirt motion_guard is {self.motion_guard}; use 0 … 10")
+        if not 0 <= self.certainty < 1:
+            raise SettingsError(f"dirt certainty is {self.certainty}; use 0 or more and less than 1")
         if self.min_size < 1:
             raise SettingsError(f"dirt min_size is {self.min_size}; use 1 pixel or more")
         if not 0 <= self.grow <= 16:
             raise SettingsError(f"dirt grow is {self.grow}; use 0 … 16 pixels")
+        if not 1 <= self.lifetime <= LONGEST_LIFE:
+            raise SettingsError(f"dirt lifetime is {self.lifetime}; use 1 … {LONGEST_LIFE} frames")
         if self.polarity not in ("both", "dark", "bright"):
             raise SettingsError(f"dirt polarity is {self.polarity!r}; use 'both', 'dark' or 'bright'")
 
@@ -96,35 +101,68 @@ def detect_dirt(
             "make it from these frames"
         )
     window = Window(to_luma(frames))
+    finder = _Finder(window, settings)
     masks = torch.zeros(count, height, width)
     for index in range(count)[keep or slice(None)]:
-        evidence = window.evidence(index)
-        if evidence is not None:
-            found = find_dirt(evidence, settings)
-            if protect is not None:
-                found &= ~(protect[index].cpu().numpy() > 0)
-            masks[index] = torch.from_numpy(found.astype(np.float32))
+        found = finder.mask(index)
+        if protect is not None:
+            found &= ~(protect[index].detach().cpu().numpy() > 0)
+        masks[index] = torch.from_numpy(found.astype(np.float32))
+        finder.forget(index + 1)
         progress("detect dirt", index + 1, count)
     return masks.to(frames.device)
 
 
-def find_dirt(evidence: Evidence, settings: DirtSettings) -> BoolArray:
-    """Turn the evidence of one frame into a mask (H, W)."""
-    activity = settings.motion_guard * cv2.blur(evidence.disagreement, _ACTIVITY_WINDOW)
-    activity += _LEVELS_PER_PIXEL * cv2.blur(evidence.inconsistency, _FLOW_WINDOW)
-    found = np.zeros(activity.shape, bool)
-    for sign in (1, -1):
-        if settings.polarity == ("dark" if sign > 0 else "bright"):
-            continue
-        seeds = evidence.novelty * sign > settings.threshold + activity
-        weak = (evidence.spike * sign > 0.75 * settings.threshold + 0.5 * activity) | seeds
-        _, labels, statistics, _ = cv2.connectedComponentsWithStats(weak.astype(np.uint8), connectivity=8)
-        wanted = np.zeros(len(statistics), bool)
-        wanted[labels[seeds]] = True
-        wanted &= statistics[:, cv2.CC_STAT_AREA] >= settings.min_size
-        wanted[0] = False
-        found |= wanted[labels]
-    if settings.grow:
-        size = 2 * settings.grow + 1
-        found = cv2.dilate(found.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0
-    return found
+class _Finder:
+    """Spots of every stretch of frames that a defect may live for, found once per stretch."""
+
+    def __init__(self, window: Window, settings: DirtSettings) -> None:
+        self._window, self._settings = window, settings
+        self._found: dict[tuple[int, int], BoolArray] = {}
+
+    def mask(self, index: int) -> BoolArray:
+        """Return what is dirt in a frame, (H, W)."""
+        found = np.zeros(self._window.luma.shape[1:], bool)
+        for life in range(1, self._settings.lifetime + 1):
+            for first in range(index - life + 1, index + 1):
+                last = first + life - 1
+                if first >= 0 and last < len(self._window.luma):
+                    found |= self._stretch(first, last)
+        if self._settings.grow:
+            size = 2 * self._settings.grow + 1
+            element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+            found = cv2.dilate(found.astype(np.uint8), element) > 0
+        return found
+
+    def forget(self, before: int) -> None:
+        """Give back the memory of what frames from `before` on do not need."""
+        self._window.forget(before - RADIUS)
+        for stretch in [stretch for stretch in self._found if stretch[1] < before]:
+            del self._found[stretch]
+
+    def _stretch(self, first: int, last: int) -> BoolArray:
+        """What stands out in all frames first … last against the frame before and the frame after."""
+        if (first, last) not in self._found:
+            start, end = self._window.comparison(first), self._window.comparison(last)
+            found = np.zeros(self._window.luma.shape[1:], bool)
+            if start is not None and end is not None:
+                adjoining = start.references[0] == first - 1 and end.references[1] == last + 1
+                if first == last or adjoining:
+                    found = self._judge(start, end, range(first, last + 1))
+            self._found[first, last] = found
+        return self._found[first, last]
+
+    def _judge(self, start: Comparison, end: Comparison, stretch: range) -> BoolArray:
+        evidence = combine(start.sides[0], end.sides[1])
+        signs = {"both": (1, -1), "bright": (1,), "dark": (-1,)}[self._settings.polarity]
+        spots = find_spots(evidence, threshold=self._settings.threshold, min_size=self._settings.min_size, signs=signs)
+        references = start.references[0], end.references[1]
+        luma, wanted = self._window.luma, self._settings.certainty
+        certainty = certainty_of(
+            spots,
+            [luma[index] for index in stretch],
+            [luma[index] for index in references],
+            wanted=wanted,
+            one_sided=not references[0] < stretch[0] < references[1],
+        )
+        return np.concatenate([[False], certainty >= wanted])[spots.labels]

@@ -10,6 +10,7 @@ the spike is what none of them explains: the dense flow, the motion of the whole
 a wide window (the background right beside something fast), and the continuation of the motion on the other side.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,71 +23,131 @@ Plane = NDArray
 """(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
 
 REACH = 2
-"""How far from a frame its references may lie, in frames."""
+"""How far from a frame its references may lie, in frames; more than 1 only to step over copies of the frame."""
 
-FIRST_LOOK_RADIUS = REACH
-"""Neighbours that the first look at a frame depends on, on each side."""
+RADIUS = REACH + 1
+"""What is measured on a frame depends on this many neighbours on each side."""
 
-_FIRST_LOOK_FLOW = FlowSettings(quality="fast")
-# The second flow sees frames that are already clean, so it needs no removal of spikes, which costs fine detail.
+# Flow for the first look is rough; the second one sees frames that are already clean, so it needs no removal of
+# spikes, which costs fine detail.
+_FIRST_FLOW = FlowSettings(quality="fast")
 _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
 _BLOCK = 32
+_SHRINK = 4
+_PEDESTAL = 16.0
 _WIDE_STEP = 16
 _SQUARE = np.ones((3, 3), np.uint8)
 # Two scans of one film frame differ by codec noise alone; dirt on one of them would show after a small blur.
 _DUPLICATE_MEAN = 0.6
 _DUPLICATE_PEAK = 5.0
+_LARGEST_INCONSISTENCY = 8.0
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Evidence of one frame against one pair of references, each (H, W) in grey levels.
+class Side:
+    """How a frame differs from one reference; planes (H, W) in grey levels, positive where the frame is brighter.
 
     Attributes:
-        spike: Signed distance to the nearest value that any reference shows at the place; positive where the frame is
-            brighter than all of them, 0 where they explain it.
-        novelty: The same against the 3×3 surroundings of the place in every reference, so it never exceeds the spike.
-            Motion off by a pixel at an edge does not count.
-        disagreement: How far the two references are apart: what moves cannot be told from dirt there.
-        inconsistency: Forward-backward error of the flows, pixels, at most 8 each.
-        estimate: What the references say the frame should show.
+        spike: Signed distance to the nearest value that the reference shows at the place along any of the flows; 0
+            where one of them explains the pixel.
+        novelty: The same against the 3×3 surroundings of the place, so never more than the spike. Motion that is off
+            by a pixel at an edge does not count.
+        residual: Plain difference to the reference along the dense flow.
+        look: The reference along the dense flow.
+        detail: Range of the reference in the 3×3 surroundings: what interpolation may have taken off a peak.
+        inconsistency: Forward-backward error of the dense flow, pixels, at most 8.
     """
 
     spike: Plane
     novelty: Plane
-    disagreement: Plane
+    residual: Plane
+    look: Plane
+    detail: Plane
     inconsistency: Plane
-    estimate: Plane
 
 
-def match_locally(reference: Plane, frame: Plane) -> Plane:
-    """Give a motion-compensated reference the local brightness of the frame.
+@dataclass(frozen=True)
+class Comparison:
+    """A frame held against its two references.
 
-    The gain is a smooth field through the block medians of the ratio, so a defect that covers less than half a block
-    does not pull it. The pedestal keeps the ratio meaningful in the dark.
+    Attributes:
+        sides: The earlier and the later reference, or two on the same side at the end of a shot.
+        references: Their frame numbers.
+    """
 
-    Args:
-        reference: (H, W) float32.
-        frame: (H, W) float32.
+    sides: tuple[Side, Side]
+    references: tuple[int, int]
 
-    Returns:
-        (H, W) float32.
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stands out on both sides; planes (H, W) in grey levels.
+
+    Attributes:
+        spike: Signed; the smaller of the two sides, 0 where their signs differ.
+        novelty: Likewise.
+        residual: Magnitude of the smaller plain difference; what motion compensation could not explain.
+        soft: Likewise signed, of the plain differences after a small blur, which finds faint patches under grain.
+        disagreement: How far the references are apart: what moves cannot be told from dirt there.
+        detail: Range of the surroundings in the references.
+        inconsistency: Sum of the flow errors, pixels.
+    """
+
+    spike: Plane
+    novelty: Plane
+    residual: Plane
+    soft: Plane
+    disagreement: Plane
+    detail: Plane
+    inconsistency: Plane
+
+
+def same_sign(first: Plane, second: Plane) -> Plane:
+    """Return the value of smaller magnitude where two planes have one sign, 0 elsewhere."""
+    return np.maximum(cv2.min(first, second), 0.0) + np.minimum(cv2.max(first, second), 0.0)
+
+
+def combine(first: Side, second: Side) -> Evidence:
+    """Join two sides; they may belong to different frames, when a defect stays in place from the one to the other."""
+    near, wide = (
+        same_sign(*(cv2.GaussianBlur(side.residual, (0, 0), sigma) for side in (first, second))) for sigma in (0.7, 1.5)
+    )
+    return Evidence(
+        spike=same_sign(first.spike, second.spike),
+        novelty=same_sign(first.novelty, second.novelty),
+        residual=cv2.min(np.abs(first.residual), np.abs(second.residual)),
+        # Cut off at the narrow blur, or the wide one would carry a strong spot over its edge.
+        soft=np.clip(wide, -2 * np.maximum(-near, 0), 2 * np.maximum(near, 0)),
+        disagreement=cv2.absdiff(first.look, second.look),
+        detail=cv2.max(first.detail, second.detail),
+        inconsistency=first.inconsistency + second.inconsistency,
+    )
+
+
+def local_gain(reference: Plane, frame: Plane) -> Plane:
+    """Return the gain (H, W) that gives a motion-compensated reference the local brightness of the frame.
+
+    It is a smooth field through the block medians of the ratio, so a defect that covers less than half a block does
+    not pull it. It applies above a pedestal that keeps the ratio meaningful in the dark; see `apply_gain`.
     """
     height, width = frame.shape
-    pedestal = 16.0
-    shrunk = (max(1, width // 4), max(1, height // 4))
-    above = cv2.resize(frame, shrunk, interpolation=cv2.INTER_AREA) + pedestal
-    below = cv2.resize(reference, shrunk, interpolation=cv2.INTER_AREA) + pedestal
+    shrunk = (max(1, width // _SHRINK), max(1, height // _SHRINK))
+    above = cv2.resize(frame, shrunk, interpolation=cv2.INTER_AREA) + _PEDESTAL
+    below = cv2.resize(reference, shrunk, interpolation=cv2.INTER_AREA) + _PEDESTAL
     ratio = above / np.maximum(below, 1.0)
-    step = _BLOCK // 4
+    step = _BLOCK // _SHRINK
     border = cv2.BORDER_REFLECT if min(shrunk) > step else cv2.BORDER_REPLICATE
     ratio = cv2.copyMakeBorder(ratio, 0, -shrunk[1] % step, 0, -shrunk[0] % step, border)
     rows, columns = ratio.shape[0] // step, ratio.shape[1] // step
     blocks = ratio.reshape(rows, step, columns, step).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
     gain = cv2.GaussianBlur(np.median(blocks, axis=-1).astype(np.float32), (0, 0), 0.8)
     field = cv2.resize(gain, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)[: shrunk[1], : shrunk[0]]
-    field = cv2.resize(np.clip(field, 0.5, 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
-    return (reference + pedestal) * field - pedestal
+    return cv2.resize(np.clip(field, 0.5, 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def apply_gain(image: Plane, gain: Plane) -> Plane:
+    """Apply a gain of `local_gain` to an image (H, W), grey levels."""
+    return (image + _PEDESTAL) * gain - _PEDESTAL
 
 
 def is_duplicate(frame: Plane, other: Plane) -> bool:
@@ -106,10 +167,10 @@ def _wide(flow: Plane) -> Plane:
     return cv2.resize(np.dstack(channels), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _ways(flow: Plane, other: Plane) -> list[Plane]:
+def _ways(flow: Plane, continued: Plane) -> list[Plane]:
     """The flows along which a reference is looked up, the dense one first."""
     whole = np.median(flow[::8, ::8].reshape(-1, 2), axis=0).astype(np.float32)
-    return [flow, np.broadcast_to(whole, flow.shape), _wide(flow), -other]
+    return [flow, np.ascontiguousarray(np.broadcast_to(whole, flow.shape)), _wide(flow), continued]
 
 
 def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:
@@ -117,19 +178,49 @@ def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:
     return np.maximum(frame - high, 0.0) - np.maximum(low - frame, 0.0)
 
 
+def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistency: Plane) -> Side:
+    """Look a reference up along several flows and hold the frame against all it shows."""
+    # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
+    stack = np.dstack([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
+    looks = [warp_array(stack, way) for way in ways]
+    dense, gain = looks[0], local_gain(np.ascontiguousarray(looks[0][..., 0]), frame)
+    least, most = dense, dense
+    for look in looks[1:]:
+        least, most = cv2.min(least, look), cv2.max(most, look)
+    here = np.ascontiguousarray(apply_gain(dense[..., 0], gain))
+    return Side(
+        spike=_outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain)),
+        novelty=_outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain)),
+        residual=frame - here,
+        look=here,
+        detail=(dense[..., 2] - dense[..., 1]) * gain,
+        inconsistency=inconsistency,
+    )
+
+
 class Window:
     """Frames of one shot with what has been measured on them so far; everything is computed when first asked for.
 
-    The results for a frame depend on the frames within the stated radius and not on which others are in the window.
+    What is measured on a frame depends on the frames within `RADIUS` and not on which others are in the window.
     """
 
     def __init__(self, luma: Plane) -> None:
         """Hold frames (T, H, W) float32, grey levels 0 … 255, of one shot."""
         self.luma = luma
-        self._pairs: dict[int, tuple[int, int] | None] = {}
-        self._quick: dict[tuple[int, int], Plane] = {}
+        self._first_flows: dict[tuple[int, int], Plane] = {}
         self._flows: dict[tuple[int, int], Plane] = {}
         self._clean: dict[int, Plane] = {}
+        self._comparisons: dict[int, Comparison | None] = {}
+
+    def forget(self, before: int) -> None:
+        """Give the memory back that frames before this one hold; they may still be asked for."""
+        for pairs in (self._first_flows, self._flows):
+            for pair in [pair for pair in pairs if max(pair) < before]:
+                del pairs[pair]
+        for index in [index for index in self._clean if index < before]:
+            del self._clean[index]
+        for index in [index for index in self._comparisons if index < before]:
+            del self._comparisons[index]
 
     def references(self, index: int) -> tuple[int, int] | None:
         """Return the two frames a frame is compared with, or None where there are not two.
@@ -137,15 +228,11 @@ class Window:
         These are the nearest frames before and after it that are not copies of it; at the ends of a shot the two
         nearest on the one side.
         """
-        if index not in self._pairs:
-            before = self._distinct(index, -1)
-            after = self._distinct(index, 1)
-            if before and after:
-                self._pairs[index] = (before[0], after[0])
-            else:
-                side = before or after
-                self._pairs[index] = (side[0], side[1]) if len(side) > 1 else None
-        return self._pairs[index]
+        before, after = self._distinct(index, -1), self._distinct(index, 1)
+        if before and after:
+            return before[0], after[0]
+        side = before or after
+        return (side[0], side[1]) if len(side) > 1 else None
 
     def _distinct(self, index: int, direction: int) -> list[int]:
         last = index
@@ -158,25 +245,23 @@ class Window:
                 last = other
         return found
 
-    def _quick_flow(self, here: int, there: int) -> Plane:
-        if (here, there) not in self._quick:
-            self._quick[here, there] = estimate_pair(self.luma[here], self.luma[there], settings=_FIRST_LOOK_FLOW)
-        return self._quick[here, there]
-
     def clean(self, index: int) -> Plane:
-        """Return a frame with its obvious spikes replaced by what its references show: for estimation only."""
+        """Return a frame with its obvious spikes replaced by what its neighbours show: for estimation only."""
         if index not in self._clean:
             self._clean[index] = self._first_look(index)
         return self._clean[index]
 
+    def _first_flow(self, here: int, there: int) -> Plane:
+        if (here, there) not in self._first_flows:
+            self._first_flows[here, there] = estimate_pair(self.luma[here], self.luma[there], settings=_FIRST_FLOW)
+        return self._first_flows[here, there]
+
     def _first_look(self, index: int) -> Plane:
         frame = self.luma[index]
-        pair = self.references(index)
-        if pair is None:
+        if not 0 < index < len(self.luma) - 1:
             return frame
-        first, second = (
-            match_locally(warp_array(self.luma[other], self._quick_flow(index, other)), frame) for other in pair
-        )
+        looks = [warp_array(self.luma[other], self._first_flow(index, other)) for other in (index - 1, index + 1)]
+        first, second = (apply_gain(look, local_gain(look, frame)) for look in looks)
         spike = _outside(frame, cv2.min(first, second), cv2.max(first, second))
         low = cv2.min(cv2.erode(first, _SQUARE), cv2.erode(second, _SQUARE))
         high = cv2.max(cv2.dilate(first, _SQUARE), cv2.dilate(second, _SQUARE))
@@ -193,32 +278,21 @@ class Window:
             self._flows[here, there] = estimate_pair(self.clean(here), self.clean(there), settings=_FLOW)
         return self._flows[here, there]
 
-    def evidence(self, index: int) -> Evidence | None:
-        """Compare a frame with its references; None where it has not two."""
-        pair = self.references(index)
-        if pair is None:
-            return None
-        frame = self.luma[index]
+    def comparison(self, index: int) -> Comparison | None:
+        """Hold a frame against its references; None where it has not two."""
+        if index not in self._comparisons:
+            pair = self.references(index)
+            self._comparisons[index] = None if pair is None else self._hold_against(index, pair)
+        return self._comparisons[index]
+
+    def _hold_against(self, index: int, pair: tuple[int, int]) -> Comparison:
+        # A motion goes on at the same speed: backwards on the other side of the frame, further on the same side.
+        ratio = (pair[1] - index) / (pair[0] - index)
         flows = [self.flow(index, other) for other in pair]
-        same_side = (pair[0] - index) * (pair[1] - index) > 0
-        # On one side of the frame motion does not turn round but goes on, at the ratio of the distances.
-        ratio = (pair[1] - index) / (pair[0] - index) if same_side else -1.0
-        ways = [_ways(flows[0], flows[1] * (-1.0 / ratio)), _ways(flows[1], flows[0] * -ratio)]
-        looks = [
-            [match_locally(warp_array(self.clean(other), way), frame) for way in ways_there]
-            for other, ways_there in zip(pair, ways, strict=True)
-        ]
-        low = high = looks[0][0]
-        for look in looks[0][1:] + looks[1]:
-            low, high = cv2.min(low, look), cv2.max(high, look)
-        inconsistency = np.zeros_like(frame)
-        for other, flow in zip(pair, flows, strict=True):
+        continued = [flows[1] * np.float32(1 / ratio), flows[0] * np.float32(ratio)]
+        sides = []
+        for other, flow, onward in zip(pair, flows, continued, strict=True):
             error = flow + warp_array(self.flow(other, index), flow)
-            inconsistency += np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), 8.0)
-        return Evidence(
-            spike=_outside(frame, low, high),
-            novelty=_outside(frame, cv2.erode(low, _SQUARE), cv2.dilate(high, _SQUARE)),
-            disagreement=cv2.absdiff(looks[0][0], looks[1][0]),
-            inconsistency=inconsistency,
-            estimate=(looks[0][0] + looks[1][0]) / 2,
-        )
+            inconsistency = np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), _LARGEST_INCONSISTENCY)
+            sides.append(_compare(self.luma[index], self.clean(other), _ways(flow, onward), inconsistency))
+        return Comparison(sides=(sides[0], sides[1]), references=pair)

@@ -86,11 +86,20 @@ class UndoFit(io.ComfyNode):
             inputs=[
                 io.Image.Input("images", tooltip="Frames of the fitted size, whatever was done to them since."),
                 Fit.Input("fit", tooltip="From Fit For Prior."),
+                io.Image.Input(
+                    "before",
+                    optional=True,
+                    tooltip=(
+                        "The frames as they went into Fit For Prior. With them only what changed since is brought back, "
+                        "so an untouched picture leaves bit-equal even where it was resized."
+                    ),
+                ),
             ],
             outputs=[io.Image.Output("original", display_name="images", tooltip="The frames in their original size.")],
         )
 
     @classmethod
-    def execute(cls, images: ImageBatch, fit: FitPlan) -> io.NodeOutput:
+    def execute(cls, images: ImageBatch, fit: FitPlan, before: ImageBatch | None = None) -> io.NodeOutput:
         """Undo the fit."""
-        return io.NodeOutput(image_from_frames(unfit(frames_from_image(images), fit)))
+        original = None if before is None else frames_from_image(before, "before")
+        return io.NodeOutput(image_from_frames(unfit(frames_from_image(images), fit, original)))

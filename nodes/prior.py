@@ -90,8 +90,8 @@ class UndoFit(io.ComfyNode):
                     "before",
                     optional=True,
                     tooltip=(
-                        "The frames as they went into Fit For Prior. With them only what changed since is brought back, "
-                        "so an untouched picture leaves bit-equal even where it was resized."
+                        "The frames as they went into Fit For Prior. With them only what changed since is brought "
+                        "back, so an untouched picture leaves bit-equal even where it was resized."
                     ),
                 ),
             ],

@@ -37,10 +37,12 @@ _BRIGHTEST = 247.0
 """Grey levels above this may be clipped."""
 _TEXTURE_NOISE = 0.02
 """Local scatter of the log ratio that is still taken for noise; moving edges scatter more."""
-_ITERATIONS = 6
-_TUKEY = 4.0
+_REACHES = (12.0, 9.0, 7.0, 6.0, 5.0, 5.0)
+"""Sigmas beyond which a pixel is left out, from iteration to iteration: wide at first, lest a part of the frame whose
+brightness differs be taken for an object before the field has found it."""
 _CORRELATED = 30.0
 """Pixels per independent error: misregistration and codec errors come in patches."""
+_SPREAD_SAMPLES = 2000
 _LEAST_SIGMA = 0.004
 _LEAST_USABLE = 1e-3
 _AMPLE_USABLE = 0.1
@@ -169,27 +171,29 @@ class BrightnessComparer:
         if usable < _LEAST_USABLE:
             return BrightnessChange(values=np.zeros(self.size), confidence=0.0)
 
-        # Noise in the regressor would bias the contrast towards 0, and the more so in every frame; the mean of both
-        # frames has noise that is uncorrelated with their difference.
-        level = 0.5 * (log_before + log_after) - np.float32(np.log(PIVOT))
+        level = log_before - np.float32(np.log(PIVOT))
         values, agreement = self._fit(ratio, level, weight)
         return BrightnessChange(values=values, confidence=min(1.0, usable / _AMPLE_USABLE) * agreement)
 
     def _fit(self, ratio: AnyFloats, level: AnyFloats, weight: AnyFloats) -> tuple[DoubleArray, float]:
         """Fit the model robustly; the field is taken as constant within a cell in the sums, not in the residuals."""
-        solid = weight > 0.25 * float(weight.max())
+        solid = np.flatnonzero(weight > 0.25 * float(weight.max()))
+        solid = solid[:: 1 + solid.size // _SPREAD_SAMPLES]
         values = np.zeros(self.size)
-        values[0] = float(np.median(ratio[solid]))
+        values[0] = float(np.median(ratio.ravel()[solid]))
         surface = np.full(ratio.shape, values[0], np.float32)
         agreement = 1.0
-        for _ in range(_ITERATIONS):
-            residual = np.abs(ratio - surface - np.float32(values[1]) * level)
-            sigma = max(1.4826 * float(np.median(residual[solid])), _LEAST_SIGMA)
-            biweight = np.square(np.maximum(0, 1 - np.square(residual * np.float32(1 / (_TUKEY * sigma)))))
+        for reach in _REACHES:
+            residual = ratio - surface - np.float32(values[1]) * level
+            sigma = max(1.4826 * float(np.median(np.abs(residual.ravel()[solid]))), _LEAST_SIGMA)
+            biweight = np.square(np.maximum(0, 1 - np.square(residual * np.float32(1 / (reach * sigma)))))
             total = weight * biweight
             agreement = float(total.sum() / weight.sum())
-            weighted_level = total * level
-            sums = [total, weighted_level, weighted_level * level, total * ratio, weighted_level * ratio]
+            # Noise in the regressor would bias the contrast towards 0, and add up over the shot. The mean of the
+            # earlier frame and the later one, its brightness undone, has noise that the difference does not share.
+            balanced = level + np.float32(0.5) * residual
+            weighted_level = total * balanced
+            sums = [total, weighted_level, weighted_level * balanced, total * ratio, weighted_level * ratio]
             w, wl, wll, wr, wlr = (_cell_sums(part) for part in sums)
             values = self._solve(w, wl, wll, wr, wlr, sigma)
             cells = (self._surfaces @ np.delete(values, 1)).reshape(_CELL_ROWS, _CELL_COLUMNS).astype(np.float32)
@@ -216,5 +220,5 @@ class BrightnessComparer:
 
 def _cell_sums(image: AnyFloats) -> DoubleArray:
     """Sum up the pixels of every cell, (cells,)."""
-    cells = image.reshape(_CELL_ROWS, _CELL, _CELL_COLUMNS, _CELL).sum(axis=(1, 3), dtype=np.float64)
-    return np.asarray(cells.ravel())
+    means = cv2.resize(image, (_CELL_COLUMNS, _CELL_ROWS), interpolation=cv2.INTER_AREA)
+    return np.asarray(means.ravel() * _CELL**2, dtype=np.float64)

@@ -15,21 +15,22 @@ import numpy.typing as npt
 import torch
 from scipy.linalg import solveh_banded
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from ..errors import SettingsError
 from .brightness import PIVOT, BrightnessComparer, spline_basis
-from .luma import LUMA_WEIGHTS, luma_array
+from .luma import luma_array
 from .motion import FrameMotion
 from .trend import slow_part
 
 RADIUS = 0
 """A frame is corrected by the track alone."""
 
+FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
 _ROWS, _COLUMNS = 6, 6
 _LEAST_CONFIDENCE = 0.02
+_BRIDGE = 1e-6
 _LARGEST_LOG_GAIN = 1.4
 _LARGEST_CONTRAST = 0.3
 _GAIN_FLOOR = 0.001
@@ -84,10 +85,10 @@ class FlickerTrack:
             for plots.
     """
 
-    gain: npt.NDArray[np.float32]
-    contrast: npt.NDArray[np.float32]
-    field: npt.NDArray[np.float32]
-    white: npt.NDArray[np.float32]
+    gain: FloatArray
+    contrast: FloatArray
+    field: FloatArray
+    white: FloatArray
     brightness: npt.NDArray[np.float32]
 
     @property
@@ -107,7 +108,7 @@ class FlickerAnalyser:
         self._settings = settings or FlickerSettings()
         self._shape = (_ROWS, _COLUMNS) if self._settings.spatial else (0, 0)
         self._comparer = BrightnessComparer(*self._shape)
-        self._previous: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+        self._previous: list[tuple[FloatArray, FloatArray]] = []
         self._count = 0
         self._single: list[tuple[DoubleArray, float]] = []
         self._double: list[tuple[DoubleArray, float]] = []
@@ -188,6 +189,11 @@ def _path(
     furthest = np.maximum.accumulate(reach)
     starts = [0, *(int(t) for t in range(1, count) if furthest[t - 1] < t)]
     banded[2, starts] += 1.0
+    # A frame that only its neighbours bridge lies between them.
+    bridged = np.setdiff1d(np.arange(1, count), starts)
+    banded[2, bridged] += _BRIDGE
+    banded[2, bridged - 1] += _BRIDGE
+    banded[1, bridged] -= _BRIDGE
     return np.asarray(solveh_banded(banded, target)), starts
 
 
@@ -205,7 +211,7 @@ def _fast_part(path: DoubleArray, period: float) -> DoubleArray:
     return result
 
 
-def _white(luma: npt.NDArray[np.float32]) -> float:
+def _white(luma: FloatArray) -> float:
     """Return the level 0..1 that only the brightest pixels of a frame exceed."""
     histogram = cv2.calcHist([luma], [0], None, [256], [0.0, 256.0]).ravel()
     above = np.cumsum(histogram[::-1])
@@ -255,31 +261,33 @@ def apply_flicker(frames: Tensor, track: FlickerTrack, first: int = 0) -> Tensor
     height, width = frames.shape[-2:]
     rows, columns = track.field.shape[1:]
     surfaces = (spline_basis(rows, height), spline_basis(columns, width)) if rows else None
-    result = frames.clone()
-    for index in range(len(frames)):
+    # NumPy throughout: at frame size the threads of torch and BLAS cost more than the sums.
+    images = frames.detach().float().cpu().numpy()
+    result = images.copy()
+    for index, image in enumerate(images):
         t = first + index
-        gain, contrast, field = float(track.gain[t]), float(track.contrast[t]), track.field[t]
-        if gain == 0 and contrast == 0 and not field.any():
-            continue
-        log_gain = np.float32(gain)
+        contrast = float(track.contrast[t])
+        log_gain = np.full((height, width), track.gain[t], np.float32)
         if surfaces is not None:
-            surface = surfaces[0] @ field @ surfaces[1].T
-            log_gain = gain + surface - surface.mean()
-        result[index] = _correct(frames[index], torch.as_tensor(log_gain).to(frames), contrast, float(track.white[t]))
-    return result
+            surface = np.einsum("yr,rx->yx", surfaces[0], np.einsum("rc,xc->rx", track.field[t], surfaces[1]))
+            log_gain += surface - surface.mean()
+        if contrast != 0 or log_gain.any():
+            result[index] = _correct(image, log_gain, contrast, float(track.white[t]))
+    return torch.from_numpy(result).to(frames)
 
 
-def _correct(image: Tensor, log_gain: Tensor, contrast: float, white: float) -> Tensor:
-    """Invert the model for one image (3, H, W), given log gain () or (H, W)."""
+def _correct(image: FloatArray, log_gain: FloatArray, contrast: float, white: float) -> FloatArray:
+    """Invert the model for one image (3, H, W), given log gain (H, W)."""
     exponent = 1 / (1 + contrast)
-    factor = torch.exp(-exponent * log_gain)
+    log_factor = log_gain * np.float32(-exponent)
     if contrast:
-        weights = image.new_tensor(LUMA_WEIGHTS).view(3, 1, 1)
-        level = (image * weights).sum(0).clamp_min_(_DARKEST)
-        factor = factor * (level * (255 / PIVOT)).pow_(exponent - 1)
-    clipped = (image.amax(0) >= _CLIPPED).to(image)
-    if bool(clipped.any()):
+        level = cv2.log(np.maximum(luma_array(image), 255 * _DARKEST)) - np.float32(np.log(PIVOT))
+        log_factor += level * np.float32(exponent - 1)
+    factor = np.asarray(cv2.exp(log_factor), np.float32)
+    brightest = np.maximum(np.maximum(image[0], image[1]), image[2])
+    clipped = brightest >= _CLIPPED
+    if clipped.any():
         # A soft mask rather than a curve: a curve steep enough to end at white would amplify the grain below it.
-        soft = avg_pool2d(clipped[None], _CLIP_BLUR, 1, _CLIP_BLUR // 2, count_include_pad=False)[0]
-        factor = factor + soft * (white - factor).clamp_min(0)
-    return (image * factor).clamp_(0, 1)
+        soft = cv2.blur(clipped.astype(np.float32), (_CLIP_BLUR, _CLIP_BLUR))
+        factor += soft * np.maximum(white - factor, 0)
+    return np.clip(image * factor, 0, 1)

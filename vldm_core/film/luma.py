@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
@@ -47,7 +46,14 @@ def luma_array(image: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     Raises:
         ValueError: The image is not (3, H, W).
     """
-    tensor = torch.as_tensor(image)
-    if tensor.dim() != 3:
-        raise ValueError(f"luma_array needs one image (3, H, W), got shape {tuple(tensor.shape)}; pass frames singly")
-    return np.ascontiguousarray(luma(tensor.detach().float()).cpu().numpy())
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(
+            f"luma_array needs one RGB image (3, H, W), got shape {tuple(image.shape)}; pass frames singly"
+        )
+    planes = image.detach().cpu().numpy() if isinstance(image, Tensor) else image
+    # NumPy rather than torch: at frame size the threads of torch cost more than the sums.
+    red, green, blue = (plane.astype(np.float32, copy=False) for plane in planes)
+    result = red * np.float32(255.0 * LUMA_WEIGHTS[0])
+    result += green * np.float32(255.0 * LUMA_WEIGHTS[1])
+    result += blue * np.float32(255.0 * LUMA_WEIGHTS[2])
+    return result

@@ -179,12 +179,13 @@ def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor
         raise SettingsError(f"stabilising needs frames (T, 3, H, W), got {tuple(frames.shape)}")
     _check_range(len(frames), track, first)
     height, width = frames.shape[-2:]
-    result = frames.clone()
+    source = frames.detach().float().cpu().numpy()
+    result = source.copy()
     images: dict[int, FloatArray] = {}
 
     def image(t: int) -> FloatArray:
         if t not in images:
-            images[t] = np.ascontiguousarray(frames[t - first].permute(1, 2, 0).float().cpu().numpy())
+            images[t] = cv2.merge(list(source[t - first]))
         return images[t]
 
     for t in range(first, first + len(frames)):
@@ -192,7 +193,7 @@ def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor
         if _is_still(track.correction[t], height, width):
             continue
         move = _placement(track.correction[t], height, width)
-        moved = _resample(image(t), move, (0, height), (0, width), cv2.BORDER_REFLECT_101)
+        moved = _resample(image(t), move, (0, height), (0, width), cv2.INTER_LANCZOS4)
         neighbours = [
             s
             for distance in range(1, RADIUS + 1)
@@ -206,9 +207,9 @@ def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor
                     break
                 place = move @ _placement(track.path[t] - track.path[s], height, width)
                 opening = _fill(moved[slice(*rows), slice(*columns)], opening, image(s), place, rows, columns)
-        picture = torch.from_numpy(np.clip(moved, 0, 1)).permute(2, 0, 1)
-        result[t - first] = picture.to(frames)
-    return result
+        for channel in range(3):
+            np.clip(moved[..., channel], 0, 1, out=result[t - first, channel])
+    return torch.from_numpy(result).to(frames)
 
 
 def warp_masks(masks: Tensor, track: WeaveTrack, first: int = 0) -> Tensor:
@@ -249,13 +250,13 @@ def _check_range(count: int, track: WeaveTrack, first: int) -> None:
         )
 
 
-def _resample(image: FloatArray, matrix: DoubleArray, rows: Span, columns: Span, border: int) -> FloatArray:
-    """Return a part of the moved image."""
+def _resample(image: FloatArray, matrix: DoubleArray, rows: Span, columns: Span, interpolation: int) -> FloatArray:
+    """Return a part of the moved image; beyond its border it is mirrored."""
     shifted = matrix[:2].copy()
     shifted[:, 2] -= columns[0], rows[0]
     size = (columns[1] - columns[0], rows[1] - rows[0])
     return np.asarray(
-        cv2.warpAffine(image, shifted, size, flags=cv2.INTER_LANCZOS4, borderMode=border), dtype=np.float32
+        cv2.warpAffine(image, shifted, size, flags=interpolation, borderMode=cv2.BORDER_REFLECT_101), dtype=np.float32
     )
 
 
@@ -303,7 +304,7 @@ def _fill(
     The other frame takes on the brightness of this one along the seam, which the flicker between them has changed.
     """
     height, width = source.shape[:2]
-    other = _resample(source, place, rows, columns, cv2.BORDER_REFLECT_101)
+    other = _resample(source, place, rows, columns, cv2.INTER_CUBIC)
     seen = _inside(place, rows, columns, height, width) >= 0
     seam = seen & (opening > 0) & (opening < 1)
     if np.count_nonzero(seam) >= _LEAST_SEAM:

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from .line_scene import STILL_BANDS, local_displacement, overall_displacement
+
 FloatArray = NDArray[np.float32]
 
 _BAND_ROWS = 16
@@ -127,17 +129,18 @@ class LayerModel:
     """The two-layer explanation of a window of profiles for one displacement field.
 
     Args:
-        displacement: (T, bands, W) displacement of the scene since the first frame, working pixels.
+        displacement: (T, bands, W) horizontal displacement of the scene since the first frame, working pixels.
+        sink: (T,) vertical displacement of the scene since the first frame, bands; zeros when it hardly moves.
     """
 
-    def __init__(self, displacement: FloatArray) -> None:
+    def __init__(self, displacement: FloatArray, sink: FloatArray) -> None:
         frames, bands, width = displacement.shape
         self._shape = displacement.shape
-        # Scene point that film column x shows at time t; each has 4 taps of a cubic (Catmull-Rom) interpolation.
+        # Scene point that film column x shows at time t, with the 4 taps of a cubic (Catmull-Rom) interpolation.
         position = np.arange(width, dtype=np.float32) - displacement
         first = np.floor(position.min()) - 1
         position -= first
-        self._canvas = int(np.ceil(position.max())) + 3
+        canvas = int(np.ceil(position.max())) + 3
         base = np.floor(position)
         u = (position - base).astype(np.float32)
         taps = np.stack(
@@ -149,21 +152,29 @@ class LayerModel:
             ),
             axis=-1,
         )
-        offset = (np.arange(bands) * self._canvas)[:, None]
-        index = (base.astype(np.int32) - 1 + offset)[..., None] + np.arange(4, dtype=np.int32)
-        rows = frames * bands * width
+        band = np.arange(bands) - sink[:, None]
+        band = band - np.floor(band.min())
+        upper = np.floor(band).astype(np.int32)
+        index = (base.astype(np.int32) - 1 + (upper * canvas)[..., None])[..., None] + np.arange(4, dtype=np.int32)
+        if sink.any():
+            lower_part = (band - upper).astype(np.float32)[..., None, None]
+            taps = np.concatenate((taps * (1 - lower_part), taps * lower_part), axis=-1)
+            index = np.concatenate((index, index + canvas), axis=-1)
+        rows, reads = frames * bands * width, taps.shape[-1]
+        self._points = (int(upper.max()) + 2) * canvas
         self._look = sparse.csr_matrix(
-            (taps.ravel(), index.ravel(), np.arange(0, 4 * rows + 1, 4)), shape=(rows, bands * self._canvas)
+            (taps.ravel(), index.ravel(), np.arange(0, reads * rows + 1, reads)), shape=(rows, self._points)
         )
         self._look_back = self._look.T.tocsr()
 
-    def fit(self, profiles: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def fit(self, profiles: FloatArray, iterations: int = _ITERATIONS) -> tuple[FloatArray, FloatArray]:
         """Fit both layers.
 
         The scene is fitted alone first, so that the joint fit starts where everything ambiguous belongs to it.
 
         Args:
             profiles: (T, bands, W).
+            iterations: Of the joint fit. Layers that hardly move past each other take more.
 
         Returns:
             The film layer (bands, W) and the scene layer as seen in every frame (T, bands, W).
@@ -192,7 +203,7 @@ class LayerModel:
         target = np.concatenate((profiles.sum(axis=0).ravel(), target))
         start = np.concatenate((np.zeros(size, np.float32), start))
         weight = np.concatenate((np.full(size, (1 + _FILM_PENALTY) * frames, np.float32), scene_weight))
-        layers = _conjugate_gradients(both, target, start, weight, _ITERATIONS)
+        layers = _conjugate_gradients(both, target, start, weight, iterations)
         return layers[:size].reshape(bands, width), (self._look @ layers[size:]).reshape(self._shape)
 
 
@@ -221,3 +232,48 @@ def _conjugate_gradients(
         direction = ready + (renewed / energy) * direction
         energy = renewed
     return solution
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explained:
+    """What is known of a window of profiles once the scene is explained.
+
+    Attributes:
+        evidence: (T, bands, W) ridge response that no motion of the scene explains.
+        overall: (T,) horizontal displacement of the scene as a whole, working pixels.
+        local: (T, bands, W) displacement of the scene place by place.
+    """
+
+    evidence: FloatArray
+    overall: FloatArray
+    local: FloatArray
+
+
+def explain_scene(ridge: FloatArray, start: FloatArray, sink: FloatArray) -> Explained:
+    """Take out of a window of profiles what moves with the scene.
+
+    Film layer and motion depend on each other: a first film layer is found with a first motion, the motion is measured
+    again without it, and so on. A scratch is what neither the motion of the whole frame nor that of the place
+    explains, so the weaker of the two residuals is the evidence.
+
+    Args:
+        ridge: (T, bands, W) ridge responses.
+        start: (T,) rough horizontal displacement of the scene since the first frame, working pixels.
+        sink: (T,) vertical displacement of the scene since the first frame, bands.
+    """
+    if np.ptp(sink) <= STILL_BANDS:
+        sink = np.zeros_like(sink)
+
+    def whole(displacement: FloatArray) -> LayerModel:
+        return LayerModel(np.broadcast_to(displacement[:, None, None], ridge.shape), sink)
+
+    overall = overall_displacement(ridge, start, sink)
+    film, _ = whole(overall).fit(ridge)
+    overall = overall_displacement(ridge - film, overall, sink)
+    film, scene = whole(overall).fit(ridge)
+    local = local_displacement(ridge - film, overall, sink)
+    local_scene = LayerModel(local, sink).fit(ridge)[1]
+    by_frame, by_place = ridge - scene, ridge - local_scene
+    weaker = np.where(np.abs(by_frame) < np.abs(by_place), by_frame, by_place)
+    evidence = np.where(by_frame * by_place > 0, weaker, 0).astype(np.float32)
+    return Explained(evidence=evidence, overall=overall, local=local)

@@ -3,69 +3,96 @@
 Gate weave moves the scene by tenths of a pixel. Displacements added up from frame to frame drift by more than that, so
 they only serve as a start: every frame is registered to the scene layer of the whole window (Gauss-Newton on the band
 profiles, B. D. Lucas and T. Kanade, IJCAI 1981), first with one displacement per frame, then cell by cell for parallax
-and moving objects. Robust medians over the cells keep scratches, which stand still, from pulling the result to zero.
+and moving objects. Scratches, which stand still, must not pull the result to zero: the film layer is taken out before,
+and the medians over cells are robust against what is left.
 """
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float32]
 
 _ROWS = 6
+_ROWS_WHEN_TILTING = 12
 _COLUMNS = 16
-_GLOBAL_PASSES = (3.0, 3.0, 2.0, 2.0, 1.0, 1.0, 0.5, 0.5)
-_LOCAL_PASSES = (2.0, 2.0, 1.0, 1.0, 0.5)
+_GLOBAL_PASSES = (3.0, 2.0, 2.0, 1.0, 1.0, 0.5)
+_LOCAL_PASSES = (2.0, 2.0, 1.0, 1.0)
 _MAX_STEP = 2.0
 _MIN_VIEWS = 2.5
-_TENT = np.array([0.5, 1.0, 0.5], np.float32)
+_REACH_ROWS = 1
+_REACH_COLUMNS = 2
+# Vertical motion below a fraction of a band is not worth a scene layer of its own.
+STILL_BANDS = 0.3
 
 
-def overall_displacement(profiles: FloatArray, start: FloatArray) -> FloatArray:
+def overall_displacement(profiles: FloatArray, start: FloatArray, sink: FloatArray) -> FloatArray:
     """Register every frame of a window to the common scene with one displacement per frame.
 
     Args:
-        profiles: (T, bands, W) band profiles.
-        start: (T,) rough displacement of the scene since the first frame, working pixels.
+        profiles: (T, bands, W) band profiles, with the film layer taken out as far as it is known.
+        start: (T,) rough horizontal displacement of the scene since the first frame, working pixels.
+        sink: (T,) vertical displacement of the scene since the first frame, bands.
 
     Returns:
         (T,) displacement; its zero is arbitrary.
     """
-    grouped = _group_rows(profiles)
+    grouped, sunk = _group_rows(profiles, sink)
     displacement = start.astype(np.float32).copy()
     for blur in _GLOBAL_PASSES:
         field = np.broadcast_to(displacement[:, None, None], grouped.shape)
-        numerator, energy = _normal_equations(grouped, field, blur)
+        numerator, energy = _normal_equations(grouped, field, sunk, blur)
         steps = np.clip(-numerator / (energy + 1e-9), -_MAX_STEP, _MAX_STEP)
-        displacement += _weighted_median(steps, np.minimum(energy, np.percentile(energy, 90)))
+        # Cells with nothing but grain do not vote, and a strong line in one does not count for more than a texture.
+        quiet, usual = np.percentile(energy, (20, 60))
+        weights = np.clip(energy - 1.5 * quiet, 1e-3 * usual + 1e-9, max(usual, 1e-9))
+        displacement += _weighted_median(steps.reshape(len(steps), -1), weights.reshape(len(steps), -1))
     return displacement
 
 
-def local_displacement(profiles: FloatArray, overall: FloatArray) -> FloatArray:
+def local_displacement(profiles: FloatArray, overall: FloatArray, sink: FloatArray) -> FloatArray:
     """Refine the displacement cell by cell.
+
+    A cell takes the weighted median of the steps of a neighbourhood wider than any scratch, so what only one column of
+    cells sees, such as a drifting scratch, is not followed.
 
     Args:
         profiles: (T, bands, W) band profiles, with the film layer taken out.
-        overall: (T,) displacement of whole frames.
+        overall: (T,) horizontal displacement of whole frames.
+        sink: (T,) vertical displacement, bands.
 
     Returns:
         (T, bands, W) displacement.
     """
-    grouped = _group_rows(profiles)
+    grouped, sunk = _group_rows(profiles, sink)
     frames, bands, width = profiles.shape
-    cells = np.repeat(overall[:, None, None], _COLUMNS, axis=2).repeat(grouped.shape[1], axis=1).astype(np.float32)
+    rows = grouped.shape[1]
+    cells = np.broadcast_to(overall[:, None, None], (frames, rows, _COLUMNS)).astype(np.float32)
     for blur in _LOCAL_PASSES:
-        numerator, energy = _normal_equations(grouped, _stretch(cells, grouped.shape[1], width), blur)
-        numerator, energy = _lean_on_neighbours(numerator), _lean_on_neighbours(energy)
-        cells -= np.clip(numerator / (energy + 0.3 * np.median(energy) + 1e-9), -_MAX_STEP, _MAX_STEP)
+        numerator, energy = _normal_equations(grouped, _stretch(cells, rows, width), sunk, blur)
+        steps = np.clip(-numerator / (energy + 1e-9), -_MAX_STEP, _MAX_STEP)
+        # Where there is nothing to see, steps are noise: an empty cell votes for staying with the others.
+        steps *= energy / (energy + 0.1 * np.median(energy) + 1e-9)
+        weights = np.minimum(energy, np.percentile(energy, 75)) + 1e-9
+        reach = ((0, 0), (_REACH_ROWS, _REACH_ROWS), (_REACH_COLUMNS, _REACH_COLUMNS))
+        view = (2 * _REACH_ROWS + 1, 2 * _REACH_COLUMNS + 1)
+        near = sliding_window_view(np.pad(steps, reach, mode="symmetric"), view, axis=(1, 2))
+        near_weights = sliding_window_view(np.pad(weights, reach, mode="symmetric"), view, axis=(1, 2))
+        median = _weighted_median(near.reshape(-1, view[0] * view[1]), near_weights.reshape(-1, view[0] * view[1]))
+        cells = cells + median.reshape(cells.shape)
     return _stretch(cells, bands, width)
 
 
-def _group_rows(profiles: FloatArray) -> FloatArray:
+def _group_rows(profiles: FloatArray, sink: FloatArray) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Average bands into the rows of cells; with the rows by which the scene has sunk in every frame."""
     bands = profiles.shape[1]
-    edges = np.unique(np.linspace(0, bands, min(_ROWS, bands) + 1).round().astype(int))
+    tilting = np.ptp(sink) > STILL_BANDS
+    rows = min(_ROWS_WHEN_TILTING if tilting else _ROWS, bands)
+    edges = np.linspace(0, bands, rows + 1).round().astype(int)
     sums = np.add.reduceat(profiles, edges[:-1], axis=1)
-    return (sums / np.diff(edges)[:, None]).astype(np.float32)
+    sunk = np.round(sink * rows / bands).astype(np.int64) if tilting else np.zeros(len(sink), np.int64)
+    return (sums / np.diff(edges)[:, None]).astype(np.float32), sunk
 
 
 def _stretch(cells: FloatArray, rows: int, width: int) -> FloatArray:
@@ -75,13 +102,9 @@ def _stretch(cells: FloatArray, rows: int, width: int) -> FloatArray:
     )
 
 
-def _lean_on_neighbours(cells: FloatArray) -> FloatArray:
-    return np.stack(
-        [cv2.sepFilter2D(frame, -1, _TENT, _TENT, borderType=cv2.BORDER_CONSTANT) for frame in cells]
-    ).astype(np.float32)
-
-
-def _normal_equations(profiles: FloatArray, displacement: FloatArray, blur: float) -> tuple[FloatArray, FloatArray]:
+def _normal_equations(
+    profiles: FloatArray, displacement: FloatArray, sunk: NDArray[np.int64], blur: float
+) -> tuple[FloatArray, FloatArray]:
     """One Gauss-Newton step towards the mean scene, per cell: numerator and energy, (T, rows, 16) each."""
     frames, rows, width = profiles.shape
     smooth = cv2.GaussianBlur(profiles.reshape(-1, width), (0, 0), blur, sigmaY=1e-6).reshape(profiles.shape)
@@ -90,8 +113,10 @@ def _normal_equations(profiles: FloatArray, displacement: FloatArray, blur: floa
     canvas = int(np.ceil(position.max())) + 2
     base = position.astype(np.int32)
     part = position - base
-    index = base + (np.arange(rows, dtype=np.int32) * canvas)[:, None]
-    size = rows * canvas + 1
+    row = np.arange(rows) - sunk[:, None]
+    row -= row.min()
+    index = base + (row * canvas).astype(np.int32)[..., None]
+    size = (int(row.max()) + 1) * canvas + 1
     flat, near, far = index.ravel(), (1 - part).ravel(), part.ravel()
     sums = np.bincount(flat, near * smooth.ravel(), size) + np.bincount(flat + 1, far * smooth.ravel(), size)
     views = (np.bincount(flat, near, size) + np.bincount(flat + 1, far, size)).astype(np.float32)
@@ -108,10 +133,9 @@ def _normal_equations(profiles: FloatArray, displacement: FloatArray, blur: floa
     )
 
 
-def _weighted_median(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Weighted median of every frame's cells: (T,)."""
-    flat, weight = values.reshape(len(values), -1), weights.reshape(len(values), -1)
-    order = np.argsort(flat, axis=1, kind="stable")
-    total = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
+def _weighted_median(values: NDArray[np.floating], weights: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Weighted median of every row of (n, m): (n,)."""
+    order = np.argsort(values, axis=1, kind="stable")
+    total = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
     middle = np.argmax(total >= total[:, -1:] / 2, axis=1)
-    return np.take_along_axis(flat, np.take_along_axis(order, middle[:, None], axis=1), axis=1)[:, 0]
+    return np.take_along_axis(values, np.take_along_axis(order, middle[:, None], axis=1), axis=1)[:, 0]

@@ -18,7 +18,7 @@ BoolArray = NDArray[np.bool_]
 _SATURATION = 3.0
 _TOLL = 1.2
 _MOVE_COST = 0.8
-_FRAME_CAP = 6.0
+_FRAME_CAP = 12.0
 _CLEARANCE = 4
 _MAX_PATHS = 24
 _BORDER = 4
@@ -58,14 +58,16 @@ def normalised_evidence(evidence: FloatArray, ridge: FloatArray, *, floor: float
     Args:
         evidence: (T, bands, W) ridge response without the scene.
         ridge: (T, bands, W) ridge response of the frames.
-        floor: Least usual size, as a share of that of ``ridge``: what little a scene layer leaves is no evidence.
+        floor: Share of the ridge response nearby that counts as noise.
 
     Returns:
         (T, bands, W), about unit variance where there is no line, clipped to ±3.
     """
     matched = _matched(evidence)
-    usual = np.maximum(_usual_energy(matched), floor**2 * _usual_energy(_matched(ridge)))
-    return np.clip(matched / (np.sqrt(usual) + 1e-3), -_SATURATION, _SATURATION).astype(np.float32)
+    usual = _usual_energy(matched)
+    # What a scene layer leaves of strong scene verticals grows with them.
+    near = cv2.blur(np.square(_matched(ridge)).mean(axis=0), (17, 3), borderType=cv2.BORDER_REFLECT)
+    return np.clip(matched / (np.sqrt(usual + floor**2 * near) + 1e-3), -_SATURATION, _SATURATION).astype(np.float32)
 
 
 def _matched(evidence: FloatArray) -> FloatArray:
@@ -218,10 +220,11 @@ def presence(evidence: FloatArray) -> BoolArray:
     Returns:
         (n, bands) True where the line is there.
     """
-    expected = float(np.clip(np.median(evidence), 0.8, 2.2))
-    likelihood = np.clip(expected * (evidence - expected / 2), -2.5, 2.5)
-    pooled = cv2.boxFilter(likelihood.astype(np.float32), -1, (3, 3), normalize=True, borderType=cv2.BORDER_REFLECT_101)
-    sure, likely = pooled > 0.5, pooled > -0.35
+    expected = float(np.clip(np.median(evidence), 0.8, 2.0))
+    likelihood = np.clip(expected * (evidence - expected / 2), -2.0, 2.0)
+    # A line keeps its gaps for a while, so time is pooled over more than height.
+    pooled = cv2.boxFilter(likelihood.astype(np.float32), -1, (3, 7), normalize=True, borderType=cv2.BORDER_REFLECT_101)
+    sure, likely = pooled > 0.4, pooled > -0.2
     count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
     keep = np.zeros(count, bool)
     keep[np.unique(labels[sure])] = True

@@ -1,15 +1,23 @@
 """Is a track a scratch? What it measures like, and the tests that tell scratches from scene verticals."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from .line_evidence import LayerModel
 from .line_tracks import BoolArray, FloatArray, Path, sample_along
 
 _REACH = 10
 _RIDGE_PERIOD = 6.0
 _SHOULDER = 0.3
+_STRIP = 16
+_STRIP_GROUPS = 6
+_STRIP_ITERATIONS = 30
+_LEAST_JITTER = 0.06
+_LEAST_DRIFT = 0.15
+_STILL = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,11 +28,13 @@ class CrossProfile:
         depth: Deviation of its core from both sides, grey levels; negative for a dark line.
         left: Visible extent to the left of the track, working pixels, ≥ 0.5.
         right: Visible extent to the right.
+        shape: (21,) deviation from both sides, grey levels, at −10 … 10 pixels from the track.
     """
 
     depth: float
     left: float
     right: float
+    shape: FloatArray
 
 
 def cross_profile(mean: FloatArray, path: Path, present: BoolArray) -> CrossProfile:
@@ -60,7 +70,24 @@ def cross_profile(mean: FloatArray, path: Path, present: BoolArray) -> CrossProf
     centre = _REACH - 1 + int(np.argmax(core))
     left = _extent(profile[centre::-1], depth) + (_REACH - centre)
     right = _extent(profile[centre:], depth) - (_REACH - centre)
-    return CrossProfile(depth=path.polarity * depth, left=max(0.5, left), right=max(0.5, right))
+    shape = (path.polarity * profile).astype(np.float32)
+    return CrossProfile(depth=path.polarity * depth, left=max(0.5, left), right=max(0.5, right), shape=shape)
+
+
+def without_line(mean: FloatArray, path: Path, present: BoolArray, profile: CrossProfile) -> FloatArray:
+    """Take a line out of the mean luma of the bands, so that what lies beside it can be measured."""
+    result = mean.copy()
+    window = result[path.frames]
+    width = window.shape[2]
+    x = path.positions(window.shape[1])
+    first = np.round(x).astype(np.int64)
+    offsets = np.arange(-_REACH + 1, _REACH)
+    columns = np.clip(first[..., None] + offsets, 0, width - 1)
+    shape = profile.shape * np.clip((_REACH - 1 - np.abs(np.arange(-_REACH, _REACH + 1))) / 2, 0, 1)
+    added = np.interp(columns - x[..., None], np.arange(-_REACH, _REACH + 1), shape) * present[..., None]
+    t, b = np.ogrid[: window.shape[0], : window.shape[1]]
+    window[t[..., None], b[..., None], columns] -= added.astype(np.float32)
+    return result
 
 
 def _extent(side: FloatArray, depth: float) -> float:
@@ -91,26 +118,124 @@ def separability(displacement: FloatArray, path: Path) -> float:
     return float(1 - np.abs(phase.mean()) ** 2)
 
 
-def film_share(ridge: FloatArray, evidence: FloatArray, path: Path, present: BoolArray) -> float:
-    """Share of a track's ridge response that is left when the scene layer is taken out: about 1 for a scratch."""
-    before = float(sample_along(ridge, path)[present].sum())
-    after = float(sample_along(evidence, path)[present].sum())
-    if before * path.polarity <= 0:
-        return 0.0
-    return after / before
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How much a track belongs to the film.
+
+    Attributes:
+        film_share: Share of its ridge response that the best two-layer explanation puts into the layer that stays with
+            the track; about 1 for a scratch, about 0 for a part of the scene and where the two cannot be told apart.
+        following: Slope of its measured position on the position of the scene; about 0 for a scratch, 1 for a part of
+            the scene.
+        following_error: Standard error of that slope.
+    """
+
+    film_share: float
+    following: float
+    following_error: float
 
 
-def follows_scene(displacement: NDArray[np.float32], path: Path) -> float:
-    """Slope of the track's steps on those of the scene: about 0 for a scratch, 1 for a part of the scene.
-
-    Steps over several frames keep the noise of the positions down.
+def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray) -> Verdict:
+    """Fit the two layers once more, in a strip that moves with the track, and measure the track's own position.
 
     Args:
-        displacement: (T,) displacement of the scene.
+        ridge: (T, bands, W) ridge responses.
+        displacements: Motions of the scene to hold against the track, (T,) or (T, bands, W) each; the one that explains
+            most of the track counts.
         path: The line.
+        present: (n, bands) where it is present.
     """
-    lag = min(6, max(1, len(path.x) // 3))
-    own = path.x[lag:] - path.x[:-lag]
-    scene = displacement[path.frames][lag:] - displacement[path.frames][:-lag]
-    energy = float(scene @ scene)
-    return float(own @ scene) / energy if energy > 0.02 * len(scene) else 0.0
+    strip = _strip(ridge, path, present)
+    expected = path.polarity * strip.mean(axis=(0, 1))
+    core = slice(_STRIP - 2, _STRIP + 3)
+    weight = np.clip(expected[core], 0, None)
+    before = float(weight @ expected[core])
+    share, following, error = 1.0, 0.0, np.inf
+    for displacement in displacements:
+        local = displacement.ndim == 3
+        moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
+        relative = (moved - path.x).astype(np.float32)
+        field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
+        film, _ = LayerModel(field, np.zeros(len(strip), np.float32)).fit(strip, _STRIP_ITERATIONS)
+        after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
+        share = min(share, after / before if before > 0 else 0.0)
+        slope, slope_error = _following(strip, moved, path)
+        if abs(slope) > abs(following) or not np.isfinite(error):
+            following, error = slope, slope_error
+    return Verdict(film_share=share, following=following, following_error=error)
+
+
+def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
+    """Straighten the surroundings of a track: (n, groups, 2·reach + 1), averaged over groups of bands."""
+    window = ridge[path.frames]
+    frames, bands, width = window.shape
+    x = np.clip(path.positions(bands)[..., None] + np.arange(-_STRIP, _STRIP + 1), 0, width - 1.001)
+    base = x.astype(np.int64)
+    part = x - base
+    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
+    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    # Bands that hardly show the line only add scene.
+    shown = np.flatnonzero(present.mean(axis=0) >= 0.25)
+    if len(shown) == 0:
+        shown = np.arange(bands)
+    groups = np.array_split(shown, min(_STRIP_GROUPS, len(shown)))
+    return np.stack([samples[:, group].mean(axis=1) for group in groups], axis=1).astype(np.float32)
+
+
+def _following(strip: FloatArray, moved: FloatArray, path: Path) -> tuple[float, float]:
+    """Slope of the line's measured position on that of the scene, and its standard error.
+
+    Weave tells most, because it changes from frame to frame: so what is quick in both is compared first, then what is
+    left beside a steady drift. Two things that drift steadily say nothing about each other; a track that stands still
+    may be compared with any motion.
+    """
+    core = strip[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
+    usual = core.mean(axis=0)
+    slope = np.gradient(usual)
+    # Every frame is the usual profile, stronger or weaker and shifted: core = a · usual - shift · slope.
+    design = np.stack((usual, -slope, np.ones_like(usual)), axis=1)
+    solution = np.linalg.lstsq(design, core.T, rcond=None)[0]
+    position = path.x + np.clip(solution[1] / np.clip(solution[0], 0.3, None), -2, 2)
+    time = np.linspace(-1, 1, len(moved))
+    trend = np.stack((np.ones_like(time), time, time**2), axis=1)
+    views: list[tuple[float, Callable[[FloatArray], FloatArray]]] = [
+        (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0]),
+        (_LEAST_DRIFT, lambda values: values - trend @ np.linalg.lstsq(trend, values, rcond=None)[0]),
+    ]
+    if np.ptp(path.x) <= _STILL:
+        views.append((_LEAST_DRIFT, lambda values: values - values.mean()))
+    best, least = 0.0, np.inf
+    for needed, view in views:
+        scene, own = view(moved.astype(np.float64)), view(position)
+        energy = float(scene @ scene)
+        if energy < needed**2 * len(scene):
+            continue
+        coefficient = float(own @ scene) / energy
+        rest = own - coefficient * scene
+        error = float(np.sqrt(rest @ rest / max(len(rest) - 4, 1) / energy))
+        if error < least:
+            best, least = coefficient, error
+    return best, least
+
+
+def straightened(evidence: FloatArray, path: Path, present: BoolArray) -> Path:
+    """Refine tilt and position of a path where it is present, from the evidence of all its frames."""
+    frames, bands, width = evidence[path.frames].shape
+    reach = 6
+    x = np.clip(path.positions(bands)[..., None] + np.arange(-reach, reach + 1), 0, width - 1.001)
+    base = x.astype(np.int64)
+    part = x - base
+    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
+    window = evidence[path.frames]
+    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    seen = path.polarity * (samples * present[..., None]).sum(axis=0)
+    offsets = np.arange(bands) - (bands - 1) / 2
+    turns = np.linspace(-4, 4, 33) / max(bands - 1, 1)
+    shifts = np.linspace(-2, 2, 17)
+    at = np.clip(shifts[:, None, None] + turns[:, None] * offsets + reach, 0, 2 * reach - 1e-3)
+    low = at.astype(np.int64)
+    rest = at - low
+    rows = np.arange(bands)
+    total = (seen[rows, low] * (1 - rest) + seen[rows, np.minimum(low + 1, 2 * reach)] * rest).sum(axis=-1)
+    best = np.unravel_index(int(np.argmax(total)), total.shape)
+    return replace(path, x=(path.x + shifts[best[0]]).astype(np.float32), tilt=path.tilt + float(turns[best[1]]))

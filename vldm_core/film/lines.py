@@ -22,8 +22,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from .line_evidence import BandLayout, BandProfiles, LayerModel, band_profiles
-from .line_scene import local_displacement, overall_displacement
+from .line_evidence import BandLayout, BandProfiles, Explained, band_profiles, explain_scene
 from .line_tracks import (
     BoolArray,
     FloatArray,
@@ -35,7 +34,14 @@ from .line_tracks import (
     sample_along,
     tilt_steps,
 )
-from .line_verdict import cross_profile, film_share, follows_scene, separability
+from .line_verdict import (
+    CrossProfile,
+    cross_profile,
+    judge,
+    separability,
+    straightened,
+    without_line,
+)
 from .luma import luma_array
 from .motion import FrameMotion, measure_motion
 
@@ -47,11 +53,12 @@ HOP = 24
 
 _EDGE_SHARE = 0.025
 _MIN_SEPARABILITY = 0.02
-_FILM_SHARE = (0.45, 1.8)
-_MAX_FOLLOWING = 0.3
+_MAX_FOLLOWING = 0.4
+_MAX_FOLLOWING_ERROR = 0.2
+_MIN_FILM_SHARE = 0.25
 _MIN_COVERAGE = 0.35
-_FLOOR = 0.15
-_SIDE_LOBE = 12.0
+_FLOOR = 0.25
+_FLANK_REACH = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +165,7 @@ class LineAnalyser:
         self._layout = BandLayout.of(height, width)
         self._tilts = tilt_steps(self._layout.bands, self._layout.band_rows, settings.max_tilt)
         self._profiles: list[BandProfiles] = []
-        self._steps: list[float] = []
+        self._steps: list[tuple[float, float]] = []
         self._count = 0
         self._judged = 0
         self._tracks: list[LineTrack] = []
@@ -178,7 +185,9 @@ class LineAnalyser:
         if len(self._profiles) == WINDOW:
             del self._profiles[:HOP], self._steps[:HOP]
         self._profiles.append(band_profiles(luma, self._layout))
-        self._steps.append(0.0 if motion is None else motion.dx / self._layout.scale)
+        layout = self._layout
+        to_bands = layout.bands / layout.height
+        self._steps.append((0.0, 0.0) if motion is None else (motion.dx / layout.scale, motion.dy * to_bands))
         self._count += 1
         if len(self._profiles) == WINDOW:
             self._judge_window()
@@ -207,10 +216,10 @@ class LineAnalyser:
         mean = np.stack([profile.mean for profile in self._profiles])
         steps = np.array(self._steps, np.float32)
         steps[0] = 0.0
-        for track in _scratches(ridge, mean, np.cumsum(steps), self._tilts, self._layout, self._settings, first):
-            self._join(track, first)
+        for track in _scratches(ridge, mean, steps, self._tilts, self._layout, self._settings, first):
+            self._join(track)
 
-    def _join(self, track: LineTrack, first: int) -> None:
+    def _join(self, track: LineTrack) -> None:
         """Add a track, or append it to the one of an earlier window that it continues."""
         for number, earlier in enumerate(self._tracks):
             start, end = max(earlier.first, track.first), min(earlier.last, track.last)
@@ -227,72 +236,105 @@ class LineAnalyser:
 def _scratches(
     ridge: FloatArray,
     mean: FloatArray,
-    start: FloatArray,
+    steps: FloatArray,
     tilts: FloatArray,
     layout: BandLayout,
     settings: LineSettings,
     first: int,
 ) -> list[LineTrack]:
-    """Find the scratches of one window."""
-    overall = overall_displacement(ridge, start)
-    film, scene = LayerModel(np.broadcast_to(overall[:, None, None], ridge.shape)).fit(ridge)
-    local = local_displacement(ridge - film, overall)
-    local_scene = LayerModel(local).fit(ridge)[1]
-    # A scratch is what neither the motion of the frame nor that of the place explains.
-    by_frame, by_place = ridge - scene, ridge - local_scene
-    nearer = np.where(np.abs(by_frame) < np.abs(by_place), by_frame, by_place)
-    evidence = np.where(by_frame * by_place > 0, nearer, 0).astype(np.float32)
+    """Find the scratches of one window.
 
+    Args:
+        ridge: (T, bands, W) ridge responses.
+        mean: (T, bands, W) mean luma.
+        steps: (T, 2) motion of the scene since the previous frame: working pixels to the right, bands downwards.
+        tilts: Tilts to try.
+        layout: Of the bands.
+        settings: What to look for.
+        first: First frame of the window, counted from the start of the shot.
+    """
+    moved = np.cumsum(steps, axis=0, dtype=np.float32)
+    explained = explain_scene(ridge, moved[:, 0], moved[:, 1])
+    evidence = explained.evidence
     normalised = normalised_evidence(evidence, ridge, floor=_FLOOR)
     sums = line_sums(normalised, tilts)
     found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)
     margin = max(2.0, _EDGE_SHARE * layout.work_width)
-    accepted: list[Path] = []
-    tracks = []
+    candidates: list[_Candidate] = []
     for path in found:
+        if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
+            continue
+        path = straightened(evidence, path, presence(path.polarity * sample_along(normalised, path)))
         present = presence(path.polarity * sample_along(normalised, path))
         seen = present.any(axis=1)
         if seen.sum() < settings.min_frames or present[seen].mean() < _MIN_COVERAGE:
             continue
-        if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
+        candidates.append(_Candidate(path=path, present=present, profile=cross_profile(mean, path, present)))
+    # The deepest first; it is then taken out of the picture, and with it what it adds to its neighbourhood.
+    candidates.sort(key=lambda candidate: -candidate.depth * len(candidate.path.x))
+    tracks: list[LineTrack] = []
+    accepted: list[Path] = []
+    for candidate in candidates:
+        path, present = candidate.path, candidate.present
+        beside = [other for other in accepted if _near(path, other)]
+        profile = cross_profile(mean, path, present) if beside else candidate.profile
+        if profile.depth * path.polarity < settings.min_depth:
             continue
-        if any(_beside(path, other) for other in accepted):
-            continue
-        profile = cross_profile(mean, path, present)
-        if abs(profile.depth) < settings.min_depth:
-            continue
-        if not _FILM_SHARE[0] <= film_share(ridge, evidence, path, present) <= _FILM_SHARE[1]:
-            continue
-        if min(separability(overall, path), separability(local, path)) < _MIN_SEPARABILITY:
-            continue
-        if np.ptp(path.x) > 2.0 and abs(follows_scene(overall, path)) > _MAX_FOLLOWING:
+        if not _is_scratch(path, present, ridge, explained, settings):
             continue
         accepted.append(path)
-        alive = np.flatnonzero(seen)
-        keep = slice(int(alive[0]), int(alive[-1]) + 1)
-        scale = layout.scale
-        tracks.append(
-            LineTrack(
-                first=first + path.first + keep.start,
-                x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
-                tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
-                left=profile.left * scale,
-                right=profile.right * scale,
-                depth=profile.depth,
-                score=path.score,
-                present=present[keep],
-            )
-        )
+        mean = without_line(mean, path, present, profile)
+        tracks.append(_track(path, present, profile, layout, first))
     return tracks
 
 
-def _beside(path: Path, stronger: Path) -> bool:
-    """Is a path only the side lobe of a stronger one?"""
-    start, end = max(path.first, stronger.first), min(path.frames.stop, stronger.frames.stop)
-    if end - start < 0.5 * len(path.x):
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Candidate:
+    path: Path
+    present: BoolArray
+    profile: CrossProfile
+
+    @property
+    def depth(self) -> float:
+        return self.profile.depth * self.path.polarity
+
+
+def _near(path: Path, other: Path) -> bool:
+    """Do two paths run side by side, close enough to measure one another's flanks?"""
+    start, end = max(path.first, other.first), min(path.frames.stop, other.frames.stop)
+    if end <= start:
         return False
-    apart = path.x[start - path.first : end - path.first] - stronger.x[start - stronger.first : end - stronger.first]
-    return float(np.median(np.abs(apart))) < _SIDE_LOBE and path.score < 0.7 * stronger.score
+    apart = path.x[start - path.first : end - path.first] - other.x[start - other.first : end - other.first]
+    return float(np.min(np.abs(apart))) < _FLANK_REACH
+
+
+def _is_scratch(
+    path: Path, present: BoolArray, ridge: FloatArray, explained: Explained, settings: LineSettings
+) -> bool:
+    """Tell a scratch from a part of the scene."""
+    if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
+        return False
+    verdict = judge(ridge, (explained.overall, explained.local), path, present)
+    if verdict.following_error > _MAX_FOLLOWING_ERROR:
+        return False
+    return abs(verdict.following) <= _MAX_FOLLOWING and verdict.film_share >= _MIN_FILM_SHARE
+
+
+def _track(path: Path, present: BoolArray, profile: CrossProfile, layout: BandLayout, first: int) -> LineTrack:
+    """Turn a path into a track of the full frame, from its first to its last sighting."""
+    alive = np.flatnonzero(present.any(axis=1))
+    keep = slice(int(alive[0]), int(alive[-1]) + 1)
+    scale = layout.scale
+    return LineTrack(
+        first=first + path.first + keep.start,
+        x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
+        tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
+        left=profile.left * scale,
+        right=profile.right * scale,
+        depth=profile.depth,
+        score=path.score,
+        present=present[keep],
+    )
 
 
 def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
@@ -354,8 +396,8 @@ def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tens
         edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
         there = np.repeat(track.present[at], np.diff(edges))
         centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
-        start = np.clip(np.ceil(centre - track.left - lines.grow - 0.5), 0, width).astype(int)
-        stop = np.clip(np.floor(centre + track.right + lines.grow + 0.5) + 1, 0, width).astype(int)
+        start = np.clip(np.ceil(centre - track.left - lines.grow), 0, width).astype(int)
+        stop = np.clip(np.floor(centre + track.right + lines.grow) + 1, 0, width).astype(int)
         for row in rows[there]:
             mask[row, start[row] : stop[row]] = 1.0
     return torch.from_numpy(mask)

@@ -1,0 +1,322 @@
+"""Shots: where one take ends and the next begins, in film that flickers, flashes and is dirty.
+
+Built on PySceneDetect. Its detectors compare neighbouring frames, and old film gives them every reason to cut where
+nothing was cut: brightness flickers, single frames are white, black or burnt, dirt comes in bursts, the gate jumps.
+So detection has two steps:
+
+1. *Suspicion.* PySceneDetect's content and hash detectors run, at low thresholds, on small copies of the frames whose
+   brightness and contrast are normalised. They never miss a cut, and are wrong often.
+2. *Confirmation.* A cut before frame t is confirmed when **no** frame among the last few before t looks like **any**
+   frame among the next few. A flash, a burn or a dirt burst passes and the scene comes back, so some pair matches; a
+   cut is for good. Two frames are alike when their blocks find each other within a search range under normalised
+   correlation, which ignores gain, offset, gate jumps and the motion of camera and subjects.
+
+Dissolves and fades change no two neighbouring frames much and are not cut: both shots stay one.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scenedetect import FrameTimecode
+from scenedetect.detector import SceneDetector
+from scenedetect.detectors import ContentDetector, HashDetector
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..progress import Progress, silent
+
+_SMALL_WIDTH = 80
+_SMALL_HEIGHT = (32, 128)
+_BLOCK_ROWS, _BLOCK_COLUMNS = 4, 5
+# Search range as a share of the small width: content may move by a tenth of the frame between two frames.
+_SEARCH = 0.1
+# Variance (grey levels squared, of the small frame) at which a block counts half: grain leaves about 0.1 there.
+_HALF_WEIGHT_VARIANCE = 3.0
+# What is smoother than this (Gaussian sigma as a share of the small width) may be a flicker field and is taken out.
+_DETAIL_SIGMA = 0.075
+_FLAT_DEVIATION = 0.3
+# Weight, in blocks, of the comparison of brightness and colour, which decides between frames without structure.
+_TONE_WEIGHT = 1.5
+_SUSPICIOUS_CONTENT = 12.0
+_SUSPICIOUS_HASH = 0.2
+# A first or last shot may be shorter than the minimum, but not as short as a flash.
+_SHORTEST_END = 3
+
+
+@dataclass(frozen=True, order=True)
+class Shot:
+    """Frames `first` … `last` - 1 of a film, counted from 0."""
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.first < self.last:
+            raise SettingsError(f"a shot needs 0 ≤ first < last; got first {self.first}, last {self.last}")
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShotSettings:
+    """How a cut is told from flicker, flashes, dirt and motion.
+
+    Attributes:
+        threshold: How unlike, 0 … 1, the frames on both sides must be. Lower finds more cuts between similar pictures
+            and risks cutting in very fast motion.
+        min_length: Least frames between two cuts, and at the same time what tells a cut from a flash: what is over
+            in fewer than `min_length` - 1 frames is not a cut. At the ends of the film shots of 3 frames are allowed.
+    """
+
+    threshold: float = 0.28
+    min_length: int = 6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise SettingsError(f"shot threshold is {self.threshold}; use a value between 0 and 1")
+        if self.min_length < 2:
+            raise SettingsError(f"shot min_length is {self.min_length}; use 2 frames or more")
+
+
+class _Look:
+    """A small copy of a frame, and what is compared of it."""
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        height, width = image.shape[:2]
+        factor = max(1, width // _SMALL_WIDTH)
+        small_height, small_width = height // factor, width // factor
+        if small_height < _SMALL_HEIGHT[0] or small_height > _SMALL_HEIGHT[1] or small_width < _SMALL_WIDTH // 2:
+            small_height = min(max(round(height * _SMALL_WIDTH / width), _SMALL_HEIGHT[0]), _SMALL_HEIGHT[1])
+            reduced = cv2.resize(image, (_SMALL_WIDTH, small_height), interpolation=cv2.INTER_AREA)
+        else:
+            # A whole factor is reduced several times faster than an arbitrary one.
+            top, left = (height - small_height * factor) // 2, (width - small_width * factor) // 2
+            part = image[top : top + small_height * factor, left : left + small_width * factor]
+            reduced = cv2.resize(part, (small_width, small_height), interpolation=cv2.INTER_AREA)
+        self.colour = cv2.medianBlur(reduced, 3)
+        self.luma = cv2.cvtColor(self.colour, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        self.detail = self.luma - cv2.GaussianBlur(self.luma, (0, 0), _DETAIL_SIGMA * self.luma.shape[1])
+
+    def normalised(self) -> NDArray[np.uint8]:
+        """BGR picture with the brightness and contrast of the luma made the same for all frames."""
+        mean, deviation = cv2.meanStdDev(self.luma)
+        gain = 48.0 / max(float(deviation[0, 0]), 2.0)
+        scaled = cv2.addWeighted(self.colour, gain, self.colour, 0.0, 128.0 - gain * float(mean[0, 0]))
+        return cast(NDArray[np.uint8], cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
+
+    @cached_property
+    def blocks(self) -> list[tuple[slice, slice]]:
+        height, width = self.luma.shape
+        rows = np.linspace(0, height, _BLOCK_ROWS + 1).round().astype(int)
+        columns = np.linspace(0, width, _BLOCK_COLUMNS + 1).round().astype(int)
+        return [
+            np.s_[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
+            for i in range(_BLOCK_ROWS)
+            for j in range(_BLOCK_COLUMNS)
+        ]
+
+    @cached_property
+    def deviations(self) -> NDArray[np.float64]:
+        """Contrast of every block, from the mean absolute deviation, in which a few specks of dirt count little."""
+        parts = [self.detail[block] for block in self.blocks]
+        return np.array([1.2533 * np.abs(part - np.median(part)).mean() for part in parts])
+
+    @cached_property
+    def tone(self) -> tuple[float, float, float]:
+        """Median luma, and red and blue against it."""
+        red, green, blue = (float(np.median(self.colour[..., i])) for i in range(3))
+        luma = float(np.median(self.luma))
+        return luma, red - luma, blue - luma
+
+
+def _unlike(before: _Look, after: _Look) -> float:
+    """Tell how unlike two frames are, 0 … 1.
+
+    Every block of `before` is searched in `after` by normalised correlation; a block counts by its contrast, or by
+    that of the same place in the other frame. Frames without structure are compared by their tone.
+    """
+    height, width = before.detail.shape
+    reach = max(2, round(_SEARCH * width))
+    around = cv2.copyMakeBorder(after.detail, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    variance = np.square(np.maximum(before.deviations, after.deviations))
+    weights = variance / (variance + _HALF_WEIGHT_VARIANCE)
+    loss = 0.0
+    for block, deviation, weight in zip(before.blocks, before.deviations, weights, strict=True):
+        match = 0.0
+        if deviation > _FLAT_DEVIATION and weight > 0:
+            rows, columns = block
+            field = around[rows.start : rows.stop + 2 * reach, columns.start : columns.stop + 2 * reach]
+            match = float(cv2.matchTemplate(field, before.detail[block], cv2.TM_CCOEFF_NORMED).max())
+        loss += weight * (1.0 - min(max(match, 0.0), 1.0))
+    return (loss + _TONE_WEIGHT * _tone_change(before, after)) / (float(weights.sum()) + _TONE_WEIGHT)
+
+
+def _tone_change(before: _Look, after: _Look) -> float:
+    """Change of brightness and colour beyond what flicker does, 0 … 1."""
+    (luma_a, red_a, blue_a), (luma_b, red_b, blue_b) = before.tone, after.tone
+    brightness = abs(luma_a - luma_b) / (luma_a + luma_b + 16.0)
+    colour = max(abs(red_a - red_b), abs(blue_a - blue_b))
+    return min(max((brightness - 0.2) / 0.4, (colour - 8.0) / 24.0, 0.0), 1.0)
+
+
+class FilmCutDetector(SceneDetector):
+    """A PySceneDetect detector for old film; also usable in a `scenedetect.SceneManager`.
+
+    A cut is reported `min_length` - 2 frames after it happened, so memory is bounded by twice that many small frames.
+    """
+
+    def __init__(self, settings: ShotSettings | None = None) -> None:
+        super().__init__()
+        self._settings = settings or ShotSettings()
+        self._content = ContentDetector(threshold=_SUSPICIOUS_CONTENT, min_scene_len=0)
+        self._hash = HashDetector(threshold=_SUSPICIOUS_HASH, min_scene_len=0)
+        self._reach = self._settings.min_length - 1
+        self._looks: deque[_Look] = deque(maxlen=2 * self._reach)
+        self._suspects: deque[tuple[int, FrameTimecode]] = deque()
+        self._count = 0
+        self._last_cut = 0
+
+    @property
+    def event_buffer_length(self) -> int:
+        """Frames by which a reported cut may lie in the past."""
+        return self._reach
+
+    def process_frame(self, timecode: FrameTimecode, frame_img: NDArray[np.uint8]) -> list[FrameTimecode]:
+        """Take the next frame.
+
+        Args:
+            timecode: Position of the frame.
+            frame_img: (H, W, 3) uint8, BGR.
+
+        Returns:
+            Positions of cuts that are now certain: the first frames of new shots.
+        """
+        return self.process_rgb(timecode, np.ascontiguousarray(frame_img[..., ::-1]))
+
+    def process_rgb(self, timecode: FrameTimecode, image: NDArray[np.uint8]) -> list[FrameTimecode]:
+        """Take the next frame, (H, W, 3) uint8 RGB; else like `process_frame`."""
+        look = _Look(image)
+        normalised = look.normalised()
+        # Both detectors must see every frame, so no short-circuit.
+        suspicions = self._content.process_frame(timecode, normalised) + self._hash.process_frame(timecode, normalised)
+        if suspicions and self._count > 0:
+            self._suspects.append((self._count, timecode))
+        self._looks.append(look)
+        self._count += 1
+        return self._confirm(self._count - self._reach)
+
+    def post_process(self, timecode: FrameTimecode) -> list[FrameTimecode]:
+        """Decide about the last frames with what there is; see `process_frame`."""
+        return self._confirm(self._count - min(_SHORTEST_END, self._settings.min_length))
+
+    def _confirm(self, newest: int) -> list[FrameTimecode]:
+        """Decide about the suspects up to frame `newest`."""
+        cuts = []
+        while self._suspects and self._suspects[0][0] <= newest:
+            index, timecode = self._suspects.popleft()
+            least = self._settings.min_length if self._last_cut else min(_SHORTEST_END, self._settings.min_length)
+            if index - self._last_cut >= least and self._for_good(index):
+                self._last_cut = index
+                cuts.append(timecode)
+        return cuts
+
+    def _for_good(self, index: int) -> bool:
+        """Tell whether no frame just before `index` is like any frame from it on."""
+        oldest = self._count - len(self._looks)
+        looks = list(self._looks)
+        first = max(index - self._reach, self._last_cut, oldest)
+        before = looks[first - oldest : index - oldest][::-1]
+        after = looks[index - oldest : index - oldest + self._reach]
+        # Nearest pairs first: they are the likeliest to match and end the search.
+        pairs = sorted((i + j, i, j) for i in range(len(before)) for j in range(len(after)))
+        return all(_unlike(before[i], after[j]) >= self._settings.threshold for _, i, j in pairs)
+
+
+class ShotDetector:
+    """Finds the shots of a film frame by frame, at bounded memory.
+
+    >>> detector = ShotDetector()
+    >>> for frame in frames:
+    ...     detector.update(frame)
+    >>> shots = detector.finish()
+    """
+
+    def __init__(self, settings: ShotSettings | None = None) -> None:
+        self._detector = FilmCutDetector(settings)
+        self._cuts: list[int] = []
+        self._count = 0
+
+    def update(self, frame: Tensor | NDArray) -> tuple[int, ...]:
+        """Take the next frame.
+
+        Args:
+            frame: Tensor (3, H, W) in [0, 1]; or array (H, W, 3) RGB, uint8, or uint16 over the full 16 bits.
+
+        Returns:
+            Cuts that became certain with this frame: indices of first frames of new shots.
+
+        Raises:
+            SettingsError: The frame has another layout.
+        """
+        cuts = self._detector.process_rgb(FrameTimecode(self._count, fps=24.0), _as_bytes(frame))
+        self._count += 1
+        return self._take(cuts)
+
+    def finish(self) -> tuple[Shot, ...]:
+        """Return the shots of all frames seen: in order, without gaps; empty if there was no frame."""
+        if self._count == 0:
+            return ()
+        self._take(self._detector.post_process(FrameTimecode(self._count - 1, fps=24.0)))
+        borders = [0, *self._cuts, self._count]
+        return tuple(Shot(first, last) for first, last in zip(borders[:-1], borders[1:], strict=True))
+
+    def _take(self, cuts: list[FrameTimecode]) -> tuple[int, ...]:
+        found = tuple(cut.frame_num for cut in cuts)
+        self._cuts.extend(found)
+        return found
+
+
+def detect_shots(
+    frames: Tensor | Iterable[Tensor | NDArray], settings: ShotSettings | None = None, progress: Progress = silent
+) -> tuple[Shot, ...]:
+    """Cut a film into shots.
+
+    Args:
+        frames: Tensor (T, 3, H, W) in [0, 1], or frames as `ShotDetector.update` takes them, one after the other.
+        settings: Defaults to `ShotSettings()`.
+        progress: Called once per frame.
+
+    Returns:
+        The shots: in order, without gaps; empty if there is no frame.
+
+    Raises:
+        SettingsError: A frame has another layout.
+    """
+    detector = ShotDetector(settings)
+    total = len(frames) if isinstance(frames, Tensor) else None
+    for done, frame in enumerate(frames, start=1):
+        detector.update(frame)
+        progress("find shots", done, total)
+    return detector.finish()
+
+
+def _as_bytes(frame: Tensor | NDArray) -> NDArray[np.uint8]:
+    """Bring a frame to (H, W, 3) uint8 RGB."""
+    if isinstance(frame, Tensor):
+        if frame.ndim != 3 or frame.shape[0] != 3:
+            raise SettingsError(f"shot detection needs tensors (3, H, W); got {tuple(frame.shape)}")
+        pixels = (frame.detach() * 255.0).round().clamp(0, 255).to("cpu", torch.uint8)
+        return cast(NDArray[np.uint8], pixels.permute(1, 2, 0).contiguous().numpy())
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype not in (np.uint8, np.uint16):
+        raise SettingsError(
+            f"shot detection needs arrays (H, W, 3) of uint8 or uint16; got {frame.shape} of {frame.dtype}"
+        )
+    return cast(NDArray[np.uint8], frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8))

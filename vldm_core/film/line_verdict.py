@@ -11,7 +11,7 @@ from .line_tracks import BoolArray, FloatArray, Path, sample_along
 
 _REACH = 10
 _RIDGE_PERIOD = 6.0
-_SHOULDER = 0.3
+_SHOULDER = 0.35
 _STRIP = 16
 _STRIP_GROUPS = 6
 _STRIP_ITERATIONS = 30
@@ -185,9 +185,8 @@ def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
 def _following(strip: FloatArray, moved: FloatArray, path: Path) -> tuple[float, float]:
     """Slope of the line's measured position on that of the scene, and its standard error.
 
-    Weave tells most, because it changes from frame to frame: so what is quick in both is compared first, then what is
-    left beside a steady drift. Two things that drift steadily say nothing about each other; a track that stands still
-    may be compared with any motion.
+    Weave tells most, because it changes from frame to frame: what is quick in both is compared. Two things that drift
+    steadily say nothing about each other; but a track that stands still may be compared with any motion.
     """
     core = strip[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
     usual = core.mean(axis=0)
@@ -196,11 +195,8 @@ def _following(strip: FloatArray, moved: FloatArray, path: Path) -> tuple[float,
     design = np.stack((usual, -slope, np.ones_like(usual)), axis=1)
     solution = np.linalg.lstsq(design, core.T, rcond=None)[0]
     position = path.x + np.clip(solution[1] / np.clip(solution[0], 0.3, None), -2, 2)
-    time = np.linspace(-1, 1, len(moved))
-    trend = np.stack((np.ones_like(time), time, time**2), axis=1)
     views: list[tuple[float, Callable[[FloatArray], FloatArray]]] = [
-        (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0]),
-        (_LEAST_DRIFT, lambda values: values - trend @ np.linalg.lstsq(trend, values, rcond=None)[0]),
+        (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0])
     ]
     if np.ptp(path.x) <= _STILL:
         views.append((_LEAST_DRIFT, lambda values: values - values.mean()))
@@ -216,6 +212,19 @@ def _following(strip: FloatArray, moved: FloatArray, path: Path) -> tuple[float,
         if error < least:
             best, least = coefficient, error
     return best, least
+
+
+def drifts_alike(displacement: FloatArray, path: Path) -> bool:
+    """Does a track drift in the direction of the scene, at a speed that a nearer or farther part of it may have?"""
+    if np.ptp(path.x) <= 2 * _STILL:
+        return False
+    moved = displacement[path.frames]
+    scene, own = moved - moved.mean(), path.x - path.x.mean()
+    energy = float(scene @ scene)
+    if energy < _LEAST_DRIFT**2 * len(scene):
+        return False
+    together = float(own @ scene) / np.sqrt(energy * float(own @ own) + 1e-9)
+    return bool(together > 0.9 and 0.25 < float(own @ scene) / energy < 4.0)
 
 
 def straightened(evidence: FloatArray, path: Path, present: BoolArray) -> Path:

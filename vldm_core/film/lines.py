@@ -37,6 +37,7 @@ from .line_tracks import (
 from .line_verdict import (
     CrossProfile,
     cross_profile,
+    drifts_alike,
     judge,
     separability,
     straightened,
@@ -55,6 +56,7 @@ _EDGE_SHARE = 0.025
 _MIN_SEPARABILITY = 0.02
 _MAX_FOLLOWING = 0.4
 _MAX_FOLLOWING_ERROR = 0.2
+_SURE_FOLLOWING_ERROR = 0.1
 _MIN_FILM_SHARE = 0.25
 _MIN_COVERAGE = 0.35
 _FLOOR = 0.25
@@ -77,7 +79,7 @@ class LineSettings:
         grow: Pixels added to the visible width of a line on each side.
     """
 
-    sensitivity: float = 30.0
+    sensitivity: float = 40.0
     min_depth: float = 1.5
     max_tilt: float = 5.0
     min_frames: int = 8
@@ -317,6 +319,8 @@ def _is_scratch(
     verdict = judge(ridge, (explained.overall, explained.local), path, present)
     if verdict.following_error > _MAX_FOLLOWING_ERROR:
         return False
+    if drifts_alike(explained.overall, path) and verdict.following_error > _SURE_FOLLOWING_ERROR:
+        return False
     return abs(verdict.following) <= _MAX_FOLLOWING and verdict.film_share >= _MIN_FILM_SHARE
 
 
@@ -396,8 +400,8 @@ def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tens
         edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
         there = np.repeat(track.present[at], np.diff(edges))
         centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
-        start = np.clip(np.ceil(centre - track.left - lines.grow), 0, width).astype(int)
-        stop = np.clip(np.floor(centre + track.right + lines.grow) + 1, 0, width).astype(int)
+        start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
+        stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
         for row in rows[there]:
             mask[row, start[row] : stop[row]] = 1.0
     return torch.from_numpy(mask)

@@ -45,7 +45,7 @@ class DirtSettings:
         polarity: "dark" or "bright" restricts the search to one kind.
     """
 
-    threshold: float = 5.0
+    threshold: float = 4.0
     certainty: float = 0.6
     min_size: int = 3
     grow: int = 1

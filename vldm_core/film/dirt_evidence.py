@@ -90,6 +90,8 @@ class Evidence:
         soft: Likewise signed, of the plain differences after a small blur, which finds faint patches under grain.
         disagreement: How far the references are apart: what moves cannot be told from dirt there.
         detail: Range of the surroundings in the references.
+        structure: Signed; how far the references themselves stand out from their own surroundings there. A spike on a
+            structure of its own sign may be that structure, seen more sharply.
         inconsistency: Sum of the flow errors, pixels.
     """
 
@@ -99,6 +101,7 @@ class Evidence:
     soft: Plane
     disagreement: Plane
     detail: Plane
+    structure: Plane
     inconsistency: Plane
 
 
@@ -112,6 +115,7 @@ def combine(first: Side, second: Side) -> Evidence:
     near, wide = (
         same_sign(*(cv2.GaussianBlur(side.residual, (0, 0), sigma) for side in (first, second))) for sigma in (0.7, 1.5)
     )
+    look = (first.look + second.look) / 2
     return Evidence(
         spike=same_sign(first.spike, second.spike),
         novelty=same_sign(first.novelty, second.novelty),
@@ -120,6 +124,7 @@ def combine(first: Side, second: Side) -> Evidence:
         soft=np.clip(wide, -2 * np.maximum(-near, 0), 2 * np.maximum(near, 0)),
         disagreement=cv2.absdiff(first.look, second.look),
         detail=cv2.max(first.detail, second.detail),
+        structure=look - cv2.GaussianBlur(look, (0, 0), 2.5),
         inconsistency=first.inconsistency + second.inconsistency,
     )
 

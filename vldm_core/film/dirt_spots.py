@@ -26,22 +26,23 @@ _MOST_SPOTS = 4000
 # simulation of this package, and scanned dirt textures) and 8500 false alarms on moving pictures with grain; leaving a
 # whole scene out of the fit costs nothing.
 _WEIGHTS = {
-    "contrast": (2.75, 1.0),
-    "unexplained": (-2.18, 1.0),
-    "activity": (-0.25, 1.0),
-    "detail": (-2.71, 4.0),
-    "inconsistency": (-1.15, 0.3),
-    "area": (0.74, 1.0),
+    "contrast": (3.26, 1.0),
+    "unexplained": (-2.82, 1.0),
+    "activity": (-1.87, 1.0),
+    "detail": (-0.44, 4.0),
+    "inconsistency": (-0.57, 0.3),
+    "area": (0.49, 1.0),
 }
-_OFFSET = 2.21
-_SEARCH_WEIGHT = 1.57
+_OFFSET = -1.41
+_STRUCTURE_WEIGHT = -4.2
+_SEARCH_WEIGHT = 1.66
 _SEARCH_FLOOR = 0.02
 # Pixels searched on each side, and the size of box above which a spot is no thing that could have come from there.
 _SEARCH_RANGE = 32
 _LARGEST_SEARCHED = 6000
 # What appears for several frames, or can be judged from one side alone, must be clearer: things come and go in films.
-_ONE_SIDED_PENALTY = 1.0
-_LASTING_PENALTY = 3.0
+_ONE_SIDED_PENALTY = 0.7
+_LASTING_PENALTY = 2.5
 _STEADINESS_WEIGHT = 2.0
 
 
@@ -56,6 +57,7 @@ class Spots:
         contrast: (N,) mean spike, grey levels.
         unexplained: (N,) mean residual in a ring around the spot, grey levels.
         activity: (N,) mean temporal activity, grey levels.
+        structure: (N,) mean structure of the spot's own sign under it, grey levels, ≥ 0.
         detail: (N,) mean detail under the spot, grey levels.
         inconsistency: (N,) mean flow error in the spot, pixels.
         residual: (H, W) what the frame has over its references, grey levels.
@@ -67,6 +69,7 @@ class Spots:
     contrast: Plane
     unexplained: Plane
     activity: Plane
+    structure: Plane
     detail: Plane
     inconsistency: Plane
     residual: Plane
@@ -97,11 +100,11 @@ def find_spots(evidence: Evidence, *, threshold: float, min_size: int, signs: tu
     labels = np.zeros(activity.shape, np.uint16)
     boxes: list[NDArray[np.int32]] = []
     for sign in signs:
-        seeds = sign * evidence.novelty - 0.15 * evidence.detail > threshold + guard
-        level = sign * evidence.spike - 0.05 * evidence.detail
-        weak = (level > 0.75 * threshold + 0.5 * guard) | seeds
+        texture = 0.05 * evidence.detail + 0.4 * np.maximum(sign * evidence.structure, 0)
+        seeds = sign * evidence.novelty - 2 * texture > threshold + guard
+        weak = (sign * evidence.spike - texture > 0.75 * threshold + 0.5 * guard) | seeds
         # A faint patch hides in the grain pixel by pixel, but not on the average over a few pixels.
-        weak |= sign * evidence.soft - 0.05 * evidence.detail > 0.75 * threshold + 0.5 * guard
+        weak |= sign * evidence.soft - texture > 0.75 * threshold + 0.5 * guard
         _, parts, statistics, _ = cv2.connectedComponentsWithStats(weak.astype(np.uint8), connectivity=8)
         wanted = np.zeros(len(statistics), bool)
         wanted[parts[seeds]] = True
@@ -139,6 +142,7 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.int32], evidence: Evi
         # Where spots crowd, no ring is left; the activity of the region stands in.
         unexplained=np.where(size > 3, around / np.maximum(size, 1), mean_activity),
         activity=mean_activity,
+        structure=np.maximum(inside(evidence.structure) * np.sign(inside(evidence.spike)), 0),
         detail=inside(evidence.detail),
         inconsistency=inside(evidence.inconsistency),
         residual=evidence.residual,
@@ -166,6 +170,7 @@ def certainty_of(
     score = _OFFSET + sum(
         weight * np.log(getattr(spots, name) + floor) for name, (weight, floor) in _WEIGHTS.items()
     )
+    score += _STRUCTURE_WEIGHT * np.log(1 + spots.structure / (spots.contrast + 1))
     if one_sided:
         score -= _ONE_SIDED_PENALTY
     if len(shown) > 1:

@@ -16,11 +16,14 @@ _MAD_TO_SIGMA = 1.4826
 _ITERATIONS = 40
 _OUTLIER = 3.0
 """Samples further than this many sigmas from the trend (flashes, splice jumps) pull it no harder than this."""
+_SPIKE_SPAN = 3
+_SPIKE_SIGMAS = 6.0
+_SPIKE_TRUST = 1e-4
 _STEP_SPAN = 6
 _STEP_SIGMAS = 5.0
-_STIFFNESS = 0.2
-"""Height of the double sum of white noise over N samples, in units of sigma · N^1.5: about its 90 % quantile, so that
-noise alone seldom makes a knot within N frames."""
+_STIFFNESS = 0.12
+"""Height of the double sum of white noise over N samples, in units of sigma · N^1.5: so that noise
+alone seldom makes a knot within N frames."""
 
 
 def robust_sigma(values: npt.ArrayLike) -> float:
@@ -73,12 +76,14 @@ def slow_part(
 
 def _ramps(values: FloatArray, noise: FloatArray, period: float, floor: float) -> FloatArray:
     """Fit few linear pieces; single outliers hardly count."""
-    bends_count = len(values) - 2
+    start_weights = np.ones(len(values) - 2)
     trust = noise**-2
     # A plain quadratic smoother with its half-power point at the period starts the iteration and gives the noise.
     stiffness = (2 * np.sin(np.pi / max(period, 4.0))) ** -4
-    trend = _penalised_fit(values, trust, np.full(bends_count, stiffness * float(np.median(trust))))
-    sigma = max(robust_sigma((values - trend) / noise), floor)
+    trend = _penalised_fit(values, trust, stiffness * float(np.median(trust)) * start_weights)
+    residual = (values - trend) / noise
+    trust[_spikes(values, noise, trend, floor)] *= _SPIKE_TRUST
+    sigma = max(robust_sigma(residual), floor)
     bend_price = _STIFFNESS * period**1.5 / sigma
     smallest_bend = 0.01 * sigma / period
     for _ in range(_ITERATIONS):
@@ -87,6 +92,24 @@ def _ramps(values: FloatArray, noise: FloatArray, period: float, floor: float) -
         bends = np.abs(np.diff(trend, 2))
         trend = _penalised_fit(values, data, bend_price / np.maximum(bends, smallest_bend))
     return trend
+
+
+def _spikes(values: FloatArray, noise: FloatArray, trend: FloatArray, floor: float) -> npt.NDArray[np.bool_]:
+    """Tell the samples, (T,) bool, that leave the path for a frame or two and come back (F. Hampel's filter, 1974).
+
+    A spike stands out of the path itself, which the corner of a ramp does not, and of what a first fit leaves over,
+    which a noisy ramp does not.
+    """
+    if len(values) <= 2 * _SPIKE_SPAN:
+        return np.zeros(len(values), dtype=bool)
+
+    def stands_out(samples: FloatArray) -> npt.NDArray[np.bool_]:
+        padded = np.pad(samples, _SPIKE_SPAN, mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SPIKE_SPAN + 1)
+        away = (samples - np.median(windows, axis=1)) / noise
+        return np.asarray(np.abs(away) > _SPIKE_SIGMAS * max(robust_sigma(away), floor))
+
+    return stands_out(values) & stands_out(values - trend)
 
 
 def _lasting_steps(values: FloatArray, noise: FloatArray, floor: float) -> FloatArray:

@@ -162,9 +162,10 @@ def clean_clips(data: Path, settings: FilmBenchmarkSettings) -> Iterator[CleanCl
         yield CleanClip(name=path.stem, frames=frames)
 
 
-def strata_of(index: int) -> tuple[Stratum, Stratum]:
-    """Return the strata in which the source number `index` is aged: fixed lines, and one more in turn."""
-    return "fixed", EXTRA_STRATA[index % len(EXTRA_STRATA)]
+def strata_of(index: int) -> tuple[Stratum, ...]:
+    """Return the strata in which the source number `index` is aged: fixed lines, and for three of four another one."""
+    turn = index % (len(EXTRA_STRATA) + 1)
+    return ("fixed", *EXTRA_STRATA[turn : turn + 1])
 
 
 def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedClip:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import Tensor
 
 from ..errors import SettingsError
@@ -63,7 +62,7 @@ def psnr(output: Tensor, reference: Tensor) -> float:
         reference: Same shape.
     """
     _same_shape(output, reference)
-    return _decibels(float((output.double() - reference.double()).square().mean()))
+    return _decibels(float((output - reference).square().mean(dtype=torch.float64)))
 
 
 def psnr_inside(output: Tensor, reference: Tensor, mask: Tensor) -> float | None:
@@ -81,8 +80,8 @@ def psnr_inside(output: Tensor, reference: Tensor, mask: Tensor) -> float | None
     chosen = _binary(mask, output)
     if not bool(chosen.any()):
         return None
-    error = (output - reference).double().square().mean(dim=1)
-    return _decibels(float(error[chosen].mean()))
+    error = (output - reference).square().mean(dim=1)
+    return _decibels(float(error[chosen].mean(dtype=torch.float64)))
 
 
 def ssim(output: Tensor, reference: Tensor, mask: Tensor | None = None) -> float | None:
@@ -163,9 +162,9 @@ def dilate(mask: Tensor, radius: int) -> Tensor:
     solid = mask > 0.5
     if radius == 0:
         return solid
-    size = 2 * radius + 1
-    rows = functional.max_pool2d(solid.float().unsqueeze(1), (size, 1), 1, (radius, 0))
-    return functional.max_pool2d(rows, (1, size), 1, (0, radius)).squeeze(1) > 0.5
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    grown = [cv2.dilate(plane, kernel) for plane in solid.to(torch.uint8).numpy()]
+    return torch.from_numpy(np.stack(grown)) > 0
 
 
 def score_detection(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .line_evidence import LayerModel
 from .line_tracks import BoolArray, FloatArray, Path, sample_along
@@ -150,7 +151,8 @@ def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, pr
     core = slice(_STRIP - 2, _STRIP + 3)
     weight = np.clip(expected[core], 0, None)
     before = float(weight @ expected[core])
-    share, following, error = 1.0, 0.0, np.inf
+    share, following, error = 1.0, 0.0, 0.0
+    position = _positions(ridge, path, present)
     for displacement in displacements:
         local = displacement.ndim == 3
         moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
@@ -159,9 +161,10 @@ def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, pr
         film, _ = LayerModel(field, np.zeros(len(strip), np.float32)).fit(strip, _STRIP_ITERATIONS)
         after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
         share = min(share, after / before if before > 0 else 0.0)
-        slope, slope_error = _following(strip, moved, path)
-        if abs(slope) > abs(following) or not np.isfinite(error):
-            following, error = slope, slope_error
+        slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _STILL))
+        error = max(error, slope_error)
+        if abs(slope) > abs(following):
+            following = slope
     return Verdict(film_share=share, following=following, following_error=error)
 
 
@@ -182,23 +185,29 @@ def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
     return np.stack([samples[:, group].mean(axis=1) for group in groups], axis=1).astype(np.float32)
 
 
-def _following(strip: FloatArray, moved: FloatArray, path: Path) -> tuple[float, float]:
+def _positions(ridge: FloatArray, path: Path, present: BoolArray) -> NDArray[np.float64]:
+    """Measure where the line is in every frame, to a small fraction of a pixel: (n,)."""
+    for _ in range(2):
+        core = _strip(ridge, path, present)[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
+        usual = core.mean(axis=0)
+        # Every frame is the usual profile, stronger or weaker and shifted: core = a · usual - shift · slope.
+        design = np.stack((usual, -np.gradient(usual), np.ones_like(usual)), axis=1)
+        solution = np.linalg.lstsq(design, core.T, rcond=None)[0]
+        shift = np.clip(solution[1] / np.clip(solution[0], 0.3, None), -1, 1)
+        path = replace(path, x=(path.x + shift).astype(np.float32))
+    return path.x.astype(np.float64)
+
+
+def _following(position: NDArray[np.float64], moved: FloatArray, *, still: bool) -> tuple[float, float]:
     """Slope of the line's measured position on that of the scene, and its standard error.
 
     Weave tells most, because it changes from frame to frame: what is quick in both is compared. Two things that drift
     steadily say nothing about each other; but a track that stands still may be compared with any motion.
     """
-    core = strip[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
-    usual = core.mean(axis=0)
-    slope = np.gradient(usual)
-    # Every frame is the usual profile, stronger or weaker and shifted: core = a · usual - shift · slope.
-    design = np.stack((usual, -slope, np.ones_like(usual)), axis=1)
-    solution = np.linalg.lstsq(design, core.T, rcond=None)[0]
-    position = path.x + np.clip(solution[1] / np.clip(solution[0], 0.3, None), -2, 2)
-    views: list[tuple[float, Callable[[FloatArray], FloatArray]]] = [
+    views: list[tuple[float, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = [
         (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0])
     ]
-    if np.ptp(path.x) <= _STILL:
+    if still:
         views.append((_LEAST_DRIFT, lambda values: values - values.mean()))
     best, least = 0.0, np.inf
     for needed, view in views:

@@ -54,13 +54,18 @@ HOP = 24
 
 _EDGE_SHARE = 0.025
 _MIN_SEPARABILITY = 0.02
-_MAX_FOLLOWING = 0.4
-_MAX_FOLLOWING_ERROR = 0.2
-_SURE_FOLLOWING_ERROR = 0.1
 _MIN_FILM_SHARE = 0.25
+_MAX_FOLLOWING = 0.4
+_SURE_ERROR = 0.1
+_FAIR_ERROR = 0.2
+_MAX_ERROR = 0.5
+_MANY_ERRORS = 4.0
+_PLAIN_SCORE = 2.0
+_PLAIN_SHARE = 0.5
 _MIN_COVERAGE = 0.35
 _FLOOR = 0.25
-_FLANK_REACH = 20.0
+_FLANK_REACH = 12.0
+_FLANK_DEPTH = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +84,7 @@ class LineSettings:
         grow: Pixels added to the visible width of a line on each side.
     """
 
-    sensitivity: float = 40.0
+    sensitivity: float = 45.0
     min_depth: float = 1.5
     max_tilt: float = 5.0
     min_frames: int = 8
@@ -272,19 +277,19 @@ def _scratches(
         if seen.sum() < settings.min_frames or present[seen].mean() < _MIN_COVERAGE:
             continue
         candidates.append(_Candidate(path=path, present=present, profile=cross_profile(mean, path, present)))
-    # The deepest first; it is then taken out of the picture, and with it what it adds to its neighbourhood.
-    candidates.sort(key=lambda candidate: -candidate.depth * len(candidate.path.x))
+    # The plainest first; it is then taken out of the picture, and with it what it adds to its neighbourhood.
+    candidates.sort(key=lambda candidate: -candidate.path.score)
     tracks: list[LineTrack] = []
-    accepted: list[Path] = []
+    accepted: list[tuple[Path, float]] = []
     for candidate in candidates:
         path, present = candidate.path, candidate.present
-        beside = [other for other in accepted if _near(path, other)]
+        beside = [depth for other, depth in accepted if _near(path, other)]
         profile = cross_profile(mean, path, present) if beside else candidate.profile
-        if profile.depth * path.polarity < settings.min_depth:
+        if profile.depth * path.polarity < max([settings.min_depth, *(_FLANK_DEPTH * depth for depth in beside)]):
             continue
         if not _is_scratch(path, present, ridge, explained, settings):
             continue
-        accepted.append(path)
+        accepted.append((path, abs(profile.depth)))
         mean = without_line(mean, path, present, profile)
         tracks.append(_track(path, present, profile, layout, first))
     return tracks
@@ -295,10 +300,6 @@ class _Candidate:
     path: Path
     present: BoolArray
     profile: CrossProfile
-
-    @property
-    def depth(self) -> float:
-        return self.profile.depth * self.path.polarity
 
 
 def _near(path: Path, other: Path) -> bool:
@@ -317,11 +318,16 @@ def _is_scratch(
     if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
         return False
     verdict = judge(ridge, (explained.overall, explained.local), path, present)
-    if verdict.following_error > _MAX_FOLLOWING_ERROR:
+    slope, error = verdict.following, verdict.following_error
+    if verdict.film_share < _MIN_FILM_SHARE or slope > _MAX_FOLLOWING:
         return False
-    if drifts_alike(explained.overall, path) and verdict.following_error > _SURE_FOLLOWING_ERROR:
+    if abs(slope) <= _MAX_FOLLOWING and error <= _SURE_ERROR:
+        return True
+    if error > _MAX_ERROR or drifts_alike(explained.overall, path):
         return False
-    return abs(verdict.following) <= _MAX_FOLLOWING and verdict.film_share >= _MIN_FILM_SHARE
+    # Less certain positions will do for a line that is plain to see, if it cannot be part of the scene.
+    plain = path.score >= _PLAIN_SCORE * settings.sensitivity and verdict.film_share >= _PLAIN_SHARE
+    return abs(slope) <= _MAX_FOLLOWING and error <= _FAIR_ERROR or plain and 1 - slope >= _MANY_ERRORS * error
 
 
 def _track(path: Path, present: BoolArray, profile: CrossProfile, layout: BandLayout, first: int) -> LineTrack:

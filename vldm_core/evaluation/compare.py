@@ -99,7 +99,7 @@ def compare_films(
         changes.append(float(difference.mean()) * GREY_LEVELS)
         progress("compare", index + 1, len(before))
     count = len(before)
-    flicker, warp = (_temporal(before, after, check_shots(shots, count), progress) if temporal else (None, None))
+    flicker, warp = _temporal(before, after, check_shots(shots, count), progress) if temporal else (None, None)
     return Comparison(
         frames=count,
         psnr=-10 * math.log10(squares / count) if squares else math.inf,

@@ -5,13 +5,14 @@ nothing was cut: brightness flickers, single frames are white, black or burnt, d
 So detection has two steps:
 
 1. *Suspicion.* PySceneDetect's content and hash detectors run, at low thresholds, on small copies of the frames whose
-   brightness and contrast are normalised. They never miss a cut, and are wrong often.
+   brightness and contrast are normalised; a jump in tone is suspicious too. Few cuts escape; most suspicions are wrong.
 2. *Confirmation.* A cut before frame t is confirmed when **no** frame among the last few before t looks like **any**
    frame among the next few. A flash, a burn or a dirt burst passes and the scene comes back, so some pair matches; a
    cut is for good. Two frames are alike when their blocks find each other within a search range under normalised
    correlation, which ignores gain, offset, gate jumps and the motion of camera and subjects.
 
-Dissolves and fades change no two neighbouring frames much and are not cut: both shots stay one.
+Dissolves change no two neighbouring frames much and are not cut: both shots stay one. So do fades, unless the picture
+is gone completely in between. The same scene in another tint is the same shot.
 """
 
 from collections import deque
@@ -44,8 +45,11 @@ _DETAIL_SIGMA = 0.075
 _FLAT_DEVIATION = 0.3
 # Weight, in blocks, of the comparison of brightness and colour, which decides between frames without structure.
 _TONE_WEIGHT = 1.5
+# A frame with less than this share of the structure usual around it is a flash or black.
+_BLANK = 0.2
 _SUSPICIOUS_CONTENT = 12.0
 _SUSPICIOUS_HASH = 0.2
+_SUSPICIOUS_TONE = 0.3
 # A first or last shot may be shorter than the minimum, but not as short as a flash.
 _SHORTEST_END = 3
 
@@ -76,7 +80,7 @@ class ShotSettings:
             in fewer than `min_length` - 1 frames is not a cut. At the ends of the film shots of 3 frames are allowed.
     """
 
-    threshold: float = 0.28
+    threshold: float = 0.275
     min_length: int = 6
 
     def __post_init__(self) -> None:
@@ -130,10 +134,15 @@ class _Look:
         return np.array([1.2533 * np.abs(part - np.median(part)).mean() for part in parts])
 
     @cached_property
+    def structure(self) -> float:
+        """How many blocks show something."""
+        return float((np.square(self.deviations) / (np.square(self.deviations) + _HALF_WEIGHT_VARIANCE)).sum())
+
+    @cached_property
     def tone(self) -> tuple[float, float, float]:
         """Median luma, and red and blue against it."""
-        red, green, blue = (float(np.median(self.colour[..., i])) for i in range(3))
-        luma = float(np.median(self.luma))
+        red, _, blue = (float(np.median(self.colour[::2, ::2, i])) for i in range(3))
+        luma = float(np.median(self.luma[::2, ::2]))
         return luma, red - luma, blue - luma
 
 
@@ -165,6 +174,12 @@ def _tone_change(before: _Look, after: _Look) -> float:
     brightness = abs(luma_a - luma_b) / (luma_a + luma_b + 16.0)
     colour = max(abs(red_a - red_b), abs(blue_a - blue_b))
     return min(max((brightness - 0.2) / 0.4, (colour - 8.0) / 24.0, 0.0), 1.0)
+
+
+def _blank(looks: list[_Look]) -> list[bool]:
+    """Tell which frames show far less than most of their neighbours on one side of a suspected cut."""
+    usual = float(np.median([look.structure for look in looks]))
+    return [look.structure < _BLANK * usual for look in looks]
 
 
 class FilmCutDetector(SceneDetector):
@@ -207,7 +222,8 @@ class FilmCutDetector(SceneDetector):
         normalised = look.normalised()
         # Both detectors must see every frame, so no short-circuit.
         suspicions = self._content.process_frame(timecode, normalised) + self._hash.process_frame(timecode, normalised)
-        if suspicions and self._count > 0:
+        # Frames without structure are all alike once normalised; there only the tone tells.
+        if self._looks and (suspicions or _tone_change(self._looks[-1], look) > _SUSPICIOUS_TONE):
             self._suspects.append((self._count, timecode))
         self._looks.append(look)
         self._count += 1
@@ -235,9 +251,15 @@ class FilmCutDetector(SceneDetector):
         first = max(index - self._reach, self._last_cut, oldest)
         before = looks[first - oldest : index - oldest][::-1]
         after = looks[index - oldest : index - oldest + self._reach]
+        # A flash before the cut and a flash after it look alike and tell nothing.
+        blank_before, blank_after = _blank(before), _blank(after)
         # Nearest pairs first: they are the likeliest to match and end the search.
         pairs = sorted((i + j, i, j) for i in range(len(before)) for j in range(len(after)))
-        return all(_unlike(before[i], after[j]) >= self._settings.threshold for _, i, j in pairs)
+        return all(
+            _unlike(before[i], after[j]) >= self._settings.threshold
+            for _, i, j in pairs
+            if not (blank_before[i] and blank_after[j])
+        )
 
 
 class ShotDetector:

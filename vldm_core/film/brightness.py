@@ -30,17 +30,17 @@ _CELL_ROWS, _CELL_COLUMNS, _CELL = 12, 16, 8
 _HEIGHT, _WIDTH = _CELL_ROWS * _CELL, _CELL_COLUMNS * _CELL
 _DARKEST = 4.0
 """Grey levels below this carry no exposure information: film base and codec noise."""
-_FULL_TRUST = 96.0
+_FULL_TRUST = 32.0
 """From this grey level upwards a pixel has full weight; below, the weight falls with the square of the level, as the
 noise of a logarithm does."""
 _BRIGHTEST = 247.0
 """Grey levels above this may be clipped."""
-_TEXTURE_NOISE = 0.02
+_TEXTURE_NOISE = 0.03
 """Local scatter of the log ratio that is still taken for noise; moving edges scatter more."""
 _REACHES = (12.0, 9.0, 7.0, 6.0, 5.0, 5.0)
 """Sigmas beyond which a pixel is left out, from iteration to iteration: wide at first, lest a part of the frame whose
 brightness differs be taken for an object before the field has found it."""
-_CORRELATED = 30.0
+_CORRELATED = 5.0
 """Pixels per independent error: misregistration and codec errors come in patches."""
 _SPREAD_SAMPLES = 2000
 _LEAST_SIGMA = 0.004

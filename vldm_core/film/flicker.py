@@ -28,7 +28,7 @@ RADIUS = 0
 FloatArray = npt.NDArray[np.float32]
 DoubleArray = npt.NDArray[np.float64]
 
-_ROWS, _COLUMNS = 6, 6
+_ROWS, _COLUMNS = 8, 8
 _LEAST_CONFIDENCE = 0.02
 _BRIDGE = 1e-6
 _LARGEST_LOG_GAIN = 1.4

@@ -120,14 +120,14 @@ class DetectDamage(io.ComfyNode):
                     ),
                 ),
                 io.Float.Input(
-                    "dirt_motion_guard",
-                    default=dirt.motion_guard,
+                    "dirt_certainty",
+                    default=dirt.certainty,
                     min=0.0,
-                    max=10.0,
-                    step=0.1,
+                    max=0.99,
+                    step=0.01,
                     tooltip=(
-                        "How much motion and grain raise the threshold. Higher spares fast motion, but misses dirt "
-                        "on it."
+                        "How sure it must be that a spot is dirt and not something that moves. Lower finds more dirt "
+                        "and takes more things that move for it."
                     ),
                 ),
                 io.Int.Input(
@@ -204,7 +204,7 @@ class DetectDamage(io.ComfyNode):
         images: ImageBatch,
         find: str,
         dirt_threshold: float,
-        dirt_motion_guard: float,
+        dirt_certainty: float,
         dirt_grow: int,
         dirt_polarity: str,
         scratch_threshold: float,
@@ -216,7 +216,7 @@ class DetectDamage(io.ComfyNode):
         frames = frames_from_image(images)
         dirt = DirtSettings(
             threshold=dirt_threshold,
-            motion_guard=dirt_motion_guard,
+            certainty=dirt_certainty,
             grow=dirt_grow,
             polarity=dirt_polarity,  # type: ignore[arg-type]
         )

@@ -40,9 +40,12 @@ class NodeProgress:
 
     Args:
         phases: How many phases, told apart by name, the work has. Each gets the same share of the bar.
+        previews: Whether the latest finished frame is shown on the node. The frontend keeps showing it after the end,
+            so this is for work that is long enough to be watched.
     """
 
-    def __init__(self, phases: int = 1) -> None:
+    def __init__(self, phases: int = 1, *, previews: bool = False) -> None:
+        self._previews = previews
         self._bar = ProgressBar(_BAR_STEPS)
         self._phases = phases
         self._shares: dict[str, float] = {}
@@ -58,7 +61,7 @@ class NodeProgress:
             return
         self._bar_time = now
         picture = None
-        if preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S:
+        if self._previews and preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S:
             self._preview_time = now
             picture = ("JPEG", _pil_image(preview), _PREVIEW_SIDE)
         share = sum(self._shares.values()) / max(self._phases, len(self._shares))

@@ -141,7 +141,7 @@ class RestoreReel(io.ComfyNode):
             stabilise=StabiliseSettings() if stabilise else None,
         )
         file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
-        progress = NodeProgress(_PASSES)
+        progress = NodeProgress(_PASSES, previews=True)
         with film_source(video, progress) as source:
             report = restore_film(source, file.path, settings, progress)
         text = _report(report)

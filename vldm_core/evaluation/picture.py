@@ -51,7 +51,7 @@ def before_after(
         picture.paste(old.crop((0, 0, middle, height)), (0, 0))
         ImageDraw.Draw(picture).line((middle, 0, middle, height), fill=_TEXT)
         corner = (middle, 0)
-    size = max(11, min(height, width) // 22)
+    size = max(11, min(height, width) // 18)
     _label(picture, (0, 0), "before", size)
     _label(picture, corner, "after", size)
     return _tensor(_with_caption(picture, caption, size))

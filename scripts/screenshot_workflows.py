@@ -1,0 +1,83 @@
+"""Refresh everything that is derived from the editor workflows by running them on the demonstration film.
+
+    python scripts/screenshot_workflows.py            all of it
+    python scripts/screenshot_workflows.py --twins    only the API twins, without running anything
+
+For each workflows/NAME.json this writes workflows/api/NAME.json (as the frontend exports it), workflows/NAME.jpg
+(before and after, for the template browser) and docs/NAME.png (the graph after its run, for the README). It needs a
+ComfyUI (COMFYUI_PATH or ~/comfy/ComfyUI) and Chromium.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from host_server import ROOT, HostServer, find_host
+from PIL import Image
+from torch import Tensor
+from workflow_browser import Frontend, browser_page, read_workflow, without_previews
+
+from vldm_core.evaluation.picture import Layout, before_after
+from vldm_core.video.reader import open_film
+
+FILM = ROOT / "assets" / "demo_film.mp4"
+# The frame that is shown, and how: one from each shot of the demonstration film.
+THUMBNAILS: dict[str, tuple[int, Layout]] = {"clean_film": (23, "side by side"), "restore_reel": (50, "split")}
+
+
+def frame_of(path: Path, index: int) -> Tensor:
+    """Return one frame of a film, (3, H, W)."""
+    with open_film(path) as film:
+        for frame in film:
+            if frame.index == index:
+                return frame.tensor()
+    raise SystemExit(f"{path} has no frame {index}")
+
+
+def write_thumbnail(name: str, result: Path) -> None:
+    """Write workflows/NAME.jpg from the film and its restored version."""
+    index, layout = THUMBNAILS[name]
+    picture = before_after(frame_of(FILM, index), frame_of(result, index), layout=layout)
+    levels = picture.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(levels).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
+
+
+def main() -> int:
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--twins", action="store_true", help="only write the API twins")
+    twins_only = parser.parse_args().twins
+    host = find_host()
+    if host is None:
+        print("No ComfyUI found: set COMFYUI_PATH to its folder, or clone it to ~/comfy/ComfyUI", file=sys.stderr)
+        return 1
+    (ROOT / "docs").mkdir(exist_ok=True)
+    (ROOT / "workflows" / "api").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="vldm-host-") as folder:
+        base = Path(folder)
+        (base / "input").mkdir()
+        shutil.copy2(FILM, base / "input" / FILM.name)
+        with HostServer(host, base) as server, browser_page() as page:
+            frontend = Frontend(page, server.url)
+            for name in THUMBNAILS:
+                frontend.load(read_workflow(ROOT / "workflows" / f"{name}.json"))
+                _, prompt = frontend.export()
+                twin = json.dumps(without_previews(prompt), indent=2, ensure_ascii=False)
+                (ROOT / "workflows" / "api" / f"{name}.json").write_text(twin + "\n", encoding="utf-8")
+                if twins_only:
+                    continue
+                known = set(server.output_folder.rglob("*.mp4"))
+                frontend.run()
+                (result,) = set(server.output_folder.rglob("*.mp4")) - known
+                write_thumbnail(name, result)
+                frontend.picture(ROOT / "docs" / f"{name}.png")
+                print(f"{name}: workflows/{name}.jpg, docs/{name}.png")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Open workflows in the real frontend of a running ComfyUI, in headless Chromium."""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+# Node titles and widgets are drawn on a canvas; a second device pixel per pixel keeps them readable in the README.
+SCALE = 2
+
+_READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.['VLDM_RestoreReel']"
+_LOAD = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'workflow'); }"
+_EXPORT = """async () => {
+    const { workflow, output } = await window.app.graphToPrompt();
+    return { workflow: JSON.parse(JSON.stringify(workflow)), output: JSON.parse(JSON.stringify(output)) };
+}"""
+# Unknown nodes are drawn red and listed in a dialog; both come from this.
+_UNKNOWN = """() => window.app.graph._nodes.map((node) => node.type)
+    .filter((type) => !window.LiteGraph.registered_node_types[type])"""
+# Scale the canvas so that the graph fills it; return where the graph then is on the page.
+_FIT = """([margin]) => {
+    const canvas = window.app.canvas, ds = canvas.ds, view = canvas.canvas.getBoundingClientRect();
+    const parts = [...window.app.graph._nodes, ...window.app.graph._groups];
+    const boxes = parts.map((part) => part.boundingRect ?? part._bounding);
+    // Badges stand above the nodes.
+    const left = Math.min(...boxes.map((b) => b[0])), top = Math.min(...boxes.map((b) => b[1])) - 20;
+    const right = Math.max(...boxes.map((b) => b[0] + b[2])), bottom = Math.max(...boxes.map((b) => b[1] + b[3]));
+    ds.scale = Math.min((view.width - 2 * margin) / (right - left), (view.height - 2 * margin) / (bottom - top));
+    ds.offset[0] = margin / ds.scale - left;
+    ds.offset[1] = margin / ds.scale - top;
+    canvas.setDirty(true, true);
+    return {
+        x: view.left, y: view.top,
+        width: (right - left) * ds.scale + 2 * margin, height: (bottom - top) * ds.scale + 2 * margin,
+    };
+}"""
+# Everything that lies over the canvas, but for what belongs to the nodes.
+_HIDE_CHROME = """async () => {
+    await window.app.ui.settings.setSettingValueAsync('Comfy.Minimap.Visible', false);
+    const style = document.createElement('style');
+    style.textContent = '.comfyui-body-top, .comfyui-body-left, .comfyui-body-right, .side-tool-bar-container, '
+        + '.graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container, .actionbar, .comfyui-menu, '
+        + '.workflow-tabs-container, .selection-toolbox, .p-button { visibility: hidden !important; }'
+        + '.graph-canvas-panel canvas, .graph-canvas-container, canvas, .dom-widget '
+        + '{ visibility: visible !important; }';
+    document.head.append(style);
+    window.app.canvas.show_info = false;
+}"""
+
+
+class ChromiumMissing(RuntimeError):  # noqa: N818 - the name says what the caller can do about it
+    """No Chromium on this machine."""
+
+
+def find_chromium() -> str:
+    """Return the browser: $CHROMIUM, else the one on the path.
+
+    Raises:
+        ChromiumMissing: There is none.
+    """
+    named = os.environ.get("CHROMIUM")
+    found = named or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        raise ChromiumMissing("no Chromium found; install it or set CHROMIUM to its executable")
+    return found
+
+
+@contextmanager
+def browser_page(*, width: int = 1600, height: int = 900) -> Iterator[Page]:
+    """Give a page of a fresh headless browser."""
+    with tempfile.TemporaryDirectory(prefix="vldm-chromium-") as profile, sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=find_chromium(),
+            headless=True,
+            args=list(FLAGS),
+            viewport={"width": width, "height": height},
+            device_scale_factor=SCALE,
+        )
+        try:
+            yield context.pages[0] if context.pages else context.new_page()
+        finally:
+            context.close()
+
+
+class Frontend:
+    """ComfyUI's frontend in a page.
+
+    Args:
+        page: An empty page.
+        url: Address of the server.
+    """
+
+    def __init__(self, page: Page, url: str) -> None:
+        self._page = page
+        self._url = url
+        page.goto(url, wait_until="domcontentloaded")
+        page.wait_for_function(_READY, timeout=60_000)
+        page.wait_for_timeout(1500)
+        page.keyboard.press("Escape")
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """Open a workflow in the editor's format."""
+        self._page.evaluate(_LOAD, workflow)
+        self._page.wait_for_timeout(500)
+
+    def unknown_nodes(self) -> list[str]:
+        """Return the node types in the open workflow that the frontend does not know."""
+        return self._page.evaluate(_UNKNOWN)
+
+    def dialogs(self) -> list[str]:
+        """Return the texts of the dialogs and error messages that are open."""
+        locator = self._page.locator(".p-dialog:visible, .p-toast-message-error:visible, .comfy-missing-nodes:visible")
+        return locator.all_inner_texts()
+
+    def export(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the open workflow as the frontend saves it: editor's format, API format."""
+        both = self._page.evaluate(_EXPORT)
+        return both["workflow"], both["output"]
+
+    def run(self, timeout: float = 600) -> None:
+        """Queue the open workflow, as the Run button does, and wait until the server is idle.
+
+        Raises:
+            TimeoutError: It is still busy after ``timeout`` seconds.
+        """
+        self._page.evaluate("async () => { await window.app.queuePrompt(0, 1); }")
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            # Not time.sleep: the page has to take in what the server sends meanwhile.
+            self._page.wait_for_timeout(500)
+            with urllib.request.urlopen(f"{self._url}/prompt", timeout=60) as answer:
+                if json.load(answer)["exec_info"]["queue_remaining"] == 0:
+                    # The last pictures and films still have to be loaded into the nodes.
+                    self._page.wait_for_timeout(2500)
+                    return
+        raise TimeoutError(f"the workflow did not finish within {timeout:g} s")
+
+    def picture(self, path: Path, *, margin: int = 16) -> None:
+        """Take a picture of the open workflow, cut to its nodes, without the menus.
+
+        Args:
+            path: A .png or .jpg file.
+            margin: Pixels around the nodes.
+        """
+        self._page.evaluate(_HIDE_CHROME)
+        place = self._page.evaluate(_FIT, [margin])
+        self._page.wait_for_timeout(1000)
+        self._page.screenshot(path=str(path), clip=place)
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    """Return a workflow file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def without_previews(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Return an exported API workflow without the frontend's own preview widgets, which no server knows."""
+    return {
+        key: node | {"inputs": {name: value for name, value in node["inputs"].items() if name != "video-preview"}}
+        for key, node in prompt.items()
+    }

@@ -240,17 +240,21 @@ class FilmCutDetector(SceneDetector):
             index, timecode = self._suspects.popleft()
             least = self._settings.min_length if self._last_cut else min(_SHORTEST_END, self._settings.min_length)
             if index - self._last_cut >= least and self._for_good(index):
+                # A damaged last frame differs from its own shot enough to be taken for the first of the next.
+                while (
+                    self._suspects
+                    and self._suspects[0][0] == index + 1 <= self._count - _SHORTEST_END
+                    and self._belongs_before(index)
+                    and self._for_good(index + 1)
+                ):
+                    index, timecode = self._suspects.popleft()
                 self._last_cut = index
                 cuts.append(timecode)
         return cuts
 
     def _for_good(self, index: int) -> bool:
         """Tell whether no frame just before `index` is like any frame from it on."""
-        oldest = self._count - len(self._looks)
-        looks = list(self._looks)
-        first = max(index - self._reach, self._last_cut, oldest)
-        before = looks[first - oldest : index - oldest][::-1]
-        after = looks[index - oldest : index - oldest + self._reach]
+        before, after = self._sides(index)
         # A flash before the cut and a flash after it look alike and tell nothing.
         blank_before, blank_after = _blank(before), _blank(after)
         # Nearest pairs first: they are the likeliest to match and end the search.
@@ -260,6 +264,19 @@ class FilmCutDetector(SceneDetector):
             for _, i, j in pairs
             if not (blank_before[i] and blank_after[j])
         )
+
+    def _belongs_before(self, index: int) -> bool:
+        """Tell whether frame `index` is more like the frames before it than like those after it."""
+        before, (look, *after) = self._sides(index)
+        return min(_unlike(other, look) for other in before) < min(_unlike(look, other) for other in after)
+
+    def _sides(self, index: int) -> tuple[list[_Look], list[_Look]]:
+        """The frames of this shot before `index`, nearest first, and those from it on."""
+        oldest = self._count - len(self._looks)
+        looks = list(self._looks)
+        first = max(index - self._reach, self._last_cut, oldest)
+        before = looks[first - oldest : index - oldest][::-1]
+        return before, looks[index - oldest : index - oldest + self._reach]
 
 
 class ShotDetector:

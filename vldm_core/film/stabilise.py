@@ -33,8 +33,13 @@ Span = tuple[int, int]
 _LEAST_CONFIDENCE = 0.1
 _SHIFT_FLOOR = 0.03
 _ANGLE_FLOOR = 0.005
+_SHIFT_NOISE = (0.03, 0.2)
+_ANGLE_NOISE = (0.004, 0.03)
+"""Error of a measured motion, standard deviation: when all of the frame agrees, and what is added as agreement goes."""
 _SUBPIXEL = 1 / 64
 """OpenCV resamples in steps of 1/32 px: a smaller correction than half of that would only soften the frame."""
+_SPLICE = 10.0
+"""A frame displaced by this many times the least weave is moved even in a steady shot."""
 _SEAM = 3
 """A filled border passes into the frame over about twice as many pixels."""
 _LEAST_SEAM = 30
@@ -104,6 +109,7 @@ class WeaveAnalyser:
         self._settings = settings or StabiliseSettings()
         self._path: list[DoubleArray] = []
         self._piece: list[int] = []
+        self._doubt: list[float] = []
 
     def update(self, motion: FrameMotion | None) -> None:
         """Take the motion from the frame before to this one; None for the first frame or where it is not known."""
@@ -111,9 +117,11 @@ class WeaveAnalyser:
         if motion is None or not known or not self._path:
             self._piece.append(self._piece[-1] + 1 if self._piece else 0)
             self._path.append(np.zeros(3))
+            self._doubt.append(1.0)
             return
         self._piece.append(self._piece[-1])
         self._path.append(self._path[-1] + (motion.dx, motion.dy, motion.angle))
+        self._doubt.append(1.0 - min(motion.confidence, 1.0))
 
     def finish(self) -> WeaveTrack:
         """Close the shot and return how every frame is moved."""
@@ -122,21 +130,32 @@ class WeaveAnalyser:
         correction = np.zeros_like(path)
         for index in np.unique(piece):
             inside = piece == index
-            correction[inside] = _weave(path[inside], self._settings)
+            doubt = float(np.median(np.array(self._doubt)[inside]))
+            correction[inside] = _weave(path[inside], doubt, self._settings)
         return WeaveTrack(path=path, correction=correction, piece=piece)
 
 
-def _weave(path: DoubleArray, settings: StabiliseSettings) -> DoubleArray:
-    """Return how the frames of a piece, path (T, 3), are moved."""
+def _weave(path: DoubleArray, doubt: float, settings: StabiliseSettings) -> DoubleArray:
+    """Return how the frames of a piece are moved.
+
+    Args:
+        path: (T, 3).
+        doubt: 0..1, the share of the frame that did not agree with the measured motion.
+        settings: How gate weave is taken out.
+    """
     correction = np.zeros_like(path)
     limits = (settings.max_shift, settings.max_shift, settings.max_angle)
     floors = (_SHIFT_FLOOR, _SHIFT_FLOOR, _ANGLE_FLOOR)
-    for axis in range(3):
-        slow = slow_part(path[:, axis], period=settings.period, floor=floors[axis])
-        correction[:, axis] = np.clip(slow - path[:, axis], -limits[axis], limits[axis])
+    for axis, (least, more) in enumerate((_SHIFT_NOISE, _SHIFT_NOISE, _ANGLE_NOISE)):
+        weave = slow_part(path[:, axis], period=settings.period, floor=floors[axis]) - path[:, axis]
+        # Wiener's gain: what the measurement may have made up is not put into the picture. It is judged by the steps,
+        # because the error of a path grows with its length.
+        energy = np.maximum(robust_sigma(np.diff(weave)) ** 2, np.square(weave))
+        weave *= np.maximum(0, 1 - (least + more * doubt) ** 2 / np.maximum(energy, 1e-12))
+        correction[:, axis] = np.clip(weave, -limits[axis], limits[axis])
     if np.hypot(robust_sigma(correction[:, 0]), robust_sigma(correction[:, 1])) < settings.least_weave:
         # Only the frames that stand out (a splice) are moved.
-        still = np.hypot(correction[:, 0], correction[:, 1]) < 10 * settings.least_weave
+        still = np.hypot(correction[:, 0], correction[:, 1]) < _SPLICE * settings.least_weave
         correction[still] = 0
     return correction * settings.strength
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, estimate_pair, warp_array
+from ..video.flow import FlowSettings, estimate_pair, fill_masked, warp_array
 
 Plane = NDArray
 """(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
@@ -35,6 +35,7 @@ _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
 _BLOCK = 32
 _SHRINK = 4
 _PEDESTAL = 16.0
+_FEWEST_IN_BLOCK = 12
 _WIDE_STEP = 16
 _SQUARE = np.ones((3, 3), np.uint8)
 # Two scans of one film frame differ by codec noise alone; dirt on one of them would show after a small blur.
@@ -129,11 +130,16 @@ def combine(first: Side, second: Side) -> Evidence:
     )
 
 
-def local_gain(reference: Plane, frame: Plane) -> Plane:
+def local_gain(reference: Plane, frame: Plane, known: NDArray[np.bool_] | None = None) -> Plane:
     """Return the gain (H, W) that gives a motion-compensated reference the local brightness of the frame.
 
     It is a smooth field through the block medians of the ratio, so a defect that covers less than half a block does
     not pull it. It applies above a pedestal that keeps the ratio meaningful in the dark; see `apply_gain`.
+
+    Args:
+        reference: (H, W) float32.
+        frame: (H, W) float32.
+        known: (H, W); where given, only these pixels count, and blocks with few of them follow their neighbours.
     """
     height, width = frame.shape
     shrunk = (max(1, width // _SHRINK), max(1, height // _SHRINK))
@@ -141,18 +147,32 @@ def local_gain(reference: Plane, frame: Plane) -> Plane:
     below = cv2.resize(reference, shrunk, interpolation=cv2.INTER_AREA) + _PEDESTAL
     ratio = above / np.maximum(below, 1.0)
     step = _BLOCK // _SHRINK
-    border = cv2.BORDER_REFLECT if min(shrunk) > step else cv2.BORDER_REPLICATE
-    ratio = cv2.copyMakeBorder(ratio, 0, -shrunk[1] % step, 0, -shrunk[0] % step, border)
-    rows, columns = ratio.shape[0] // step, ratio.shape[1] // step
-    blocks = ratio.reshape(rows, step, columns, step).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-    gain = cv2.GaussianBlur(np.median(blocks, axis=-1).astype(np.float32), (0, 0), 0.8)
-    field = cv2.resize(gain, (columns * step, rows * step), interpolation=cv2.INTER_LINEAR)[: shrunk[1], : shrunk[0]]
+    if known is None:
+        border = cv2.BORDER_REFLECT if min(shrunk) > step else cv2.BORDER_REPLICATE
+        ratio = cv2.copyMakeBorder(ratio, 0, -shrunk[1] % step, 0, -shrunk[0] % step, border)
+        gain = np.median(_blocks(ratio, step), axis=-1).astype(np.float32)
+    else:
+        whole = cv2.resize(known.astype(np.float32), shrunk, interpolation=cv2.INTER_AREA) == 1
+        margin = ((0, -shrunk[1] % step), (0, -shrunk[0] % step))
+        ratio = np.pad(np.where(whole, ratio, np.nan), margin, constant_values=np.nan)
+        blocks = _blocks(ratio, step)
+        few = np.isfinite(blocks).sum(axis=-1) < _FEWEST_IN_BLOCK
+        blocks[few] = 1.0
+        gain = fill_masked(np.nanmedian(blocks, axis=-1).astype(np.float32), few)
+    gain = cv2.GaussianBlur(gain, (0, 0), 0.8)
+    size = (gain.shape[1] * step, gain.shape[0] * step)
+    field = cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR)[: shrunk[1], : shrunk[0]]
     return cv2.resize(np.clip(field, 0.5, 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def _blocks(plane: Plane, step: int) -> Plane:
+    rows, columns = plane.shape[0] // step, plane.shape[1] // step
+    return plane.reshape(rows, step, columns, step).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
+
+
 def apply_gain(image: Plane, gain: Plane) -> Plane:
-    """Apply a gain of `local_gain` to an image (H, W), grey levels."""
-    return (image + _PEDESTAL) * gain - _PEDESTAL
+    """Apply a gain of `local_gain` to an image (H, W) or (H, W, C), grey levels."""
+    return (image + _PEDESTAL) * (gain if image.ndim == 2 else gain[..., None]) - _PEDESTAL
 
 
 def is_duplicate(frame: Plane, other: Plane) -> bool:
@@ -163,7 +183,7 @@ def is_duplicate(frame: Plane, other: Plane) -> bool:
     return float(cv2.blur(difference, (3, 3)).max()) <= _DUPLICATE_PEAK
 
 
-def _wide(flow: Plane) -> Plane:
+def wide_flow(flow: Plane) -> Plane:
     """Median of the flow over about 80×80 pixels: the motion of what surrounds a place."""
     height, width = flow.shape[:2]
     size = (max(1, width // _WIDE_STEP), max(1, height // _WIDE_STEP))
@@ -175,7 +195,7 @@ def _wide(flow: Plane) -> Plane:
 def _ways(flow: Plane, continued: Plane) -> list[Plane]:
     """The flows along which a reference is looked up, the dense one first."""
     whole = np.median(flow[::8, ::8].reshape(-1, 2), axis=0).astype(np.float32)
-    return [flow, np.ascontiguousarray(np.broadcast_to(whole, flow.shape)), _wide(flow), continued]
+    return [flow, np.ascontiguousarray(np.broadcast_to(whole, flow.shape)), wide_flow(flow), continued]
 
 
 def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:

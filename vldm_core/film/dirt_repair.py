@@ -1,11 +1,14 @@
 """Fill transient defects with what the neighbours in time show at the same place of the scene.
 
-Flow is estimated on frames whose masked pixels have been filled first, so that a defect neither moves nor holds motion
-back. Neighbours that show the place undamaged are averaged, each weighted by how well it fits the undamaged
-surroundings, after its local brightness has been matched to them. Where a neighbour is itself damaged, or hidden, the
-next one on that side is asked; what no neighbour shows is inpainted.
+Flow cannot be measured inside a defect, so a neighbour is looked up along several: the dense flow, estimated on frames
+whose defects have been filled roughly first; the dense flow carried into the defect from around it; and the motion of
+the wider surroundings. Every look is matched to the frame's local brightness and weighted by how well it fits the
+frame around the defect, how well it agrees with what the other side in time shows inside, and, where the defect is
+translucent, how well it fits what can still be seen. Where a neighbour is damaged too, the next one on that side is
+asked; what no neighbour shows is inpainted.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,15 +19,25 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..video.flow import FloatArray, FlowSettings, estimate_pair, fill_masked, inside_array, to_luma, warp_array
+from ..video.flow import FlowSettings, estimate_pair, fill_masked, inside_array, to_luma, warp_array
+from .dirt_evidence import Plane, apply_gain, local_gain, wide_flow
 
 BoolArray = NDArray[np.bool_]
 
-_REACH_LIMIT = 3
-RADIUS = _REACH_LIMIT
+_LONGEST_REACH = 2
+RADIUS = _LONGEST_REACH + 1
 """The repair of a frame depends on this many frames on each side."""
 
+_ROUGH_FLOW = FlowSettings(quality="fast")
 _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Variances in squared grey levels: what grain alone gives, and what the fit inside a translucent defect may add.
+_GRAIN = 4.0
+_LARGEST_VEIL_MISFIT = 600.0
+_AGREEMENT_SHARE = 0.5
+# The foot of a defect is fainter than any mask shows; brightness is matched on pixels farther than this from it.
+_FOOT = np.ones((9, 9), np.uint8)
+_RIM = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +46,17 @@ class DirtRepairSettings:
 
     Attributes:
         reach: How many frames away on each side a place may be looked up, when nearer frames are damaged there too.
-            1 … 3.
-        feather: Width of the seam in pixels over which the fill takes over, inside the mask. 0 … 8.
+            1 or 2.
+        feather: Width in pixels over which the fill takes over, inside the mask, so that the seam keeps some of the
+            grain. Use it with a mask that is wider than the defects. 0 … 8.
     """
 
-    reach: int = 3
-    feather: float = 1.0
+    reach: int = 2
+    feather: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.reach <= _REACH_LIMIT:
-            raise SettingsError(f"dirt repair reach is {self.reach}; use 1 … {_REACH_LIMIT} frames")
+        if not 1 <= self.reach <= _LONGEST_REACH:
+            raise SettingsError(f"dirt repair reach is {self.reach}; use 1 … {_LONGEST_REACH} frames")
         if not 0 <= self.feather <= 8:
             raise SettingsError(f"dirt repair feather is {self.feather}; use 0 … 8 pixels")
 
@@ -65,7 +79,7 @@ def repair_dirt(
         progress: Called once per frame.
 
     Returns:
-        (T, C, H, W) like `frames`.
+        (T, C, H, W) like `frames`. A frame masked all over returns as it came when no neighbour shows anything of it.
 
     Raises:
         SettingsError: `frames` or `mask` has the wrong shape.
@@ -79,64 +93,189 @@ def repair_dirt(
             f"the dirt mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
             "use the mask that was made from these frames"
         )
-    window = _Window(frames, mask)
+    window = _Window(frames, mask, settings.reach)
     result = frames.clone()
     for index in range(count)[keep or slice(None)]:
-        damaged = window.damaged[index]
-        if damaged.any():
-            filled = window.fill(index, settings)
-            where = torch.from_numpy(damaged).to(frames.device)
-            values = torch.from_numpy(filled.transpose(2, 0, 1)).to(result)
+        hole = window.holes[index]
+        if hole.any():
+            share = _takeover(hole, settings.feather)
+            here = window.colour(index)
+            mixed = here + share[..., None] * (window.filled(index) - here)
+            values = torch.from_numpy(np.ascontiguousarray(mixed.transpose(2, 0, 1)) / 255.0).to(result)
+            where = torch.from_numpy(hole).to(result.device)
             result[index] = torch.where(where, values.clamp(0, 1), result[index])
+        window.forget(index - RADIUS)
         progress("repair dirt", index + 1, count)
     return result
 
 
+def _takeover(hole: BoolArray, feather: float) -> Plane:
+    """Share of the fill at each pixel, rising from the rim of the mask to its inside."""
+    if feather <= 0:
+        return np.ones(hole.shape, np.float32)
+    depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(depth / np.float32(feather + 1), 0, 1)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What one neighbour shows along one flow, in the local brightness of the frame.
+
+    Attributes:
+        step: -1 for the past, 1 for the future.
+        picture: (H, W, C) grey levels.
+        grey: (H, W) its luma.
+        seen: (H, W) whether the neighbour shows the place undamaged.
+        cost: (H, W) expected squared error, grey levels².
+    """
+
+    step: int
+    picture: Plane
+    grey: Plane
+    seen: BoolArray
+    cost: Plane
+
+
 class _Window:
-    """Frames of one shot, their masks, and the flows between them."""
+    """Frames of one shot, their masks, and the flows between them, computed when first asked for."""
 
-    def __init__(self, frames: Tensor, mask: Tensor) -> None:
-        self.colour = np.ascontiguousarray(frames.detach().cpu().float().numpy().transpose(0, 2, 3, 1)) * 255
-        self.damaged: BoolArray = mask.detach().cpu().numpy() > 0.5
-        luma = to_luma(frames)
-        self.luma = np.stack([fill_masked(frame, hole) for frame, hole in zip(luma, self.damaged, strict=True)])
-        self._flows: dict[tuple[int, int], FloatArray] = {}
+    def __init__(self, frames: Tensor, mask: Tensor, reach: int) -> None:
+        self._frames = frames.detach().cpu().float()
+        self.holes: BoolArray = mask.detach().cpu().numpy() > 0.5
+        self._reach = reach
+        self._smooth: dict[int, Plane] = {}
+        self._rough: dict[int, Plane] = {}
+        self._rough_flows: dict[tuple[int, int], Plane] = {}
+        self._flows: dict[tuple[int, int], Plane] = {}
 
-    def flow(self, here: int, there: int) -> FloatArray:
-        """Flow living on `here`; over several frames the steps are chained."""
+    def __len__(self) -> int:
+        return len(self.holes)
+
+    def forget(self, before: int) -> None:
+        """Give the memory back that frames before this one hold; they may still be asked for."""
+        for frames in (self._smooth, self._rough):
+            for index in [index for index in frames if index < before]:
+                del frames[index]
+        for pairs in (self._rough_flows, self._flows):
+            for pair in [pair for pair in pairs if min(pair) < before]:
+                del pairs[pair]
+
+    def colour(self, index: int) -> Plane:
+        """Frame as it came, (H, W, C) grey levels."""
+        return np.ascontiguousarray(self._frames[index].numpy().transpose(1, 2, 0)) * np.float32(255)
+
+    def smooth(self, index: int) -> Plane:
+        """Luma with the holes filled smoothly, (H, W)."""
+        if index not in self._smooth:
+            self._smooth[index] = fill_masked(to_luma(self._frames[index]), self.holes[index])
+        return self._smooth[index]
+
+    def rough(self, index: int) -> Plane:
+        """Luma with the holes filled from the neighbours along a quick flow: good enough to measure motion on."""
+        if index not in self._rough:
+            luma = self.smooth(index)
+            if self.holes[index].any():
+                filled = self._fill(index, self._rough_flow, lambda other: to_luma(self._frames[other])[..., None], 1)
+                luma = np.where(self.holes[index], filled[..., 0], luma)
+            self._rough[index] = luma
+        return self._rough[index]
+
+    def filled(self, index: int) -> Plane:
+        """Frame with its holes filled, (H, W, C) grey levels."""
+        return self._fill(index, self._flow, self.colour, self._reach)
+
+    def _rough_flow(self, here: int, there: int) -> Plane:
+        if (here, there) not in self._rough_flows:
+            self._rough_flows[here, there] = estimate_pair(self.smooth(here), self.smooth(there), settings=_ROUGH_FLOW)
+        return self._rough_flows[here, there]
+
+    def _flow(self, here: int, there: int) -> Plane:
         if (here, there) not in self._flows:
-            step = 1 if there > here else -1
-            if abs(there - here) == 1:
-                flow = estimate_pair(self.luma[here], self.luma[there], settings=_FLOW)
-            else:
-                before = self.flow(here, there - step)
-                flow = before + warp_array(self.flow(there - step, there), before)
-            self._flows[here, there] = flow
+            self._flows[here, there] = estimate_pair(self.rough(here), self.rough(there), settings=_FLOW)
         return self._flows[here, there]
 
-    def fill(self, index: int, settings: DirtRepairSettings) -> FloatArray:
-        """Return the frame with its damaged pixels filled, (H, W, C), grey levels."""
-        damaged = self.damaged[index]
-        total = np.zeros_like(self.colour[index])
-        weight = np.zeros(damaged.shape, np.float32)
+    def _fill(
+        self, index: int, flow: Callable[[int, int], Plane], picture: Callable[[int], Plane], reach: int
+    ) -> Plane:
+        hole, frame = self.holes[index], picture(index)
+        looks = []
         for step in (-1, 1):
-            missing = damaged.copy()
-            for distance in range(1, settings.reach + 1):
-                other = index + step * distance
-                if not 0 <= other < len(self.colour) or not missing.any():
-                    break
-                flow = self.flow(index, other)
-                unseen = warp_array(self.damaged[other].astype(np.float32), flow) > 0
-                seen = missing & ~unseen & inside_array(flow)
-                if seen.any():
-                    look = warp_array(self.colour[other], flow).reshape(self.colour[other].shape)
-                    total += np.where(seen, 1.0, 0.0)[..., None].astype(np.float32) * look
-                    weight += seen
-                missing &= ~seen
-        filled = np.where(weight[..., None] > 0, total / np.maximum(weight, 1)[..., None], self.colour[index])
-        rest = damaged & (weight == 0)
-        if rest.any():
-            picture = np.clip(np.rint(filled), 0, 255).astype(np.uint8)
-            painted = cv2.inpaint(picture, rest.astype(np.uint8), 3, cv2.INPAINT_NS).reshape(filled.shape)
-            filled = np.where(rest[..., None], painted, filled)
-        return (filled / 255.0).astype(np.float32)
+            if 0 <= index + step < len(self):
+                dense = flow(index, index + step)
+                around = cv2.dilate(hole.astype(np.uint8), _RIM) > 0
+                carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
+                for way in (dense, np.dstack(carried), wide_flow(dense)):
+                    looks.append(self._look(index, step, way, flow, picture, reach))
+        total, weights = np.zeros_like(frame), np.zeros(hole.shape, np.float32)
+        for look, cost in zip(looks, _joint_costs(looks), strict=True):
+            weight = look.seen / (cost + _GRAIN)
+            total += weight[..., None] * look.picture
+            weights += weight
+        filled = np.where(weights[..., None] > 0, total / np.maximum(weights, 1e-12)[..., None], frame)
+        return _inpaint(filled, hole, hole & (weights == 0), frame)
+
+    def _look(
+        self,
+        index: int,
+        step: int,
+        way: Plane,
+        flow: Callable[[int, int], Plane],
+        picture: Callable[[int], Plane],
+        reach: int,
+    ) -> _Look:
+        """Look the places of the hole up in the nearest neighbour on one side that shows them undamaged."""
+        hole, frame = self.holes[index], _grey(picture(index))
+        shown, seen = None, np.zeros(hole.shape, bool)
+        for distance in range(1, reach + 1):
+            other = index + step * distance
+            if not 0 <= other < len(self):
+                break
+            if distance > 1:
+                way = way + warp_array(flow(other - step, other), way)
+            clear = inside_array(way)
+            if self.holes[other].any():
+                clear &= warp_array(self.holes[other].astype(np.float32), way) == 0
+            look = warp_array(picture(other), way).reshape(*hole.shape, -1)
+            shown = look if shown is None else np.where((clear & ~seen)[..., None], look, shown)
+            seen |= clear
+            if seen[hole].all():
+                break
+        assert shown is not None
+        known = seen & (cv2.dilate(hole.astype(np.uint8), _FOOT) == 0)
+        shown = apply_gain(shown, local_gain(_grey(shown), frame, known))
+        grey = _grey(shown)
+        difference = frame - grey
+        misfit = fill_masked(cv2.blur(np.square(difference), (3, 3)), hole | ~seen)
+        fine = difference - cv2.GaussianBlur(difference, (0, 0), 2.5)
+        veil = np.minimum(cv2.blur(np.square(fine), (7, 7)), _LARGEST_VEIL_MISFIT)
+        return _Look(step, shown, grey, seen, misfit + veil)
+
+
+def _grey(picture: Plane) -> Plane:
+    return np.ascontiguousarray(picture[..., 0]) if picture.shape[-1] == 1 else picture @ _LUMA
+
+
+def _joint_costs(looks: Sequence[_Look]) -> list[Plane]:
+    """Add to the cost of each look how far it is from the nearest one of the other side in time."""
+    apart: dict[tuple[int, int], Plane] = {}
+    for i, past in enumerate(looks):
+        for j, future in enumerate(looks):
+            if past.step < future.step:
+                apart[i, j] = apart[j, i] = cv2.blur(np.square(past.grey - future.grey), (5, 5))
+    costs = []
+    for i, look in enumerate(looks):
+        rivals = [plane for (own, _), plane in apart.items() if own == i]
+        nearest = rivals[0] if rivals else np.zeros_like(look.cost)
+        for plane in rivals[1:]:
+            nearest = cv2.min(nearest, plane)
+        costs.append(look.cost + _AGREEMENT_SHARE * nearest)
+    return costs
+
+
+def _inpaint(filled: Plane, hole: BoolArray, rest: BoolArray, frame: Plane) -> Plane:
+    """Paint the part of a hole that no neighbour shows from its surroundings (Navier-Stokes, Bertalmio et al. 2001)."""
+    if not rest.any() or rest.all():
+        return filled
+    picture = np.clip(np.rint(np.where(hole[..., None], filled, frame)), 0, 255).astype(np.uint8)
+    painted = cv2.inpaint(picture, rest.astype(np.uint8), 3, cv2.INPAINT_NS).reshape(filled.shape)
+    return np.where(rest[..., None], painted, filled).astype(np.float32)

@@ -265,13 +265,6 @@ class RepairDamage(io.ComfyNode):
                         "erase freely."
                     ),
                 ),
-                io.Int.Input(
-                    "dirt_reach",
-                    default=default.reach,
-                    min=1,
-                    max=3,
-                    tooltip="How many frames away a place may be looked up when the nearer frames are dirty there too.",
-                ),
                 io.Float.Input(
                     "dirt_feather",
                     default=default.feather,
@@ -306,7 +299,6 @@ class RepairDamage(io.ComfyNode):
     def execute(
         cls,
         images: ImageBatch,
-        dirt_reach: int,
         dirt_feather: float,
         scratch_rows: int,
         dirt: Tensor | None = None,
@@ -320,7 +312,7 @@ class RepairDamage(io.ComfyNode):
             dirt=mask_for(dirt, images, "dirt"),
             scratch=mask_for(scratch, images, "scratch"),
             shots=shots,
-            dirt_settings=DirtRepairSettings(reach=dirt_reach, feather=dirt_feather),
+            dirt_settings=DirtRepairSettings(feather=dirt_feather),
             scratch_settings=LineRepairSettings(rows=scratch_rows),
             progress=NodeProgress(),
         )

@@ -2,6 +2,7 @@
 
     python scripts/screenshot_workflows.py            all of it
     python scripts/screenshot_workflows.py --twins    only the API twins, without running anything
+    python scripts/screenshot_workflows.py --defaults --twins    first give our nodes their default values
 
 For each workflows/NAME.json this writes workflows/api/NAME.json (as the frontend exports it), workflows/NAME.jpg
 (before and after, for the template browser) and docs/NAME.png (the graph after its run, for the README). It needs a
@@ -46,11 +47,17 @@ def write_thumbnail(name: str, result: Path) -> None:
     Image.fromarray(levels).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
 
 
+def write_json(path: Path, content: object) -> None:
+    """Write a workflow file."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--twins", action="store_true", help="only write the API twins")
-    twins_only = parser.parse_args().twins
+    parser.add_argument("--defaults", action="store_true", help="give our nodes in the workflows their default values")
+    options = parser.parse_args()
     host = find_host()
     if host is None:
         print("No ComfyUI found: set COMFYUI_PATH to its folder, or clone it to ~/comfy/ComfyUI", file=sys.stderr)
@@ -65,10 +72,13 @@ def main() -> int:
             frontend = Frontend(page, server.url)
             for name in THUMBNAILS:
                 frontend.load(read_workflow(ROOT / "workflows" / f"{name}.json"))
-                _, prompt = frontend.export()
-                twin = json.dumps(without_previews(prompt), indent=2, ensure_ascii=False)
-                (ROOT / "workflows" / "api" / f"{name}.json").write_text(twin + "\n", encoding="utf-8")
-                if twins_only:
+                if options.defaults:
+                    frontend.reset_widgets("VLDM_")
+                workflow, prompt = frontend.export()
+                if options.defaults:
+                    write_json(ROOT / "workflows" / f"{name}.json", workflow)
+                write_json(ROOT / "workflows" / "api" / f"{name}.json", without_previews(prompt))
+                if options.twins:
                     continue
                 known = set(server.output_folder.rglob("*.mp4"))
                 frontend.run()

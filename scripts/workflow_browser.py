@@ -65,6 +65,17 @@ _HIDE_CHROME = """async () => {
 }"""
 
 
+_DEFAULTS = """(prefix) => {
+    for (const node of window.app.graph._nodes.filter((node) => node.type.startsWith(prefix))) {
+        const fresh = window.LiteGraph.createNode(node.type);
+        node.widgets?.forEach((widget) => {
+            const like = fresh.widgets.find((other) => other.name === widget.name);
+            if (like) widget.value = like.value;
+        });
+    }
+}"""
+
+
 class ChromiumMissing(RuntimeError):  # noqa: N818 - the name says what the caller can do about it
     """No Chromium on this machine."""
 
@@ -120,6 +131,10 @@ class Frontend:
         """Open a workflow in the editor's format."""
         self._page.evaluate(_LOAD, workflow)
         self._page.wait_for_timeout(500)
+
+    def reset_widgets(self, prefix: str) -> None:
+        """Give every widget of the nodes whose type starts so its default value."""
+        self._page.evaluate(_DEFAULTS, prefix)
 
     def unknown_nodes(self) -> list[str]:
         """Return the node types in the open workflow that the frontend does not know."""

@@ -92,9 +92,14 @@ class Host:
         return "\n".join(self.server.log().splitlines()[-40:])
 
     def files(self) -> set[str]:
-        """Names of everything in the folders the server writes to."""
+        """Names of all files in the folders the server writes to."""
         folders = (self.server.output_folder, self.server.temp_folder)
-        return {str(path.relative_to(self.server.base)) for folder in folders for path in folder.rglob("*")}
+        return {
+            str(path.relative_to(self.server.base))
+            for folder in folders
+            for path in folder.rglob("*")
+            if path.is_file()
+        }
 
 
 def require_host() -> Path:
@@ -114,7 +119,7 @@ def host(tmp_path_factory) -> Iterator[Host]:
     base = tmp_path_factory.mktemp("comfyui")
     (base / "input").mkdir()
     write_film(base / "input" / "demo_film.mp4", frames=12)
-    write_film(base / "input" / "long_film.mp4", frames=400)
+    write_film(base / "input" / "long_film.mp4", frames=160)
     with host_server.HostServer(folder, base) as server:
         yield Host(server)
 

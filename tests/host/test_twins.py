@@ -113,6 +113,17 @@ def test_twin_fits_the_schemas(nodes, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_our_nodes_have_their_default_values(nodes, name):
+    # `python scripts/screenshot_workflows.py --defaults` brings them up to date.
+    for node in twin(name).values():
+        if not node["class_type"].startswith("VLDM_"):
+            continue
+        for key, entry in inputs_of(nodes[node["class_type"]]).items():
+            if "default" in options_of(entry) and key != "filename_prefix":
+                assert node["inputs"][key] == options_of(entry)["default"], f"{node['class_type']}.{key}"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nodes_do_not_overlap(name):
     nodes = editor(name)["nodes"]
     title = 30  # A node's position is below its title bar.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import SettingsError
-from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis
+from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from .film.dirt import DirtSettings
 from .film.dirt_repair import DirtRepairSettings
 from .film.flicker import FlickerSettings
@@ -144,13 +144,14 @@ def detect_damage(
     size = window_size(height, width)
     analysing, finding = Pulse(progress, "find scratches", count), Pulse(progress, "find damage", count)
     found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
-    for shot in check_shots(shots, count):
-        part = frames[shot.first : shot.last]
-        stream = _stage_frames(part)
-        if lines is not None:
-            settings = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
-            analysis = analyse_shot(_counted(part, analysing), settings, height, width)
-            assert analysis.lines is not None
+    parts = check_shots(shots, count)
+    wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
+    analyses = link_shots(
+        [analyse_shot(_counted(frames[s.first : s.last], analysing), wanted, height, width) for s in parts]
+    )
+    for shot, analysis in zip(parts, analyses, strict=True):
+        stream = _stage_frames(frames[shot.first : shot.last])
+        if analysis.lines is not None:
             stream = mark_lines(stream, analysis.lines)
             if dirt is not None:
                 stream = mend_lines(stream, LineRepairSettings(), size=size, beat=finding.beat)

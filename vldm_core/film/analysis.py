@@ -1,12 +1,14 @@
 """First pass over a shot: the small statistics that the restoring pass needs and one frame cannot give."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .flicker import FlickerAnalyser, FlickerSettings, FlickerTrack
+from .line_cuts import confirm_across_cuts
 from .lines import LineAnalyser, LineMap, LineSettings
 from .luma import luma_array
 from .motion import measure_motion
@@ -89,3 +91,16 @@ class ShotAnalyser:
             flicker=self._flicker.finish() if self._flicker is not None else None,
             weave=self._weave.finish() if self._weave is not None else None,
         )
+
+
+def link_shots(analyses: Sequence[ShotAnalysis]) -> tuple[ShotAnalysis, ...]:
+    """Let consecutive shots of one film settle each other's doubts.
+
+    Args:
+        analyses: The first pass of every shot, in order.
+    """
+    maps = [analysis.lines for analysis in analyses]
+    if any(lines is None for lines in maps):
+        return tuple(analyses)
+    settled = confirm_across_cuts(lines for lines in maps if lines is not None)
+    return tuple(replace(analysis, lines=lines) for analysis, lines in zip(analyses, settled, strict=True))

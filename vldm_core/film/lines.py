@@ -4,7 +4,8 @@ A scratch is fixed to the film (or drifts slowly across it) while the scene move
 searched for where the film stands still: windows of about 48 frames are split into a film layer and a scene layer
 (`line_evidence.py`, `line_scene.py`), lines are tracked through what the scene does not explain (`line_tracks.py`) and
 every track has to pass the tests of `line_verdict.py`. What film and scene cannot be told apart by, because the shot is
-locked off and does not weave, is left to the scene unless `LineSettings.locked_shots` says otherwise.
+locked off and does not weave, is left to the scene, unless the line continues a scratch from across a cut
+(`line_cuts.py`).
 
 References: A. Kokaram, "Motion Picture Restoration", Springer 1998, ch. 9 (line scratches recur in the same place);
 A. Newson et al., "Robust automatic line scratch detection in films", IEEE TIP 23(3), 2014 (rejection of detections that
@@ -56,6 +57,7 @@ _EDGE_SHARE = 0.025
 _MIN_SEPARABILITY = 0.02
 _MIN_FILM_SHARE = 0.25
 _MAX_FOLLOWING = 0.4
+_SURELY_FOLLOWING = 0.8
 _SURE_ERROR = 0.1
 _FAIR_ERROR = 0.2
 _MAX_ERROR = 0.5
@@ -63,6 +65,8 @@ _MANY_ERRORS = 4.0
 _PLAIN_SCORE = 2.0
 _PLAIN_SHARE = 0.5
 _MIN_COVERAGE = 0.35
+_THROUGH_SHARE = 0.9
+_EVEN_SPREAD = 0.4
 _FLOOR = 0.25
 _FLANK_REACH = 12.0
 _FLANK_DEPTH = 0.5
@@ -147,6 +151,8 @@ class LineMap:
         frame_count: Frames of the shot.
         grow: Pixels to add on each side of a line.
         tracks: The scratches.
+        doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
+            `line_cuts.confirm_across_cuts` turns them into scratches.
     """
 
     height: int
@@ -154,6 +160,7 @@ class LineMap:
     frame_count: int
     grow: float
     tracks: tuple[LineTrack, ...]
+    doubtful: tuple[LineTrack, ...] = ()
 
 
 class LineAnalyser:
@@ -176,6 +183,7 @@ class LineAnalyser:
         self._count = 0
         self._judged = 0
         self._tracks: list[LineTrack] = []
+        self._doubtful: list[LineTrack] = []
 
     def update(self, luma: FloatArray, motion: FrameMotion | None) -> None:
         """Take the next frame of the shot.
@@ -210,7 +218,8 @@ class LineAnalyser:
             width=self._layout.width,
             frame_count=self._count,
             grow=self._settings.grow,
-            tracks=tuple(sorted(self._tracks, key=lambda track: (track.first, float(track.x[0])))),
+            tracks=_in_order(self._tracks),
+            doubtful=_in_order(self._doubtful),
         )
 
     def _judge_window(self) -> None:
@@ -223,21 +232,28 @@ class LineAnalyser:
         mean = np.stack([profile.mean for profile in self._profiles])
         steps = np.array(self._steps, np.float32)
         steps[0] = 0.0
-        for track in _scratches(ridge, mean, steps, self._tilts, self._layout, self._settings, first):
-            self._join(track)
+        found = _scratches(ridge, mean, steps, self._tilts, self._layout, self._settings, first)
+        for tracks, known in zip(found, (self._tracks, self._doubtful), strict=True):
+            for track in tracks:
+                _join(known, track)
 
-    def _join(self, track: LineTrack) -> None:
-        """Add a track, or append it to the one of an earlier window that it continues."""
-        for number, earlier in enumerate(self._tracks):
-            start, end = max(earlier.first, track.first), min(earlier.last, track.last)
-            if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
-                continue
-            shared = earlier.x[start - earlier.first : end - earlier.first]
-            apart = shared - track.x[start - track.first : end - track.first]
-            if float(np.median(np.abs(apart))) < 3.0:
-                self._tracks[number] = _joined(earlier, track)
-                return
-        self._tracks.append(track)
+
+def _in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+    return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
+
+
+def _join(known: list[LineTrack], track: LineTrack) -> None:
+    """Add a track, or append it to the one of an earlier window that it continues."""
+    for number, earlier in enumerate(known):
+        start, end = max(earlier.first, track.first), min(earlier.last, track.last)
+        if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
+            continue
+        shared = earlier.x[start - earlier.first : end - earlier.first]
+        apart = shared - track.x[start - track.first : end - track.first]
+        if float(np.median(np.abs(apart))) < 3.0:
+            known[number] = _joined(earlier, track)
+            return
+    known.append(track)
 
 
 def _scratches(
@@ -248,8 +264,8 @@ def _scratches(
     layout: BandLayout,
     settings: LineSettings,
     first: int,
-) -> list[LineTrack]:
-    """Find the scratches of one window.
+) -> tuple[list[LineTrack], list[LineTrack]]:
+    """Find the scratches of one window, and the lines that may be scratches or scene.
 
     Args:
         ridge: (T, bands, W) ridge responses.
@@ -280,6 +296,7 @@ def _scratches(
     # The plainest first; it is then taken out of the picture, and with it what it adds to its neighbourhood.
     candidates.sort(key=lambda candidate: -candidate.path.score)
     tracks: list[LineTrack] = []
+    doubtful: list[LineTrack] = []
     accepted: list[tuple[Path, float]] = []
     for candidate in candidates:
         path, present = candidate.path, candidate.present
@@ -287,12 +304,17 @@ def _scratches(
         profile = cross_profile(mean, path, present) if beside else candidate.profile
         if profile.depth * path.polarity < max([settings.min_depth, *(_FLANK_DEPTH * depth for depth in beside)]):
             continue
-        if not _is_scratch(path, present, ridge, explained, settings):
+        owner = _belongs_to(path, present, ridge, explained, settings)
+        if owner == "either" and _taken_when_locked(path, present, ridge, settings):
+            owner = "film"
+        if owner == "either":
+            doubtful.append(_track(path, present, profile, layout, first))
+        if owner != "film":
             continue
         accepted.append((path, abs(profile.depth)))
         mean = without_line(mean, path, present, profile)
         tracks.append(_track(path, present, profile, layout, first))
-    return tracks
+    return tracks, doubtful
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -311,23 +333,36 @@ def _near(path: Path, other: Path) -> bool:
     return float(np.min(np.abs(apart))) < _FLANK_REACH
 
 
-def _is_scratch(
+def _belongs_to(
     path: Path, present: BoolArray, ridge: FloatArray, explained: Explained, settings: LineSettings
-) -> bool:
-    """Tell a scratch from a part of the scene."""
+) -> Literal["film", "scene", "either"]:
+    """Tell a scratch from a part of the scene, as far as their motion tells."""
     if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
-        return False
+        return "either"
     verdict = judge(ridge, (explained.overall, explained.local), path, present)
     slope, error = verdict.following, verdict.following_error
+    if slope > _SURELY_FOLLOWING:
+        return "scene"
     if verdict.film_share < _MIN_FILM_SHARE or slope > _MAX_FOLLOWING:
-        return False
+        return "either"
     if abs(slope) <= _MAX_FOLLOWING and error <= _SURE_ERROR:
-        return True
+        return "film"
     if error > _MAX_ERROR or drifts_alike(explained.overall, path):
-        return False
+        return "either"
     # Less certain positions will do for a line that is plain to see, if it cannot be part of the scene.
     plain = path.score >= _PLAIN_SCORE * settings.sensitivity and verdict.film_share >= _PLAIN_SHARE
-    return abs(slope) <= _MAX_FOLLOWING and error <= _FAIR_ERROR or plain and 1 - slope >= _MANY_ERRORS * error
+    sure = abs(slope) <= _MAX_FOLLOWING and error <= _FAIR_ERROR or plain and 1 - slope >= _MANY_ERRORS * error
+    return "film" if sure else "either"
+
+
+def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settings: LineSettings) -> bool:
+    """Accept a line that motion does not tell from the scene, as far as the settings allow."""
+    if settings.locked_shots == "on":
+        return True
+    if settings.locked_shots == "off" or present.mean() < _THROUGH_SHARE:
+        return False
+    strength = path.polarity * sample_along(ridge, path).mean(axis=0)
+    return bool(strength.std() < _EVEN_SPREAD * strength.mean())
 
 
 def _track(path: Path, present: BoolArray, profile: CrossProfile, layout: BandLayout, first: int) -> LineTrack:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..errors import FilmFileError, FilmFileWarning
-from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis
+from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from ..film.dirt import DirtSettings
 from ..film.dirt_repair import DirtRepairSettings
 from ..film.flicker import FlickerSettings
@@ -128,7 +128,7 @@ def analyse_film(
             analyser.update(frame.tensor())
             pulse.step()
         results.append(analyser.finish())
-    return tuple(results)
+    return link_shots(results)
 
 
 def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:

@@ -1,0 +1,69 @@
+"""Scratches across a cut: what one shot cannot tell, the next one may.
+
+A scratch is ground into the film and survives a cut; the scene does not. A line that could be either in one shot, and
+stands where a scratch of the neighbouring shot ended or begins, is that scratch. Kokaram notes that line scratches
+recur in the same place ("Motion Picture Restoration", Springer 1998, ch. 9); two shots are independent witnesses.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .lines import LineMap, LineTrack
+
+_NEAR_CUT = 12
+"""Frames within which a track must begin or end at the cut."""
+
+_APART = 2.0
+_TILT_APART = 0.012
+_DEPTH_RATIO = 2.0
+
+
+def confirm_across_cuts(maps: Iterable[LineMap]) -> tuple[LineMap, ...]:
+    """Turn doubtful lines into scratches where they continue a scratch of the neighbouring shot.
+
+    Args:
+        maps: The lines of consecutive shots of one film.
+
+    Returns:
+        The same shots; what was confirmed has moved from ``doubtful`` to ``tracks``. A confirmed line confirms on.
+    """
+    result = list(maps)
+    for index in range(1, len(result)):
+        result[index] = _confirmed(result[index], result[index - 1], after=True)
+    for index in range(len(result) - 2, -1, -1):
+        result[index] = _confirmed(result[index], result[index + 1], after=False)
+    return tuple(result)
+
+
+def _confirmed(lines: LineMap, neighbour: LineMap, *, after: bool) -> LineMap:
+    """Confirm the doubtful lines of a shot from the shot before it (``after``) or after it."""
+    if after:
+        known = [track for track in neighbour.tracks if track.last >= neighbour.frame_count - _NEAR_CUT]
+        near = [track.first <= _NEAR_CUT for track in lines.doubtful]
+    else:
+        known = [track for track in neighbour.tracks if track.first <= _NEAR_CUT]
+        near = [track.last >= lines.frame_count - _NEAR_CUT for track in lines.doubtful]
+    chosen = [
+        at_cut and _continues(track, known, after=after) for track, at_cut in zip(lines.doubtful, near, strict=True)
+    ]
+    if not any(chosen):
+        return lines
+    moved = [track for track, yes in zip(lines.doubtful, chosen, strict=True) if yes]
+    return replace(
+        lines,
+        tracks=tuple(sorted([*lines.tracks, *moved], key=lambda track: (track.first, float(track.x[0])))),
+        doubtful=tuple(track for track, yes in zip(lines.doubtful, chosen, strict=True) if not yes),
+    )
+
+
+def _continues(track: LineTrack, known: Sequence[LineTrack], *, after: bool) -> bool:
+    here, there = (0, -1) if after else (-1, 0)
+    return any(
+        np.sign(track.depth) == np.sign(other.depth)
+        and abs(track.x[here] - other.x[there]) <= _APART
+        and abs(track.tilt[here] - other.tilt[there]) <= _TILT_APART
+        and 1 / _DEPTH_RATIO <= abs(track.depth) / max(abs(other.depth), 1e-6) <= _DEPTH_RATIO
+        for other in known
+    )

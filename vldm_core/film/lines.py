@@ -65,6 +65,7 @@ _MANY_ERRORS = 4.0
 _PLAIN_SCORE = 2.0
 _PLAIN_SHARE = 0.5
 _MIN_COVERAGE = 0.35
+_LOCKED_WEAVE = 0.15
 _THROUGH_SHARE = 0.9
 _EVEN_SPREAD = 0.4
 _FLOOR = 0.25
@@ -279,6 +280,9 @@ def _scratches(
     moved = np.cumsum(steps, axis=0, dtype=np.float32)
     explained = explain_scene(ridge, moved[:, 0], moved[:, 1])
     evidence = explained.evidence
+    if settings.locked_shots != "off" and float(np.std(moved[:, 0])) < _LOCKED_WEAVE:
+        # Whatever stands still has been given to the scene; here it is wanted.
+        evidence = ridge
     normalised = normalised_evidence(evidence, ridge, floor=_FLOOR)
     sums = line_sums(normalised, tilts)
     found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)

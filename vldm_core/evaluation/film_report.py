@@ -16,7 +16,7 @@ from .film_scores import RepairScores, Scores
 from .film_settings import FilmBenchmarkSettings
 from .real_film import RealFilmResult
 
-_TABLE_WIDTH = 150
+_TABLE_WIDTH = 180
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ class FilmBenchmarkSettings:
         seed: Seed of the simulation.
     """
 
-    frames: int = 18
+    frames: int = 16
     height: int = 368
     width: int = 480
     grain: float = 2.5

@@ -9,7 +9,7 @@ asked; what no neighbour shows is inpainted.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..video.flow import FlowSettings, estimate_pair, fill_masked, inside_array, to_luma, warp_array
+from ..video.flow import FlowSettings, estimate_pair, fill_masked, inside_array, warp_array
 from .dirt_evidence import Plane, apply_gain, local_gain, wide_flow
 
 BoolArray = NDArray[np.bool_]
@@ -143,6 +143,7 @@ class _Window:
         self._frames = frames.detach().cpu().float()
         self.holes: BoolArray = mask.detach().cpu().numpy() > 0.5
         self._reach = reach
+        self._colour: dict[int, Plane] = {}
         self._smooth: dict[int, Plane] = {}
         self._rough: dict[int, Plane] = {}
         self._rough_flows: dict[tuple[int, int], Plane] = {}
@@ -153,7 +154,7 @@ class _Window:
 
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold; they may still be asked for."""
-        for frames in (self._smooth, self._rough):
+        for frames in (self._colour, self._smooth, self._rough):
             for index in [index for index in frames if index < before]:
                 del frames[index]
         for pairs in (self._rough_flows, self._flows):
@@ -162,12 +163,14 @@ class _Window:
 
     def colour(self, index: int) -> Plane:
         """Frame as it came, (H, W, C) grey levels."""
-        return np.ascontiguousarray(self._frames[index].numpy().transpose(1, 2, 0)) * np.float32(255)
+        if index not in self._colour:
+            self._colour[index] = np.ascontiguousarray(self._frames[index].numpy().transpose(1, 2, 0)) * np.float32(255)
+        return self._colour[index]
 
     def smooth(self, index: int) -> Plane:
         """Luma with the holes filled smoothly, (H, W)."""
         if index not in self._smooth:
-            self._smooth[index] = fill_masked(to_luma(self._frames[index]), self.holes[index])
+            self._smooth[index] = fill_masked(_grey(self.colour(index)), self.holes[index])
         return self._smooth[index]
 
     def rough(self, index: int) -> Plane:
@@ -175,7 +178,7 @@ class _Window:
         if index not in self._rough:
             luma = self.smooth(index)
             if self.holes[index].any():
-                filled = self._fill(index, self._rough_flow, lambda other: to_luma(self._frames[other])[..., None], 1)
+                filled = self._fill(index, self._rough_flow, lambda other: _grey(self.colour(other))[..., None], 1)
                 luma = np.where(self.holes[index], filled[..., 0], luma)
             self._rough[index] = luma
         return self._rough[index]
@@ -198,14 +201,13 @@ class _Window:
         self, index: int, flow: Callable[[int, int], Plane], picture: Callable[[int], Plane], reach: int
     ) -> Plane:
         hole, frame = self.holes[index], picture(index)
-        looks = []
-        for step in (-1, 1):
-            if 0 <= index + step < len(self):
-                dense = flow(index, index + step)
-                around = cv2.dilate(hole.astype(np.uint8), _RIM) > 0
-                carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
-                for way in (dense, np.dstack(carried), wide_flow(dense)):
-                    looks.append(self._look(index, step, way, flow, picture, reach))
+        looks = self._looks(index, 1, flow, picture)
+        for distance in range(2, reach + 1):
+            # Farther frames drift; they are asked only where nobody nearer shows the place.
+            missing = hole & ~np.any([look.seen for look in looks], axis=0) if looks else hole
+            if not missing.any():
+                break
+            looks += [replace(look, seen=look.seen & missing) for look in self._looks(index, distance, flow, picture)]
         total, weights = np.zeros_like(frame), np.zeros(hole.shape, np.float32)
         for look, cost in zip(looks, _joint_costs(looks), strict=True):
             weight = look.seen / (cost + _GRAIN)
@@ -214,41 +216,42 @@ class _Window:
         filled = np.where(weights[..., None] > 0, total / np.maximum(weights, 1e-12)[..., None], frame)
         return _inpaint(filled, hole, hole & (weights == 0), frame)
 
-    def _look(
-        self,
-        index: int,
-        step: int,
-        way: Plane,
-        flow: Callable[[int, int], Plane],
-        picture: Callable[[int], Plane],
-        reach: int,
-    ) -> _Look:
-        """Look the places of the hole up in the nearest neighbour on one side that shows them undamaged."""
+    def _looks(
+        self, index: int, distance: int, flow: Callable[[int, int], Plane], picture: Callable[[int], Plane]
+    ) -> list[_Look]:
+        """Look the frame up in the two frames at a distance, along several flows."""
         hole, frame = self.holes[index], _grey(picture(index))
-        shown, seen = None, np.zeros(hole.shape, bool)
-        for distance in range(1, reach + 1):
+        around = cv2.dilate(hole.astype(np.uint8), _RIM) > 0
+        apart = cv2.dilate(hole.astype(np.uint8), _FOOT) == 0
+        looks = []
+        for step in (-1, 1):
             other = index + step * distance
             if not 0 <= other < len(self):
-                break
-            if distance > 1:
-                way = way + warp_array(flow(other - step, other), way)
-            clear = inside_array(way)
-            if self.holes[other].any():
-                clear &= warp_array(self.holes[other].astype(np.float32), way) == 0
-            look = warp_array(picture(other), way).reshape(*hole.shape, -1)
-            shown = look if shown is None else np.where((clear & ~seen)[..., None], look, shown)
-            seen |= clear
-            if seen[hole].all():
-                break
-        assert shown is not None
-        known = seen & (cv2.dilate(hole.astype(np.uint8), _FOOT) == 0)
-        shown = apply_gain(shown, local_gain(_grey(shown), frame, known))
-        grey = _grey(shown)
-        difference = frame - grey
-        misfit = fill_masked(cv2.blur(np.square(difference), (3, 3)), hole | ~seen)
-        fine = difference - cv2.GaussianBlur(difference, (0, 0), 2.5)
-        veil = np.minimum(cv2.blur(np.square(fine), (7, 7)), _LARGEST_VEIL_MISFIT)
-        return _Look(step, shown, grey, seen, misfit + veil)
+                continue
+            dense = flow(index, index + step)
+            for through in range(index + step, other, step):
+                dense = dense + warp_array(flow(through, through + step), dense)
+            carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
+            there, holes = picture(other), self.holes[other].astype(np.float32)
+            gain = None
+            for way in (dense, np.dstack(carried), wide_flow(dense)):
+                seen = inside_array(way)
+                if holes.any():
+                    seen &= warp_array(holes, way) == 0
+                shown = warp_array(there, way).reshape(there.shape)
+                if gain is None:
+                    gain = local_gain(_grey(shown), frame, seen & apart)
+                shown = apply_gain(shown, gain)
+                looks.append(_Look(step, shown, _grey(shown), seen, _misfit(frame - _grey(shown), hole | ~seen)))
+        return looks
+
+
+def _misfit(difference: Plane, unknown: BoolArray) -> Plane:
+    """Expected squared error of a look, from its difference to the frame."""
+    outside = fill_masked(cv2.blur(np.square(difference), (3, 3)), unknown)
+    # Inside a translucent defect the fine structure of the scene still shows.
+    fine = difference - cv2.GaussianBlur(difference, (0, 0), 2.5)
+    return outside + np.minimum(cv2.blur(np.square(fine), (7, 7)), _LARGEST_VEIL_MISFIT)
 
 
 def _grey(picture: Plane) -> Plane:

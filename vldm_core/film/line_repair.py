@@ -6,29 +6,39 @@ the neighbouring frames, where the scene averages out, and explained as
 
     deviation(t, y, u) = strength(y) · shape(u) + scene,
 
-u being the distance from the line's centre. Shape is a robust mean over the whole line, strength a robust regression in
-a window of rows, pulled to zero where it is not significant, so that a mask without a line changes nothing. Only rows
-in which the line leaves no picture behind (clipped or opaque) are filled from both sides.
+u being the distance from the line's centre. Shape is a robust mean over the whole line and strength a robust mean over
+a window of rows; rows with a busy background count less. How far the scene alone may mislead both is measured beside
+the line, with the same estimators, and shape and strength are pulled back by as much (empirical Bayes), so that a mask
+without a line changes next to nothing. Only where a line leaves no picture behind, clipped or opaque, its pixels are
+filled from both sides.
 """
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
+from .line_strands import FloatArray, Strand, counterpart, find_strands
+from .luma import LUMA_WEIGHTS
 
-FloatArray = NDArray[np.float32]
-
-RADIUS = 5
+RADIUS = 4
 """A repaired frame depends on so many frames on each side."""
 
-_FLANK_GAP = 1
-_FLANK_WIDTH = 4
-_MAX_WIDTH = 24
-_MIN_ROWS = 4
+_GAP = 1
+_FLANK = 4
+_WIDEST = 24
+_BESIDE = 22
+_FEWEST_ROWS = 4
+_ROUNDS = 3
+_FINE = 4
+_LEVEL = 1.0 / 255.0
+_LEAST_MODULATION = 0.01
+_OPAQUE_DEPTH = 30 * _LEVEL
+_OPAQUE_ACTIVITY = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +58,6 @@ class LineRepairSettings:
             raise SettingsError(f"line repair rows must be 8 to 400, got {self.rows}; 40 suits most films")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Strand:
-    """A piece of the mask that has one run of pixels on each of its rows.
-
-    Attributes:
-        top: First row.
-        start: (n,) first masked column of every row.
-        stop: (n,) column after the last.
-        centre: (n,) smoothed middle.
-    """
-
-    top: int
-    start: NDArray[np.int64]
-    stop: NDArray[np.int64]
-    centre: FloatArray
-
-    @property
-    def rows(self) -> NDArray[np.int64]:
-        return np.arange(self.top, self.top + len(self.start))
-
-    @property
-    def half_width(self) -> float:
-        return float(np.percentile(self.stop - self.start, 90)) / 2
-
-
 def repair_lines(frames: Tensor, scratch_mask: Tensor, settings: LineRepairSettings | None = None) -> Tensor:
     """Undo line scratches.
 
@@ -88,174 +73,325 @@ def repair_lines(frames: Tensor, scratch_mask: Tensor, settings: LineRepairSetti
         SettingsError: The shapes do not match.
     """
     settings = settings or LineRepairSettings()
-    if frames.dim() != 4 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
+    if frames.dim() != 4 or frames.shape[1] != 3 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
         raise SettingsError(
-            f"line repair needs frames (T, C, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
+            f"line repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
             f"{tuple(scratch_mask.shape)}"
         )
     masks = (scratch_mask > 0.5).cpu().numpy()
     if not masks.any():
         return frames
     images = frames.detach().float().cpu().permute(0, 2, 3, 1).contiguous().numpy()
-    strands = [_strands(mask) for mask in masks]
+    strips = [_strips(image, mask) for image, mask in zip(images, masks, strict=True)]
     result = frames.clone()
-    for t in range(len(images)):
-        if not strands[t]:
+    for t, own in enumerate(strips):
+        if not own:
             continue
         repaired = images[t].copy()
-        for strand in strands[t]:
-            _mend(repaired, images, strands, t, strand, settings)
+        for strip in own:
+            views = [strip if k == t else _other_view(strip, strips[k]) for k in _window(t, len(images))]
+            _mend(repaired, strip, [view for view in views if view is not None], settings)
         inside = torch.as_tensor(masks[t], device=frames.device)
         mended = torch.as_tensor(repaired, device=frames.device, dtype=frames.dtype).permute(2, 0, 1)
         result[t] = torch.where(inside, mended, frames[t])
     return result
 
 
-def _strands(mask: NDArray[np.bool_]) -> list[_Strand]:
-    """Split a mask into strands, following its runs from row to row."""
-    edge = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
-    run_rows, starts = np.nonzero(edge == 1)
-    stops = np.nonzero(edge == -1)[1]
-    finished: list[list[tuple[int, int, int]]] = []
-    open_strands: list[list[tuple[int, int, int]]] = []
-    first = 0
-    for row in range(mask.shape[0] + 1):
-        last = first
-        while last < len(run_rows) and run_rows[last] == row:
-            last += 1
-        runs = [(row, int(starts[i]), int(stops[i])) for i in range(first, last)]
-        first = last
-        following: list[list[tuple[int, int, int]]] = []
-        touched = [[o for o in open_strands if o[-1][1] <= run[2] and run[1] <= o[-1][2]] for run in runs]
-        for run, before in zip(runs, touched, strict=True):
-            # Where lines meet or part, new strands begin.
-            alone = len(before) == 1 and sum(before[0] is other for group in touched for other in group) == 1
-            width = run[2] - run[1]
-            if alone and abs(width - (before[0][-1][2] - before[0][-1][1])) <= 3:
-                before[0].append(run)
-                following.append(before[0])
-            else:
-                following.append([run])
-        finished += [strand for strand in open_strands if not any(strand is other for other in following)]
-        open_strands = following
-    return [_strand(runs) for runs in finished]
+def _window(t: int, count: int) -> range:
+    return range(max(0, t - RADIUS), min(count, t + RADIUS + 1))
 
 
-def _strand(runs: list[tuple[int, int, int]]) -> _Strand:
-    table = np.array(runs, np.int64)
-    middle = (table[:, 1] + table[:, 2] - 1) / 2
-    # Masks are drawn in whole pixels: a local straight line through the middles brings back the fraction.
-    reach = min(12, (len(middle) - 1) // 2)
-    padded = np.concatenate(
-        (2 * middle[0] - middle[1 : reach + 1][::-1], middle, 2 * middle[-1] - middle[-reach - 1 : -1][::-1])
-    )
-    kernel = np.ones(2 * reach + 1) / (2 * reach + 1)
-    return _Strand(
-        top=int(table[0, 0]),
-        start=table[:, 1],
-        stop=table[:, 2],
-        centre=np.convolve(padded, kernel, mode="valid").astype(np.float32),
-    )
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Strip:
+    """A straightened line with its surroundings.
+
+    Attributes:
+        strand: Where it lies.
+        core: Half width of what is masked, pixels.
+        picture: (n, 2·reach + 1, 3) pixels along the line, as they are in the frame; the middle column is the pixel
+            nearest to the line's centre.
+        luma: (n, 2·reach + 1) its luma.
+        phase: (n,) how far the line's centre lies to the right of the middle column, -0.5 … 0.5.
+    """
+
+    strand: Strand
+    core: int
+    picture: FloatArray
+    luma: FloatArray
+    phase: FloatArray
+
+    @property
+    def reach(self) -> int:
+        return self.luma.shape[1] // 2
 
 
-def _counterpart(strand: _Strand, others: list[_Strand]) -> _Strand | None:
-    """The strand of another frame that shows the same line."""
-    best, most = None, 0
-    for other in others:
-        top, bottom = max(strand.top, other.top), min(strand.top + len(strand.start), other.top + len(other.start))
-        if bottom - top <= most:
+def _strips(image: FloatArray, mask: NDArray[np.bool_]) -> list[_Strip]:
+    """Straighten every line of a frame."""
+    width = image.shape[1]
+    strips = []
+    for strand in find_strands(mask):
+        if len(strand.start) < _FEWEST_ROWS or strand.half_width > _WIDEST / 2:
             continue
-        theirs = other.centre[top - other.top : bottom - other.top]
-        apart = theirs - strand.centre[top - strand.top : bottom - strand.top]
-        if abs(float(np.median(apart))) <= 3.0 + strand.half_width:
-            best, most = other, bottom - top
-    return best
+        reach = _WIDEST // 2 + 1 + _GAP + _FLANK + _BESIDE
+        middle = np.round(strand.centre).astype(np.int64)
+        columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
+        picture = image[strand.rows[:, None], columns]
+        strips.append(
+            _Strip(
+                strand=strand,
+                core=int(np.ceil(strand.half_width)) + 1,
+                picture=picture,
+                luma=(picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32),
+                phase=(strand.centre - middle).astype(np.float32),
+            )
+        )
+    return strips
 
 
-def _mend(
-    repaired: FloatArray,
-    images: FloatArray,
-    strands: list[list[_Strand]],
-    t: int,
-    strand: _Strand,
-    settings: LineRepairSettings,
-) -> None:
-    """Subtract one line from one frame."""
-    if len(strand.start) < _MIN_ROWS or strand.half_width > _MAX_WIDTH / 2:
+def _other_view(strip: _Strip, others: list[_Strip]) -> _Strip | None:
+    """The same line in another frame, on the rows of this one; rows that it lacks are NaN."""
+    found = counterpart(strip.strand, [other.strand for other in others])
+    if found is None:
+        return None
+    other = others[found]
+    at = strip.strand.rows - other.strand.top
+    known = (at >= 0) & (at < len(other.strand.start))
+    at = np.clip(at, 0, len(other.strand.start) - 1)
+    luma = np.where(known[:, None], other.luma[at], np.nan).astype(np.float32)
+    return _Strip(strand=strip.strand, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at])
+
+
+def _mend(repaired: FloatArray, strip: _Strip, views: list[_Strip], settings: LineRepairSettings) -> None:
+    """Take one line out of one frame."""
+    core = strip.core
+    luma = np.stack([view.luma for view in views])
+    known = ~np.isnan(luma[..., 0])
+    luma = np.where(known[..., None], luma, np.float32(0))
+    beside = np.stack([_deviation(luma, core, at) for at in _controls(core)])
+    trust = _trust(beside, known, core)
+    deviation = _deviation(luma, core)
+    phase = np.stack([view.phase for view in views])
+    shape = _Shape.of(deviation, trust, phase)
+    phase = phase + _misplaced(deviation, trust, shape, phase)
+    shape = _Shape.of(deviation, trust, phase)
+    scene = np.einsum("kn,pknu->pu", trust / trust.sum(), beside)
+    misled = float(np.square(scene).max(axis=1).mean())
+    shape = _Shape(values=shape.values * _kept(np.square(shape.values), misled))
+    if shape.energy <= (0.05 * _LEVEL) ** 2:
         return
-    core = int(np.ceil(strand.half_width)) + 1
-    reach = core + _FLANK_GAP + _FLANK_WIDTH
-    offsets = np.arange(-reach, reach + 1)
-    deviations, known = [], []
-    for k in range(max(0, t - RADIUS), min(len(images), t + RADIUS + 1)):
-        other = strand if k == t else _counterpart(strand, strands[k])
-        if other is None:
-            continue
-        deviation, marked = _straightened(images[k], strand, other, offsets)
-        deviations.append(deviation)
-        known.append(marked)
-    shape, strength = _explain(np.stack(deviations), np.stack(known), settings.rows)
+    template = shape.at(phase, deviation.shape[-1])
+    strength = _strength(deviation, beside, trust, template, settings.rows)
 
-    rows = strand.rows
-    columns = np.arange(int(strand.start.min()), int(strand.stop.max()))
-    u = columns[None] - strand.centre[:, None]
-    for channel in range(repaired.shape[2]):
-        profile = np.interp(u, offsets, shape[:, channel], left=0.0, right=0.0)
-        repaired[rows[:, None], columns[None], channel] -= (strength[:, channel, None] * profile).astype(np.float32)
-    np.clip(repaired, 0.0, 1.0, out=repaired)
-
-
-def _straightened(
-    image: FloatArray, strand: _Strand, other: _Strand, offsets: NDArray[np.int64]
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Deviation of a straightened line from both its sides, on the rows of ``strand``: (n, u, channels)."""
-    height, width = image.shape[:2]
-    rows = strand.rows
-    at = rows - other.top
-    known = (at >= 0) & (at < len(other.start))
-    centre = other.centre[np.clip(at, 0, len(other.start) - 1)]
-    x = np.clip(centre[:, None] + offsets, 0, width - 1.001)
-    base = x.astype(np.int64)
-    part = (x - base)[..., None].astype(np.float32)
-    picture = image[rows[:, None], base] * (1 - part) + image[rows[:, None], base + 1] * part
-    left = picture[:, :_FLANK_WIDTH].mean(axis=1, keepdims=True)
-    right = picture[:, -_FLANK_WIDTH:].mean(axis=1, keepdims=True)
-    middle = (_FLANK_WIDTH - 1) / 2
-    share = np.clip((np.arange(len(offsets)) - middle) / (len(offsets) - 1 - 2 * middle), 0, 1)[None, :, None]
-    return (picture - (left * (1 - share) + right * share)).astype(np.float32), known
+    own = next(number for number, view in enumerate(views) if view is strip)
+    tint = _tint(views, deviation, trust, template, core)
+    rows = strip.strand.rows
+    columns = np.arange(int(strip.strand.start.min()), int(strip.strand.stop.max()))
+    middle = np.round(strip.strand.centre)
+    u = columns[None] - (middle + phase[own])[:, None]
+    profile = strength[:, None] * shape(u)
+    area = np.ix_(rows, columns)
+    before = repaired[area]
+    after = before - profile[..., None].astype(np.float32) * tint
+    lost = _lost(before, luma, known, profile, settings.rows, core)
+    if lost.any():
+        after = np.where(lost[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
+    # Neighbouring strands share columns: each row changes only between its own ends.
+    inside = (columns >= strip.strand.start[:, None]) & (columns < strip.strand.stop[:, None])
+    repaired[area] = np.where(inside[..., None], np.clip(after, 0.0, 1.0), before)
 
 
-def _explain(deviation: FloatArray, known: NDArray[np.bool_], window: int) -> tuple[FloatArray, FloatArray]:
-    """Explain a straightened line by one shape and its strength per row.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Shape:
+    """Cross-profile of a line on a grid finer than the pixels.
+
+    The lines of a mask meet the pixel grid differently on every row. Sorting pixels by their distance from the line's
+    centre, instead of interpolating between them, keeps narrow lines sharp.
+
+    Attributes:
+        values: Deviation at every 1/4 pixel, the centre in the middle.
+    """
+
+    values: FloatArray
+
+    @classmethod
+    def of(cls, deviation: FloatArray, trust: FloatArray, phase: FloatArray) -> "_Shape":
+        """Robust mean over frames and rows, iteratively reweighted with Cauchy weights.
+
+        A row that deviates as a whole counts less as a whole.
+
+        Args:
+            deviation: (k, n, u).
+            trust: (k, n) weights.
+            phase: (k, n) of the line's centre.
+        """
+        half = deviation.shape[-1] // 2
+        offsets = np.arange(-half, half + 1, dtype=np.float32) - phase[..., None]
+        place = np.clip(np.round((offsets + half) * _FINE), 0, 2 * half * _FINE).astype(np.int32)
+        size = 2 * half * _FINE + 1
+        weight = trust
+        values = np.zeros(size, np.float32)
+        for number in range(_ROUNDS + 1):
+            if number:
+                error = np.square(deviation - values[place]).mean(axis=-1)
+                usual = float(np.median(error[trust > 0]))
+                weight = trust / (1 + error / max(2 * usual, 1e-12))
+            spread = np.broadcast_to(weight[..., None], place.shape).ravel()
+            counts = np.bincount(place.ravel(), spread, size)
+            sums = np.bincount(place.ravel(), spread * deviation.ravel(), size)
+            filled = np.flatnonzero(counts > 0.02 * counts.max())
+            values = np.interp(np.arange(size), filled, sums[filled] / counts[filled]).astype(np.float32)
+        taper = np.clip((half + 1 - np.abs(np.arange(size) / _FINE - half)) / (_FLANK + 1), 0, 1)
+        return cls(values=(values * taper).astype(np.float32))
+
+    @property
+    def half(self) -> int:
+        return (len(self.values) - 1) // (2 * _FINE)
+
+    @property
+    def energy(self) -> float:
+        """Sum of squares over whole pixels."""
+        return float(np.square(self.values).sum()) / _FINE
+
+    def __call__(self, offsets: FloatArray) -> FloatArray:
+        """Deviation at distances from the centre, 0 beyond the ends."""
+        grid = np.arange(len(self.values)) / _FINE - self.half
+        return np.interp(offsets, grid, self.values, left=0.0, right=0.0).astype(np.float32)
+
+    def at(self, phase: FloatArray, length: int) -> FloatArray:
+        """The shape on the pixels of straightened rows: (k, n, length)."""
+        return self(np.arange(length) - length // 2 - phase[..., None])
+
+
+def _trust(beside: FloatArray, known: NDArray[np.bool_], core: int) -> FloatArray:
+    """Weight of every row: small where the scene beside the line is busy. (k, n)"""
+    half = beside.shape[-1] // 2
+    total = np.square(beside[..., half - core + 1 : half + core].mean(axis=-1)).mean(axis=0)
+    busy = cv2.blur(total.astype(np.float32), (9, 1), borderType=cv2.BORDER_REFLECT)
+    return (known / (busy + np.median(busy[known]) + (0.3 * _LEVEL) ** 2)).astype(np.float32)
+
+
+def _misplaced(deviation: FloatArray, trust: FloatArray, shape: _Shape, phase: FloatArray) -> FloatArray:
+    """How far the line of every frame lies to the right of where its mask says: (k, 1)."""
+    length = deviation.shape[-1]
+    here = shape.at(phase, length)
+    slope = (shape.at(phase - 0.25, length) - shape.at(phase + 0.25, length)) / 0.5
+    weight = trust[..., None]
+    energy = (weight * np.square(slope)).sum(axis=(1, 2))
+    rest = deviation - here
+    shift = -(weight * rest * slope).sum(axis=(1, 2)) / (energy + 1e-20)
+    # Rows close together share the scene, so count one in eight as independent.
+    variance = 8 * (weight * np.square(rest)).sum(axis=(1, 2)) / (trust.sum(axis=1) * length + 1e-20)
+    error = variance * trust.sum(axis=1) / (energy * np.maximum((trust > 0).sum(axis=1), 1) + 1e-20)
+    return (np.clip(shift, -0.5, 0.5) * 0.05**2 / (0.05**2 + error))[:, None].astype(np.float32)
+
+
+def _controls(core: int) -> list[int]:
+    """Places beside the line where only the scene can mislead the estimators."""
+    nearest = 2 * core + 2
+    farthest = _WIDEST // 2 + 1 + _BESIDE - core
+    # Four places on each side do.
+    right = np.linspace(min(nearest, farthest), farthest, 4).round().astype(int).tolist()
+    return [sign * at for at in right for sign in (-1, 1)]
+
+
+def _bridge(core: int) -> tuple[int, FloatArray]:
+    """Half length of a deviation and the share of the right side at each of its pixels."""
+    half = core + _GAP + _FLANK
+    offsets = np.arange(-half, half + 1)
+    middle = core + _GAP + (_FLANK + 1) / 2
+    return half, np.clip((offsets + middle) / (2 * middle), 0, 1).astype(np.float32)
+
+
+def _deviation(luma: FloatArray, core: int, at: int = 0) -> FloatArray:
+    """Deviation of a straightened line from the straight bridge between its sides, ``at`` pixels beside the line.
 
     Args:
-        deviation: (k, n, u, channels).
-        known: (k, n) rows on which the line is marked.
-        window: Rows over which the strength may change.
-
-    Returns:
-        Shape (u, channels) and strength (n, channels).
+        luma: (..., 2·reach + 1).
+        core: Half width of the line.
+        at: Where to measure.
     """
-    frames, rows, reach, channels = deviation.shape
-    shape = np.median(deviation[known], axis=0)
-    taper = np.clip((reach // 2 - np.abs(np.arange(reach) - reach // 2)) / _FLANK_WIDTH, 0, 1)
-    shape = (shape * taper[:, None]).astype(np.float32)
-    energy = np.square(shape).sum(axis=0) + 1e-12
-    # One noisy reading of the strength per row and frame, then a median over the window.
-    reading = np.einsum("knuc,uc->knc", deviation, shape) / energy
-    reading[~known] = np.nan
-    half = max(1, window // 2)
-    blocks = max(1, round(rows / half))
-    edges = np.linspace(0, rows, blocks + 1).round().astype(int)
-    value = np.zeros((blocks, channels), np.float32)
-    for number in range(blocks):
-        piece = reading[:, max(0, edges[number] - half // 2) : edges[number + 1] + half // 2].reshape(-1, channels)
-        piece = piece[~np.isnan(piece[:, 0])]
-        if len(piece) == 0:
-            continue
-        middle = np.median(piece, axis=0)
-        error = 1.4826 * np.median(np.abs(piece - middle), axis=0) * 1.25 / np.sqrt(len(piece))
-        value[number] = middle * np.clip(1 - np.square(2 * error / np.maximum(np.abs(middle), 1e-9)), 0, 1)
-    centres = (edges[:-1] + edges[1:] - 1) / 2
-    strength = np.stack([np.interp(np.arange(rows), centres, value[:, c]) for c in range(channels)], axis=1)
-    return shape, strength.astype(np.float32)
+    half, share = _bridge(core)
+    centre = luma.shape[-1] // 2 + at
+    piece = luma[..., centre - half : centre + half + 1]
+    left = piece[..., :_FLANK].mean(axis=-1, keepdims=True)
+    right = piece[..., -_FLANK:].mean(axis=-1, keepdims=True)
+    return piece - (left * (1 - share) + right * share)
+
+
+def _kept(energy: FloatArray, noise: float) -> FloatArray:
+    """Share of an estimate to keep when so much of its energy may be noise."""
+    return (energy / (energy + noise + 1e-20)).astype(np.float32)
+
+
+def _strength(
+    deviation: FloatArray, beside: FloatArray, trust: FloatArray, template: FloatArray, rows: int
+) -> FloatArray:
+    """Strength of the line on every row, 1 on average: (n,)."""
+    energy = np.square(template).sum(axis=-1) + 1e-12
+    window = 2 * max(1, rows // 2) + 1
+    kernel = np.clip(1 - np.abs(np.arange(-window + 1, window)) / window, 0, 1).astype(np.float32)
+    weight = trust * energy
+
+    def smooth(values: FloatArray) -> FloatArray:
+        line = values.sum(axis=0)[None].astype(np.float32)
+        return cv2.filter2D(line, -1, kernel[None], borderType=cv2.BORDER_CONSTANT)[0]
+
+    def local_mean(place: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
+        reading = (place * template).sum(axis=-1) / energy
+        mean = smooth(weight * reading) / (smooth(weight) + 1e-20)
+        for _ in range(rounds):
+            error = np.square(reading - mean)
+            usual = float(np.median(error[trust > 0]))
+            robust = weight / (1 + error / max(2 * usual, 1e-12))
+            mean = smooth(robust * reading) / (smooth(robust) + 1e-20)
+        return mean
+
+    strength = local_mean(deviation)
+    misled = np.mean([np.square(local_mean(place, rounds=1)) for place in beside], axis=0)
+    modulation = max(_LEAST_MODULATION, float(np.mean(np.square(strength - 1) - misled)))
+    return (1 + (strength - 1) * modulation / (modulation + misled + 1e-12)).astype(np.float32)
+
+
+def _tint(views: list[_Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:
+    """Strength of the line in every channel, relative to its luma: (3,), ones on a grey film."""
+    result = np.ones(3, np.float32)
+    error = np.square(deviation - template).mean(axis=-1)
+    robust = (trust / (1 + error / max(2 * float(np.median(error[trust > 0])), 1e-12)))[..., None]
+    energy = float((robust * np.square(template)).sum()) + 1e-20
+    for channel in range(3):
+        difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
+        if np.abs(difference).max() >= 0.5 * _LEVEL:
+            extra = (robust * _deviation(difference, core) * template).sum()
+            result[channel] += np.float32(np.clip(float(extra) / energy, -1, 1))
+    return result
+
+
+def _lost(
+    before: FloatArray, luma: FloatArray, known: NDArray[np.bool_], profile: FloatArray, rows: int, core: int
+) -> NDArray[np.bool_]:
+    """Pixels in which the line has left no picture: clipped, or opaque over a window of rows."""
+    dark = profile.sum() < 0
+    limit = before.max(axis=-1) <= 0.5 * _LEVEL if dark else before.min(axis=-1) >= 1 - 0.5 * _LEVEL
+    lost = limit & (np.abs(profile) > 2 * _LEVEL)
+    peak = np.abs(profile).max(axis=1, keepdims=True)
+    if peak.max() < _OPAQUE_DEPTH or luma.shape[1] < 2:
+        return lost
+    # A transparent line lets the grain and texture of the scene through, an opaque one does not.
+    both = known[:, 1:] & known[:, :-1]
+    change = (np.square(np.diff(luma, axis=1)) * both[..., None]).sum(axis=0)
+    centre = luma.shape[-1] // 2
+    outer = change[:, [centre - core - 3, centre - core - 2, centre + core + 2, centre + core + 3]].mean(axis=1)
+    window = (1, 2 * rows + 1)
+    pooled = [cv2.blur(side[:, None].astype(np.float32), window) for side in (change[:, centre], outer)]
+    opaque = pooled[0] < _OPAQUE_ACTIVITY * pooled[1]
+    opaque = np.concatenate((opaque, opaque[-1:])) & (peak >= _OPAQUE_DEPTH)
+    return lost | (opaque & (np.abs(profile) > 0.5 * peak))
+
+
+def _from_both_sides(strip: _Strip, u: FloatArray, core: int) -> FloatArray:
+    """Fill from the nearest clean pixels of both sides, by distance: (n, columns, 3)."""
+    centre = strip.reach
+    left = strip.picture[:, centre - core - 2 : centre - core].mean(axis=1)
+    right = strip.picture[:, centre + core + 1 : centre + core + 3].mean(axis=1)
+    share = np.clip((u + core + 1.5) / (2 * core + 3), 0, 1)[..., None]
+    return (left[:, None] * (1 - share) + right[:, None] * share).astype(np.float32)

@@ -1,0 +1,98 @@
+"""Masks of line scratches as strands: pieces with one run of masked pixels on each row.
+
+The repair works along a line, but a mask may come from anywhere: from the detector, from a painter's hand, with lines
+that cross or touch. So it is cut into strands where runs meet or part.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Strand:
+    """A piece of the mask that has one run of pixels on each of its rows.
+
+    Attributes:
+        top: First row.
+        start: (n,) first masked column of every row.
+        stop: (n,) column after the last.
+        centre: (n,) smoothed middle.
+    """
+
+    top: int
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    centre: FloatArray
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        return np.arange(self.top, self.top + len(self.start))
+
+    @property
+    def half_width(self) -> float:
+        return float(np.percentile(self.stop - self.start, 90)) / 2
+
+
+def find_strands(mask: NDArray[np.bool_]) -> list[Strand]:
+    """Split a mask into strands, following its runs from row to row."""
+    edge = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
+    run_rows, starts = np.nonzero(edge == 1)
+    stops = np.nonzero(edge == -1)[1]
+    finished: list[list[tuple[int, int, int]]] = []
+    open_strands: list[list[tuple[int, int, int]]] = []
+    first = 0
+    for row in range(mask.shape[0] + 1):
+        last = first
+        while last < len(run_rows) and run_rows[last] == row:
+            last += 1
+        runs = [(row, int(starts[i]), int(stops[i])) for i in range(first, last)]
+        first = last
+        following: list[list[tuple[int, int, int]]] = []
+        touched = [[o for o in open_strands if o[-1][1] <= run[2] and run[1] <= o[-1][2]] for run in runs]
+        for run, before in zip(runs, touched, strict=True):
+            # Where lines meet or part, new strands begin.
+            alone = len(before) == 1 and sum(before[0] is other for group in touched for other in group) == 1
+            width = run[2] - run[1]
+            if alone and abs(width - (before[0][-1][2] - before[0][-1][1])) <= 3:
+                before[0].append(run)
+                following.append(before[0])
+            else:
+                following.append([run])
+        finished += [strand for strand in open_strands if not any(strand is other for other in following)]
+        open_strands = following
+    return [_strand(runs) for runs in finished]
+
+
+def _strand(runs: list[tuple[int, int, int]]) -> Strand:
+    table = np.array(runs, np.int64)
+    middle = (table[:, 1] + table[:, 2] - 1) / 2
+    # Masks are drawn in whole pixels: a local straight line through the middles brings back the fraction.
+    reach = min(12, (len(middle) - 1) // 2)
+    padded = np.concatenate(
+        (2 * middle[0] - middle[1 : reach + 1][::-1], middle, 2 * middle[-1] - middle[-reach - 1 : -1][::-1])
+    )
+    kernel = np.ones(2 * reach + 1) / (2 * reach + 1)
+    return Strand(
+        top=int(table[0, 0]),
+        start=table[:, 1],
+        stop=table[:, 2],
+        centre=np.convolve(padded, kernel, mode="valid").astype(np.float32),
+    )
+
+
+def counterpart(strand: Strand, others: list[Strand]) -> int | None:
+    """Index of the strand of another frame that shows the same line, or None."""
+    best, most = None, 0
+    for number, other in enumerate(others):
+        top, bottom = max(strand.top, other.top), min(strand.top + len(strand.start), other.top + len(other.start))
+        if bottom - top <= most:
+            continue
+        theirs = other.centre[top - other.top : bottom - other.top]
+        apart = theirs - strand.centre[top - strand.top : bottom - strand.top]
+        if abs(float(np.median(apart))) <= 3.0 + strand.half_width:
+            best, most = number, bottom - top
+    return best

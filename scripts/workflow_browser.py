@@ -22,8 +22,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Node titles and widgets are drawn on a canvas; a second device pixel per pixel keeps them readable in the README.
-SCALE = 2
+# Node titles and widgets are drawn on a canvas; more device pixels per pixel keep them readable in the README.
+SCALE = 1.5
 
 _READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.['VLDM_RestoreReel']"
 _LOAD = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'workflow'); }"

@@ -29,6 +29,10 @@ RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
 
 BoolArray = NDArray[np.bool_]
 
+# A defect ends softly: its rim belongs to the mask where it differs visibly, in grey levels.
+_RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+_RIM_LEVEL = 3.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class DirtSettings:
@@ -40,7 +44,7 @@ class DirtSettings:
         certainty: How sure it must be that a spot is dirt and not something that moves, 0 … 1. Lower finds more dirt
             and takes more things that move for it.
         min_size: Defects of fewer pixels are left alone. 1 or more.
-        grow: Pixels by which the mask is widened, to cover the soft edge of a defect. 0 … 16.
+        grow: Pixels by which the mask is widened beyond what can be measured. 0 … 16.
         lifetime: A defect that stays in place for up to this many frames is found. 1 … 3.
         polarity: "dark" or "bright" restricts the search to one kind.
     """
@@ -48,7 +52,7 @@ class DirtSettings:
     threshold: float = 4.0
     certainty: float = 0.6
     min_size: int = 3
-    grow: int = 1
+    grow: int = 0
     lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
 
@@ -165,4 +169,6 @@ class _Finder:
             wanted=wanted,
             one_sided=not references[0] < stretch[0] < references[1],
         )
-        return np.concatenate([[False], certainty >= wanted])[spots.labels]
+        found = np.concatenate([[False], certainty >= wanted])[spots.labels]
+        rim = cv2.dilate(found.astype(np.uint8), _RIM) > 0
+        return found | (rim & (np.abs(evidence.soft) > _RIM_LEVEL))

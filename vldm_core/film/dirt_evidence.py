@@ -203,6 +203,14 @@ def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:
     return np.maximum(frame - high, 0.0) - np.maximum(low - frame, 0.0)
 
 
+def _beyond(flow: Plane) -> NDArray[np.bool_]:
+    """Where a flow leaves the frame by more than a pixel."""
+    height, width = flow.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    return (x < -1) | (x > width) | (y < -1) | (y > height)
+
+
 def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistency: Plane) -> Side:
     """Look a reference up along several flows and hold the frame against all it shows."""
     # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
@@ -213,9 +221,13 @@ def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistenc
     for look in looks[1:]:
         least, most = cv2.min(least, look), cv2.max(most, look)
     here = np.ascontiguousarray(apply_gain(dense[..., 0], gain))
+    spike = _outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain))
+    novelty = _outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain))
+    # Of what comes from beyond the border a reference knows nothing.
+    spike[_beyond(ways[0])] = 0.0
     return Side(
-        spike=_outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain)),
-        novelty=_outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain)),
+        spike=spike,
+        novelty=np.where(spike == 0, np.float32(0), novelty),
         residual=frame - here,
         look=here,
         detail=(dense[..., 2] - dense[..., 1]) * gain,

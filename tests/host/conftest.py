@@ -113,14 +113,19 @@ def require_host() -> Path:
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory) -> Iterator[Host]:
+def host_folder() -> Path:
+    """The ComfyUI folder."""
+    return require_host()
+
+
+@pytest.fixture(scope="session")
+def host(host_folder, tmp_path_factory) -> Iterator[Host]:
     """The server; its input folder holds demo_film.mp4 and long_film.mp4."""
-    folder = require_host()
     base = tmp_path_factory.mktemp("comfyui")
     (base / "input").mkdir()
     write_film(base / "input" / "demo_film.mp4", frames=12)
     write_film(base / "input" / "long_film.mp4", frames=160)
-    with host_server.HostServer(folder, base) as server:
+    with host_server.HostServer(host_folder, base) as server:
         yield Host(server)
 
 

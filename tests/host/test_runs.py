@@ -126,7 +126,7 @@ class TestSingleNodes:
                 "class_type": "VLDM_FitForPrior",
                 "inputs": {"images": ["2", 0], "short_side": 128, "multiple": 64, "mode": "pad"},
             },
-            "6": {"class_type": "VLDM_UndoFit", "inputs": {"images": ["5", 0], "fit": ["5", 1]}},
+            "6": {"class_type": "VLDM_UndoFit", "inputs": {"images": ["5", 0], "fit": ["5", 1], "before": ["2", 0]}},
             "7": {
                 "class_type": "VLDM_Compare",
                 "inputs": {"before": ["2", 0], "after": ["6", 0], "layout": "split", "frame": 3, "temporal": False},
@@ -144,6 +144,35 @@ class TestSingleNodes:
         entry = run.outputs["9"]["images"][0]
         with av.open(str(host.server.temp_folder / entry["filename"])) as picture:
             assert (picture.streams.video[0].width, picture.streams.video[0].height) == (192, 128)
+
+    def test_alpha_is_dropped_and_one_mask_serves_all_frames(self, host):
+        prompt = self.masked_repair(width=160, height=120)
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        assert "12 frames: identical" in run.outputs["6"]["text"][0]
+
+    def test_mask_of_another_size_is_refused_by_name(self, host):
+        run = host.run(self.masked_repair(width=64, height=48))
+        assert run.status == "error"
+        assert "dirt: the mask has 1 frames of 64×48" in run.error["exception_message"]
+
+    def masked_repair(self, width, height):
+        solid = {"value": 0.0, "width": width, "height": height}
+        return {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
+            "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+            "3": {"class_type": "SolidMask", "inputs": solid},
+            "4": {"class_type": "JoinImageWithAlpha", "inputs": {"image": ["2", 0], "alpha": ["7", 0]}},
+            "7": {"class_type": "ImageToMask", "inputs": {"image": ["2", 0], "channel": "red"}},
+            "5": {
+                "class_type": "VLDM_RepairDamage",
+                "inputs": {"images": ["4", 0], "dirt": ["3", 0], "dirt_feather": 0.0, "scratch_rows": 40},
+            },
+            "6": {
+                "class_type": "VLDM_Compare",
+                "inputs": {"before": ["2", 0], "after": ["5", 0], "layout": "split", "frame": 0, "temporal": False},
+            },
+        }
 
     def test_reel_of_a_video_made_in_the_graph(self, host):
         prompt = {

@@ -1,0 +1,119 @@
+"""What nodes/host.py does that no graph on this host can reach: other layouts, and newer hosts."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.host
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Run in a process of its own, because the host's modules cannot be imported beside the tests.
+PREPARE = """
+import importlib.util, sys
+sys.path.insert(0, {host!r})
+sys.argv = ["main.py", "--cpu"]
+import comfy.options
+comfy.options.enable_args_parsing()
+spec = importlib.util.spec_from_file_location("pack", {root!r} + "/__init__.py", submodule_search_locations=[{root!r}])
+pack = importlib.util.module_from_spec(spec)
+sys.modules["pack"] = pack
+spec.loader.exec_module(pack)
+import torch
+from comfy_api.latest import InputImpl
+from pack.nodes import host
+from pack.vldm_core.errors import SettingsError
+
+def refusal(call, *arguments):
+    try:
+        call(*arguments)
+    except SettingsError as error:
+        return str(error)
+    raise AssertionError("accepted")
+"""
+
+LAYOUTS = """
+grey = torch.rand(2, 4, 6, 1)
+assert torch.equal(host.frames_from_image(grey), grey.movedim(-1, 1).expand(-1, 3, -1, -1))
+colour = torch.rand(2, 4, 6, 4, dtype=torch.float64)
+frames = host.frames_from_image(colour)
+assert frames.shape == (2, 3, 4, 6) and frames.dtype == torch.float32
+assert torch.equal(host.image_from_frames(frames), colour[..., :3].float())
+assert host.image_from_frames(frames).is_contiguous()
+assert "images: a batch" in refusal(host.frames_from_image, torch.zeros(0, 4, 6, 3))
+assert "before: a batch" in refusal(host.frames_from_image, torch.zeros(4, 6, 3), "before")
+assert "got (1, 4, 6, 2)" in refusal(host.frames_from_image, torch.zeros(1, 4, 6, 2))
+"""
+
+MASKS = """
+images = torch.zeros(5, 4, 6, 3)
+assert host.mask_for(None, images, "dirt") is None
+assert host.mask_for(torch.ones(4, 6), images, "dirt").shape == (5, 4, 6)
+assert host.mask_for(torch.ones(1, 4, 6), images, "dirt").shape == (5, 4, 6)
+assert host.mask_for(torch.ones(5, 4, 6), images, "dirt").shape == (5, 4, 6)
+assert "dirt: the mask has 3 frames" in refusal(host.mask_for, torch.ones(3, 4, 6), images, "dirt")
+assert "of 4×6" in refusal(host.mask_for, torch.ones(5, 6, 4), images, "dirt")
+"""
+
+SOURCES = """
+class Trimmed(InputImpl.VideoFromFile):
+    window = (0.0, 0.0)
+    edits = False
+    def get_active_trim_window(self):
+        return self.window
+    def has_pending_frame_edits(self):
+        return self.edits
+
+def streams_from_file(video):
+    with host.film_source(video, lambda *report: None) as source:
+        return source == "film.mp4"
+
+host.write_clip = lambda path, frames, rate, **sound: None
+components = type("Components", (), {"images": torch.zeros(2, 4, 6, 3), "audio": None, "frame_rate": 24})
+Trimmed.get_components = lambda self: components
+
+assert streams_from_file(InputImpl.VideoFromFile("film.mp4"))
+video = Trimmed("film.mp4")
+assert streams_from_file(video)
+video.window = (1.5, 0.0)
+assert not streams_from_file(video)
+video.window = (0.0, 2.0)
+assert not streams_from_file(video)
+video.window, video.edits = (0.0, 0.0), True
+assert not streams_from_file(video)
+"""
+
+PROGRESS = """
+import comfy.model_management as management
+seen = []
+bar = host.NodeProgress(phases=2)
+bar._bar.hook = lambda value, total, preview, node_id=None: seen.append(value)
+host._BAR_INTERVAL_S = 0
+# Two shots, each measured and then corrected: the bar must not run back.
+for phase, done in (("measure", 5), ("correct", 5), ("measure", 10), ("correct", 10)):
+    bar(phase, done, 10)
+assert seen == [250, 500, 750, 1000], seen
+management.interrupt_current_processing(True)
+try:
+    bar("correct", 10, 10)
+except management.InterruptProcessingException:
+    pass
+else:
+    raise AssertionError("the interrupt was not noticed")
+"""
+
+
+@pytest.mark.parametrize(
+    "code", [LAYOUTS, MASKS, SOURCES, PROGRESS], ids=["layouts", "masks", "film sources", "progress and interrupt"]
+)
+def test_adapter(host_folder, tmp_path, code):
+    script = PREPARE.format(host=str(host_folder), root=str(ROOT)) + code
+    # The host's folder_paths makes folders in its base directory; let it not be the user's.
+    environment = os.environ | {"PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

@@ -16,14 +16,12 @@ SCRATCH_X = 61
 def texture(seed: int) -> np.ndarray:
     """A smooth random picture, larger than the frame, 20 … 235."""
     noise = np.random.default_rng(seed).normal(size=(HEIGHT + 60, WIDTH + 200)).astype(np.float32)
-    smooth = cv2.GaussianBlur(noise, (0, 0), 4)
-    return (127 + 60 * smooth / smooth.std()).clip(20, 235)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 6)
+    return (127 + 35 * smooth / smooth.std()).clip(20, 235)
 
 
-def damaged_frame(
-    index: int, *, damaged: bool = True, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return frame (H, W, 3) uint8, and the dirt and scratch masks (H, W) bool; the grain is the same without damage."""
+def damaged_frame(index: int, *, damaged: bool = True, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return frame (H, W, 3) uint8, and the dirt and scratch masks (H, W) bool; the grain does not depend on damage."""
     base = texture(seed + (0 if index < CUT else 1))
     step = 2 * (index % 50)
     frame = base[10 : 10 + HEIGHT, step : step + WIDTH].copy()

@@ -140,11 +140,11 @@ def _temporal(
     return _mean(flicker), _mean(warp)
 
 
-def _within(shot: Shot, total: int, progress: Progress) -> Progress:
+def _within(shot: Shot, frames: int, progress: Progress) -> Progress:
     """Return a callback that counts the frames of a shot as frames of the clip."""
 
-    def report(phase: str, done: int, _: int | None, preview: Tensor | None = None) -> None:
-        progress(phase, shot.first + done, total, preview)
+    def report(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+        progress(phase, shot.first + done, frames, preview)
 
     return report
 

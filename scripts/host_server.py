@@ -114,12 +114,20 @@ class HostServer:
         command = [
             self._python, str(ROOT / "scripts" / "host_main.py"), str(self._host), "--cpu", "--port", str(port),
             "--base-directory", str(self.base), "--disable-all-custom-nodes", "--whitelist-custom-nodes", PACK_NAME,
-            "--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:", *self._arguments,
+            "--disable-api-nodes", "--disable-auto-launch", "--database-url", "sqlite:///:memory:",
+            # In MB. The host's own limit, 100, is less than many a film.
+            "--max-upload-size", "1000000", *self._arguments,
         ]  # fmt: skip
         with self.log_path.open("wb") as log:
-            # A session of its own keeps Ctrl-C ours: the caller decides when the server ends.
+            # A session of its own keeps Ctrl-C ours: the caller decides when the server ends. The pipe, to which
+            # nothing is ever written, ends it as well when the caller is killed.
             self._process = subprocess.Popen(
-                command, cwd=self._host, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=self._host,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         try:
             self._wait_until_ready()
@@ -144,6 +152,8 @@ class HostServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
     def get(self, path: str) -> Any:
         """Return the JSON answer to GET ``path`` (``/object_info`` and the like)."""

@@ -14,7 +14,7 @@ from host_server import HostError, HostServer, find_host
 from PIL import Image
 
 from vldm_core.errors import VLDMError
-from vldm_core.queue import load_workflow, run_workflow
+from vldm_core.queue import find_node, load_workflow, run_workflow
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.reader import open_film
 
@@ -35,32 +35,29 @@ class Lines:
             print(f"  {phase}: {done} of {total or '?'}", flush=True)
 
 
-def restore_in_host(host: Path, film: Path, out: Path) -> Path:
-    """Queue the shipped workflow on a ComfyUI server started for it; return the film."""
+def restore_in_host(host: Path, film: Path, out: Path) -> None:
+    """Queue the shipped workflow on a ComfyUI server started for it, and fetch the film."""
+    prompt = load_workflow(WORKFLOW)
+    sets = [f"LoadVideo.file={film.resolve()}"]
+    if out.suffix == ".mkv":
+        # Lossless, kept as Restore Reel writes it; Save Video would wrap it into an .mp4.
+        del prompt[find_node(prompt, "SaveVideo")]
+        sets += ["VLDM_RestoreReel.codec=ffv1", "VLDM_RestoreReel.folder=output"]
     with tempfile.TemporaryDirectory(prefix="vldm-demo-") as scratch:
         with HostServer(host, Path(scratch) / "server") as server:
-            results = run_workflow(
-                load_workflow(WORKFLOW),
-                server=server.url,
-                sets=[f"LoadVideo.file={film.resolve()}"],
-                out=Path(scratch) / "results",
-                progress=Lines(),
-            )
-        films = [path for path in results if path.suffix in (".mp4", ".mkv", ".mov")]
+            folder = Path(scratch) / "results"
+            results = run_workflow(prompt, server=server.url, sets=sets, out=folder, progress=Lines())
+        films = [path for path in results if path.suffix == out.suffix]
         if not films:
-            raise HostError(f"the workflow gave no film, only {[path.name for path in results]}")
-        out = out.with_suffix(films[-1].suffix)
-        out.parent.mkdir(parents=True, exist_ok=True)
+            raise HostError(f"the workflow gave no {out.suffix} film, only {[path.name for path in results]}")
         shutil.move(films[-1], out)
-    return out
 
 
 def before_after(before: Path, after: Path, picture: Path) -> None:
     """Write one frame from the middle of the film, before on the left and after on the right."""
     with open_film(before) as old, open_film(after) as new:
-        pairs = zip(old, new, strict=True)
         wanted = (old.info.frame_count or 2) // 2
-        chosen = next((a, b) for a, b in pairs if a.index >= wanted)
+        chosen = next((a, b) for a, b in zip(old, new, strict=True) if a.index >= wanted)
     images = [frame.tensor() for frame in chosen]
     gap = torch.ones(3, images[0].shape[1], 8)
     sheet = torch.cat([images[0], gap, images[1]], dim=2)
@@ -75,16 +72,19 @@ def main() -> int:
     options = parser.parse_args()
     film = options.film
     out = options.out or ROOT / "out" / f"{film.stem}_restored.mp4"
+    if out.suffix not in (".mp4", ".mkv"):
+        print(f"error: {out} must end in .mp4 or, for a lossless film, in .mkv", file=sys.stderr)
+        return 1
+    out.parent.mkdir(parents=True, exist_ok=True)
     try:
         host = find_host()
         if host is not None:
             print(f"Restoring {film} with the workflow restore_reel in the ComfyUI at {host}", flush=True)
-            out = restore_in_host(host, film, out)
+            restore_in_host(host, film, out)
         else:
             print(
                 f"No ComfyUI found (COMFYUI_PATH or ~/comfy/ComfyUI): restoring {film} with vldm_core alone", flush=True
             )
-            out.parent.mkdir(parents=True, exist_ok=True)
             restore_film(film, out, ReelSettings(), Lines())
         picture = out.with_name(f"{out.stem}_before_after.png")
         before_after(film, out, picture)

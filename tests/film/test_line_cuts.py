@@ -33,7 +33,8 @@ def test_a_continued_line_is_confirmed_from_both_sides_and_onwards():
     unsure = shot(doubtful=(track(101.0), track(150.0)))
     before, near, far, after = confirm_across_cuts([unsure, SCRATCHED, unsure, unsure])
     for lines in (before, far, after):
-        assert [float(t.x[0]) for t in lines.tracks] == [101.0]
+        # It takes the place of the scratch it continues.
+        assert [float(t.x[0]) for t in lines.tracks] == [100.0]
         assert [float(t.x[0]) for t in lines.doubtful] == [150.0]
     assert near is SCRATCHED
 

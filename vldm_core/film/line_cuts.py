@@ -45,25 +45,45 @@ def _confirmed(lines: LineMap, neighbour: LineMap, *, after: bool) -> LineMap:
     else:
         known = [track for track in neighbour.tracks if track.first <= _NEAR_CUT]
         near = [track.last >= lines.frame_count - _NEAR_CUT for track in lines.doubtful]
-    chosen = [
-        at_cut and _continues(track, known, after=after) for track, at_cut in zip(lines.doubtful, near, strict=True)
-    ]
-    if not any(chosen):
+    moved, doubtful = [], []
+    for track, at_cut in zip(lines.doubtful, near, strict=True):
+        scratch = _continued(track, known, after=after) if at_cut else None
+        if scratch is None:
+            doubtful.append(track)
+        else:
+            moved.append(_joined_to(track, scratch, after=after))
+    if not moved:
         return lines
-    moved = [track for track, yes in zip(lines.doubtful, chosen, strict=True) if yes]
+    tracks = sorted([*lines.tracks, *moved], key=lambda track: (track.first, float(track.x[0])))
+    return replace(lines, tracks=tuple(tracks), doubtful=tuple(doubtful))
+
+
+def _continued(track: LineTrack, known: Sequence[LineTrack], *, after: bool) -> LineTrack | None:
+    """Return the scratch that a line continues, or None."""
+    here, there = _ends(after)
+    for other in known:
+        if (
+            np.sign(track.depth) == np.sign(other.depth)
+            and abs(track.x[here] - other.x[there]) <= _APART
+            and abs(track.tilt[here] - other.tilt[there]) <= _TILT_APART
+            and 1 / _DEPTH_RATIO <= abs(track.depth) / max(abs(other.depth), 1e-6) <= _DEPTH_RATIO
+        ):
+            return other
+    return None
+
+
+def _joined_to(track: LineTrack, scratch: LineTrack, *, after: bool) -> LineTrack:
+    """Let a line begin where the scratch it continues ended, as upright as that one, which was the plainer to see."""
+    here, there = _ends(after)
     return replace(
-        lines,
-        tracks=tuple(sorted([*lines.tracks, *moved], key=lambda track: (track.first, float(track.x[0])))),
-        doubtful=tuple(track for track, yes in zip(lines.doubtful, chosen, strict=True) if not yes),
+        track,
+        x=track.x + (scratch.x[there] - track.x[here]),
+        tilt=np.full_like(track.tilt, scratch.tilt[there]),
+        left=scratch.left,
+        right=scratch.right,
     )
 
 
-def _continues(track: LineTrack, known: Sequence[LineTrack], *, after: bool) -> bool:
-    here, there = (0, -1) if after else (-1, 0)
-    return any(
-        np.sign(track.depth) == np.sign(other.depth)
-        and abs(track.x[here] - other.x[there]) <= _APART
-        and abs(track.tilt[here] - other.tilt[there]) <= _TILT_APART
-        and 1 / _DEPTH_RATIO <= abs(track.depth) / max(abs(other.depth), 1e-6) <= _DEPTH_RATIO
-        for other in known
-    )
+def _ends(after: bool) -> tuple[int, int]:
+    """Indices of the frames next to the cut: in the doubtful line, and in the scratch of the other shot."""
+    return (0, -1) if after else (-1, 0)

@@ -50,7 +50,7 @@ class DirtSettings:
     """
 
     threshold: float = 4.0
-    certainty: float = 0.6
+    certainty: float = 0.55
     min_size: int = 3
     grow: int = 0
     lifetime: int = 3

@@ -25,7 +25,7 @@ Plane = NDArray
 REACH = 2
 """How far from a frame its references may lie, in frames; more than 1 only to step over copies of the frame."""
 
-RADIUS = REACH + 1
+RADIUS = 2 * REACH
 """What is measured on a frame depends on this many neighbours on each side."""
 
 # Flow for the first look is rough; the second one sees frames that are already clean, so it needs no removal of
@@ -244,6 +244,7 @@ class Window:
     def __init__(self, luma: Plane) -> None:
         """Hold frames (T, H, W) float32, grey levels 0 … 255, of one shot."""
         self.luma = luma
+        self._references: dict[int, tuple[int, int] | None] = {}
         self._first_flows: dict[tuple[int, int], Plane] = {}
         self._flows: dict[tuple[int, int], Plane] = {}
         self._clean: dict[int, Plane] = {}
@@ -265,11 +266,14 @@ class Window:
         These are the nearest frames before and after it that are not copies of it; at the ends of a shot the two
         nearest on the one side.
         """
-        before, after = self._distinct(index, -1), self._distinct(index, 1)
-        if before and after:
-            return before[0], after[0]
-        side = before or after
-        return (side[0], side[1]) if len(side) > 1 else None
+        if index not in self._references:
+            before, after = self._distinct(index, -1), self._distinct(index, 1)
+            side = before or after
+            if before and after:
+                self._references[index] = before[0], after[0]
+            else:
+                self._references[index] = (side[0], side[1]) if len(side) > 1 else None
+        return self._references[index]
 
     def _distinct(self, index: int, direction: int) -> list[int]:
         last = index
@@ -295,9 +299,10 @@ class Window:
 
     def _first_look(self, index: int) -> Plane:
         frame = self.luma[index]
-        if not 0 < index < len(self.luma) - 1:
+        pair = self.references(index)
+        if pair is None or not pair[0] < index < pair[1]:
             return frame
-        looks = [warp_array(self.luma[other], self._first_flow(index, other)) for other in (index - 1, index + 1)]
+        looks = [warp_array(self.luma[other], self._first_flow(index, other)) for other in pair]
         first, second = (apply_gain(look, local_gain(look, frame)) for look in looks)
         spike = _outside(frame, cv2.min(first, second), cv2.max(first, second))
         low = cv2.min(cv2.erode(first, _SQUARE), cv2.erode(second, _SQUARE))

@@ -210,7 +210,7 @@ class _Window:
             looks += [replace(look, seen=look.seen & missing) for look in self._looks(index, distance, flow, picture)]
         total, weights = np.zeros_like(frame), np.zeros(hole.shape, np.float32)
         for look, cost in zip(looks, _joint_costs(looks), strict=True):
-            weight = look.seen / (cost + _GRAIN)
+            weight = look.seen / np.square(cost + _GRAIN)
             total += weight[..., None] * look.picture
             weights += weight
         filled = np.where(weights[..., None] > 0, total / np.maximum(weights, 1e-12)[..., None], frame)

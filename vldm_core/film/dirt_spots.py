@@ -37,13 +37,17 @@ _OFFSET = -1.41
 _STRUCTURE_WEIGHT = -4.2
 _SEARCH_WEIGHT = 1.66
 _SEARCH_FLOOR = 0.02
-# Pixels searched on each side, and the size of box above which a spot is no thing that could have come from there.
+# Below this the thing is there, whatever else speaks for dirt; one spot of dirt in a hundred finds a twin by chance.
+_SAME_THING = 0.25
+# Pixels searched on each side, up to a size of box; larger things go faster, and are searched farther on a coarser
+# grid. What is larger still is a patch, and patches of a smooth picture find twins everywhere.
 _SEARCH_RANGE = 32
-_LARGEST_SEARCHED = 6000
+_SEARCH_SCALES = ((100, 1), (6000, 2))
 # What appears for several frames, or can be judged from one side alone, must be clearer: things come and go in films.
 _ONE_SIDED_PENALTY = 0.7
 _LASTING_PENALTY = 2.5
 _STEADINESS_WEIGHT = 2.0
+_LARGEST_CHANGE = 0.6
 
 
 @dataclass(frozen=True)
@@ -178,12 +182,10 @@ def certainty_of(
         for frame, following in itertools.pairwise(shown):
             change = np.maximum(change, spots.mean(np.abs(frame - following)))
         score += _STEADINESS_WEIGHT * np.log((spots.contrast + 1) / (change + 1)) - _LASTING_PENALTY
-    need = np.log(max(wanted, 1e-6) / max(1 - wanted, 1e-6))
-    least = _SEARCH_WEIGHT * np.log(_SEARCH_FLOOR)
-    doubtful = np.flatnonzero((score >= need) & (score + least < need))
-    for spot in doubtful:
+        score[change > _LARGEST_CHANGE * spots.contrast + 2.0] = -np.inf
+    for spot in np.flatnonzero(score >= np.log(max(wanted, 1e-6) / max(1 - wanted, 1e-6))):
         found = _found_elsewhere(spots, int(spot), shown[0], references)
-        score[spot] += _SEARCH_WEIGHT * np.log(min(found, 1.0) + _SEARCH_FLOOR)
+        score[spot] += _SEARCH_WEIGHT * np.log(min(found, 1.0) + _SEARCH_FLOOR) if found >= _SAME_THING else -np.inf
     return 1 / (1 + np.exp(-np.clip(score, -50, 50)))
 
 
@@ -194,17 +196,26 @@ def _found_elsewhere(spots: Spots, spot: int, frame: Plane, references: Sequence
     """
     height, width = frame.shape
     x, y, w, h = (int(value) for value in spots.boxes[spot])
-    if w * h > _LARGEST_SEARCHED:
+    scale = next((scale for largest, scale in _SEARCH_SCALES if w * h <= largest), None)
+    if scale is None:
         return 1.0
     top, bottom, left, right = max(y - 3, 0), min(y + h + 3, height), max(x - 3, 0), min(x + w + 3, width)
-    patch = frame[top:bottom, left:right]
     body = (spots.labels[top:bottom, left:right] == spot + 1).astype(np.uint8)
     weight = cv2.dilate(body, _RING_INNER).astype(np.float32)
-    energy = float((np.square(spots.residual[top:bottom, left:right]) * weight).sum()) + 1.0
-    best = np.inf
-    for reference in references:
-        area = reference[
-            max(top - _SEARCH_RANGE, 0) : bottom + _SEARCH_RANGE, max(left - _SEARCH_RANGE, 0) : right + _SEARCH_RANGE
-        ]
-        best = min(best, float(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight).min()))
+    patch = frame[top:bottom, left:right]
+    excess = spots.residual[top:bottom, left:right]
+    reach = _SEARCH_RANGE * scale
+    areas = [
+        reference[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
+        for reference in references
+    ]
+    if scale > 1:
+        patch, weight, excess, *areas = (_shrunk(plane, scale) for plane in (patch, weight, excess, *areas))
+    energy = float((np.square(excess) * weight).sum()) + 1.0
+    best = min(float(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight).min()) for area in areas)
     return max(best, 0.0) / energy
+
+
+def _shrunk(plane: Plane, scale: int) -> Plane:
+    height, width = plane.shape
+    return cv2.resize(plane, (max(1, width // scale), max(1, height // scale)), interpolation=cv2.INTER_AREA)

@@ -33,10 +33,12 @@ _FLANK = 4
 _WIDEST = 24
 _BESIDE = 22
 _FEWEST_ROWS = 4
-_ROUNDS = 3
+_ROUNDS = 2
 _FINE = 4
 _LEVEL = 1.0 / 255.0
-_LEAST_MODULATION = 0.01
+_LEAST_MODULATION = 0.1
+_BRIEF_ROWS = 8
+_SURE_STRENGTH = 0.02
 _OPAQUE_DEPTH = 30 * _LEVEL
 _OPAQUE_ACTIVITY = 0.15
 
@@ -175,14 +177,19 @@ def _mend(repaired: FloatArray, strip: _Strip, views: list[_Strip], settings: Li
     phase = phase + _misplaced(deviation, trust, shape, phase)
     shape = _Shape.of(deviation, trust, phase)
     scene = np.einsum("kn,pknu->pu", trust / trust.sum(), beside)
-    misled = float(np.square(scene).max(axis=1).mean())
-    shape = _Shape(values=shape.values * _kept(np.square(shape.values), misled))
+    misled = float(np.square(scene).sum(axis=1).mean())
+    shape = _Shape(values=shape.values * np.float32(_kept(shape.energy, misled)))
     if shape.energy <= (0.05 * _LEVEL) ** 2:
         return
     template = shape.at(phase, deviation.shape[-1])
-    strength = _strength(deviation, beside, trust, template, settings.rows)
-
+    strength, _ = _strength(deviation, beside, trust, template, settings.rows)
     own = next(number for number, view in enumerate(views) if view is strip)
+    # A plain line shows on few rows of its own frame how strong it is there, so that its gaps are left alone.
+    alone = slice(own, own + 1)
+    brief, misled_by = _strength(deviation[alone], beside[:, alone], trust[alone], template[alone], _BRIEF_ROWS)
+    sure = _SURE_STRENGTH / (_SURE_STRENGTH + misled_by)
+    strength = strength + (brief - strength) * sure
+
     tint = _tint(views, deviation, trust, template, core)
     rows = strip.strand.rows
     columns = np.arange(int(strip.strand.start.min()), int(strip.strand.stop.max()))
@@ -318,15 +325,15 @@ def _deviation(luma: FloatArray, core: int, at: int = 0) -> FloatArray:
     return piece - (left * (1 - share) + right * share)
 
 
-def _kept(energy: FloatArray, noise: float) -> FloatArray:
-    """Share of an estimate to keep when so much of its energy may be noise."""
-    return (energy / (energy + noise + 1e-20)).astype(np.float32)
+def _kept(energy: float, misled: float) -> float:
+    """Share of a profile to keep, if the scene alone gives profiles of some energy: steep about equality."""
+    return energy**2 / (energy**2 + misled**2 + 1e-30)
 
 
 def _strength(
     deviation: FloatArray, beside: FloatArray, trust: FloatArray, template: FloatArray, rows: int
-) -> FloatArray:
-    """Strength of the line on every row, 1 on average: (n,)."""
+) -> tuple[FloatArray, FloatArray]:
+    """Strength of the line on every row, about 1, and the square error the scene alone would make there: (n,), (n,)."""
     energy = np.square(template).sum(axis=-1) + 1e-12
     window = 2 * max(1, rows // 2) + 1
     kernel = np.clip(1 - np.abs(np.arange(-window + 1, window)) / window, 0, 1).astype(np.float32)
@@ -348,8 +355,11 @@ def _strength(
 
     strength = local_mean(deviation)
     misled = np.mean([np.square(local_mean(place, rounds=1)) for place in beside], axis=0)
-    modulation = max(_LEAST_MODULATION, float(np.mean(np.square(strength - 1) - misled)))
-    return (1 + (strength - 1) * modulation / (modulation + misled + 1e-12)).astype(np.float32)
+    certain = 1 / (misled + _LEAST_MODULATION)
+    usual_strength = float((certain * strength).sum() / certain.sum())
+    modulation = max(_LEAST_MODULATION, float(np.mean(np.square(strength - usual_strength) - misled)))
+    kept = modulation / (modulation + misled + 1e-12)
+    return (usual_strength + (strength - usual_strength) * kept).astype(np.float32), misled.astype(np.float32)
 
 
 def _tint(views: list[_Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:

@@ -28,17 +28,17 @@ from .luma import LUMA_WEIGHTS
 RADIUS = 4
 """A repaired frame depends on so many frames on each side."""
 
-_GAP = 1
-_FLANK = 4
+_GAP = 0
+_FLANK = 3
 _WIDEST = 24
 _BESIDE = 22
-_FEWEST_ROWS = 4
+_FEWEST_ROWS = 12
 _ROUNDS = 2
 _FINE = 4
 _LEVEL = 1.0 / 255.0
 _LEAST_MODULATION = 0.1
-_BRIEF_ROWS = 8
-_SURE_STRENGTH = 0.02
+_BRIEF_ROWS = 4
+_SURE_STRENGTH = 0.04
 _OPAQUE_DEPTH = 30 * _LEVEL
 _OPAQUE_ACTIVITY = 0.15
 
@@ -114,6 +114,7 @@ class _Strip:
             nearest to the line's centre.
         luma: (n, 2·reach + 1) its luma.
         phase: (n,) how far the line's centre lies to the right of the middle column, -0.5 … 0.5.
+        free: (n,) True where no other line touches the sides.
     """
 
     strand: Strand
@@ -121,6 +122,7 @@ class _Strip:
     picture: FloatArray
     luma: FloatArray
     phase: FloatArray
+    free: NDArray[np.bool_]
 
     @property
     def reach(self) -> int:
@@ -138,13 +140,17 @@ def _strips(image: FloatArray, mask: NDArray[np.bool_]) -> list[_Strip]:
         middle = np.round(strand.centre).astype(np.int64)
         columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
         picture = image[strand.rows[:, None], columns]
+        core = int(np.ceil(strand.half_width + 0.5))
+        sides = [*range(reach - core - _FLANK, reach - core), *range(reach + core + 1, reach + core + _FLANK + 1)]
+        taken = mask[strand.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
         strips.append(
             _Strip(
                 strand=strand,
-                core=int(np.ceil(strand.half_width)) + 1,
+                core=core,
                 picture=picture,
                 luma=(picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32),
                 phase=(strand.centre - middle).astype(np.float32),
+                free=~taken.any(axis=1),
             )
         )
     return strips
@@ -158,17 +164,22 @@ def _other_view(strip: _Strip, others: list[_Strip]) -> _Strip | None:
     other = others[found]
     at = strip.strand.rows - other.strand.top
     known = (at >= 0) & (at < len(other.strand.start))
+    known &= other.free[np.clip(at, 0, len(other.free) - 1)]
     at = np.clip(at, 0, len(other.strand.start) - 1)
     luma = np.where(known[:, None], other.luma[at], np.nan).astype(np.float32)
-    return _Strip(strand=strip.strand, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at])
+    return _Strip(
+        strand=strip.strand, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at], free=known
+    )
 
 
 def _mend(repaired: FloatArray, strip: _Strip, views: list[_Strip], settings: LineRepairSettings) -> None:
     """Take one line out of one frame."""
     core = strip.core
     luma = np.stack([view.luma for view in views])
-    known = ~np.isnan(luma[..., 0])
-    luma = np.where(known[..., None], luma, np.float32(0))
+    known = ~np.isnan(luma[..., 0]) & np.stack([view.free for view in views])
+    if known.sum() < _FEWEST_ROWS:
+        return
+    luma = np.nan_to_num(luma)
     beside = np.stack([_deviation(luma, core, at) for at in _controls(core)])
     trust = _trust(beside, known, core)
     deviation = _deviation(luma, core)

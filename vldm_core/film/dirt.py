@@ -50,7 +50,7 @@ class DirtSettings:
     """
 
     threshold: float = 4.0
-    certainty: float = 0.55
+    certainty: float = 0.5
     min_size: int = 3
     grow: int = 0
     lifetime: int = 3
@@ -132,6 +132,8 @@ class _Finder:
                 last = first + life - 1
                 if first >= 0 and last < len(self._window.luma):
                     found |= self._stretch(first, last)
+        # Single pixels of a defect that happen to look right would stand as pepper in the fill.
+        found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, _RIM) > 0
         if self._settings.grow:
             size = 2 * self._settings.grow + 1
             element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))

@@ -39,10 +39,10 @@ _SEARCH_WEIGHT = 1.66
 _SEARCH_FLOOR = 0.02
 # Below this the thing is there, whatever else speaks for dirt; one spot of dirt in a hundred finds a twin by chance.
 _SAME_THING = 0.25
-# Pixels searched on each side, up to a size of box; larger things go faster, and are searched farther on a coarser
-# grid. What is larger still is a patch, and patches of a smooth picture find twins everywhere.
-_SEARCH_RANGE = 32
-_SEARCH_SCALES = ((100, 1), (6000, 2))
+# Up to which area of box a spot is searched, how many pixels far (larger things go faster), and on how coarse a grid.
+# What is larger still is a patch, and patches of a smooth picture find twins everywhere.
+_RIM_SHARE = np.float32(0.3)
+_SEARCHES = ((100, 32, 1), (1000, 64, 1), (6000, 64, 2))
 # What appears for several frames, or can be judged from one side alone, must be clearer: things come and go in films.
 _ONE_SIDED_PENALTY = 0.7
 _LASTING_PENALTY = 2.5
@@ -181,7 +181,8 @@ def certainty_of(
         change = np.zeros(len(spots.area))
         for frame, following in itertools.pairwise(shown):
             change = np.maximum(change, spots.mean(np.abs(frame - following)))
-        score += _STEADINESS_WEIGHT * np.log((spots.contrast + 1) / (change + 1)) - _LASTING_PENALTY
+        steadiness = _STEADINESS_WEIGHT * np.log((spots.contrast + 1) / (change + 1))
+        score += np.minimum(steadiness, _LASTING_PENALTY) - _LASTING_PENALTY
         score[change > _LARGEST_CHANGE * spots.contrast + 2.0] = -np.inf
     for spot in np.flatnonzero(score >= np.log(max(wanted, 1e-6) / max(1 - wanted, 1e-6))):
         found = _found_elsewhere(spots, int(spot), shown[0], references)
@@ -196,24 +197,38 @@ def _found_elsewhere(spots: Spots, spot: int, frame: Plane, references: Sequence
     """
     height, width = frame.shape
     x, y, w, h = (int(value) for value in spots.boxes[spot])
-    scale = next((scale for largest, scale in _SEARCH_SCALES if w * h <= largest), None)
-    if scale is None:
+    small = w * h <= _SEARCHES[0][0]
+    reach, scale = next(((reach, scale) for largest, reach, scale in _SEARCHES if w * h <= largest), (0, 0))
+    if not reach:
         return 1.0
     top, bottom, left, right = max(y - 3, 0), min(y + h + 3, height), max(x - 3, 0), min(x + w + 3, width)
+    up, back = min(reach, top), min(reach, left)
+    areas = [reference[top - up : bottom + reach, left - back : right + reach] for reference in references]
     body = (spots.labels[top:bottom, left:right] == spot + 1).astype(np.uint8)
-    weight = cv2.dilate(body, _RING_INNER).astype(np.float32)
-    patch = frame[top:bottom, left:right]
-    excess = spots.residual[top:bottom, left:right]
-    reach = _SEARCH_RANGE * scale
-    areas = [
-        reference[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach]
-        for reference in references
-    ]
+    rim = cv2.dilate(body, _RING_INNER).astype(np.float32)
+    patch, excess = frame[top:bottom, left:right], spots.residual[top:bottom, left:right]
     if scale > 1:
-        patch, weight, excess, *areas = (_shrunk(plane, scale) for plane in (patch, weight, excess, *areas))
+        patch, rim, excess, *areas = (_shrunk(plane, scale) for plane in (patch, rim, excess, *areas))
+    best = min(_match(area, patch, rim, excess)[0] for area in areas)
+    if small or best < _SAME_THING:
+        return best
+    # What runs has another background elsewhere, so the rim of a larger thing does not fit; but the thing itself is
+    # found on both sides, in opposite directions.
+    weight = np.where(_shrunk(body.astype(np.float32), scale) >= 0.5, np.float32(1), _RIM_SHARE * rim)
+    (first, gone), (second, came) = (_match(area, patch, weight, excess) for area in areas)
+    shift, onward = gone - (back // scale, up // scale), came - (back // scale, up // scale)
+    swerve = float(np.hypot(*(shift + onward)))
+    if max(first, second) < _SAME_THING and swerve < 3 + 0.5 * float(np.hypot(*shift)):
+        return max(first, second)
+    return best
+
+
+def _match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
+    """Best relative misfit of a weighted patch in an area, and where (x, y)."""
     energy = float((np.square(excess) * weight).sum()) + 1.0
-    best = min(float(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight).min()) for area in areas)
-    return max(best, 0.0) / energy
+    misfit = cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight)
+    least, _, place, _ = cv2.minMaxLoc(misfit)
+    return max(least, 0.0) / energy, np.array(place)
 
 
 def _shrunk(plane: Plane, scale: int) -> Plane:

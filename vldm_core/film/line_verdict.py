@@ -13,6 +13,8 @@ from .line_tracks import BoolArray, FloatArray, Path, sample_along
 _REACH = 10
 _RIDGE_PERIOD = 6.0
 _SHOULDER = 0.35
+_RIM = 0.5
+_TOLD_APART = 0.05
 _STRIP = 16
 _STRIP_GROUPS = 6
 _STRIP_ITERATIONS = 30
@@ -38,62 +40,39 @@ class CrossProfile:
     shape: FloatArray
 
 
-def cross_profile(mean: FloatArray, path: Path, present: BoolArray) -> CrossProfile:
-    """Measure a line's cross-profile from the mean luma of the bands.
-
-    The median over frames and bands lets the scene average out; both sides are joined by a straight line below it.
-
-    Args:
-        mean: (T, bands, W) mean luma, grey levels.
-        path: The line.
-        present: (n, bands) where it is present.
-    """
+def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
+    """Measure a cross-profile of 2·reach + 1 pixels, positive where it has the polarity of the line."""
     offsets = np.arange(-_REACH, _REACH + 1)
-    bands, width = mean.shape[1:]
-    window = mean[path.frames]
-    x = path.positions(bands)[..., None] + offsets
-    inside = present & (x[..., 0] >= 0) & (x[..., -1] <= width - 1)
-    if inside.sum() < 4:
-        inside = present
-    t, b = np.nonzero(inside)
-    at = np.clip(x[t, b], 0, width - 1.001)
-    base = at.astype(np.int64)
-    part = at - base
-    t, b = t[:, None], b[:, None]
-    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
-    share = (offsets + _REACH) / (2 * _REACH)
-    near_left, near_right = samples[:, 2:5].mean(1, keepdims=True), samples[:, -5:-2].mean(1, keepdims=True)
-    slope = (share - share[3]) / (share[-4] - share[3])
-    profile = path.polarity * np.median(samples - (near_left * (1 - slope) + near_right * slope), axis=0)
-
+    left, right = profile[_REACH - 8 : _REACH - 5].mean(), profile[_REACH + 6 : _REACH + 9].mean()
+    profile = profile - (left + (right - left) * (offsets + 7) / 14)
     core = profile[_REACH - 1 : _REACH + 2]
     depth = float(core.max())
     centre = _REACH - 1 + int(np.argmax(core))
-    left = _extent(profile[centre::-1], depth) + (_REACH - centre)
-    right = _extent(profile[centre:], depth) - (_REACH - centre)
-    shape = (path.polarity * profile).astype(np.float32)
-    return CrossProfile(depth=path.polarity * depth, left=max(0.5, left), right=max(0.5, right), shape=shape)
-
-
-def without_line(mean: FloatArray, path: Path, present: BoolArray, profile: CrossProfile) -> FloatArray:
-    """Take a line out of the mean luma of the bands, so that what lies beside it can be measured."""
-    result = mean.copy()
-    window = result[path.frames]
-    width = window.shape[2]
-    x = path.positions(window.shape[1])
-    first = np.round(x).astype(np.int64)
-    offsets = np.arange(-_REACH + 1, _REACH)
-    columns = np.clip(first[..., None] + offsets, 0, width - 1)
-    shape = profile.shape * np.clip((_REACH - 1 - np.abs(np.arange(-_REACH, _REACH + 1))) / 2, 0, 1)
-    added = np.interp(columns - x[..., None], np.arange(-_REACH, _REACH + 1), shape) * present[..., None]
-    t, b = np.ogrid[: window.shape[0], : window.shape[1]]
-    window[t[..., None], b[..., None], columns] -= added.astype(np.float32)
-    return result
+    extents = (
+        _extent(profile[centre::-1], depth) + (_REACH - centre),
+        _extent(profile[centre:], depth) - (_REACH - centre),
+    )
+    return CrossProfile(
+        depth=polarity * depth,
+        left=max(0.5, extents[0]),
+        right=max(0.5, extents[1]),
+        shape=(polarity * profile).astype(np.float32),
+    )
 
 
 def _extent(side: FloatArray, depth: float) -> float:
-    """How far a profile stays visible from its peak outwards, in pixels."""
+    """How far a profile stays visible from its peak outwards, in pixels; a marked rim of opposite sign counts, too."""
     limit = max(_SHOULDER * depth, 0.5)
+    end = _falls_below(side, limit)
+    first = int(np.ceil(end))
+    rim = -side[first : first + 4]
+    if len(rim) and rim.max() >= _RIM * depth:
+        peak = first + int(np.argmax(rim))
+        end = peak + _falls_below(-side[peak:], limit)
+    return min(end, 6.0)
+
+
+def _falls_below(side: FloatArray, limit: float) -> float:
     below = np.flatnonzero(side[:7] < limit)
     if len(below) == 0:
         return 6.0
@@ -129,18 +108,23 @@ class Verdict:
         following: Slope of its measured position on the position of the scene; about 0 for a scratch, 1 for a part of
             the scene.
         following_error: Standard error of that slope.
+        profile: What the line looks like across, without the scene.
     """
 
     film_share: float
     following: float
     following_error: float
+    profile: CrossProfile
 
 
-def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray) -> Verdict:
+def judge(
+    ridge: FloatArray, mean: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray
+) -> Verdict:
     """Fit the two layers once more, in a strip that moves with the track, and measure the track's own position.
 
     Args:
         ridge: (T, bands, W) ridge responses.
+        mean: (T, bands, W) mean luma, grey levels.
         displacements: Motions of the scene to hold against the track, (T,) or (T, bands, W) each; the one that explains
             most of the track counts.
         path: The line.
@@ -151,6 +135,9 @@ def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, pr
     core = slice(_STRIP - 2, _STRIP + 3)
     weight = np.clip(expected[core], 0, None)
     before = float(weight @ expected[core])
+    picture = _strip(mean, path, present)
+    picture = picture - cv2.blur(picture.reshape(-1, picture.shape[2]), (2 * _REACH + 1, 1)).reshape(picture.shape)
+    profile: FloatArray | None = None
     share, following, error = 1.0, 0.0, 0.0
     position = _positions(ridge, path, present)
     for displacement in displacements:
@@ -158,14 +145,22 @@ def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, pr
         moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
         relative = (moved - path.x).astype(np.float32)
         field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
-        film, _ = LayerModel(field, np.zeros(len(strip), np.float32)).fit(strip, _STRIP_ITERATIONS)
+        layers = LayerModel(field, np.zeros(len(strip), np.float32))
+        film, _ = layers.fit(strip, _STRIP_ITERATIONS)
+        if profile is None:
+            # Where the layers cannot be told apart there is nothing but the plain mean.
+            apart = separability(displacement, path) >= _TOLD_APART
+            profile = layers.fit(picture, _STRIP_ITERATIONS)[0] if apart else picture.mean(axis=0)
         after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
         share = min(share, after / before if before > 0 else 0.0)
         slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _STILL))
         error = max(error, slope_error)
         if abs(slope) > abs(following):
             following = slope
-    return Verdict(film_share=share, following=following, following_error=error)
+    assert profile is not None
+    across = path.polarity * np.median(profile, axis=0)[_STRIP - _REACH : _STRIP + _REACH + 1]
+    measured = _measured(across, path.polarity)
+    return Verdict(film_share=share, following=following, following_error=error, profile=measured)
 
 
 def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:

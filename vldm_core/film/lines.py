@@ -37,12 +37,11 @@ from .line_tracks import (
 )
 from .line_verdict import (
     CrossProfile,
-    cross_profile,
+    Verdict,
     drifts_alike,
     judge,
     separability,
     straightened,
-    without_line,
 )
 from .luma import luma_array
 from .motion import FrameMotion, measure_motion
@@ -71,6 +70,7 @@ _EVEN_SPREAD = 0.4
 _FLOOR = 0.25
 _FLANK_REACH = 12.0
 _FLANK_DEPTH = 0.5
+_FLANK_SCORE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +287,7 @@ def _scratches(
     sums = line_sums(normalised, tilts)
     found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)
     margin = max(2.0, _EDGE_SHARE * layout.work_width)
-    candidates: list[_Candidate] = []
+    candidates: list[tuple[Path, BoolArray]] = []
     for path in found:
         if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
             continue
@@ -296,19 +296,22 @@ def _scratches(
         seen = present.any(axis=1)
         if seen.sum() < settings.min_frames or present[seen].mean() < _MIN_COVERAGE:
             continue
-        candidates.append(_Candidate(path=path, present=present, profile=cross_profile(mean, path, present)))
-    # The plainest first; it is then taken out of the picture, and with it what it adds to its neighbourhood.
-    candidates.sort(key=lambda candidate: -candidate.path.score)
+        candidates.append((path, present))
+    # The plainest first: what it adds to its flanks is no line of its own.
+    candidates.sort(key=lambda candidate: -candidate[0].score)
     tracks: list[LineTrack] = []
     doubtful: list[LineTrack] = []
     accepted: list[tuple[Path, float]] = []
-    for candidate in candidates:
-        path, present = candidate.path, candidate.present
-        beside = [depth for other, depth in accepted if _near(path, other)]
-        profile = cross_profile(mean, path, present) if beside else candidate.profile
-        if profile.depth * path.polarity < max([settings.min_depth, *(_FLANK_DEPTH * depth for depth in beside)]):
+    for path, present in candidates:
+        beside = [(other, depth) for other, depth in accepted if _near(path, other)]
+        if any(path.score < _FLANK_SCORE * other.score for other, _ in beside):
             continue
-        owner = _belongs_to(path, present, ridge, explained, settings)
+        verdict = judge(ridge, mean, (explained.overall, explained.local), path, present)
+        profile = verdict.profile
+        least = max([settings.min_depth, *(_FLANK_DEPTH * depth for _, depth in beside)])
+        if profile.depth * path.polarity < least:
+            continue
+        owner = _belongs_to(path, verdict, explained, settings)
         if owner == "either" and _taken_when_locked(path, present, ridge, settings):
             owner = "film"
         if owner == "either":
@@ -316,16 +319,8 @@ def _scratches(
         if owner != "film":
             continue
         accepted.append((path, abs(profile.depth)))
-        mean = without_line(mean, path, present, profile)
         tracks.append(_track(path, present, profile, layout, first))
     return tracks, doubtful
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Candidate:
-    path: Path
-    present: BoolArray
-    profile: CrossProfile
 
 
 def _near(path: Path, other: Path) -> bool:
@@ -338,12 +333,11 @@ def _near(path: Path, other: Path) -> bool:
 
 
 def _belongs_to(
-    path: Path, present: BoolArray, ridge: FloatArray, explained: Explained, settings: LineSettings
+    path: Path, verdict: Verdict, explained: Explained, settings: LineSettings
 ) -> Literal["film", "scene", "either"]:
     """Tell a scratch from a part of the scene, as far as their motion tells."""
     if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
         return "either"
-    verdict = judge(ridge, (explained.overall, explained.local), path, present)
     slope, error = verdict.following, verdict.following_error
     if slope > _SURELY_FOLLOWING:
         return "scene"

@@ -8,7 +8,7 @@ translucent, how well it fits what can still be seen. Where a neighbour is damag
 asked; what no neighbour shows is inpainted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -178,14 +178,17 @@ class _Window:
         if index not in self._rough:
             luma = self.smooth(index)
             if self.holes[index].any():
-                filled = self._fill(index, self._rough_flow, lambda other: _grey(self.colour(other))[..., None], 1)
+                filled = self._fill(index, rough=True)
                 luma = np.where(self.holes[index], filled[..., 0], luma)
             self._rough[index] = luma
         return self._rough[index]
 
     def filled(self, index: int) -> Plane:
         """Frame with its holes filled, (H, W, C) grey levels."""
-        return self._fill(index, self._flow, self.colour, self._reach)
+        return self._fill(index, rough=False)
+
+    def _picture(self, index: int, rough: bool) -> Plane:
+        return _grey(self.colour(index))[..., None] if rough else self.colour(index)
 
     def _rough_flow(self, here: int, there: int) -> Plane:
         if (here, there) not in self._rough_flows:
@@ -197,17 +200,15 @@ class _Window:
             self._flows[here, there] = estimate_pair(self.rough(here), self.rough(there), settings=_FLOW)
         return self._flows[here, there]
 
-    def _fill(
-        self, index: int, flow: Callable[[int, int], Plane], picture: Callable[[int], Plane], reach: int
-    ) -> Plane:
-        hole, frame = self.holes[index], picture(index)
-        looks = self._looks(index, 1, flow, picture)
-        for distance in range(2, reach + 1):
+    def _fill(self, index: int, *, rough: bool) -> Plane:
+        hole, frame = self.holes[index], self._picture(index, rough)
+        looks = self._looks(index, 1, rough)
+        for distance in range(2, 1 + (1 if rough else self._reach)):
             # Farther frames drift; they are asked only where nobody nearer shows the place.
             missing = hole & ~np.any([look.seen for look in looks], axis=0) if looks else hole
             if not missing.any():
                 break
-            looks += [replace(look, seen=look.seen & missing) for look in self._looks(index, distance, flow, picture)]
+            looks += [replace(look, seen=look.seen & missing) for look in self._looks(index, distance, rough)]
         total, weights = np.zeros_like(frame), np.zeros(hole.shape, np.float32)
         for look, cost in zip(looks, _joint_costs(looks), strict=True):
             weight = look.seen / np.square(cost + _GRAIN)
@@ -216,11 +217,10 @@ class _Window:
         filled = np.where(weights[..., None] > 0, total / np.maximum(weights, 1e-12)[..., None], frame)
         return _inpaint(filled, hole, hole & (weights == 0), frame)
 
-    def _looks(
-        self, index: int, distance: int, flow: Callable[[int, int], Plane], picture: Callable[[int], Plane]
-    ) -> list[_Look]:
+    def _looks(self, index: int, distance: int, rough: bool) -> list[_Look]:
         """Look the frame up in the two frames at a distance, along several flows."""
-        hole, frame = self.holes[index], _grey(picture(index))
+        flow = self._rough_flow if rough else self._flow
+        hole, frame = self.holes[index], _grey(self._picture(index, rough))
         around = cv2.dilate(hole.astype(np.uint8), _RIM) > 0
         apart = cv2.dilate(hole.astype(np.uint8), _FOOT) == 0
         looks = []
@@ -231,10 +231,13 @@ class _Window:
             dense = flow(index, index + step)
             for through in range(index + step, other, step):
                 dense = dense + warp_array(flow(through, through + step), dense)
-            carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
-            there, holes = picture(other), self.holes[other].astype(np.float32)
+            ways = [dense, wide_flow(dense)]
+            if not rough:
+                carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
+                ways.append(np.dstack(carried))
+            there, holes = self._picture(other, rough), self.holes[other].astype(np.float32)
             gain = None
-            for way in (dense, np.dstack(carried), wide_flow(dense)):
+            for way in ways:
                 seen = inside_array(way)
                 if holes.any():
                     seen &= warp_array(holes, way) == 0

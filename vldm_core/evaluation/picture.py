@@ -27,7 +27,7 @@ def before_after(
         before: (3, H, W), RGB, [0, 1].
         after: Same shape.
         layout: "side by side"; "stacked": one above the other; "split": one picture, its left half from before.
-        caption: Lines of text below the picture; a line that is too long is set smaller.
+        caption: Lines of text below the picture; a line that is too long is broken between words.
 
     Returns:
         (3, H', W').
@@ -78,15 +78,25 @@ def _label(picture: Image.Image, corner: tuple[int, int], text: str, size: int) 
 def _with_caption(picture: Image.Image, caption: Sequence[str], size: int) -> Image.Image:
     if not caption:
         return picture
+    font = ImageFont.load_default(size)
+    margin = size // 2
+    rows = [row for line in caption for row in _wrapped(line, font, picture.width - 2 * margin)]
     pitch = round(size * 1.5)
-    result = Image.new("RGB", (picture.width, picture.height + pitch * len(caption) + size // 2), _BACKGROUND)
+    result = Image.new("RGB", (picture.width, picture.height + pitch * len(rows) + margin), _BACKGROUND)
     result.paste(picture, (0, 0))
     draw = ImageDraw.Draw(result)
-    margin = size // 2
-    for row, line in enumerate(caption):
-        font = ImageFont.load_default(size)
-        length = draw.textlength(line, font=font)
-        if length > picture.width - 2 * margin:
-            font = ImageFont.load_default(max(6, size * (picture.width - 2 * margin) / length))
-        draw.text((margin, picture.height + size // 3 + row * pitch), line, font=font, fill=_TEXT)
+    for number, row in enumerate(rows):
+        draw.text((margin, picture.height + size // 3 + number * pitch), row, font=font, fill=_TEXT)
     return result
+
+
+def _wrapped(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Break a line between words so that each row is at most so many pixels wide."""
+    rows = [""]
+    for word in line.split():
+        longer = f"{rows[-1]} {word}".strip()
+        if rows[-1] and font.getlength(longer) > width:
+            rows.append(word)
+        else:
+            rows[-1] = longer
+    return rows

@@ -383,7 +383,7 @@ def _tint(views: list[_Strip], deviation: FloatArray, trust: FloatArray, templat
         difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
         if np.abs(difference).max() >= 0.5 * _LEVEL:
             extra = (robust * _deviation(difference, core) * template).sum()
-            result[channel] += np.float32(np.clip(float(extra) / energy, -1, 1))
+            result[channel] += np.float32(np.clip(float(extra) / energy, -1, 4))
     return result
 
 

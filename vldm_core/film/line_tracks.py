@@ -61,13 +61,13 @@ def normalised_evidence(evidence: FloatArray, ridge: FloatArray, *, floor: float
         floor: Share of the ridge response nearby that counts as noise.
 
     Returns:
-        (T, bands, W), about unit variance where there is no line, clipped to ±3.
+        (T, bands, W), about unit variance where there is no line.
     """
     matched = _matched(evidence)
     usual = _usual_energy(matched)
     # What a scene layer leaves of strong scene verticals grows with them.
     near = cv2.blur(np.square(_matched(ridge)).mean(axis=0), (17, 3), borderType=cv2.BORDER_REFLECT)
-    return np.clip(matched / (np.sqrt(usual + floor**2 * near) + 1e-3), -_SATURATION, _SATURATION).astype(np.float32)
+    return (matched / (np.sqrt(usual + floor**2 * near) + 1e-3)).astype(np.float32)
 
 
 def _matched(evidence: FloatArray) -> FloatArray:
@@ -100,7 +100,8 @@ def line_sums(normalised: FloatArray, tilts: FloatArray) -> FloatArray:
     frames, bands, width = normalised.shape
     reach = int(np.ceil(np.abs(tilts).max() * (bands - 1) / 2)) + 1
     padded = np.zeros((frames, bands, width + 2 * reach), np.float32)
-    padded[..., reach : reach + width] = normalised
+    # No band may decide alone: dirt and crossing edges are short.
+    padded[..., reach : reach + width] = np.clip(normalised, -_SATURATION, _SATURATION)
     sums = np.zeros((frames, len(tilts), width), np.float32)
     for number, tilt in enumerate(tilts):
         shifts = np.round(tilt * (np.arange(bands) - (bands - 1) / 2)).astype(int) + reach
@@ -220,6 +221,7 @@ def presence(evidence: FloatArray) -> BoolArray:
     Returns:
         (n, bands) True where the line is there.
     """
+    # Lines fade along their length, so a fraction of their usual strength will do, and no more than is plain.
     expected = float(np.clip(np.median(evidence), 0.8, 2.0))
     likelihood = np.clip(expected * (evidence - expected / 2), -2.0, 2.0)
     # A line keeps its gaps for a while, so time is pooled over more than height.

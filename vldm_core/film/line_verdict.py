@@ -13,7 +13,8 @@ from .line_tracks import BoolArray, FloatArray, Path, sample_along
 _REACH = 10
 _RIDGE_PERIOD = 6.0
 _SHOULDER = 0.35
-_RIM = 0.5
+_RIM = 0.7
+_WIDEST = 4.5
 _TOLD_APART = 0.05
 _STRIP = 16
 _STRIP_GROUPS = 6
@@ -63,13 +64,13 @@ def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
 def _extent(side: FloatArray, depth: float) -> float:
     """How far a profile stays visible from its peak outwards, in pixels; a marked rim of opposite sign counts, too."""
     limit = max(_SHOULDER * depth, 0.5)
-    end = _falls_below(side, limit)
+    end = min(_falls_below(side, limit), _WIDEST)
     first = int(np.ceil(end))
     rim = -side[first : first + 4]
     if len(rim) and rim.max() >= _RIM * depth:
         peak = first + int(np.argmax(rim))
         end = peak + _falls_below(-side[peak:], limit)
-    return min(end, 6.0)
+    return min(end, _WIDEST + 1.0)
 
 
 def _falls_below(side: FloatArray, limit: float) -> float:

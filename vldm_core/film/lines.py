@@ -69,6 +69,7 @@ _THROUGH_SHARE = 0.9
 _EVEN_SPREAD = 0.4
 _FLOOR = 0.25
 _FLANK_REACH = 12.0
+_RIM_REACH = 7.0
 _FLANK_DEPTH = 0.5
 _FLANK_SCORE = 0.9
 
@@ -303,7 +304,7 @@ def _scratches(
     doubtful: list[LineTrack] = []
     accepted: list[tuple[Path, float]] = []
     for path, present in candidates:
-        beside = [(other, depth) for other, depth in accepted if _near(path, other)]
+        beside = [(other, depth) for other, depth in accepted if _near(path, other, _FLANK_REACH)]
         if any(path.score < _FLANK_SCORE * other.score for other, _ in beside):
             continue
         verdict = judge(ridge, mean, (explained.overall, explained.local), path, present)
@@ -320,16 +321,22 @@ def _scratches(
             continue
         accepted.append((path, abs(profile.depth)))
         tracks.append(_track(path, present, profile, layout, first))
-    return tracks, doubtful
+    # A groove has rims and a line has flanks of opposite sign: the deepest stands for all.
+    lines = [
+        track
+        for (path, depth), track in zip(accepted, tracks, strict=True)
+        if not any(depth < other_depth and _near(path, other, _RIM_REACH) for other, other_depth in accepted)
+    ]
+    return lines, doubtful
 
 
-def _near(path: Path, other: Path) -> bool:
-    """Do two paths run side by side, close enough to measure one another's flanks?"""
+def _near(path: Path, other: Path, reach: float) -> bool:
+    """Do two paths run side by side within a reach, for most of their common time?"""
     start, end = max(path.first, other.first), min(path.frames.stop, other.frames.stop)
     if end <= start:
         return False
     apart = path.x[start - path.first : end - path.first] - other.x[start - other.first : end - other.first]
-    return float(np.min(np.abs(apart))) < _FLANK_REACH
+    return float(np.median(np.abs(apart))) < reach
 
 
 def _belongs_to(
@@ -349,7 +356,8 @@ def _belongs_to(
         return "either"
     # Less certain positions will do for a line that is plain to see, if it cannot be part of the scene.
     plain = path.score >= _PLAIN_SCORE * settings.sensitivity and verdict.film_share >= _PLAIN_SHARE
-    sure = abs(slope) <= _MAX_FOLLOWING and error <= _FAIR_ERROR or plain and 1 - slope >= _MANY_ERRORS * error
+    fair = abs(slope) + error <= _MAX_FOLLOWING and error <= _FAIR_ERROR
+    sure = fair or plain and 1 - slope >= _MANY_ERRORS * error
     return "film" if sure else "either"
 
 

@@ -41,7 +41,7 @@ def test_a_continued_line_is_confirmed_from_both_sides_and_onwards():
 
 @pytest.mark.parametrize(
     "other",
-    [track(103.0), track(depth=12.0), track(depth=-40.0), track(tilt=0.05), track(first=15, count=5)],
+    [track(103.0), track(depth=12.0), track(depth=-60.0), track(tilt=0.05), track(first=15, count=5)],
     ids=["elsewhere", "other polarity", "much deeper", "other tilt", "begins late"],
 )
 def test_another_line_is_not(other):

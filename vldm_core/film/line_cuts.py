@@ -17,7 +17,8 @@ _NEAR_CUT = 12
 
 _APART = 2.0
 _TILT_APART = 0.012
-_DEPTH_RATIO = 2.0
+_DEPTH_RATIO = 4.0
+"""Generous: a doubtful line is measured along an uncertain course, which blurs its depth."""
 
 
 def confirm_across_cuts(maps: Iterable[LineMap]) -> tuple[LineMap, ...]:

@@ -1,0 +1,1 @@
+"""The Stable Diffusion prior: UNet view, attachments, temporal layers, LoRA and checkpoints."""

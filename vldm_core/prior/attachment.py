@@ -1,0 +1,109 @@
+"""Attachments: modules that join a UNet by forward hooks and leave it bit-equal.
+
+An attachment owns parameters of its own and never changes the UNet's. It hooks modules of a `UNetView`, so it does not
+know which host it runs in. Before every forward pass the host tells it what the batch is (`UNetCall`); in ComfyUI a
+diffusion-model wrapper does, headlessly the sampling loop.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from ..errors import SettingsError
+from .call import UNetCall
+from .unet import UNetView
+
+Change = Callable[[Tensor, UNetCall], Tensor]
+"""What an attachment does to the output (B, C, h, w) of a hooked module."""
+
+
+class Attached:
+    """A living attachment; `remove` takes every hook off again."""
+
+    def __init__(self, handles: list[RemovableHandle]) -> None:
+        self._handles = handles
+
+    def remove(self) -> None:
+        """Take the hooks off. Doing it twice is harmless."""
+        while self._handles:
+            self._handles.pop().remove()
+
+
+class Attachment(nn.Module):
+    """Base of everything that joins a UNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._call: UNetCall | None = None
+
+    def changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
+        """Return which modules of the UNet to hook and what to do to their outputs.
+
+        Raises:
+            SettingsError: The attachment was made for another UNet.
+        """
+        raise NotImplementedError
+
+    def attach(self, view: UNetView) -> Attached:
+        """Hook the UNet until the result is removed.
+
+        Raises:
+            SettingsError: The attachment was made for another UNet.
+        """
+        pairs = list(self.changes(view))
+        return Attached([module.register_forward_hook(self._hook(change)) for module, change in pairs])
+
+    @contextmanager
+    def attached(self, view: UNetView) -> Iterator[None]:
+        """Be attached for the length of a `with` block."""
+        attached = self.attach(view)
+        try:
+            yield
+        finally:
+            attached.remove()
+
+    @contextmanager
+    def during(self, call: UNetCall) -> Iterator[None]:
+        """Say what the forward passes inside this block are about."""
+        before, self._call = self._call, call
+        try:
+            yield
+        finally:
+            self._call = before
+
+    def _hook(self, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+            if self._call is None:
+                raise SettingsError(
+                    f"{type(self).__name__} ran without being told which frames the batch holds; "
+                    "run the UNet inside `during(UNetCall(...))`"
+                )
+            return _repacked(output, change(_unpacked(output), self._call))
+
+        return hook
+
+
+def _unpacked(output: Any) -> Tensor:
+    """Return the picture in what a module gave back: diffusers' transformers wrap it."""
+    if isinstance(output, Tensor):
+        return output
+    return output[0] if isinstance(output, tuple) else output.sample
+
+
+def _repacked(output: Any, changed: Tensor) -> Any:
+    """Hand back what came, with another picture inside."""
+    if isinstance(output, Tensor):
+        return changed
+    return (changed, *output[1:]) if isinstance(output, tuple) else type(output)(sample=changed)
+
+
+@contextmanager
+def calling(attachments: Iterable[Attachment], call: UNetCall) -> Iterator[None]:
+    """Tell several attachments what the forward passes inside this block are about."""
+    with ExitStack() as stack:
+        for attachment in attachments:
+            stack.enter_context(attachment.during(call))
+        yield

@@ -3,39 +3,13 @@
 Started by host_server.py as ``python host_main.py PATH/TO/ComfyUI [main.py's arguments]``.
 """
 
-import importlib.util
 import os
 import runpy
 import sys
 import threading
 from pathlib import Path
 
-import torch
-
-# An operator stays registered only as long as its library object lives.
-_LIBRARIES: list[torch.library.Library] = []
-
-
-def register_missing_vision_operators() -> None:
-    """Declare the two operators whose absence ends torchvision's import on a CPU build of torch.
-
-    PyPI's torchvision carries operators compiled against CUDA. Where they cannot be loaded, torchvision's import fails
-    at ``torchvision::nms``, although nothing in the host calls it.
-    """
-    vision = importlib.util.find_spec("torchvision")
-    if vision is None or not vision.submodule_search_locations:
-        return
-    folder = Path(next(iter(vision.submodule_search_locations)))
-    for compiled in (*folder.glob("_C*.so"), *folder.glob("_C*.pyd")):
-        try:
-            torch.ops.load_library(str(compiled))
-            return
-        except OSError:
-            continue
-    library = torch.library.Library("torchvision", "DEF")
-    library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _LIBRARIES.append(library)
+from vision_operators import register_missing_vision_operators
 
 
 def end_with_parent() -> None:

@@ -1,0 +1,175 @@
+"""Regions of a clip: the one plan of what a denoiser sees at a time, in time and in space.
+
+A region is a window of frames times a tile of the frame. :func:`plan_regions` lays windows inside each shot, so that
+nothing is averaged across a cut, and tiles over the frame; :func:`blend` evaluates a denoiser region by region and puts
+the weighted mean together. Everything that belongs to a frame (a prompt, a control picture, a noise map) follows the
+region's `frames` and rectangle.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..video.shots import Shot
+from .tiles import Tile, TileSettings, plan_tiles, tile_weights
+from .windows import WindowSettings, fuse_weights, plan_windows
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """Part of a clip that is denoised at once.
+
+    Attributes:
+        frames: Clip frame indices, ascending.
+        top: First latent row.
+        left: First latent column.
+        height: Latent rows.
+        width: Latent columns.
+        weight: (F, height, width) float32, above 0, not normalised: how much each pixel counts in the mean.
+    """
+
+    frames: tuple[int, ...]
+    top: int
+    left: int
+    height: int
+    width: int
+    weight: Tensor
+
+    def crop(self, clip: Tensor) -> Tensor:
+        """Cut the region out of something laid out (T, …, h, w) on the latent's grid."""
+        return self._frames_of(clip)[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def _frames_of(self, clip: Tensor) -> Tensor:
+        first, last = self.frames[0], self.frames[-1]
+        if last - first + 1 == len(self.frames):
+            return clip[first : last + 1]
+        return clip[torch.tensor(self.frames, device=clip.device)]
+
+
+def plan_regions(
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    shots: Sequence[Shot] | None,
+    windows: WindowSettings | None,
+    tiles: TileSettings | None,
+    step: int,
+    steps: int,
+) -> tuple[Region, ...]:
+    """Lay windows over every shot and tiles over the frame.
+
+    Args:
+        frames: Frames of the clip.
+        height: Latent rows.
+        width: Latent columns.
+        shots: The shots of the clip, in order and without gaps; None where it is one shot.
+        windows: None denoises all frames together, cuts included: temporal layers keep the shots apart themselves.
+        tiles: None denoises whole frames.
+        step: 0-based index of the sampling step; moving grids depend on it.
+        steps: Steps of the schedule.
+
+    Returns:
+        Regions that together cover every pixel of every frame, window by window.
+
+    Raises:
+        SettingsError: The shots do not cover the clip, or `step` is not below `steps`.
+    """
+    if not 0 <= step < steps:
+        raise SettingsError(f"step is {step} of {steps}; steps count from 0")
+    spans = covering_shots(shots, frames)
+    if windows is None:
+        whole = tuple(range(frames))
+        laid = [(whole, torch.ones(frames))]
+    else:
+        laid = [
+            (tuple(shot.first + frame for frame in window), fuse_weights(window, windows))
+            for shot in spans
+            for window in plan_windows(len(shot), windows, step)
+        ]
+    if tiles is None:
+        rectangles = [(Tile(0, 0, height, width), torch.ones(height, width))]
+    else:
+        rectangles = [(tile, tile_weights(tile, tiles).float()) for tile in plan_tiles(height, width, tiles, step)]
+    return tuple(
+        Region(
+            frames=window,
+            top=tile.top,
+            left=tile.left,
+            height=tile.height,
+            width=tile.width,
+            weight=in_time[:, None, None] * in_space,
+        )
+        for window, in_time in laid
+        for tile, in_space in rectangles
+    )
+
+
+def covering_shots(shots: Sequence[Shot] | None, frames: int) -> tuple[Shot, ...]:
+    """Check that shots cover a clip in order; None is one shot.
+
+    Args:
+        shots: Shots in clip frame numbers.
+        frames: Frames of the clip.
+
+    Returns:
+        The shots.
+
+    Raises:
+        SettingsError: There is a gap or an overlap, or the last shot does not end with the clip.
+    """
+    if frames < 1:
+        raise SettingsError(f"the clip has {frames} frames; give 1 or more")
+    spans = (Shot(0, frames),) if shots is None else tuple(shots)
+    borders = [0, *(shot.last for shot in spans)]
+    if [shot.first for shot in spans] != borders[:-1] or borders[-1] != frames:
+        found = ", ".join(f"{shot.first}–{shot.last - 1}" for shot in spans) or "none"
+        raise SettingsError(
+            f"shots are {found}; they must follow one another and cover all {frames} frames of the clip"
+        )
+    return spans
+
+
+def blend(regions: Sequence[Region], evaluate: Callable[[Region], Sequence[Tensor]], like: Tensor) -> list[Tensor]:
+    """Evaluate something region by region and return the weighted means over the clip.
+
+    Args:
+        regions: From :func:`plan_regions`.
+        evaluate: Gives one or more tensors (F, C, h, w) for a region, the same number every time.
+        like: (T, …, h, w): gives the size of the clip, and device and type of the results.
+
+    Returns:
+        One (T, C, h, w) for each tensor that `evaluate` gives; sums are kept in float32. A single region that is the
+        whole clip is handed through unchanged.
+
+    Raises:
+        SettingsError: The regions leave a pixel uncovered, or a tensor does not have its region's size.
+    """
+    count, height, width = like.shape[0], like.shape[-2], like.shape[-1]
+    total = torch.zeros(count, 1, height, width, device=like.device)
+    sums: list[Tensor] = []
+    for region in regions:
+        parts = list(evaluate(region))
+        expected = (len(region.frames), region.height, region.width)
+        if any((part.shape[0], *part.shape[-2:]) != expected for part in parts):
+            shapes = ", ".join(str(tuple(part.shape)) for part in parts)
+            raise SettingsError(f"a region of (frames, rows, columns) {expected} was evaluated to {shapes}")
+        if len(regions) == 1 and expected == (count, height, width):
+            return [part.to(like) for part in parts]
+        weight = region.weight.to(like.device)[:, None]
+        index = torch.tensor(region.frames, device=like.device)
+        if not sums:
+            sums = [torch.zeros(count, part.shape[1], height, width, device=like.device) for part in parts]
+        _window(total, region).index_add_(0, index, weight)
+        for sum_, part in zip(sums, parts, strict=True):
+            _window(sum_, region).index_add_(0, index, part.to(like.device, torch.float32) * weight)
+    if not bool((total > 0).all()):
+        raise SettingsError("the regions leave pixels of the clip uncovered; plan them with plan_regions")
+    return [(sum_ / total).to(like.dtype) for sum_ in sums]
+
+
+def _window(clip: Tensor, region: Region) -> Tensor:
+    return clip[..., region.top : region.top + region.height, region.left : region.left + region.width]

@@ -1,6 +1,6 @@
 """Everything between the nodes and ComfyUI: progress, interrupt, folders, pictures and films in the host's types.
 
-This is the only file that touches ``comfy.*`` and ``folder_paths``; the core never does.
+Only the `host*.py` files touch ``comfy.*`` and ``folder_paths``; the core never does.
 """
 
 import contextlib

@@ -64,7 +64,7 @@ def test_the_tail_is_moved_back() -> None:
 def test_moving_windows_put_their_seams_elsewhere() -> None:
     how = WindowSettings(move=True)
     inner = [start for step in range(8) for start in (w[0] for w in plan_windows(100, how, step)) if 0 < start < 84]
-    assert len(set(inner)) > 3 * len([w for w in plan_windows(100, how, 0)][1:-1])
+    assert len(set(inner)) > 3 * (len(plan_windows(100, how, 0)) - 2)
 
 
 def test_uniform_windows_join_far_frames() -> None:

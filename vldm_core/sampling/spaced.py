@@ -1,0 +1,202 @@
+"""Spaced DDPM: ancestral sampling on a few of the training timesteps, the sampler of DiffBIR and StableSR.
+
+Posterior mean and variance are those of Ho et al. (arXiv:2006.11239, equations 6 and 7); which timesteps are kept
+follows "Improved Denoising Diffusion Probabilistic Models" (Nichol and Dhariwal, arXiv:2102.09672, section 4). In sigma
+space, x = x0 + σ ε, one step from σ to σ' < σ becomes
+
+    x' = x0 + (σ'/σ)² (x - x0) + σ' √(1 - (σ'/σ)²) ε,
+
+which :func:`sample_spaced` uses, so that it plugs into any host that works with sigmas. :class:`SpacedTables` has the
+coefficients in the variance-preserving convention.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from .schedule import NoiseSchedule, Prediction
+
+Denoise = Callable[[Tensor, float], Tensor]
+"""(x in sigma space, sigma) to x0."""
+
+
+def spaced_timesteps(total: int, steps: int) -> tuple[int, ...]:
+    """Choose timesteps evenly from 0 … total - 1, both ends included.
+
+    Args:
+        total: Training timesteps.
+        steps: How many to keep, 1 … total. One step is the last.
+
+    Returns:
+        Timesteps, ascending.
+
+    Raises:
+        SettingsError: `steps` is out of range.
+    """
+    if not 1 <= steps <= total:
+        raise SettingsError(f"steps is {steps}; with {total} training timesteps use 1 … {total}")
+    if steps == 1:
+        return (total - 1,)
+    # Half to even, and summed up as the original does, so that the same timesteps come out.
+    stride = (total - 1) / (steps - 1)
+    chosen, place = [], 0.0
+    for _ in range(steps):
+        chosen.append(round(place))
+        place += stride
+    return tuple(chosen)
+
+
+def spaced_sigmas(schedule: NoiseSchedule, steps: int) -> tuple[float, ...]:
+    """Return the sigmas of the spaced timesteps as samplers take them.
+
+    Args:
+        schedule: The network's training schedule.
+        steps: How many denoiser calls.
+
+    Returns:
+        `steps` falling sigmas and a final 0.
+    """
+    chosen = spaced_timesteps(schedule.steps, steps)
+    return (*(float(schedule.sigmas[t]) for t in reversed(chosen)), 0.0)
+
+
+def cfg_schedule(timestep: float, scale: float, total: int = 1000) -> float:
+    """Return DiffBIR's guidance scale at a timestep: weak at first, strong at the end.
+
+    1 + s (1 - cos(π ((N - t) / N)⁵)) / 2: about 1 at t = N - 1 and 1 + s, not s, at t = 0. Early steps with strong
+    guidance overshoot in colour; the text matters once the layout stands.
+
+    Args:
+        timestep: 0 … total - 1.
+        scale: s; 1 or less switches guidance off and is returned as it is.
+        total: N.
+
+    Returns:
+        The scale of this step.
+    """
+    if scale <= 1:
+        return scale
+    return 1 + scale * (1 - math.cos(math.pi * ((total - timestep) / total) ** 5)) / 2
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SpacedTables:
+    """Coefficients of the spaced process, variance preserving; entry i belongs to `timesteps[i]`, ascending.
+
+    Attributes:
+        timesteps: (S,) int64, what the network is told.
+        alphas_cumprod: (S,) float64.
+        sqrt_alphas_cumprod: (S,) float32, √ᾱ.
+        sqrt_one_minus_alphas_cumprod: (S,) float32, √(1 - ᾱ).
+        sqrt_recip_alphas_cumprod: (S,) float32, 1 / √ᾱ.
+        sqrt_recipm1_alphas_cumprod: (S,) float32, √(1 / ᾱ - 1).
+        posterior_variance: (S,) float32, β (1 - ᾱ') / (1 - ᾱ), where ᾱ' belongs to the entry before.
+        posterior_mean_coef1: (S,) float32, of x0: β √ᾱ' / (1 - ᾱ).
+        posterior_mean_coef2: (S,) float32, of x_t: √α (1 - ᾱ') / (1 - ᾱ).
+    """
+
+    timesteps: Tensor
+    alphas_cumprod: Tensor
+    sqrt_alphas_cumprod: Tensor
+    sqrt_one_minus_alphas_cumprod: Tensor
+    sqrt_recip_alphas_cumprod: Tensor
+    sqrt_recipm1_alphas_cumprod: Tensor
+    posterior_variance: Tensor
+    posterior_mean_coef1: Tensor
+    posterior_mean_coef2: Tensor
+
+    @classmethod
+    def build(cls, schedule: NoiseSchedule, steps: int) -> "SpacedTables":
+        """Compute the tables in float64 and keep them in float32.
+
+        Args:
+            schedule: The network's training schedule.
+            steps: How many timesteps to keep.
+        """
+        timesteps = torch.tensor(spaced_timesteps(schedule.steps, steps))
+        alphas = schedule.alphas_cumprod[timesteps]
+        before = torch.cat((alphas.new_ones(1), alphas[:-1]))
+        kept = alphas / before
+        return cls(
+            timesteps=timesteps,
+            alphas_cumprod=alphas,
+            sqrt_alphas_cumprod=alphas.sqrt().float(),
+            sqrt_one_minus_alphas_cumprod=(1 - alphas).sqrt().float(),
+            sqrt_recip_alphas_cumprod=(1 / alphas).sqrt().float(),
+            sqrt_recipm1_alphas_cumprod=(1 / alphas - 1).sqrt().float(),
+            posterior_variance=((1 - kept) * (1 - before) / (1 - alphas)).float(),
+            posterior_mean_coef1=((1 - kept) * before.sqrt() / (1 - alphas)).float(),
+            posterior_mean_coef2=(kept.sqrt() * (1 - before) / (1 - alphas)).float(),
+        )
+
+    def x0(self, x_t: Tensor, output: Tensor, index: int, prediction: Prediction) -> Tensor:
+        """Turn a network's output into x0.
+
+        Args:
+            x_t: Noisy latent, variance preserving.
+            output: The network's output.
+            index: Position in the tables.
+            prediction: "eps" or "v"; at zero SNR only "v" is defined.
+
+        Returns:
+            Tensor like `x_t`.
+        """
+        if prediction == "v":
+            return self.sqrt_alphas_cumprod[index] * x_t - self.sqrt_one_minus_alphas_cumprod[index] * output
+        return self.sqrt_recip_alphas_cumprod[index] * x_t - self.sqrt_recipm1_alphas_cumprod[index] * output
+
+    def step(self, x_t: Tensor, x0: Tensor, index: int, noise: Tensor) -> Tensor:
+        """Draw x at the timestep before from the posterior.
+
+        Args:
+            x_t: Noisy latent, variance preserving.
+            x0: Predicted clean latent.
+            index: Position in the tables.
+            noise: Standard normal; not used at index 0.
+
+        Returns:
+            Tensor like `x_t`.
+        """
+        mean = self.posterior_mean_coef1[index] * x0 + self.posterior_mean_coef2[index] * x_t
+        return mean if index == 0 else mean + self.posterior_variance[index].sqrt() * noise
+
+
+def sample_spaced(
+    denoise: Denoise,
+    x: Tensor,
+    sigmas: Sequence[float],
+    noise_fn: Callable[[int], Tensor],
+    callback: Callable[[int, float, Tensor], None] | None = None,
+) -> Tensor:
+    """Sample by drawing each next latent from the DDPM posterior.
+
+    Args:
+        denoise: Predicts x0 from x in sigma space.
+        x: Start, for example from :func:`.start.start_latent`.
+        sigmas: Falling; the last is usually 0 (:func:`spaced_sigmas`). Any other schedule works too.
+        noise_fn: Gives standard normal noise like `x` for the step of this index.
+        callback: Called after each denoiser call with the step, its sigma and x0.
+
+    Returns:
+        The latent at the last sigma.
+
+    Raises:
+        SettingsError: The sigmas do not fall.
+    """
+    levels = [float(sigma) for sigma in sigmas]
+    pairs = list(zip(levels[:-1], levels[1:], strict=True))
+    if any(not (0 <= after < before < math.inf) for before, after in pairs):
+        raise SettingsError(f"sigmas are {levels}; they must be finite and fall from step to step, to 0 at the least")
+    for step, (before, after) in enumerate(pairs):
+        x0 = denoise(x, before)
+        if callback is not None:
+            callback(step, before, x0)
+        ratio = (after / before) ** 2
+        x = x0 + ratio * (x - x0)
+        if after > 0:
+            x = x + after * math.sqrt(1 - ratio) * noise_fn(step)
+    return x

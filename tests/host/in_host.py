@@ -91,6 +91,8 @@ def tiny_pair(prediction: str = "eps", seed: int = 0) -> tuple[Any, Any]:
         for parameter in twin.parameters():
             if parameter.ndim >= 2:
                 torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
+        # Predictions of the size a trained network's have: samples end near unit variance.
+        twin.conv_out.weight.mul_(0.5)
     config = {
         "image_size": 32,
         "in_channels": 4,
@@ -161,3 +163,35 @@ def sample(
             disable_pbar=True,
             **more,
         )
+
+
+def tiny_control(seed: int = 7) -> Any:
+    """Return a CONTROL_NET of the host's class that fits `tiny_pair`, with random weights."""
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+    import torch
+
+    torch.manual_seed(seed)
+    net = comfy.cldm.cldm.ControlNet(
+        image_size=32,
+        in_channels=4,
+        model_channels=32,
+        hint_channels=3,
+        num_res_blocks=[2, 2, 2, 2],
+        channel_mult=[1, 2, 4, 4],
+        transformer_depth=[1, 1, 1, 1, 1, 1, 0, 0],
+        transformer_depth_middle=1,
+        context_dim=CONTEXT,
+        num_heads=4,
+        use_spatial_transformer=True,
+        legacy=False,
+        dtype=torch.float32,
+        device="cpu",
+        operations=comfy.ops.disable_weight_init,
+    ).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            spread = parameter[0].numel() ** -0.5 if parameter.ndim >= 2 else 0.1
+            torch.nn.init.normal_(parameter, std=spread)
+    return comfy.controlnet.ControlNet(net, load_device=torch.device("cpu"))

@@ -7,13 +7,14 @@ Everything is in k-diffusion's sigma space, x = x0 + sigma · eps.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..sampling.regions import Region, blend, plan_regions
+from ..sampling.schedule import PREDICTIONS, Prediction, model_input, to_x0
 from ..sampling.state import X0Transform, step_state
 from ..sampling.tiles import TileSettings
 from ..sampling.windows import WindowSettings
@@ -21,7 +22,6 @@ from ..video.shots import Shot
 from .attachment import Attachment, calling
 from .call import CONDITIONED, UNCONDITIONED, UNetCall, segments_of
 
-Prediction = Literal["eps", "v", "sample"]
 CfgTransform = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 _PIXELS_PER_LATENT = 8
 
@@ -62,8 +62,8 @@ class DenoiserSettings:
     tiles: TileSettings | None = None
 
     def __post_init__(self) -> None:
-        if self.prediction not in ("eps", "v", "sample"):
-            raise SettingsError(f"prediction is {self.prediction!r}; the UNet predicts eps, v or sample")
+        if self.prediction not in PREDICTIONS:
+            raise SettingsError(f"prediction is {self.prediction!r}; use one of {', '.join(PREDICTIONS)}")
 
 
 class ClipDenoiser:
@@ -152,8 +152,7 @@ class ClipDenoiser:
         x = region.crop(clip)
         count = len(self._chunks)
         dtype = next(self._unet.parameters()).dtype
-        # Networks of this family see latents scaled to unit variance: x / sqrt(sigma² + 1).
-        scaled = (x / (sigma**2 + 1) ** 0.5).to(dtype).repeat(count, 1, 1, 1)
+        scaled = model_input(x, sigma).to(dtype).repeat(count, 1, 1, 1)
         text = torch.cat([_of_frames(text, region, len(clip)) for text in self._texts]).to(scaled)
         time = torch.full((len(scaled),), self._timestep(sigma), device=x.device)
         call = UNetCall(
@@ -166,7 +165,7 @@ class ClipDenoiser:
         with calling(self._attachments, call):
             extra = self._control(scaled, time, text, region, len(clip), progress)
             output = self._unet(scaled, time, encoder_hidden_states=text, return_dict=False, **extra)[0].to(x)
-        return [predicted_x0(part, x, sigma, self._settings.prediction) for part in output.chunk(count)]
+        return [to_x0(x, part, sigma, self._settings.prediction) for part in output.chunk(count)]
 
     def _control(
         self, scaled: Tensor, time: Tensor, text: Tensor, region: Region, frames: int, progress: float
@@ -194,34 +193,6 @@ class ClipDenoiser:
         if middle is None:
             return {}
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
-
-
-def predicted_x0(output: Tensor, x: Tensor, sigma: float, prediction: Prediction) -> Tensor:
-    """Turn a UNet's output into x0, in sigma space.
-
-    Args:
-        output: What the UNet gave for x / sqrt(sigma² + 1).
-        x: (T, 4, h, w), x0 + sigma · eps.
-        sigma: Noise level.
-        prediction: What the output is. v is that of T. Salimans, J. Ho, "Progressive Distillation for Fast Sampling of
-            Diffusion Models", ICLR 2022, appendix D.
-    """
-    if prediction == "eps":
-        return x - sigma * output
-    if prediction == "sample":
-        return output
-    variance = sigma**2 + 1
-    return x / variance - output * sigma / variance**0.5
-
-
-def model_output(x0: Tensor, x: Tensor, sigma: float, prediction: Prediction) -> Tensor:
-    """Turn x0 back into what a UNet would have had to predict; the inverse of :func:`predicted_x0`."""
-    if prediction == "eps":
-        return (x - x0) / sigma
-    if prediction == "sample":
-        return x0
-    variance = sigma**2 + 1
-    return (x / variance - x0) * variance**0.5 / sigma
 
 
 def _of_frames(tensor: Tensor, region: Region, frames: int) -> Tensor:

@@ -1,0 +1,239 @@
+"""Everything that makes a sampling a restoration, in one settings object, and the transforms built from it.
+
+The same object is built by the sampler node, by the headless pipeline and by tests; the same transforms run in both
+hosts, in this order: CFG and its rescaling, restoration guidance, flow propagation, data consistency.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import SettingsError
+from ..progress import Progress, silent
+from ..video.flow import FlowSettings, estimate_flow
+from ..video.shots import Shot
+from .cfg import CfgSettings
+from .consistency import ConsistencySettings, DataConsistency
+from .freeinit import FreeInitSettings, reinitialise, renoise
+from .guidance import Decode, GuidanceSettings, RestorationGuidance
+from .noise import VideoNoiseSettings, video_noise
+from .propagation import FlowPropagation, PropagationSettings
+from .regions import covering_shots
+from .schedule import NoiseSchedule
+from .start import StartSettings, start_latent
+from .state import X0Transform
+from .tiles import TileSettings
+from .windows import WindowSettings
+
+Direction = Literal["backward", "forward"]
+# Seeds of draws that must not repeat the start noise; any odd constants will do.
+_SECOND_NOISE, _ROUND, _STEP = 0x5EC0, 0xF4EE, 0x57E9
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorationSettings:
+    """How a clip is sampled so that it stays the film it was.
+
+    Attributes:
+        windows: Context windows; None denoises all frames of the clip together.
+        tiles: Spatial tiles; None denoises whole frames.
+        noise: Start noise. "warped" needs the pre-restored frames.
+        start: What the sampling begins with.
+        cfg: Text guidance.
+        guidance: Pull towards the pre-restored picture; None is off.
+        consistency: Keep what the damage masks leave out; acts only where masks are given. None is off.
+        propagation: Join frames along their motion; needs the pre-restored frames. None is off.
+        freeinit: Sample several times, each beginning with the last one's low frequencies; None samples once.
+    """
+
+    windows: WindowSettings | None = field(default_factory=WindowSettings)
+    tiles: TileSettings | None = None
+    noise: VideoNoiseSettings = field(default_factory=lambda: VideoNoiseSettings(mode="warped"))
+    start: StartSettings = field(default_factory=StartSettings)
+    cfg: CfgSettings = field(default_factory=CfgSettings)
+    guidance: GuidanceSettings | None = None
+    consistency: ConsistencySettings | None = field(default_factory=ConsistencySettings)
+    propagation: PropagationSettings | None = field(default_factory=PropagationSettings)
+    freeinit: FreeInitSettings | None = None
+
+    @property
+    def needs_flow(self) -> bool:
+        """Whether the motion of the pre-restored frames is looked at."""
+        return self.noise.mode == "warped" or (self.propagation is not None and self.propagation.blend > 0)
+
+    @property
+    def rounds(self) -> int:
+        """How often the clip is sampled."""
+        return 1 if self.freeinit is None else self.freeinit.iterations
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What a restoration knows about its clip beside the latent.
+
+    Attributes:
+        latent: (T, 4, h, w), scaled latent of the pre-restored clip.
+        frames: (T, 3, H, W), [0, 1], the pre-restored clip; None where nothing needs it.
+        masks: (T, H, W), 1 = damaged; None where it is not known.
+        shots: Shots that cover the clip; None is one shot.
+    """
+
+    latent: Tensor
+    frames: Tensor | None = None
+    masks: Tensor | None = None
+    shots: Sequence[Shot] | None = None
+
+    def __post_init__(self) -> None:
+        if self.latent.ndim != 4:
+            raise SettingsError(f"the latent is {tuple(self.latent.shape)}; give (T, 4, h, w), one item per frame")
+        for name, value in (("frames", self.frames), ("masks", self.masks)):
+            if value is not None and len(value) != len(self.latent):
+                raise SettingsError(f"there are {len(value)} {name} for {len(self.latent)} latents; give as many")
+        covering_shots(self.shots, len(self.latent))
+
+
+class Restoration:
+    """One clip's noise, start and transforms.
+
+    Args:
+        settings: How.
+        material: The clip.
+        schedule: The network's training schedule.
+        seed: Of all noise.
+        decode: For guidance in picture space.
+        progress: Called while the motion is measured.
+
+    Raises:
+        SettingsError: The settings need frames or a decoder that were not given.
+    """
+
+    def __init__(
+        self,
+        settings: RestorationSettings,
+        material: Material,
+        schedule: NoiseSchedule,
+        *,
+        seed: int,
+        decode: Decode | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self._settings, self._material, self._schedule, self._seed = settings, material, schedule, seed
+        self._backward: Tensor | None = None
+        self._forward: Tensor | None = None
+        if settings.needs_flow:
+            self._measure(progress)
+        self.transforms = self._build(decode)
+
+    def noise(self, index: int = 0) -> Tensor:
+        """Return the start noise (T, 4, h, w) of a FreeInit round; rounds after the first draw anew."""
+        settings, seed = self._settings.noise, self._seed + _ROUND * index
+        return video_noise(
+            tuple(self._material.latent.shape),
+            seed=seed,
+            settings=settings,
+            shots=self._material.shots,
+            flow=self._backward,
+        )
+
+    def step_noise(self, step: int) -> Tensor:
+        """Return noise (T, 4, h, w) that a stochastic sampler adds in a step, as common to frames as the first."""
+        return video_noise(
+            tuple(self._material.latent.shape),
+            seed=self._seed + _STEP * (step + 1),
+            settings=self._settings.noise,
+            shots=self._material.shots,
+            flow=self._backward,
+        )
+
+    def start(self, sigma: float, last: Tensor | None = None, index: int = 0) -> Tensor:
+        """Return where sampling begins, (T, 4, h, w) in sigma space.
+
+        Args:
+            sigma: First noise level.
+            last: x0 of the round before, for FreeInit.
+            index: Round.
+        """
+        latent = self._material.latent
+        noise = self.noise().to(latent)
+        freeinit = self._settings.freeinit
+        if last is not None and freeinit is not None:
+            mixed = reinitialise(
+                renoise(last.to(latent), noise, sigma), self.noise(index).to(latent), freeinit, self._material.shots
+            )
+            return mixed * (1 + sigma * sigma) ** 0.5
+        second = None
+        if self._settings.start.mode == "added_noise":
+            second = self.step_noise(_SECOND_NOISE).to(latent)
+        return start_latent(
+            latent,
+            noise,
+            sigma=sigma,
+            settings=self._settings.start,
+            schedule=self._schedule,
+            second_noise=second,
+        )
+
+    def _measure(self, progress: Progress) -> None:
+        frames = self._material.frames
+        if frames is None:
+            wanted = "noise that is warped" if self._settings.noise.mode == "warped" else "flow propagation"
+            raise SettingsError(
+                f"{wanted} follows the motion in the picture; give the pre-restored frames, or turn it off"
+            )
+        if len(frames) < 2:
+            shape = (0, 2, *frames.shape[-2:])
+            self._backward = self._forward = torch.zeros(shape)
+            return
+        both: dict[Direction, list[Tensor]] = {"backward": [], "forward": []}
+        shots = covering_shots(self._material.shots, len(frames))
+        total = 2 * len(frames)
+        done = 0
+        for shot in shots:
+            for direction, parts in both.items():
+                if shot.first > 0:
+                    # A pair across a cut has no motion; whoever reads the flow knows the shots.
+                    parts.append(torch.zeros(1, 2, *frames.shape[-2:]))
+                if len(shot) > 1:
+                    span = slice(shot.first, shot.last)
+                    masks = None if self._material.masks is None else self._material.masks[span]
+                    parts.append(
+                        estimate_flow(
+                            frames[span], masks=masks, settings=FlowSettings(quality="fast"), direction=direction
+                        )
+                    )
+                done += len(shot)
+                progress("measure motion", done, total)
+        self._backward, self._forward = torch.cat(both["backward"]), torch.cat(both["forward"])
+
+    def _build(self, decode: Decode | None) -> tuple[X0Transform, ...]:
+        settings, material = self._settings, self._material
+        result: list[X0Transform] = []
+        if settings.guidance is not None and settings.guidance.scale > 0:
+            result.append(
+                RestorationGuidance(
+                    settings.guidance,
+                    self._schedule,
+                    target_latent=material.latent,
+                    target_frames=material.frames,
+                    decode=decode,
+                )
+            )
+        if settings.propagation is not None and settings.propagation.blend > 0 and len(material.latent) > 1:
+            assert self._forward is not None and self._backward is not None
+            height, width = material.latent.shape[-2:]
+            result.append(
+                FlowPropagation(
+                    settings.propagation,
+                    forward=self._forward,
+                    backward=self._backward,
+                    height=height,
+                    width=width,
+                    shots=material.shots,
+                )
+            )
+        if settings.consistency is not None and material.masks is not None:
+            result.append(DataConsistency(settings.consistency, reference=material.latent, masks=material.masks))
+        return tuple(result)

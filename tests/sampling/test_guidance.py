@@ -96,7 +96,7 @@ def test_the_published_rgb_guidance(name: str) -> None:
     oracle().check(f"{name}.rgb.pred_x0", x0)
 
 
-@pytest.mark.parametrize("steps", [10, 50])
+@pytest.mark.parametrize("steps", [1, 10, 50])
 def test_the_divisor_of_any_sigma_is_that_of_the_spaced_sampler(steps: int) -> None:
     tables = SpacedTables.build(SCHEDULE, steps)
     for index, timestep in enumerate(tables.timesteps.tolist()):

@@ -153,7 +153,8 @@ def posterior_weight(schedule: NoiseSchedule, sigma: float, steps: int) -> float
         Above 0, up to 1, which is the last step.
     """
     alpha = 1 / (1 + sigma * sigma)
-    before = schedule.timestep(sigma) - (schedule.steps - 1) / max(steps - 1, 1)
+    spacing = (schedule.steps - 1) / (steps - 1) if steps > 1 else schedule.steps
+    before = schedule.timestep(sigma) - spacing
     kept = 1.0 if before < -0.5 else 1 / (1 + schedule.sigma(before) ** 2)
     return (1 - alpha / kept) * kept**0.5 / (1 - alpha)
 

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from .decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
 from .evaluate import Compare
 from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .prior import FitForPrior, UndoFit
@@ -25,4 +26,8 @@ class VLDMExtension(ComfyExtension):
             SimulateDamage,
             FitForPrior,
             UndoFit,
+            DecodeVideo,
+            FuseRestoration,
+            MatchColour,
+            Regrain,
         ]

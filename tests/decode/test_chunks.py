@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldm_core.decode.chunks import ChunkSettings, auto_chunks, decode_video, plan_chunks
-from vldm_core.decode.ladder import DecodePlan, decode_within_memory, smaller
+from vldm_core.decode.ladder import DecodePlan, DecodeSettings, choose_plan, decode_within_memory, smaller
 from vldm_core.decode.tiles import TileSettings
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
@@ -163,3 +163,30 @@ class TestMemory:
         assert found == [(2, 4, None), (1, 4, None), (1, 4, 32)]
         tiles = DecodePlan(chunks=ChunkSettings(), tiles=TileSettings(size=128))
         assert smaller(tiles, 96, 128).tiles.size == 64
+
+
+class TestChoice:
+    def choose(self, settings=None, **memory):
+        return choose_plan(settings or DecodeSettings(), height=64, width=96, **memory)
+
+    def test_image_vae(self):
+        plan = self.choose(temporal=False, frames_in_memory=5.0)
+        assert plan == DecodePlan(chunks=ChunkSettings(frames=1, halo=0))
+        assert self.choose(temporal=False, frames_in_memory=0.7).tiles == TileSettings()
+        assert self.choose(DecodeSettings(frames=6), temporal=False, frames_in_memory=5.0).chunks.frames == 6
+
+    def test_temporal_vae(self):
+        assert self.choose(temporal=True, frames_in_memory=20.0) == DecodePlan(chunks=ChunkSettings(frames=12, halo=4))
+        # Nine frames of 64×96 do not fit; twelve tiles of 64×64 do.
+        assert self.choose(temporal=True, frames_in_memory=8.0) == DecodePlan(
+            chunks=ChunkSettings(frames=4, halo=4), tiles=TileSettings()
+        )
+
+    def test_tiles_by_hand(self):
+        assert self.choose(DecodeSettings(tile=32), temporal=False, frames_in_memory=9.0).tiles.size == 32
+        assert self.choose(DecodeSettings(tile=96), temporal=False, frames_in_memory=9.0).tiles is None
+
+    @pytest.mark.parametrize("wrong", [{"frames": 0}, {"halo": -1}, {"tile": 8}])
+    def test_refuses(self, wrong):
+        with pytest.raises(SettingsError, match="decode"):
+            DecodeSettings(**wrong)

@@ -10,11 +10,31 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.shots import Shot
-from .chunks import ChunkSettings, Decode, decode_chunks, new_output
+from .chunks import TEMPORAL_HALO, ChunkSettings, Decode, auto_chunks, decode_chunks, new_output
 from .tiles import TileSettings, tiled
 
 _LOG = logging.getLogger(__name__)
 _SMALLEST_TILE = 24
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeSettings:
+    """What the user asks for; None leaves the choice to the memory there is.
+
+    Attributes:
+        frames: Frames that one call of the VAE keeps, or None.
+        halo: Frames decoded on each side of them and thrown away; only a temporal VAE needs and gets them.
+        tile: Largest side of a tile in latent pixels, or None.
+    """
+
+    frames: int | None = None
+    halo: int = TEMPORAL_HALO
+    tile: int | None = None
+
+    def __post_init__(self) -> None:
+        ChunkSettings(frames=1 if self.frames is None else self.frames, halo=self.halo)
+        if self.tile is not None:
+            TileSettings(size=self.tile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +48,36 @@ class DecodePlan:
 
     chunks: ChunkSettings
     tiles: TileSettings | None = None
+
+
+def choose_plan(
+    settings: DecodeSettings, *, temporal: bool, frames_in_memory: float, height: int, width: int
+) -> DecodePlan:
+    """Choose how to decode a clip.
+
+    Args:
+        settings: What was asked for.
+        temporal: Whether the VAE mixes frames.
+        frames_in_memory: Whole frames that can be decoded in one call; less than 1 when not even one can.
+        height: Latent pixels.
+        width: Latent pixels.
+
+    Returns:
+        Whole pictures where they fit, tiles of the default size else; chunks as `auto_chunks` has them.
+    """
+    halo = settings.halo if temporal else 0
+    tiles = None if settings.tile is None else TileSettings(size=settings.tile)
+    if tiles is None and frames_in_memory < 1 + 2 * halo:
+        tiles = TileSettings()
+    if tiles is not None:
+        if max(height, width) <= tiles.size:
+            tiles = None
+        else:
+            frames_in_memory *= height * width / (min(height, tiles.size) * min(width, tiles.size))
+    chunks = auto_chunks(temporal=temporal, frames_in_memory=int(frames_in_memory), halo=halo)
+    if settings.frames is not None:
+        chunks = replace(chunks, frames=settings.frames)
+    return DecodePlan(chunks=chunks, tiles=tiles)
 
 
 def smaller(plan: DecodePlan, height: int, width: int) -> DecodePlan | None:

@@ -6,15 +6,16 @@ Everything is in k-diffusion's sigma space, x = x0 + sigma · eps.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingsError
+from ..sampling.cfg import CfgSettings, ClassifierFreeGuidance
 from ..sampling.regions import Region, blend, plan_regions
-from ..sampling.schedule import PREDICTIONS, Prediction, model_input, to_x0
+from ..sampling.schedule import PREDICTIONS, NoiseSchedule, Prediction, model_input, to_x0
 from ..sampling.state import X0Transform, step_state
 from ..sampling.tiles import TileSettings
 from ..sampling.windows import WindowSettings
@@ -22,7 +23,6 @@ from ..video.shots import Shot
 from .attachment import Attachment, calling
 from .call import CONDITIONED, UNCONDITIONED, UNetCall, segments_of
 
-CfgTransform = Callable[[Tensor, Tensor, Tensor, Any], Tensor]
 _PIXELS_PER_LATENT = 8
 
 
@@ -51,13 +51,13 @@ class DenoiserSettings:
 
     Attributes:
         prediction: What the UNet predicts.
-        guidance_scale: CFG; 1 leaves the unconditioned pass out.
+        cfg: Text guidance; a scale of 1 leaves the unconditioned pass out.
         windows: Context windows; None takes all frames at once.
         tiles: Spatial tiles; None takes the whole picture.
     """
 
     prediction: Prediction = "eps"
-    guidance_scale: float = 1.0
+    cfg: CfgSettings = field(default_factory=lambda: CfgSettings(scale=1.0))
     windows: WindowSettings | None = None
     tiles: TileSettings | None = None
 
@@ -79,8 +79,9 @@ class ClipDenoiser:
         shots: Borders that nothing crosses; None is one shot.
         attachments: Told before every pass what the batch is.
         controls: Control networks.
-        cfg_transforms: (x0 after CFG, conditioned x0, x, state) to x0, before the others.
-        transforms: Over x0 of the whole clip, in order.
+        schedule: The UNet's training schedule, for guidance that changes with the noise level; None is Stable
+            Diffusion's.
+        transforms: Over x0 of the whole clip after guidance, in order.
         beat: Called before every pass through the UNet; may raise to interrupt.
 
     Raises:
@@ -99,7 +100,7 @@ class ClipDenoiser:
         shots: Sequence[Shot] | None = None,
         attachments: Sequence[Attachment] = (),
         controls: Sequence[Control] = (),
-        cfg_transforms: Sequence[CfgTransform] = (),
+        schedule: NoiseSchedule | None = None,
         transforms: Sequence[X0Transform] = (),
         beat: Callable[[], None] | None = None,
     ) -> None:
@@ -109,17 +110,19 @@ class ClipDenoiser:
         self._settings = settings or DenoiserSettings()
         self._chunks: tuple[int, ...] = (CONDITIONED,)
         self._texts = [positive]
-        if self._settings.guidance_scale != 1.0:
+        self._guidance: ClassifierFreeGuidance | None = None
+        if self._settings.cfg.scale != 1.0:
             if negative is None:
                 raise SettingsError(
                     "a guidance scale other than 1 needs a negative conditioning; an empty prompt will do"
                 )
             self._chunks = (CONDITIONED, UNCONDITIONED)
             self._texts.append(negative)
+            known = schedule or NoiseSchedule.stable_diffusion()
+            self._guidance = ClassifierFreeGuidance(self._settings.cfg, known)
         self._shots = shots
         self._attachments = tuple(attachments)
         self._controls = tuple(controls)
-        self._cfg_transforms = tuple(cfg_transforms)
         self._transforms = tuple(transforms)
         self._beat = beat or (lambda: None)
 
@@ -137,12 +140,9 @@ class ClipDenoiser:
             steps=state.steps,
         )
         predicted = blend(regions, lambda region: self._region(x, sigma, region, state.step / state.steps), x)
-        conditioned = predicted[0]
-        x0 = conditioned
-        if len(predicted) == 2:
-            x0 = predicted[1] + (conditioned - predicted[1]) * self._settings.guidance_scale
-        for change in self._cfg_transforms:
-            x0 = change(x0, conditioned, x, state)
+        x0 = predicted[0]
+        if self._guidance is not None:
+            x0 = self._guidance(predicted[0], predicted[1], x, state)
         for transform in self._transforms:
             x0 = transform(x0, x, state)
         return x0

@@ -16,7 +16,7 @@ def moving_waves(clips: int, generator: torch.Generator) -> Tensor:
     """Clean clips (N, F, 4, side, side): three waves per channel that drift together, each clip its own way."""
     wave = torch.randn(clips, 1, 4, 3, 2, generator=generator) * 0.7
     phase = torch.rand(clips, 1, 4, 3, generator=generator) * 2 * math.pi
-    drift = torch.randn(clips, 1, 2, generator=generator) * 0.6 * torch.arange(FRAMES)[None, :, None]
+    drift = torch.randn(clips, 1, 2, generator=generator) * 0.4 * torch.arange(FRAMES)[None, :, None]
     grid = torch.stack(torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="xy"), -1)
     place = grid - drift[:, :, None, None]
     angle = torch.einsum("nfckd,nfyxd->nfckyx", wave.expand(-1, FRAMES, -1, -1, -1), place) + phase[..., None, None]
@@ -75,18 +75,18 @@ def train(module: nn.Module, denoise, steps: int, rate: float, frames: int, seed
 @torch.no_grad()
 def errors(denoise) -> tuple[float, float]:
     """Return the root mean square error of x0's change from frame to frame, and of x0, on clips nobody trained on."""
-    clean, noisy = noisy_pair(16, torch.Generator().manual_seed(77))
+    clean, noisy = noisy_pair(32, torch.Generator().manual_seed(77))
     found = denoise(noisy)
     return (found - clean).diff(dim=1).square().mean().sqrt().item(), (found - clean).square().mean().sqrt().item()
 
 
 def test_trained_layers_flicker_less_on_unseen_clips() -> None:
     toy = Toy()
-    train(toy.unet, toy.frame_by_frame, steps=70, rate=3e-3, frames=2, seed=1)
+    train(toy.unet, toy.frame_by_frame, steps=80, rate=3e-3, frames=2, seed=1)
     toy.unet.requires_grad_(False)
     weights = {key: tensor.clone() for key, tensor in toy.unet.state_dict().items()}
     flicker, error = errors(toy.frame_by_frame)
-    train(toy.layers, toy.in_time, steps=75, rate=5e-3, frames=FRAMES, seed=2)
+    train(toy.layers, toy.in_time, steps=60, rate=4e-3, frames=FRAMES, seed=2)
     trained_flicker, trained_error = errors(toy.in_time)
     assert trained_flicker < 0.8 * flicker
     assert trained_error < error

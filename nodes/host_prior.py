@@ -19,6 +19,7 @@ from ..vldm_core.errors import SettingsError
 from ..vldm_core.prior.attachment import Attached, Attachment
 from ..vldm_core.prior.call import UNetCall, segments_of
 from ..vldm_core.prior.unet import UNetView
+from ..vldm_core.sampling.cfg import ClassifierFreeGuidance
 from ..vldm_core.sampling.state import StepState, X0Transform, step_state
 from ..vldm_core.video.shots import Shot
 
@@ -157,21 +158,19 @@ def with_transform(model: ModelPatcher, transform: X0Transform) -> ModelPatcher:
     return patched
 
 
-def with_cfg_transform(
-    model: ModelPatcher, change: Callable[[Tensor, Tensor, Tensor, StepState], Tensor]
-) -> ModelPatcher:
-    """Return a clone whose x0 after CFG is changed in the light of the conditioned prediction.
+def with_cfg(model: ModelPatcher, guidance: ClassifierFreeGuidance) -> ModelPatcher:
+    """Return a clone whose conditioned and unconditioned predictions are joined by the core's CFG.
 
-    Args:
-        model: The MODEL.
-        change: (x0 after CFG, conditioned x0, noisy x, state) to x0.
+    It takes the host's one slot for that, so a patch such as RescaleCFG before it has no effect.
     """
     patched = model.clone()
 
-    def after_cfg(arguments: dict[str, Any]) -> Tensor:
-        return change(arguments["denoised"], arguments["cond_denoised"], arguments["input"], state_of(arguments))
+    def join(arguments: dict[str, Any]) -> Tensor:
+        x = arguments["input"]
+        # The host wants the difference to x back.
+        return x - guidance(arguments["cond_denoised"], arguments["uncond_denoised"], x, state_of(arguments))
 
-    patched.set_model_sampler_post_cfg_function(after_cfg)
+    patched.set_model_sampler_cfg_function(join)
     return patched
 
 

@@ -9,3 +9,8 @@ Shots = io.Custom("VLDM_SHOTS")
 
 Fit = io.Custom("VLDM_FIT")
 """A :class:`vldm_core.video.geometry.FitPlan`."""
+
+PRIOR_CATEGORY = "VLDM/prior"
+
+Restoration = io.Custom("VLDM_RESTORATION")
+"""A :class:`vldm_core.sampling.restoration.RestorationSettings`."""

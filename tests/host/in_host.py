@@ -1,41 +1,32 @@
 """Helpers that run inside a process of their own, where the host's modules can be imported.
 
-The process is started by `run_in_host` with the host's folder first on its path; nothing of pytest runs there. This
-module prepares that process (`prepare`) and offers tiny models of the host's real classes beside their diffusers twins.
+`run_in_host` starts a process that prepares itself as a host without a server (`prepare`) and runs one of the programs
+beside this file. For them this module offers tiny models of the host's real classes beside their diffusers twins.
 """
 
 import importlib.util
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAMS = Path(__file__).resolve().parent / "programs"
 CONTEXT = 64
 
 
-def run_in_host(host_folder: Path, code: str, timeout: float = 300) -> str:
-    """Run code in a process with the host's modules, `pack` and this module's names; return what it printed."""
-    program = "\n".join(
-        [
-            "import importlib.util, sys",
-            f"spec = importlib.util.spec_from_file_location('in_host', {str(Path(__file__))!r})",
-            "in_host = importlib.util.module_from_spec(spec)",
-            "sys.modules['in_host'] = in_host",
-            "spec.loader.exec_module(in_host)",
-            f"pack = in_host.prepare({str(host_folder)!r})",
-            "import torch",
-            "from in_host import *",
-            code,
-            "print('finished')",
-        ]
-    )
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=timeout)
-    assert result.returncode == 0 and result.stdout.endswith("finished\n"), (
-        f"the host process failed\n{result.stdout}\n{result.stderr[-6000:]}"
-    )
-    return result.stdout
+def run_in_host(host_folder: Path, program: str, timeout: float = 300) -> None:
+    """Run tests/host/programs/PROGRAM.py in a process with the host's modules, the pack as `pack`, and this module."""
+    command = [sys.executable, __file__, str(host_folder), str(PROGRAMS / f"{program}.py")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if result.returncode != 0:
+        # Progress bars write over their own line.
+        errors = [line for line in result.stderr.splitlines() if "it/s]" not in line]
+        pytest.fail(f"{program}.py failed in the host\n{result.stdout}\n" + "\n".join(errors[-40:]), pytrace=False)
 
 
 def prepare(host_folder: str) -> ModuleType:
@@ -195,3 +186,12 @@ def tiny_control(seed: int = 7) -> Any:
             spread = parameter[0].numel() ** -0.5 if parameter.ndim >= 2 else 0.1
             torch.nn.init.normal_(parameter, std=spread)
     return comfy.controlnet.ControlNet(net, load_device=torch.device("cpu"))
+
+
+if __name__ == "__main__":
+    # The programs import this module by name; they must get this one, not a second copy.
+    sys.modules["in_host"] = sys.modules["__main__"]
+    host_argument, program_argument = sys.argv[1:]
+    prepare(host_argument)
+    sys.path.insert(0, str(PROGRAMS))
+    runpy.run_path(program_argument, run_name="program")

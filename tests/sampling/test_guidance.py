@@ -212,3 +212,13 @@ def test_what_is_missing_is_told() -> None:
         guide(GuidanceSettings(), target[:2], frames)(x0, x0, StepState(sigma=1.0, step=0, steps=2))
     with pytest.raises(SettingsError, match="RGB"):
         edge_weight(torch.zeros(1, 4, 8, 8))
+
+
+def test_it_acts_in_its_share_of_the_steps() -> None:
+    settings = GuidanceSettings(weighting="mse", start=0.2, end=0.6)
+    guidance = RestorationGuidance(settings, SCHEDULE, target_latent=torch.ones(1, 4, 8, 8))
+    x0 = torch.zeros(1, 4, 8, 8)
+    acted = [not torch.equal(guidance(x0, x0, StepState(sigma=5.0, step=step, steps=10)), x0) for step in range(10)]
+    assert acted == [False, False, True, True, True, True, False, False, False, False]
+    with pytest.raises(SettingsError, match="start ≤ end"):
+        GuidanceSettings(start=0.7, end=0.6)

@@ -43,6 +43,8 @@ class GuidanceSettings:
         weighting: "mse": every pixel alike. "edges": less where the picture has texture (DiffBIR's "w_mse").
         sigma_start: Guide only at noise levels up to this.
         sigma_end: Guide only at noise levels from this on.
+        start: Guide from this share of the sampler's steps on, 0 … 1.
+        end: Guide up to this share of the sampler's steps.
         repeats: Corrections per step.
     """
 
@@ -51,6 +53,8 @@ class GuidanceSettings:
     weighting: Literal["mse", "edges"] = "edges"
     sigma_start: float = float("inf")
     sigma_end: float = 0.0
+    start: float = 0.0
+    end: float = 1.0
     repeats: int = 1
 
     def __post_init__(self) -> None:
@@ -64,6 +68,8 @@ class GuidanceSettings:
             raise SettingsError(
                 f"guidance runs from sigma {self.sigma_start} to {self.sigma_end}; use sigma_start ≥ sigma_end ≥ 0"
             )
+        if not 0 <= self.start <= self.end <= 1:
+            raise SettingsError(f"guidance runs from {self.start} to {self.end} of the steps; use 0 ≤ start ≤ end ≤ 1")
         if self.repeats < 1:
             raise SettingsError(f"guidance repeats is {self.repeats}; use 1 or more")
 
@@ -204,6 +210,8 @@ class RestorationGuidance:
         """Correct x0 (T, 4, h, w); the noisy x is not looked at."""
         how = self._settings
         if how.scale == 0 or not how.sigma_end <= state.sigma <= how.sigma_start:
+            return x0
+        if not how.start * state.steps <= state.step < how.end * state.steps:
             return x0
         target = self._frames if how.space == "rgb" else self._latent
         if target is not None and len(target) != len(x0):

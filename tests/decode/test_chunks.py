@@ -160,7 +160,7 @@ class TestMemory:
         plan, found = DecodePlan(chunks=ChunkSettings(frames=4, halo=4)), []
         while (plan := smaller(plan, 96, 128)) is not None:
             found.append((plan.chunks.frames, plan.chunks.halo, plan.tiles and plan.tiles.size))
-        assert found == [(2, 4, None), (1, 4, None), (1, 4, 32)]
+        assert found == [(2, 4, None), (1, 4, None), (1, 4, 64), (1, 4, 32), (1, 4, 16)]
         tiles = DecodePlan(chunks=ChunkSettings(), tiles=TileSettings(size=128))
         assert smaller(tiles, 96, 128).tiles.size == 64
 

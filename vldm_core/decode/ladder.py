@@ -11,10 +11,9 @@ from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.shots import Shot
 from .chunks import TEMPORAL_HALO, ChunkSettings, Decode, auto_chunks, decode_chunks, new_output
-from .tiles import TileSettings, tiled
+from .tiles import SMALLEST_TILE, TileSettings, tiled
 
 _LOG = logging.getLogger(__name__)
-_SMALLEST_TILE = 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +93,10 @@ def smaller(plan: DecodePlan, height: int, width: int) -> DecodePlan | None:
     if plan.chunks.frames > 1:
         return replace(plan, chunks=replace(plan.chunks, frames=plan.chunks.frames // 2))
     tiles = plan.tiles or TileSettings()
-    size = min(tiles.size, max(height, width)) // 2
-    smallest = max(_SMALLEST_TILE, 2 * (tiles.overlap + tiles.halo) + 1)
-    if size < smallest:
+    # From whole pictures to the default tile, if that is smaller; from there on by halves.
+    largest = max(height, width)
+    size = tiles.size if plan.tiles is None and tiles.size < largest else min(tiles.size, largest) // 2
+    if size < max(SMALLEST_TILE, 2 * (tiles.overlap + tiles.halo) + 1):
         return None
     return replace(plan, tiles=replace(tiles, size=size))
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from ..errors import SettingsError
 from .chunks import Decode
 
-_SMALLEST_TILE = 16
+SMALLEST_TILE = 16
+"""Latent pixels below which a tile is mostly border."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,8 @@ class TileSettings:
     halo: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < _SMALLEST_TILE:
-            raise SettingsError(f"decode tile size is {self.size}; use {_SMALLEST_TILE} latent pixels or more")
+        if self.size < SMALLEST_TILE:
+            raise SettingsError(f"decode tile size is {self.size}; use {SMALLEST_TILE} latent pixels or more")
         if self.overlap < 0 or self.halo < 0:
             raise SettingsError(f"decode tile overlap and halo are {self.overlap} and {self.halo}; use 0 or more")
         if self.size <= 2 * (self.overlap + self.halo):

@@ -5,9 +5,16 @@ from comfy_api.latest import ComfyExtension, io
 from .decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
 from .evaluate import Compare
 from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, Stabilise
+from .host_models import register_folders
+from .patches import LongVideoWindows, RestorationGuidance, VideoNoise
 from .prior import FitForPrior, UndoFit
 from .reel import RestoreReel
+from .sampler import RestorationSampler, RestorationSettingsNode
 from .simulate import SimulateDamage
+from .temporal import ApplyTemporalLayers, ShotLoras
+
+# Before the host asks the nodes for their inputs, which list the files in these folders.
+register_folders()
 
 
 class VLDMExtension(ComfyExtension):
@@ -26,6 +33,13 @@ class VLDMExtension(ComfyExtension):
             SimulateDamage,
             FitForPrior,
             UndoFit,
+            ApplyTemporalLayers,
+            ShotLoras,
+            LongVideoWindows,
+            VideoNoise,
+            RestorationGuidance,
+            RestorationSampler,
+            RestorationSettingsNode,
             DecodeVideo,
             FuseRestoration,
             MatchColour,

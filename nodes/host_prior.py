@@ -5,6 +5,7 @@ of a cloned `ModelPatcher`. No function of the host is replaced, so any sampler,
 on working on the MODEL.
 """
 
+import copy
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from ..vldm_core.prior.attachment import Attached, Attachment
 from ..vldm_core.prior.call import UNetCall, segments_of
 from ..vldm_core.prior.unet import UNetView
 from ..vldm_core.sampling.cfg import ClassifierFreeGuidance
+from ..vldm_core.sampling.schedule import NoiseSchedule
 from ..vldm_core.sampling.state import StepState, X0Transform, step_state
 from ..vldm_core.video.shots import Shot
 
@@ -193,4 +195,13 @@ def with_noise(model: ModelPatcher, make: Callable[[tuple[int, ...], int], Tenso
 
     patched.remove_wrappers_with_key(WrappersMP.OUTER_SAMPLE, "vldm_noise")
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "vldm_noise", outer)
+    return patched
+
+
+def with_schedule(model: ModelPatcher, schedule: NoiseSchedule) -> ModelPatcher:
+    """Return a clone that samples with another noise schedule than its own."""
+    sampling = copy.deepcopy(model.get_model_object("model_sampling"))
+    sampling.set_sigmas(schedule.sigmas.float())
+    patched = model.clone()
+    patched.add_object_patch("model_sampling", sampling)
     return patched

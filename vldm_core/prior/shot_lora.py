@@ -8,6 +8,7 @@ runs beside the layer instead (E. Hu et al., "LoRA: Low-Rank Adaptation of Large
 with s looked up for every frame of the batch. Several of them may be attached at once.
 """
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,18 +166,19 @@ class ShotLora(Attachment):
 
     Args:
         updates: From `read_lora`.
-        strengths: One per frame of the clip. Frames with 0 are left exactly as they are.
+        strengths: One per frame of the clip, or a single one for all. Frames with 0 are left exactly as they are.
 
     Raises:
         SettingsError: A strength is not finite.
     """
 
-    def __init__(self, updates: Mapping[str, LowRank], strengths: Sequence[float]) -> None:
+    def __init__(self, updates: Mapping[str, LowRank], strengths: Sequence[float] | float) -> None:
         super().__init__()
-        values = torch.tensor(list(strengths), dtype=torch.float32)
-        if values.ndim != 1 or not len(values) or not bool(values.isfinite().all()):
-            raise SettingsError(f"a LoRA needs one finite strength for every frame, got {list(strengths)[:8]}")
-        self._strengths = values.tolist()
+        values = [float(strengths)] if isinstance(strengths, int | float) else [float(value) for value in strengths]
+        if not values or not all(map(math.isfinite, values)):
+            raise SettingsError(f"a LoRA needs one finite strength for every frame, got {values[:8]}")
+        self._strengths = values
+        self._for_all = isinstance(strengths, int | float)
         self._names = tuple(updates)
         self._scales = tuple(update.scale for update in updates.values())
         self.downs = nn.ParameterList(nn.Parameter(u.down, requires_grad=False) for u in updates.values())
@@ -232,6 +234,8 @@ class ShotLora(Attachment):
         return hook
 
     def _of_batch(self, call: UNetCall) -> list[float]:
+        if self._for_all:
+            return self._strengths * (len(call.frames) * len(call.chunks))
         if max(call.frames) >= len(self._strengths):
             raise SettingsError(
                 f"the LoRA has strengths for {len(self._strengths)} frames, frame {max(call.frames)} is sampled; "

@@ -254,9 +254,12 @@ def test_long_clips_go_through_windows(unet) -> None:
 
 
 def test_a_module_for_another_unet_is_refused(unet) -> None:
-    modules = MotionModules(MotionConfig.published("v3", (64, 64, 128, 128)))
-    with pytest.raises(SettingsError, match=r"down\.0\.0.*32 channels"):
-        modules.attach(UNetView(unet))
+    for widths, message in (((64, 64, 128, 128), r"down\.0\.0.*32 channels"), (WIDTHS[:3], r"up\.1\.0.*64 channels")):
+        modules = MotionModules(MotionConfig.published("v3", widths))
+        with pytest.raises(SettingsError, match=message):
+            modules.changes(UNetView(unet))
+        with pytest.raises(SettingsError, match=message):
+            modules.attach(UNetView(unet))
     assert not any(module._forward_hooks for module in unet.modules())
 
 

@@ -220,6 +220,7 @@ class MotionModules(Attachment):
             SettingsError: The UNet lacks a layer or has other channels there.
         """
         sites = {site.layer: site for site in view.layers()}
+        pairs: list[tuple[nn.Module, Change]] = []
         for layer, channels in self.config.channels:
             site = sites.get(layer)
             if site is None or site.channels != channels:
@@ -229,7 +230,8 @@ class MotionModules(Attachment):
                     "motion modules fit the UNet they were trained on (Stable Diffusion 1.x for the published ones)"
                 )
             module = self.layers[module_name(layer)]
-            yield site.module, self._change(module)  # type: ignore[arg-type]
+            pairs.append((site.module, self._change(module)))  # type: ignore[arg-type]
+        return pairs
 
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed; version 1 also makes its GroupNorms see whole segments.

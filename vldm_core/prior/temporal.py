@@ -228,8 +228,9 @@ class TemporalLayers(Attachment):
             SettingsError: The UNet lacks a place or has other channels there.
         """
         check_fit(self.config, view)
-        for name, _ in self.config.layers():
-            yield view[name].module, self._change(self.layers[name.replace(".", "_")])
+        return [
+            (view[name].module, self._change(self.layers[name.replace(".", "_")])) for name, _ in self.config.layers()
+        ]
 
     def _change(self, layer: nn.Module) -> Change:
         def change(batch: Tensor, call: UNetCall) -> Tensor:

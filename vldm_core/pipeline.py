@@ -2,15 +2,19 @@
 
 The functions here take a whole batch, cut it at its shots and run the streams of :mod:`vldm_core.film.stages` shot by
 shot; :mod:`vldm_core.reel` runs the same streams over a file.
+
+`VideoRestorationPipeline`, the diffusers pipeline, is offered here too. It is imported when it is asked for, so that a
+missing or broken diffusers is no matter to anything else.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .errors import SettingsError
+from .errors import SettingsError, VLDMError
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from .film.dirt import DirtSettings
 from .film.dirt_repair import DirtRepairSettings
@@ -22,6 +26,22 @@ from .film.stages import StageFrame, even_brightness, mark_dirt, mark_lines, men
 from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings
 from .video.windows import window_size
+
+if TYPE_CHECKING:
+    from .prior_pipeline import VideoRestorationPipeline as VideoRestorationPipeline
+
+
+def __getattr__(name: str) -> Any:
+    if name != "VideoRestorationPipeline":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from .prior_pipeline import VideoRestorationPipeline
+    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
+        raise VLDMError(
+            f"diffusers or transformers cannot be imported ({type(error).__name__}: {error}); "
+            "install them with: pip install 'vldm[headless]'"
+        ) from error
+    return VideoRestorationPipeline
 
 
 @dataclass(frozen=True, kw_only=True)

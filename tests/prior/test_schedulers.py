@@ -137,6 +137,23 @@ def test_x0_decides_what_comes_out(material) -> None:
         assert {sigma for _, sigma in seen} == set(drive.sigmas[:-1])
 
 
+@torch.no_grad()
+def test_noise_of_a_step_may_come_from_outside(material) -> None:
+    latent, noise, *_ = material
+    drive = DrivenScheduler(scheduler("DPMSolverMultistepScheduler", algorithm_type="sde-dpmsolver++"), steps=4)
+    calls = []
+
+    def common(step: int) -> torch.Tensor:
+        calls.append(step)
+        return torch.ones_like(latent)
+
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return x / (1 + sigma**2)
+
+    made = [drive.sample(denoise, latent + drive.sigmas[0] * noise, step_noise=common) for _ in range(2)]
+    assert torch.equal(*made) and calls == [0, 1, 2, 3] * 2
+
+
 def test_the_scheduler_handed_in_stays_as_it_is() -> None:
     given = scheduler("EulerDiscreteScheduler")
     before = given.timesteps.clone()

@@ -51,6 +51,7 @@ class DrivenScheduler:
     Attributes:
         prediction: What the scheduler takes the network to predict.
         schedule: The training schedule.
+        steps: Steps that are run.
         sigmas: Falling, one per step, and the level that is reached at the end; empty without steps.
 
     Raises:
@@ -65,7 +66,8 @@ class DrivenScheduler:
         self._scheduler = copy.deepcopy(scheduler)
         self._preserving = type(scheduler).__name__ in PRESERVING
         self._steps = steps
-        self._skipped = (steps - min(int(steps * strength + 1e-9), steps)) * int(getattr(scheduler, "order", 1))
+        self.steps = min(int(steps * strength + 1e-9), steps)
+        self._skipped = (steps - self.steps) * int(getattr(scheduler, "order", 1))
         self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
         self.schedule = schedule_of(scheduler)
         self._prepare("cpu")
@@ -85,6 +87,7 @@ class DrivenScheduler:
         x: Tensor,
         *,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        step_noise: Callable[[int], Tensor] | None = None,
         callback: Callable[[int, float, Tensor], None] | None = None,
     ) -> Tensor:
         """Run the schedule.
@@ -93,6 +96,8 @@ class DrivenScheduler:
             denoise: Predicts x0 from x in sigma space.
             x: (T, 4, h, w), where to begin, in sigma space at the first of `sigmas`.
             generator: For schedulers that draw noise on the way; one for the clip or one per frame.
+            step_noise: Standard normal noise like `x` for a step, in place of what the generator draws. Only
+                DPM-Solver as an SDE takes it; Euler ancestral and DDPM draw their own.
             callback: Called after each denoiser call with its number, its sigma and x0.
 
         Returns:
@@ -116,6 +121,8 @@ class DrivenScheduler:
             if callback is not None:
                 callback(call, sigma, x0)
             output = from_x0(x, x0, sigma, self.prediction)
+            if step_noise is not None and str(scheduler.config.get("algorithm_type")).startswith("sde"):
+                options["variance_noise"] = step_noise(call).to(x)
             sample = scheduler.step(output, time, sample, **options)[0]
         return sample
 

@@ -1,0 +1,191 @@
+"""One sampling of a clip on diffusers' UNet: rounds, the sampler's loop, and smaller parts when memory runs out."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import SettingsError
+from ..progress import Progress, silent
+from ..sampling.noise import mixed_seed
+from ..sampling.restoration import Restoration, RestorationSettings
+from ..sampling.spaced import sample_spaced, spaced_sigmas
+from ..sampling.tiles import TileSettings
+from ..sampling.windows import WindowSettings
+from ..video.shots import Shot
+from .attachment import Attachment
+from .denoiser import ClipDenoiser, Control, DenoiserSettings
+from .schedulers import DrivenScheduler
+
+_LOG = logging.getLogger(__name__)
+
+_SAMPLER_NOISE = 0x5A3D
+_SMALLEST_WINDOW, _SMALLEST_TILE, _UNET_FACTOR = 8, 32, 8
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClipSampling:
+    """What is sampled, and with what.
+
+    Attributes:
+        unet: diffusers' `UNet2DConditionModel`, with the attachments on it.
+        restoration: Noise, start and transforms of the clip.
+        settings: Windows, tiles, guidance and rounds; the same that the restoration was built from.
+        drive: The scheduler; the spaced sampler only takes its noise schedule and prediction.
+        spaced: How many steps of how many the spaced DDPM sampler runs; None samples with the scheduler.
+        positive: (1 or T, L, C) text conditioning.
+        negative: Likewise.
+        shots: Shots that cover the clip.
+        attachments: On the UNet.
+        controls: Control networks.
+        seed: Of the noise that a scheduler draws.
+        progress: Called before every pass of the UNet; may raise to interrupt.
+    """
+
+    unet: nn.Module
+    restoration: Restoration
+    settings: RestorationSettings
+    drive: DrivenScheduler
+    positive: Tensor
+    negative: Tensor
+    shots: Sequence[Shot]
+    spaced: tuple[int, int] | None = None
+    attachments: Sequence[Attachment] = ()
+    controls: Sequence[Control] = ()
+    seed: int = 0
+    progress: Progress = silent
+
+    @property
+    def sigmas(self) -> tuple[float, ...]:
+        """The schedule, falling, with the level at its end."""
+        if self.spaced is None:
+            return self.drive.sigmas
+        run, steps = self.spaced
+        return spaced_sigmas(self.drive.schedule, steps)[-(run + 1) :]
+
+    def timestep(self, sigma: float) -> float:
+        """Return the UNet's timestep at one of the sigmas."""
+        if self.spaced is None:
+            return self.drive.timestep(sigma)
+        return float(round(self.drive.schedule.timestep(sigma)))
+
+    def sample(self, like: Tensor) -> Tensor:
+        """Sample the clip, beginning again with smaller windows and then smaller tiles while memory runs out.
+
+        Args:
+            like: (T, 4, h, w), gives size, device and type.
+
+        Returns:
+            (T, 4, h, w), the clean latent.
+
+        Raises:
+            SettingsError: Even the smallest windows and tiles do not fit.
+        """
+        windows, tiles = self.settings.windows, self.settings.tiles
+        while True:
+            try:
+                return self._rounds(windows, tiles, like)
+            except torch.OutOfMemoryError:
+                # What the failed pass allocated is referenced by the exception until this block is left.
+                reduced = smaller(windows, tiles, *(like.shape[axis] for axis in (0, 2, 3)))
+            if reduced is None:
+                raise SettingsError(
+                    f"memory ran out although sampling was down to {_described(windows, tiles)}; free memory, or "
+                    "restore smaller pictures"
+                )
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            windows, tiles = reduced
+            _LOG.warning("sample: memory ran out; beginning again with %s", _described(windows, tiles))
+
+    def _rounds(self, windows: WindowSettings | None, tiles: TileSettings | None, like: Tensor) -> Tensor:
+        sigmas, rounds = self.sigmas, self.settings.rounds
+        calls = self.drive.calls if self.spaced is None else len(sigmas) - 1
+        steps = _Steps(self.progress, calls * rounds)
+        denoiser = ClipDenoiser(
+            self.unet,
+            timestep=self.timestep,
+            sigmas=sigmas,
+            positive=self.positive,
+            negative=self.negative,
+            settings=DenoiserSettings(
+                prediction=self.drive.prediction, cfg=self.settings.cfg, windows=windows, tiles=tiles
+            ),
+            shots=self.shots,
+            attachments=self.attachments,
+            controls=self.controls,
+            schedule=self.drive.schedule,
+            transforms=self.restoration.transforms,
+            beat=steps.beat,
+        )
+        found: Tensor | None = None
+        for index in range(rounds):
+            start = self.restoration.start(sigmas[0], found, index).to(like)
+            found = self._run(denoiser, start, sigmas, steps.step)
+        assert found is not None
+        return found
+
+    def _run(
+        self,
+        denoiser: ClipDenoiser,
+        start: Tensor,
+        sigmas: Sequence[float],
+        done: Callable[[int, float, Tensor], None],
+    ) -> Tensor:
+        def noise(step: int) -> Tensor:
+            return self.restoration.step_noise(step).to(start)
+
+        if self.spaced is not None:
+            return sample_spaced(denoiser, start, sigmas, noise, done)
+        # One generator per frame, so that a frame's noise does not depend on how many others there are.
+        generators = [
+            torch.Generator().manual_seed(mixed_seed(self.seed, _SAMPLER_NOISE, frame)) for frame in range(len(start))
+        ]
+        return self.drive.sample(denoiser, start, generator=generators, step_noise=noise, callback=done)
+
+
+class _Steps:
+    """Progress of a sampling over all its rounds."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._done = progress, total, 0
+
+    def beat(self) -> None:
+        self._progress("sample", self._done, self._total)
+
+    def step(self, step: int, sigma: float, x0: Tensor) -> None:
+        self._done += 1
+        self.beat()
+
+
+def smaller(
+    windows: WindowSettings | None, tiles: TileSettings | None, frames: int, height: int, width: int
+) -> tuple[WindowSettings | None, TileSettings | None] | None:
+    """Return windows and tiles that need about half the memory, or None when there are none.
+
+    Windows go first, down to 8 frames; then tiles, down to 32 latent pixels.
+
+    Args:
+        windows: What did not fit.
+        tiles: What did not fit.
+        frames: Frames of the clip.
+        height: Latent rows.
+        width: Latent columns.
+    """
+    length = frames if windows is None else min(frames, windows.length)
+    if length > _SMALLEST_WINDOW:
+        base, fewer = windows or WindowSettings(), max(_SMALLEST_WINDOW, length // 2)
+        return replace(base, length=fewer, overlap=min(base.overlap, fewer // 4)), tiles
+    size = max(height, width) if tiles is None else min(tiles.size, max(height, width))
+    reduced = max(_SMALLEST_TILE, size // 2 // _UNET_FACTOR * _UNET_FACTOR)
+    if reduced >= size:
+        return None
+    kept = tiles or TileSettings()
+    return windows, replace(kept, size=reduced, overlap=min(kept.overlap, reduced // 4))
+
+
+def _described(windows: WindowSettings | None, tiles: TileSettings | None) -> str:
+    time = "all frames at once" if windows is None else f"windows of {windows.length} frames"
+    return f"{time} and " + ("whole pictures" if tiles is None else f"tiles of {tiles.size} latent pixels")

@@ -19,9 +19,9 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 CONTEXT = 64
 
 
-def run_in_host(host_folder: Path, program: str, timeout: float = 300) -> None:
+def run_in_host(host_folder: Path, program: str, *arguments: str, timeout: float = 300) -> None:
     """Run tests/host/programs/PROGRAM.py in a process with the host's modules, the pack as `pack`, and this module."""
-    command = [sys.executable, __file__, str(host_folder), str(PROGRAMS / f"{program}.py")]
+    command = [sys.executable, __file__, str(host_folder), str(PROGRAMS / f"{program}.py"), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
     if result.returncode != 0:
         # Progress bars write over their own line.
@@ -191,7 +191,7 @@ def tiny_control(seed: int = 7) -> Any:
 if __name__ == "__main__":
     # The programs import this module by name; they must get this one, not a second copy.
     sys.modules["in_host"] = sys.modules["__main__"]
-    host_argument, program_argument = sys.argv[1:]
+    host_argument, program_argument, *arguments = sys.argv[1:]
     prepare(host_argument)
     sys.path.insert(0, str(PROGRAMS))
-    runpy.run_path(program_argument, run_name="program")
+    runpy.run_path(program_argument, {"ARGUMENTS": arguments}, run_name="program")

@@ -1,0 +1,104 @@
+"""Write a checkpoint of Stable Diffusion 1.x in its published layout, narrow and shallow, with random weights.
+
+The host recognises the family by the width of the first level (320) and of the text (768), and builds text encoder and
+VAE in their published sizes whatever the file holds; so these are as they are, and only the UNet is small: one
+residual block per level, all levels 320 wide. Beside it lie temporal layers, motion modules and a LoRA that fit it.
+
+Argument: the host's models folder.
+"""
+
+from pathlib import Path
+
+import torch
+from in_host import *
+from safetensors.torch import save_file
+
+import comfy.ldm.models.autoencoder
+import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
+import comfy.ops
+import comfy.sd1_clip
+from pack.vldm_core.prior.motion import MotionConfig, MotionModules
+from pack.vldm_core.prior.motion_files import save_motion_modules
+from pack.vldm_core.prior.shot_lora import named_layers
+from pack.vldm_core.prior.temporal import TemporalConfig, TemporalLayers
+from pack.vldm_core.prior.temporal_files import save_temporal_layers
+from pack.vldm_core.prior.unet import UNetView
+
+LEVELS = 4
+WIDTH = 320
+
+
+def filled(module):
+    """Give the host's layers, which come without values, random ones that neither fade nor grow with depth."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if parameter.ndim >= 2:
+                parameter.normal_(std=parameter[0].numel() ** -0.5, generator=generator)
+            else:
+                parameter.fill_(1.0 if name.endswith("weight") else 0.0)
+    return module
+
+
+def half(prefix, module):
+    return {f"{prefix}{key}": value.to(torch.float16).contiguous() for key, value in module.state_dict().items()}
+
+
+def unet():
+    return openaimodel.UNetModel(
+        image_size=32,
+        in_channels=4,
+        out_channels=4,
+        model_channels=WIDTH,
+        num_res_blocks=[1] * LEVELS,
+        channel_mult=[1] * LEVELS,
+        transformer_depth=[1] * (LEVELS - 1) + [0],
+        transformer_depth_output=[1] * (2 * LEVELS - 2) + [0, 0],
+        transformer_depth_middle=1,
+        context_dim=768,
+        num_heads=8,
+        use_spatial_transformer=True,
+        legacy=False,
+        dtype=torch.float32,
+        device="cpu",
+        operations=comfy.ops.disable_weight_init,
+    )
+
+
+def vae():
+    settings = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
+    settings |= {"ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
+    return comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=settings, embed_dim=4)
+
+
+def lora(network):
+    layers, tensors = named_layers(UNetView(network)), {}
+    for name in ("mid_block_attentions_0_transformer_blocks_0_attn1_to_q", "up_blocks_1_attentions_0_proj_out"):
+        weight = layers[name].weight
+        generator = torch.Generator().manual_seed(1)
+        tensors[f"lora_unet_{name}.lora_down.weight"] = torch.randn(4, *weight.shape[1:], generator=generator) / 8
+        up = torch.randn(weight.shape[0], 4, *[1] * (weight.ndim - 2), generator=generator)
+        tensors[f"lora_unet_{name}.lora_up.weight"] = up / 4
+    return tensors
+
+
+(folder,) = map(Path, ARGUMENTS)
+places = {name: folder / name for name in ("checkpoints", "vldm_temporal", "animatediff_models", "loras")}
+for place in places.values():
+    place.mkdir(parents=True, exist_ok=True)
+network = filled(unet())
+text = filled(comfy.sd1_clip.SD1ClipModel(device="cpu", dtype=torch.float32))
+contents = half("model.diffusion_model.", network) | half("first_stage_model.", filled(vae()))
+contents |= {key.replace("clip_l.", "cond_stage_model.", 1): value for key, value in half("", text).items()}
+save_file(contents, places["checkpoints"] / "tiny_sd15.safetensors")
+view = UNetView(network)
+torch.manual_seed(0)
+layers = TemporalLayers(TemporalConfig.for_unet(view))
+with torch.no_grad():
+    for parameter in layers.parameters():
+        parameter.add_(0.02 * torch.randn_like(parameter))
+save_temporal_layers(layers, places["vldm_temporal"] / "tiny_temporal.safetensors")
+channels = tuple((site.layer, site.channels) for site in view.layers() if site.name != "mid.attn")
+modules = MotionModules(MotionConfig(version="v3", channels=channels, positions=32))
+save_motion_modules(modules, places["animatediff_models"] / "tiny_motion.safetensors")
+save_file(lora(network), places["loras"] / "tiny_lora.safetensors")

@@ -12,7 +12,8 @@ Taken frame by frame, as usual, each of them copies the brightness flicker and t
 restored film. So the statistics here are those of the *shot*:
 
 - AdaIN pools mean and variance over the frames of the shot (the variance within frames: a flickering mean is none of
-  it). Lab pools the histograms. Both give one curve per shot.
+  it). Lab averages the quantiles of the frames: histograms that were simply added would be broadened by flicker, and
+  raise the contrast. Both give one curve per shot.
 - The wavelet correction of a frame is one picture, low(reference) − low(result). Over the shot it is fitted, place by
   place, by a line with knots a ``period`` apart (least squares, so without lag or bias at the cuts). What changes
   slowly, a cast or a fade, passes; what changes from frame to frame does not. No motion is followed: the correction is
@@ -42,6 +43,7 @@ _VARIANCE_FLOOR = 1e-5
 # The blur of 5 levels is about 13 pixels wide (sigma), so every other pixel holds all of it.
 _STEP = 2
 _BINS = 2048
+_QUANTILES = 1025
 _LAB_RANGES = ((0.0, 100.0), (-128.0, 128.0), (-128.0, 128.0))
 # A block of this many pixels is coloured when its mean channels differ by more than this; noise averages out before.
 _BLOCK = 8
@@ -215,7 +217,7 @@ class ColourAnalyser:
         if method == "adain":
             return [part for frame in (content, style) for part in torch.var_mean(frame.double(), dim=(-2, -1))]
         if method == "lab":
-            return [_histograms(content), _histograms(style)]
+            return [_quantiles(content), _quantiles(style)]
         return []
 
     def finish(self) -> ColourTrack:
@@ -240,7 +242,7 @@ class ColourAnalyser:
             gain = ((wanted_variance + _VARIANCE_FLOOR) / (variance + _VARIANCE_FLOOR)).sqrt()
             fields |= {"gain": gain.float(), "offset": (wanted_mean - gain * mean).float()}
         else:
-            fields["curves"] = _curves(self._sums[0], self._sums[1])
+            fields["curves"] = _curves(self._sums[0] / self._done, self._sums[1] / self._done)
         return ColourTrack(settings=self._settings, frames=self._frames, coloured=coloured, **fields)
 
     def _solve(self, sums: Tensor) -> Tensor:
@@ -267,11 +269,20 @@ def _enlarged(reduced: Tensor, height: int, width: int) -> Tensor:
     return whole[..., :height, :width]
 
 
-def _histograms(frame: Tensor) -> Tensor:
-    """Histograms of L*, a*, b* of (1, 3, H, W), (3, bins) float64."""
+def _quantiles(frame: Tensor) -> Tensor:
+    """Quantiles of L*, a*, b* of (1, 3, H, W) at even shares from 0 to 1, (3, quantiles) float64."""
     lab = lab_from_rgb(frame.clamp(0, 1))[0]
-    found = [torch.histc(lab[c], _BINS, *_LAB_RANGES[c]) for c in range(3)]
-    return torch.stack(found).double()
+    shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
+    found = []
+    for values, (lowest, highest) in zip(lab, _LAB_RANGES, strict=True):
+        counts = torch.histc(values, _BINS, lowest, highest).double()
+        edges = torch.linspace(lowest, highest, _BINS + 1, dtype=torch.float64)
+        # Empty bins have no share; without them the sum rises at every step.
+        filled = functional.pad(counts > 0, (1, 0), value=True)
+        filled[:-1] |= counts > 0
+        reached = functional.pad(counts.cumsum(0), (1, 0)) / counts.sum()
+        found.append(_interpolate(shares, reached[filled], edges[filled]))
+    return torch.stack(found)
 
 
 def _curves(content: Tensor, style: Tensor) -> Tensor:
@@ -279,22 +290,20 @@ def _curves(content: Tensor, style: Tensor) -> Tensor:
     curves = []
     for channel, (lowest, highest) in enumerate(_LAB_RANGES):
         edges = torch.linspace(lowest, highest, _BINS + 1, dtype=torch.float64)
-        # A trace of the uniform distribution makes both rise everywhere, so that the inverse exists.
-        shares = [_cumulated(counts[channel] / counts[channel].sum() + 1e-9) for counts in (content, style)]
-        curves.append(_interpolate(shares[0], shares[1], edges))
+        # A trace of a slope makes the quantiles rise everywhere, so that the inverse exists.
+        slope = torch.linspace(0, 1e-6, _QUANTILES, dtype=torch.float64)
+        before, after = content[channel] + slope, style[channel] + slope
+        inside = _interpolate(edges, before, after)
+        # Beyond what was seen the curve goes on in parallel.
+        curves.append(inside + (edges - before[0]).clamp(max=0) + (edges - before[-1]).clamp(min=0))
     return torch.stack(curves).float()
-
-
-def _cumulated(shares: Tensor) -> Tensor:
-    total = functional.pad(shares.cumsum(0), (1, 0))
-    return total / total[-1]
 
 
 def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
     """Piecewise linear interpolation at ``x`` of ``values`` at rising ``knots``."""
     right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
     left = right - 1
-    share = ((x - knots[left]) / (knots[right] - knots[left])).clamp(0, 1)
+    share = ((x - knots[left]) / (knots[right] - knots[left]).clamp(min=1e-12)).clamp(0, 1)
     return values[left] + share * (values[right] - values[left])
 
 
@@ -347,7 +356,7 @@ def _fix_frame(frame: Tensor, reference: Tensor, settings: ColourSettings) -> Te
         return wavelet_fix(frame, reference)
     if settings.method == "adain":
         return adain_fix(frame, reference)
-    return _follow_curves(frame, _curves(_histograms(frame), _histograms(reference)), settings.lightness)
+    return _follow_curves(frame, _curves(_quantiles(frame), _quantiles(reference)), settings.lightness)
 
 
 def _fix_by_track(frame: Tensor, track: ColourTrack, index: int) -> Tensor:

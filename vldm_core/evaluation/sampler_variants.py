@@ -67,8 +67,9 @@ VARIANTS: Mapping[str, Variant] = {
         target=1.06,
     ),
     "diffusers_unet": Variant(description="diffusers' StableDiffusionPipeline", equal_to=STOCK, ours=False),
+    # Not equal to motion_v2: its motion modules take their group norms over all frames together.
     "diffusers_animatediff": Variant(
-        description="diffusers' AnimateDiffPipeline, v2", also=("diffusers_unet",), equal_to="motion_v2", ours=False
+        description="diffusers' AnimateDiffPipeline, v2", also=("diffusers_unet",), ours=False
     ),
     "ade_v2": Variant(description="ComfyUI-AnimateDiff-Evolved, v2", equal_to="motion_v2", ours=False),
     "frame_by_frame": Variant(description="the host's VAE, frame by frame", clip="decoded", against=None, ours=False),

@@ -1,9 +1,10 @@
 """Nodes that bring frames to a size the Stable Diffusion prior works on, and back."""
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..vldm_core.video.geometry import FitPlan, FitSettings, fit, plan_fit, unfit
-from .host import ImageBatch, frames_from_image, image_from_frames, not_one_of
+from .host import ImageBatch, frames_from_image, image_from_frames, mask_for, not_one_of
 from .sockets import CATEGORY, Fit
 
 _MODES = ("pad", "resize")
@@ -51,10 +52,20 @@ class FitForPrior(io.ComfyNode):
                     default=default.mode,
                     tooltip="pad mirrors the border outwards and keeps every pixel; resize stretches slightly instead.",
                 ),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="Damage, 1 = damaged, to be fitted like the frames; one per frame, or one for all frames.",
+                ),
             ],
             outputs=[
                 io.Image.Output("fitted", display_name="images", tooltip="The fitted frames."),
                 Fit.Output("fit", display_name="fit", tooltip="How they were fitted, for Undo Fit."),
+                io.Mask.Output(
+                    "fitted_mask",
+                    display_name="mask",
+                    tooltip="The fitted mask, for Restoration Sampler; nothing where no mask is connected.",
+                ),
             ],
         )
 
@@ -64,12 +75,16 @@ class FitForPrior(io.ComfyNode):
         return not_one_of("mode", mode, _MODES) or True
 
     @classmethod
-    def execute(cls, images: ImageBatch, short_side: int, multiple: int, mode: str) -> io.NodeOutput:
+    def execute(
+        cls, images: ImageBatch, short_side: int, multiple: int, mode: str, mask: Tensor | None = None
+    ) -> io.NodeOutput:
         """Plan and fit."""
         frames = frames_from_image(images)
         settings = FitSettings(short_side=short_side, multiple=multiple, mode=mode)  # type: ignore[arg-type]
         plan = plan_fit(*frames.shape[-2:], settings)
-        return io.NodeOutput(image_from_frames(fit(frames, plan)), plan)
+        masks = mask_for(mask, images, "mask")
+        fitted_mask = None if masks is None else fit(masks, plan)
+        return io.NodeOutput(image_from_frames(fit(frames, plan)), plan, fitted_mask)
 
 
 class UndoFit(io.ComfyNode):

@@ -317,13 +317,14 @@ class _Bench:
         from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
         with torch.device("meta"):
-            unet = UNet2DConditionModel(
+            unet: Any = UNet2DConditionModel(
                 sample_size=64,
                 block_out_channels=self._widths,
                 cross_attention_dim=_context(self._width),
                 attention_head_dim=_HEADS,
-            ).eval()
+            )
         unet.load_state_dict(self._diffusers_weights(), assign=True)
+        unet.eval()
         pipeline = StableDiffusionPipeline(
             vae=None, text_encoder=None, tokenizer=None, unet=unet, scheduler=self._diffusers_scheduler(),
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
@@ -342,15 +343,16 @@ class _Bench:
         from pack.vldm_core.prior.motion_files import motion_state
 
         with torch.device("meta"):
-            unet = UNetMotionModel(
+            unet: Any = UNetMotionModel(
                 block_out_channels=self._widths,
                 cross_attention_dim=_context(self._width),
                 num_attention_heads=_HEADS,
                 motion_num_attention_heads=_HEADS,
                 motion_max_seq_length=32,
-            ).eval()
+            )
         state = {**self._diffusers_weights(), **motion_state(self._motion("v2"), "diffusers")}
         unet.load_state_dict(state, assign=True)
+        unet.eval()
         pipeline = AnimateDiffPipeline(
             vae=None, text_encoder=None, tokenizer=None, unet=unet, motion_adapter=None,
             scheduler=self._diffusers_scheduler(),

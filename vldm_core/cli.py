@@ -237,6 +237,28 @@ def benchmark_film(
         typer.echo(format_report(report))
 
 
+@benchmark_app.command("sampler")
+def benchmark_sampler(
+    host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    quick: Annotated[bool, typer.Option(help="A narrow UNet, for a first look.")] = False,
+    latent: Annotated[int | None, typer.Option(min=8, help="Side of the latents; 8 pixels each.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Repeats; ratios are medians over them.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="GROUP", help="Measure this group. Repeatable.")] = None,
+) -> None:
+    """Time and memory per frame and step beside the host's sampler, AnimateDiff-Evolved and diffusers, as ratios."""
+    from .evaluation.sampler_benchmark import SamplerBenchmarkSettings, format_report, run_sampler_benchmark
+
+    with _reported():
+        settings = SamplerBenchmarkSettings.quick() if quick else SamplerBenchmarkSettings()
+        chosen = {"latent": latent, "rounds": rounds, "threads": threads, "groups": tuple(only or ()) or None}
+        settings = replace(settings, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore
+        with _bars() as progress:
+            report = run_sampler_benchmark(host, json_path=json_file, settings=settings, progress=progress)
+        typer.echo(format_report(report))
+
+
 def main() -> None:
     """Run the command line."""
     app()

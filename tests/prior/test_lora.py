@@ -28,9 +28,13 @@ LAYERS = (
 )
 
 
+def small_unet() -> nn.Module:
+    return tiny_unet(block_out_channels=(32, 32, 32, 32))
+
+
 @pytest.fixture(scope="module")
 def shapes() -> dict[str, torch.Size]:
-    return {name: module.weight.shape for name, module in tiny_unet().named_modules() if name in LAYERS}
+    return {name: module.weight.shape for name, module in small_unet().named_modules() if name in LAYERS}
 
 
 def deltas(shapes, *, seed: int = 0, ranks: tuple[int, ...] = (2,)) -> dict[str, tuple[Tensor, Tensor]]:
@@ -73,7 +77,7 @@ def older(pairs) -> dict[str, Tensor]:
 
 def merged(pairs, scale: float) -> nn.Module:
     """The same change made by hand: W + scale · up·down."""
-    unet = tiny_unet()
+    unet = small_unet()
     with torch.no_grad():
         for name, (up, down) in pairs.items():
             unet.get_submodule(name).weight.add_(scale * torch.einsum("or...,ri...->oi...", up, down))
@@ -94,7 +98,7 @@ def write(path, state, metadata=None):
 
 
 @pytest.mark.parametrize("ranks", [(2,), (2, 3, 5)])
-@pytest.mark.parametrize("strength", [1.0, 0.5, -0.75])
+@pytest.mark.parametrize("strength", [1.0, -0.75])
 def test_both_formats_do_what_the_formula_says(tmp_path, shapes, ranks, strength) -> None:
     pairs = deltas(shapes, ranks=ranks)
     half = {name: (up * 0.5, down) for name, (up, down) in pairs.items()}
@@ -104,10 +108,10 @@ def test_both_formats_do_what_the_formula_says(tmp_path, shapes, ranks, strength
         "peft": peft(half),
     }
     wanted = run(merged(half, strength))
-    before = run(tiny_unet())
+    before = run(small_unet())
     assert (wanted - before).abs().max() > 1e-2
     for name, state in files.items():
-        unet = tiny_unet()
+        unet = small_unet()
         path = write(tmp_path / f"{name}.safetensors", state)
         loras = UNetLoras(unet, [path])
         loras.use({path: strength})
@@ -115,7 +119,7 @@ def test_both_formats_do_what_the_formula_says(tmp_path, shapes, ranks, strength
 
 
 def test_strength_zero_is_off_and_removal_leaves_no_trace(tmp_path, shapes) -> None:
-    unet = tiny_unet()
+    unet = small_unet()
     before = run(unet)
     weights = unet.state_dict()
     path = write(tmp_path / "a.safetensors", peft(deltas(shapes)))
@@ -139,11 +143,11 @@ def test_several_files_in_any_mixture(tmp_path, shapes) -> None:
     first, second = deltas(shapes, seed=1), deltas(dict(list(shapes.items())[2:]), seed=2, ranks=(3,))
     a = write(tmp_path / "a.safetensors", kohya(first, alpha=2.0))
     b = write(tmp_path / "b.safetensors", peft(second))
-    unet = tiny_unet()
+    unet = small_unet()
     loras = UNetLoras(unet, [a, b, a])
     for mixture in ({a: 0.5, b: 0.25}, {b: 1.0}, {a: 0.0, b: 0.5}, {a: 1.0}, {}, {a: 0.5, b: 0.25}):
         loras.use(mixture)
-        reference = tiny_unet()
+        reference = small_unet()
         with torch.no_grad():
             for path, pairs in ((a, first), (b, second)):
                 for name, (up, down) in pairs.items():
@@ -163,7 +167,7 @@ def test_the_older_naming_of_diffusers(tmp_path, shapes) -> None:
     pairs = {name: pair for name, pair in deltas(shapes).items() if ".attn" in name}
     path = write(tmp_path / "older.safetensors", older(pairs))
     assert inspect_lora(path).format == "diffusers"
-    unet = tiny_unet()
+    unet = small_unet()
     UNetLoras(unet, [path]).use({path: 1.0})
     wanted = run(merged(pairs, 1.0))
     assert (run(unet) - wanted).abs().max() < 2e-5 * wanted.abs().max()
@@ -173,7 +177,7 @@ def test_settings_that_diffusers_writes_are_kept(tmp_path, shapes) -> None:
     pairs = {name: pair for name, pair in deltas(shapes).items() if ".attn" in name}
     settings = {"unet.r": 2, "unet.lora_alpha": 6, "unet.target_modules": list(pairs)}
     path = write(tmp_path / "a.safetensors", peft(pairs), {"lora_adapter_metadata": json.dumps(settings)})
-    unet = tiny_unet()
+    unet = small_unet()
     UNetLoras(unet, [path]).use({path: 1.0})
     wanted = run(merged(pairs, 3.0))
     assert (run(unet) - wanted).abs().max() < 2e-5 * wanted.abs().max()
@@ -189,12 +193,12 @@ def test_text_encoder_layers_are_counted_and_left_out(tmp_path, shapes) -> None:
     assert inspect_lora(path) == LoraInfo(
         format="kohya", unet_layers=len(LAYERS), text_layers=1, ranks=(2, 4), context_dim=CONTEXT
     )
-    unet = tiny_unet()
+    unet = small_unet()
     UNetLoras(unet, [path]).use({path: 1.0})
     wanted = run(merged(pairs, 1.0))
     assert (run(unet) - wanted).abs().max() < 2e-5 * wanted.abs().max()
     with pytest.raises(WeightFileError, match="text encoder only"):
-        UNetLoras(tiny_unet(), [write(tmp_path / "text.safetensors", text)])
+        UNetLoras(small_unet(), [write(tmp_path / "text.safetensors", text)])
 
 
 @pytest.mark.parametrize(("width", "base"), [(768, "SD 1.x"), (1024, "SD 2.x"), (2048, "SDXL"), (555, None)])
@@ -242,9 +246,9 @@ def test_files_for_another_unet_are_refused_before_tensors_are_read(tmp_path, mo
     good, bad = write(tmp_path / "good.safetensors", GOOD), write(tmp_path / "bad.safetensors", state)
     monkeypatch.setattr(lora, "read_contents", lambda path: pytest.fail("tensors were read"))
     with pytest.raises(WeightFileError, match=f"bad.safetensors.*{message}"):
-        UNetLoras(tiny_unet(), [bad])
+        UNetLoras(small_unet(), [bad])
     monkeypatch.undo()
-    unet = tiny_unet()
+    unet = small_unet()
     with pytest.raises(WeightFileError):
         UNetLoras(unet, [good, bad])
     assert not any("lora" in name for name, _ in unet.named_modules())

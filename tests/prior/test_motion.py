@@ -279,3 +279,21 @@ def test_half_precision_stays_near(dtype) -> None:
         found = module.to(dtype)(clip.to(dtype)).float() - clip.to(dtype).float()
     scale = clip.abs().max() * torch.finfo(dtype).eps
     assert (found - wanted).abs().max() < 2 * scale + 0.05 * wanted.abs().max()
+
+
+def test_modules_can_be_trained() -> None:
+    # Chunked inference and recorded training take different ways through the same formulas.
+    module = MotionModule(32)
+    clip = torch.randn(5, 32, 17, 19)
+    module(clip).square().mean().backward()
+    asleep = {key for key, p in module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert asleep == {"proj_out.weight", "proj_out.bias"}
+    awake(module).train()
+    module.zero_grad()
+    recorded = module(clip, windows=AttentionWindows(length=4, stride=2))
+    recorded.square().mean().backward()
+    still = [key for key, p in module.named_parameters() if not p.grad.abs().max() > 0]
+    assert not still
+    with torch.inference_mode():
+        silent = module(clip, windows=AttentionWindows(length=4, stride=2))
+    torch.testing.assert_close(recorded, silent, atol=1e-5, rtol=1e-5)

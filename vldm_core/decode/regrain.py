@@ -42,6 +42,9 @@ _FLOOR = (1.0 / 255.0) ** 2
 # A level counts as seen when its blocks hold at most this much structure per grain: coarse grain leaves a third.
 _STRUCTURE_PER_GRAIN = 0.6
 _BLANK = 1e-9
+# Share of the blocks that counts as standing still; and the strongest level against the middle one.
+_STILLEST = 0.5
+_MOST = 2.0
 _OUTLIER = 3.0
 _STRUCTURE_SIGMA = 1.5
 _BRIGHTNESS_SIGMA = 2.0
@@ -90,11 +93,23 @@ class GrainModel:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Weighted sums over the chosen blocks of one pair of frames: per level of brightness, and over all of them."""
+    """Sums over the blocks of one pair of frames.
+
+    Attributes:
+        variances: (levels,) of the grain in the flat blocks, weighted.
+        structures: (levels,) of what the scene shows in them, weighted.
+        weights: (levels,) the weights.
+        still_variances: (levels,) of the difference in the stillest blocks, flat or not.
+        still_counts: (levels,) how many these are.
+        correlation: (2·reach + 1, …) of the flat blocks.
+        covariance: (3, 3) of the flat blocks.
+    """
 
     variances: Tensor
     structures: Tensor
     weights: Tensor
+    still_variances: Tensor
+    still_counts: Tensor
     correlation: Tensor
     covariance: Tensor
 
@@ -122,8 +137,6 @@ class GrainAnalyser:
         kept = [p for p, total in zip(self._pairs, totals, strict=True) if total > _REPEATED * totals.quantile(0.75)]
         if not kept:
             return None
-        structures, variances = (torch.stack([getattr(p, f) for p in kept]).sum(0) for f in ("structures", "variances"))
-        total_weights = torch.stack([p.weights for p in kept]).sum(0)
         correlation = torch.stack([p.correlation for p in kept]).sum(0)
         covariance = torch.stack([p.covariance for p in kept]).sum(0)
         weights = torch.tensor(LUMA_WEIGHTS, dtype=covariance.dtype)
@@ -132,7 +145,7 @@ class GrainAnalyser:
             return None
         correlation, lost = _restore_mean(correlation / correlation[_REACH, _REACH])
         return GrainModel(
-            strength=(_strength(variances, structures, total_weights) / math.sqrt(1 - lost)).float(),
+            strength=(_strength(kept) / math.sqrt(1 - lost)).float(),
             autocorrelation=correlation.float(),
             covariance=(covariance / brightness).float(),
         )
@@ -170,18 +183,20 @@ def _measure(scene: Tensor, difference: Tensor) -> _Pair | None:
     chosen = _choose(structure, variance, bins)
     if not bool(chosen.any()):
         return None
-    bins = bins[chosen]
+    still = _stillest(variance, bins)
     # Flat blocks count most, so that over many pairs what moves in the others is outweighed.
     trust = (structure[chosen].double() + _FLOOR) ** -2 * _FLOOR**2
     taken = grain[:, chosen].double() * trust.sqrt()[:, None, None]
 
-    def per_level(values: Tensor) -> Tensor:
-        return torch.zeros(_LEVELS, dtype=torch.float64).index_add_(0, bins, values)
+    def per_level(where: Tensor, values: Tensor) -> Tensor:
+        return torch.zeros(_LEVELS, dtype=torch.float64).index_add_(0, bins[where], values.double())
 
     return _Pair(
-        variances=per_level(trust * variance[chosen]),
-        structures=per_level(trust * structure[chosen]),
-        weights=per_level(trust),
+        variances=per_level(chosen, trust * variance[chosen]),
+        structures=per_level(chosen, trust * structure[chosen]),
+        weights=per_level(chosen, trust),
+        still_variances=per_level(still, variance[still]),
+        still_counts=per_level(still, torch.ones_like(variance[still])),
         correlation=_correlate(torch.einsum("c,cnij->nij", weights.double(), taken)),
         covariance=torch.einsum("cnij,dnij->cd", taken, taken) / _BLOCK**2,
     )
@@ -220,6 +235,16 @@ def _choose(structure: Tensor, variance: Tensor, bins: Tensor) -> Tensor:
     return flat & (variance <= _OUTLIER**2 * variance[flat].median())
 
 
+def _stillest(variance: Tensor, bins: Tensor) -> Tensor:
+    """Choose the blocks of each level of brightness that changed least: the scene may have texture but stands still."""
+    chosen = torch.zeros(len(bins), dtype=torch.bool)
+    live = variance > _BLANK
+    for level in bins[live].unique():
+        members = ((bins == level) & live).nonzero()[:, 0]
+        chosen[members[variance[members].argsort()[: math.ceil(_STILLEST * len(members))]]] = True
+    return chosen
+
+
 def _correlate(blocks: Tensor) -> Tensor:
     """Sum of the autocorrelations of blocks (N, block, block), unbiased by their borders, (2·reach + 1, …)."""
     size = 2 * _BLOCK
@@ -231,11 +256,27 @@ def _correlate(blocks: Tensor) -> Tensor:
     return correlation[shifts][:, shifts]
 
 
-def _strength(variances: Tensor, structures: Tensor, weights: Tensor) -> Tensor:
-    """Standard deviation at each level; levels that were not seen in flat places take it from their neighbours."""
-    reliable = (weights > 0) & (structures <= _STRUCTURE_PER_GRAIN * variances)
-    seen = (reliable if bool(reliable.any()) else weights > 0).nonzero()[:, 0]
-    values = (variances[seen] / weights[seen]).sqrt()
+def _strength(pairs: Sequence[_Pair]) -> Tensor:
+    """Standard deviation at each level.
+
+    Levels that were not seen in flat places take it from the stillest others; levels that were not seen at all take it
+    from their neighbours. No level may be far above the middle one, because that is motion and not grain.
+    """
+
+    def total(name: str) -> Tensor:
+        return torch.stack([getattr(pair, name) for pair in pairs]).sum(0)
+
+    variances, weights, counts = total("variances"), total("weights"), total("still_counts")
+    structures = total("structures")
+    reliable = (weights > 0) & ((structures <= _STRUCTURE_PER_GRAIN * variances) | (structures <= _FLOOR * weights))
+    flat = (variances / weights.clamp(min=1e-30)).sqrt()
+    still = (total("still_variances") / counts.clamp(min=1)).sqrt()
+    seen = (reliable | (counts > 0)).nonzero()[:, 0]
+    values = torch.where(reliable, flat, still)[seen]
+    middle = float(values.quantile(0.5))
+    if bool(reliable.any()):
+        middle = min(middle, float(flat[reliable].quantile(0.5)))
+    values = values.clamp(max=_MOST * middle)
     levels = torch.arange(_LEVELS)
     right = torch.searchsorted(seen, levels).clamp(max=len(seen) - 1)
     left = torch.where(seen[right] <= levels, right, (right - 1).clamp(min=0))

@@ -43,6 +43,8 @@ class _Worker:
     def load(self, *, group: str, names: list[str], settings: dict[str, Any]) -> dict[str, Any]:
         """Make the variants; `left_out` says why they cannot run here."""
         torch.set_num_threads(settings["threads"])
+        self._runs.clear()
+        self._results.clear()
         try:
             self._runs = build(group, names, settings)
         except UnavailableError as reason:

@@ -67,7 +67,7 @@ def run_sampler_benchmark(
     found = _Findings()
     for number, group in enumerate(settings.groups):
         phase = f"{group} ({number + 1}/{len(settings.groups)})"
-        with sampler_worker(group, folder, settings.threads) as worker:
+        with sampler_worker(folder, settings.threads) as worker:
             _run_group(group, worker, settings, found, phase, progress)
     report = SamplerBenchmarkReport(
         summary=summarise(found.rounds, settings, flops=found.flops, differences=found.differences),
@@ -99,7 +99,7 @@ def _run_group(
     names = GROUPS[group]
     total, done = len(names) * (1 + settings.rounds), 0
     progress(phase, done, total)
-    loaded = worker.load(settings)
+    loaded = worker.load(group, settings)
     if loaded.left_out is not None:
         found.left_out[group] = loaded.left_out
         progress(phase, total, total)

@@ -59,20 +59,20 @@ class Loaded:
 
 
 class SamplerWorker:
-    """One group in its process; make it with `sampler_worker`."""
+    """A process that holds one group of variants; make it with `sampler_worker`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path, group: str) -> None:
-        self._process, self._log, self._group = process, log, group
+    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+        self._process, self._log = process, log
+        self._group = ""
 
-    def load(self, settings: SamplerBenchmarkSettings) -> Loaded:
-        """Make the variants of the group.
+    def load(self, group: str, settings: SamplerBenchmarkSettings) -> Loaded:
+        """Make the variants of one of `GROUPS`, in place of those that were there.
 
         Raises:
             VLDMError: The worker failed; the message ends with what it logged.
         """
-        return Loaded(
-            **self._ask("load", group=self._group, names=list(GROUPS[self._group]), settings=asdict(settings))
-        )
+        self._group = group
+        return Loaded(**self._ask("load", group=group, names=list(GROUPS[group]), settings=asdict(settings)))
 
     def warm_up(self, name: str) -> float:
         """Run a variant once, untimed; return its floating-point operations.
@@ -119,11 +119,10 @@ class SamplerWorker:
 
 
 @contextmanager
-def sampler_worker(group: str, host: Path, threads: int) -> Iterator[SamplerWorker]:
-    """Start a worker for one of `GROUPS`; it ends with the block, whatever happens in it.
+def sampler_worker(host: Path, threads: int) -> Iterator[SamplerWorker]:
+    """Start a worker; it ends with the block, whatever happens in it.
 
     Args:
-        group: Name of the group.
         host: The ComfyUI folder. $COMFYUI_PYTHON names its interpreter; by default it is this one.
         threads: Threads of its libraries.
 
@@ -147,7 +146,7 @@ def sampler_worker(group: str, host: Path, threads: int) -> Iterator[SamplerWork
             ) as process,
         ):
             try:
-                yield SamplerWorker(process, log, group)
+                yield SamplerWorker(process, log)
             finally:
                 # It holds nothing worth a graceful end, and may be in the middle of a long sampling.
                 process.kill()

@@ -34,7 +34,9 @@ def euler(denoise, x, sigmas):
     return x
 
 
-def headless(twin, prediction, positive, negative, noise, latent, steps=5, cfg=3.0, windows=None, tiles=None, **more):
+def headless(
+    model, twin, prediction, positive, negative, noise, latent, steps=5, cfg=3.0, windows=None, tiles=None, **more
+):
     sampling = model.get_model_object("model_sampling")
     sigmas = [float(s) for s in comfy.samplers.calculate_sigmas(sampling, "normal", steps)]
     denoiser = ClipDenoiser(
@@ -52,7 +54,7 @@ def headless(twin, prediction, positive, negative, noise, latent, steps=5, cfg=3
         return euler(denoiser, x, sigmas) / 0.18215
 
 
-def close(found, wanted):
+def close(found, wanted, what):
     difference = (found - wanted).abs().max() * 0.18215
-    assert difference < 1e-4, float(difference)
+    assert difference < 1e-4, (what, float(difference), float(wanted.std()))
     assert wanted.std() > 0.1

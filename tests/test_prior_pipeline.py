@@ -14,12 +14,13 @@ from vldm_core.decode.regrain import RegrainSettings
 from vldm_core.errors import SettingsError
 from vldm_core.pipeline import VideoRestorationPipeline
 from vldm_core.prior.clip_sampling import smaller
+from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.motion import MotionConfig, MotionModules, MotionSettings
 from vldm_core.prior.shot_lora import LowRank, ShotLora
 from vldm_core.prior.temporal import TemporalConfig, TemporalLayers
 from vldm_core.prior.temporal_attention import AttentionWindows
 from vldm_core.prior.unet import UNetView
-from vldm_core.prior_pipeline import ControlHint, FinishSettings
+from vldm_core.prior_pipeline import ControlHint
 from vldm_core.sampling.cfg import CfgSettings
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.freeinit import FreeInitSettings
@@ -372,6 +373,13 @@ def test_schedulers_that_cannot_follow_x0_are_refused(fresh) -> None:
 
     fresh.scheduler = diffusers.DEISMultistepScheduler.from_config(fresh.scheduler.config)
     refused(fresh, "DEISMultistepScheduler is not supported")
+
+
+def test_models_of_another_kind_are_refused(fresh) -> None:
+    from diffusers import UNet2DConditionModel
+
+    fresh.unet = UNet2DConditionModel.from_config(fresh.unet.config, in_channels=9)
+    refused(fresh, "9 channels")
 
 
 def test_long_prompts_are_cut_with_a_word_about_it(pipeline, caplog) -> None:

@@ -9,7 +9,7 @@ import logging
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,23 +21,20 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .decode.chunks import TEMPORAL_HALO, Decode
-from .decode.colour import ColourSettings, match_colour
-from .decode.fusion import FusionSettings, fuse
 from .decode.ladder import DecodeSettings, choose_plan, decode_within_memory
-from .decode.regrain import RegrainSettings, regrain
 from .decode.temporal_vae import temporal_decode
 from .errors import SettingsError
 from .pipeline import check_frames, check_shots
 from .prior.attachment import Attachment
 from .prior.attachment_files import FOLDER, load_attachments, save_attachments
-from .prior.clip_sampling import ClipSampling
+from .prior.clip_sampling import ClipSampling, default_restoration
 from .prior.denoiser import Control
+from .prior.finish import FinishSettings, finish_clip
 from .prior.schedulers import DrivenScheduler
 from .prior.unet import UNetView
 from .progress import Progress, silent
-from .sampling.guidance import GuidanceSettings
 from .sampling.restoration import Material, Restoration, RestorationSettings
-from .video.geometry import FitPlan, FitSettings, fit, plan_fit, unfit
+from .video.geometry import FitPlan, FitSettings, fit, plan_fit
 from .video.shots import Shot
 
 _LOG = logging.getLogger(__name__)
@@ -50,28 +47,6 @@ MULTIPLE = 8
 _FIT = FitSettings()
 # Frames that are tried first with a temporal VAE; the ladder goes down from there.
 _TEMPORAL_FRAMES = 24 + 2 * TEMPORAL_HALO
-
-
-def default_restoration() -> RestorationSettings:
-    """Return the settings that the sampler node begins with."""
-    return RestorationSettings(guidance=GuidanceSettings(weighting="mse"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishSettings:
-    """What happens to the clip after sampling; None leaves a stage out.
-
-    Attributes:
-        decode: How the latents are decoded.
-        colour: Gives the picture the colours of the film.
-        fusion: Joins the picture with the film that went in.
-        grain: Gives the picture the grain of the film that went in.
-    """
-
-    decode: DecodeSettings = field(default_factory=DecodeSettings)
-    colour: ColourSettings | None = field(default_factory=ColourSettings)
-    fusion: FusionSettings | None = None
-    grain: RegrainSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -226,6 +201,7 @@ class VideoRestorationPipeline(
         fitting: FitSettings | None = _FIT,
         finish: FinishSettings | None = None,
         temporal_decoder: nn.Module | None = None,
+        first_frame: int = 0,
         output: Literal["frames", "latents"] = "frames",
         progress: Progress = silent,
     ) -> RestorationOutput:
@@ -237,7 +213,8 @@ class VideoRestorationPipeline(
             frames: (T, 3, H, W), RGB, [0, 1], the pre-restored clip.
             prompt: What the picture shows: one for the clip, or one per shot.
             negative_prompt: What it shall not show, likewise. Not used with a cfg scale of 1.
-            settings: Windows, noise, start, guidance and the rest; defaults to :func:`default_restoration`.
+            settings: Windows, noise, start, guidance and the rest; None is
+                :func:`.prior.clip_sampling.default_restoration`.
             num_inference_steps: Steps of the whole schedule.
             strength: How far the clip is noised, 0 … 1: ⌊steps · strength⌋ steps are run, as in diffusers'
                 image-to-image pipelines. The sampler node's S steps at denoise d are ⌊S / d⌋ steps at strength d here.
@@ -250,6 +227,7 @@ class VideoRestorationPipeline(
             fitting: How frames are brought to a size that the model knows; None wants sides divisible by 8.
             finish: Decoding, colour, fusion and grain.
             temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
+            first_frame: Number of the first frame in the film; grain and what schedulers draw depend on it.
             output: "latents" leaves decoding out.
             progress: Called per frame and per pass of the UNet; may raise to interrupt.
 
@@ -264,11 +242,14 @@ class VideoRestorationPipeline(
         frames = frames.detach().float().cpu()
         check_frames(frames)
         parts = check_shots(shots, len(frames))
+        if output not in ("frames", "latents"):
+            raise SettingsError(f"output is {output!r}; use frames or latents")
         plan = self._fitted(frames, fitting)
-        _check_options(sampler, output)
-        self._check_material(frames, masks, control, finish, output)
+        self._check_material(frames, masks, control)
+        if output == "frames":
+            finish.check(masks=masks is not None)
         prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
-        drive = DrivenScheduler(self.scheduler, steps=num_inference_steps, strength=strength)
+        drive = self.drive(num_inference_steps=num_inference_steps, strength=strength, sampler=sampler)
         fitted = fit(frames, plan)
         fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
         with ExitStack() as stack:
@@ -296,18 +277,42 @@ class VideoRestorationPipeline(
                     attachments=tuple(self._attachments.values()),
                     controls=self._controls(control, plan),
                     seed=seed,
+                    first_frame=first_frame,
                     progress=progress,
                 ).sample(found)
             latents = found.float().cpu()
             if output == "latents":
                 return RestorationOutput(latents=latents, frames=None)
             pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
-        pictures = _finished(pictures, fitted, fitted_masks, finish, parts, progress)
-        result = unfit(pictures, plan, frames)
-        if finish.grain is not None:
-            # Grain is measured in pixels, so it comes after the way back to the size of the film.
-            result = regrain(result, frames, finish.grain, shots=parts, progress=progress)
+        result = finish_clip(
+            pictures,
+            finish,
+            fitted=fitted,
+            frames=frames,
+            plan=plan,
+            masks=fitted_masks,
+            shots=parts,
+            first_frame=first_frame,
+            progress=progress,
+        )
         return RestorationOutput(latents=latents, frames=result)
+
+    def drive(self, *, num_inference_steps: int, strength: float, sampler: Sampler = "scheduler") -> DrivenScheduler:
+        """Check the models and how they are to be sampled, and return the schedule.
+
+        Raises:
+            SettingsError: The model is not of the Stable Diffusion 1.x or 2.x family, the scheduler is not supported,
+                or a number is out of range.
+        """
+        if sampler not in SAMPLERS:
+            raise SettingsError(f"sampler is {sampler!r}; use one of {', '.join(SAMPLERS)}")
+        unet, latent = self.unet.config, self.vae.config.latent_channels
+        if unet.in_channels != latent or getattr(unet, "addition_embed_type", None) is not None:
+            raise SettingsError(
+                f"the UNet takes {unet.in_channels} channels for latents of {latent}, or conditioning beside the text; "
+                "use a text-to-image model of Stable Diffusion 1.x or 2.x"
+            )
+        return DrivenScheduler(self.scheduler, steps=num_inference_steps, strength=strength)
 
     def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:
         height, width = frames.shape[-2:]
@@ -326,14 +331,10 @@ class VideoRestorationPipeline(
         frames: Tensor,
         masks: Tensor | None,
         control: ControlHint | None,
-        finish: FinishSettings,
-        output: str,
     ) -> None:
         count, _, height, width = frames.shape
         if masks is not None and masks.shape != (count, height, width):
             raise SettingsError(f"masks are {tuple(masks.shape)}, the frames need {(count, height, width)}")
-        if output == "frames" and finish.fusion is not None and finish.fusion.mode == "mask" and masks is None:
-            raise SettingsError("fusion in mode 'mask' needs masks; give them, or use another mode")
         if control is not None:
             if self.controlnet is None:
                 raise SettingsError("a control hint was given, but the pipeline has no controlnet; load it with one")
@@ -349,11 +350,6 @@ class VideoRestorationPipeline(
                 raise SettingsError(
                     f"the control hint is {tuple(control.hint.shape)}; give (1 or {count}, 3, {height}, {width})"
                 )
-        if self.unet.config.in_channels != self.vae.config.latent_channels:
-            raise SettingsError(
-                f"the UNet takes {self.unet.config.in_channels} channels and the latent has "
-                f"{self.vae.config.latent_channels}; inpainting and editing models do not fit"
-            )
 
     def _encode_prompts(
         self, prompts: Sequence[str], negatives: Sequence[str], shots: Sequence[Shot]
@@ -438,29 +434,6 @@ class VideoRestorationPipeline(
         return (
             Control(net=self.controlnet, hint=hint, strength=control.strength, start=control.start, end=control.end),
         )
-
-
-def _finished(
-    pictures: Tensor,
-    film: Tensor,
-    masks: Tensor | None,
-    settings: FinishSettings,
-    shots: Sequence[Shot],
-    progress: Progress,
-) -> Tensor:
-    # Colour before fusion, so that what fusion takes from the film stays as it is.
-    if settings.colour is not None and settings.colour.method != "off":
-        pictures = match_colour(pictures, film, settings.colour, shots=shots, progress=progress)
-    if settings.fusion is not None:
-        pictures = fuse(pictures, film, settings.fusion, mask=masks, progress=progress)
-    return pictures
-
-
-def _check_options(sampler: str, output: str) -> None:
-    if sampler not in SAMPLERS:
-        raise SettingsError(f"sampler is {sampler!r}; use one of {', '.join(SAMPLERS)}")
-    if output not in ("frames", "latents"):
-        raise SettingsError(f"output is {output!r}; use frames or latents")
 
 
 def _per_shot(texts: str | Sequence[str], shots: Sequence[Shot], what: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from ..sampling.guidance import GuidanceSettings
 from ..sampling.noise import mixed_seed
 from ..sampling.restoration import Restoration, RestorationSettings
 from ..sampling.spaced import sample_spaced, spaced_sigmas
@@ -23,6 +24,11 @@ _LOG = logging.getLogger(__name__)
 
 _SAMPLER_NOISE = 0x5A3D
 _SMALLEST_WINDOW, _SMALLEST_TILE, _UNET_FACTOR = 8, 32, 8
+
+
+def default_restoration() -> RestorationSettings:
+    """Return the settings that the sampler node begins with."""
+    return RestorationSettings(guidance=GuidanceSettings(weighting="mse"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +47,7 @@ class ClipSampling:
         attachments: On the UNet.
         controls: Control networks.
         seed: Of the noise that a scheduler draws.
+        first_frame: Number of the first frame in the film; the noise that a scheduler draws goes by it.
         progress: Called before every pass of the UNet; may raise to interrupt.
     """
 
@@ -55,6 +62,7 @@ class ClipSampling:
     attachments: Sequence[Attachment] = ()
     controls: Sequence[Control] = ()
     seed: int = 0
+    first_frame: int = 0
     progress: Progress = silent
 
     @property
@@ -141,7 +149,8 @@ class ClipSampling:
             return sample_spaced(denoiser, start, sigmas, noise, done)
         # One generator per frame, so that a frame's noise does not depend on how many others there are.
         generators = [
-            torch.Generator().manual_seed(mixed_seed(self.seed, _SAMPLER_NOISE, frame)) for frame in range(len(start))
+            torch.Generator().manual_seed(mixed_seed(self.seed, _SAMPLER_NOISE, self.first_frame + frame))
+            for frame in range(len(start))
         ]
         return self.drive.sample(denoiser, start, generator=generators, step_noise=noise, callback=done)
 

@@ -66,8 +66,7 @@ def with_attachment(model: ModelPatcher, attachment: Attachment, name: str) -> M
         SettingsError: The attachment was made for another UNet.
     """
     # Asked once now, so that a wrong UNet fails in this node and not in the sampler.
-    for _ in attachment.changes(view_of(model)):
-        break
+    list(attachment.changes(view_of(model)))
     attachment.to(compute_dtype(model)).eval().requires_grad_(False)
     key = f"vldm_{name}_{uuid.uuid4().hex[:8]}"
     living: dict[int, Attached] = {}

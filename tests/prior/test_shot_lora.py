@@ -1,5 +1,7 @@
 """A LoRA per frame equals the merged LoRA where it acts and nothing where it does not."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -8,6 +10,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.prior.attachment import calling
 from vldm_core.prior.shot_lora import ShotLora, named_layers, read_lora, strengths_of_shots
 from vldm_core.prior.unet import UNetView
+from vldm_core.prior.weight_files import WeightFileError
 
 from .tiny_models import CONTEXT, tiny_unet, whole_clip
 
@@ -97,6 +100,16 @@ def test_the_formats_are_one(tmp_path) -> None:
     assert len(older) == 2 and older.keys() < kohya.keys()
 
 
+def test_the_alpha_of_newer_files_is_in_the_header(tmp_path) -> None:
+    unet, name = tiny_unet(), next(iter(LAYERS))
+    down, up = halves(unet, name, 0)
+    tensors = {f"unet.{name}.lora_A.weight": down, f"unet.{name}.lora_B.weight": up}
+    metadata = {"lora_adapter_metadata": json.dumps({"unet.r": RANK, "unet.lora_alpha": 12})}
+    save_file(tensors, tmp_path / "x.safetensors", metadata=metadata)
+    (update,) = read_lora(tmp_path / "x.safetensors").values()
+    assert update.scale == 12 / RANK
+
+
 def test_every_layer_has_a_name() -> None:
     layers = named_layers(UNetView(tiny_unet()))
     assert all(name.replace(".", "_") in layers for name in LAYERS)
@@ -105,16 +118,17 @@ def test_every_layer_has_a_name() -> None:
 def test_bad_files_are_refused(tmp_path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(b"no")
-    with pytest.raises(SettingsError, match="cannot be read"):
+    with pytest.raises(WeightFileError, match="not a readable"):
         read_lora(path)
     save_file({"lora_unet_mid_block.hada_w1_a": torch.zeros(2)}, path)
-    with pytest.raises(SettingsError, match="LoHa"):
+    with pytest.raises(WeightFileError, match="no LoRA"):
         read_lora(path)
     save_file({"lora_unet_conv_in.lora_down.weight": torch.zeros(2, 4, 3, 3)}, path)
     with pytest.raises(SettingsError, match="half"):
         read_lora(path)
-    save_file({"lora_te_a.lora_down.weight": torch.zeros(2, 4)}, path)
-    with pytest.raises(SettingsError, match="no updates"):
+    halves = {"lora_te_a.lora_down.weight": torch.zeros(2, 4), "lora_te_a.lora_up.weight": torch.zeros(4, 2)}
+    save_file(halves, path)
+    with pytest.raises(SettingsError, match="text encoder only"):
         read_lora(path)
 
 

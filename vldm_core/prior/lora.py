@@ -62,7 +62,7 @@ class LoraInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Key:
+class LoraKey:
     """What one key of a LoRA file names; `layer` is spelt as the file's format spells it."""
 
     format: LoraFormat
@@ -78,7 +78,7 @@ def inspect_lora(path: Path) -> LoraInfo:
         WeightFileError: The file is unreadable, or no LoRA file of a known format.
     """
     shapes = read_header(path).shapes
-    keys = _keys(shapes, path)
+    keys = lora_keys(shapes, path)
     down = {key: entry for key, entry in keys.items() if entry.role == "down"}
     contexts = {
         shapes[key][1]
@@ -174,13 +174,13 @@ def check_strength(strength: float, what: str) -> None:
         )
 
 
-def _keys(names: Iterable[str], path: Path) -> Mapping[str, _Key]:
+def lora_keys(names: Iterable[str], path: Path) -> Mapping[str, LoraKey]:
     """Return what every key of a file means.
 
     Raises:
         WeightFileError: Some mean nothing, or the formats are mixed.
     """
-    found: dict[str, _Key] = {}
+    found: dict[str, LoraKey] = {}
     unknown = []
     for name in names:
         entry = _key(name)
@@ -199,16 +199,16 @@ def _keys(names: Iterable[str], path: Path) -> Mapping[str, _Key]:
     return MappingProxyType(found)
 
 
-def _key(name: str) -> _Key | None:
+def _key(name: str) -> LoraKey | None:
     if match := _KOHYA.fullmatch(name):
         part, layer, role = match.groups()
-        return _Key(format="kohya", unet=part == "unet", layer=layer, role=_ROLES.get(role.split(".")[0], role))
+        return LoraKey(format="kohya", unet=part == "unet", layer=layer, role=_ROLES.get(role.split(".")[0], role))
     match = _PEFT.fullmatch(name) or _OLDER.fullmatch(name)
     if match is None:
         return None
     part, layer, role = match.groups()
     layer = re.sub(r"\bto_out$", "to_out.0", layer.replace(".processor.", "."))
-    return _Key(format="diffusers", unet=part == "unet", layer=layer, role=_ROLES.get(role.split(".")[0], role))
+    return LoraKey(format="diffusers", unet=part == "unet", layer=layer, role=_ROLES.get(role.split(".")[0], role))
 
 
 def _unet_state(
@@ -220,7 +220,7 @@ def _unet_state(
         WeightFileError: The file is no LoRA or made for another UNet; found from the header where possible.
     """
     header = read_header(path)
-    keys = {key: entry for key, entry in _keys(header.shapes, path).items() if entry.unet}
+    keys = {key: entry for key, entry in lora_keys(header.shapes, path).items() if entry.unet}
     if not keys:
         raise WeightFileError(f"{path} changes the text encoder only; there is nothing to load into the UNet")
     spelling = {name.replace(".", "_"): name for name in layers}
@@ -243,7 +243,7 @@ def _unet_state(
             alphas[f"unet.{places[key]}.alpha"] = float(tensors[key])
         else:
             state[f"unet.{places[key]}.lora_{'A' if entry.role == 'down' else 'B'}.weight"] = tensors[key]
-    return state, alphas, _peft_settings(header.metadata, path)
+    return state, alphas, peft_settings(header.metadata, path)
 
 
 def _check_layer(
@@ -262,7 +262,7 @@ def _check_layer(
         )
 
 
-def _peft_settings(metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
+def peft_settings(metadata: Mapping[str, str], path: Path) -> dict[str, Any] | None:
     """Return the settings that newer diffusers writes into the header, of which PEFT makes its configuration."""
     text = metadata.get(_PEFT_METADATA)
     if text is None:

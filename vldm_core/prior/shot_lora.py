@@ -9,28 +9,22 @@ with s looked up for every frame of the batch. Several of them may be attached a
 """
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError
 from .attachment import Attached, Attachment
 from .call import UNetCall
+from .lora import lora_keys, peft_settings
 from .unet import UNetView
+from .weight_files import read_contents, read_header
 
-# kohya-ss: lora_unet_PATH.lora_down.weight; diffusers and PEFT: unet.PATH.lora_A.weight, and the older
-# unet.PATH.processor.to_q_lora.down.weight.
-_KEY = re.compile(
-    r"^(?P<path>.+?)[._](?:lora_(?P<kohya>down|up)|lora_(?P<peft>[AB])(?:\.default)?|lora[._](?P<old>down|up))\.weight$"
-)
-_DOWN = {"down", "A"}
 # Paths inside a block, in diffusers' words and in the other layout's.
 _RESNET_LAYERS = {
     "norm1": "in_layers.0",
@@ -63,51 +57,33 @@ def read_lora(path: Path) -> dict[str, LowRank]:
     Updates of the text encoder are left out: they do not act per frame; the host's own LoRA loader applies them.
 
     Raises:
-        SettingsError: The file is no safetensors file, or no LoRA of a Stable Diffusion UNet in kohya's, PEFT's or
-            diffusers' layout.
+        WeightFileError: The file is unreadable, or no LoRA in kohya's, PEFT's or diffusers' layout.
+        SettingsError: It changes no UNet, or holds half of an update.
     """
-    halves: dict[str, dict[str, Tensor]] = {}
+    header = read_header(path)
+    keys = {key: entry for key, entry in lora_keys(header.shapes, path).items() if entry.unet}
+    if not keys:
+        raise SettingsError(f"{path.name} changes the text encoder only; use the host's own LoRA loader for it")
+    tensors = read_contents(path)
+    settings = peft_settings(header.metadata, path) or {}
+    found: dict[str, dict[str, Tensor]] = {}
     alphas: dict[str, float] = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                if _is_text_encoder(key):
-                    continue
-                if key.endswith(".alpha"):
-                    alphas[_layer_name(key.removesuffix(".alpha"))] = float(file.get_tensor(key))
-                    continue
-                match = _KEY.match(key)
-                if match is None:
-                    raise SettingsError(
-                        f"{path.name}: {key!r} is not a key of a LoRA; LoHa, LoKr and DoRA files go through the "
-                        "host's own LoRA loader"
-                    )
-                half = match["kohya"] or match["peft"] or match["old"]
-                side = "down" if half in _DOWN else "up"
-                halves.setdefault(_layer_name(match["path"]), {})[side] = file.get_tensor(key).float()
-    except (SafetensorError, OSError) as error:
-        raise SettingsError(f"{path} cannot be read as a safetensors file: {error}") from error
-    if not halves:
-        raise SettingsError(f"{path.name} holds no updates of a UNet; choose a Stable Diffusion 1.x/2.x LoRA")
+    for key, entry in keys.items():
+        name = entry.layer.replace(".", "_")
+        if entry.role == "alpha":
+            alphas[name] = float(tensors[key])
+            continue
+        found.setdefault(name, {})[entry.role] = tensors[key].float()
+        if "unet.lora_alpha" in settings and entry.format == "diffusers":
+            pattern = settings.get("unet.alpha_pattern") or {}
+            alphas[name] = float(pattern.get(entry.layer, settings["unet.lora_alpha"]))
     result = {}
-    for name, sides in halves.items():
+    for name, sides in found.items():
         if set(sides) != {"down", "up"}:
-            raise SettingsError(f"{path.name}: {name} has only its {', '.join(sides)} half; the file is damaged")
+            raise SettingsError(f"{path.name}: {name} has only its {', '.join(sides)} half; download the file again")
         rank = sides["down"].shape[0]
         result[name] = LowRank(down=sides["down"], up=sides["up"], scale=alphas.get(name, rank) / rank)
     return result
-
-
-def _is_text_encoder(key: str) -> bool:
-    return key.startswith(("lora_te", "text_encoder"))
-
-
-def _layer_name(path: str) -> str:
-    for prefix in ("lora_unet_", "unet.", "base_model.model.", "diffusion_model."):
-        path = path.removeprefix(prefix)
-    name = path.replace("processor.", "").replace(".", "_")
-    # diffusers' older attention processors name the projection without its place in the container.
-    return f"{name}_0" if name.endswith("_to_out") else name
 
 
 def named_layers(view: UNetView) -> dict[str, nn.Module]:

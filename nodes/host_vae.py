@@ -4,26 +4,32 @@
 Here the chunk that is given is decoded in one call; memory that runs out is reported, not worked around.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from comfy import model_management
-from comfy.ldm.modules.temporal_ae import VideoDecoder
-from comfy.sd import VAE
 from torch import Tensor
 
 from ..vldm_core.decode.chunks import Decode
 from ..vldm_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from comfy.sd import VAE
 
 OUT_OF_MEMORY: type[BaseException] = model_management.OOM_EXCEPTION
 # Frames for which a temporal VAE asks the host to make room: the longest automatic chunk and its halo.
 _TEMPORAL_FRAMES = 32
 
 
-def is_temporal(vae: VAE) -> bool:
+def is_temporal(vae: "VAE") -> bool:
     """Tell whether a VAE's decoder mixes neighbouring frames, like Stable Video Diffusion's."""
+    # Whoever has a VAE has loaded this; importing it with the pack would load all of the host's models with it.
+    from comfy.ldm.modules.temporal_ae import VideoDecoder
+
     return isinstance(getattr(vae.first_stage_model, "decoder", None), VideoDecoder)
 
 
-def check_latents(vae: VAE, samples: Tensor) -> None:
+def check_latents(vae: "VAE", samples: Tensor) -> None:
     """Check that latents are pictures that this VAE decodes.
 
     Raises:
@@ -42,7 +48,7 @@ def check_latents(vae: VAE, samples: Tensor) -> None:
         )
 
 
-def frames_in_memory(vae: VAE, samples: Tensor) -> float:
+def frames_in_memory(vae: "VAE", samples: Tensor) -> float:
     """Load a VAE and return how many whole frames of the latents it can decode in one call."""
     one = vae.memory_used_decode((1, *samples.shape[1:]), vae.vae_dtype)
     wanted = one * (_TEMPORAL_FRAMES if is_temporal(vae) else 1)
@@ -50,7 +56,7 @@ def frames_in_memory(vae: VAE, samples: Tensor) -> float:
     return float(model_management.get_free_memory(vae.device) / one)
 
 
-def vae_decoder(vae: VAE) -> Decode:
+def vae_decoder(vae: "VAE") -> Decode:
     """Return a VAE as the core calls it.
 
     Args:
@@ -70,7 +76,7 @@ def vae_decoder(vae: VAE) -> Decode:
     return run
 
 
-def new_image(vae: VAE, samples: Tensor) -> Tensor:
+def new_image(vae: "VAE", samples: Tensor) -> Tensor:
     """Return room for the decoded clip as an IMAGE, (T, H, W, 3)."""
     scale = vae.spacial_compression_decode()
     height, width = samples.shape[-2] * scale, samples.shape[-1] * scale

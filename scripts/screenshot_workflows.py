@@ -1,12 +1,16 @@
 """Refresh everything that is derived from the editor workflows by running them on the demonstration film.
 
     python scripts/screenshot_workflows.py            all of it
+    python scripts/screenshot_workflows.py NAME ...   only these workflows
     python scripts/screenshot_workflows.py --twins    only the API twins, without running anything
     python scripts/screenshot_workflows.py --defaults --twins    first give our nodes their default values
 
 For each workflows/NAME.json this writes workflows/api/NAME.json (as the frontend exports it), workflows/NAME.jpg
 (before and after, for the template browser) and docs/NAME.png (the graph after its run, for the README). It needs a
 ComfyUI (COMFYUI_PATH or ~/comfy/ComfyUI) and Chromium.
+
+Workflows with a Stable Diffusion model run only as far as they need none, because the model is large and slow without a
+GPU; their pictures show the graph. Empty files stand in for the models, so that the frontend finds their names.
 """
 
 import argparse
@@ -15,12 +19,13 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from host_server import ROOT, HostServer, find_host
 from PIL import Image
 from torch import Tensor
-from workflow_browser import Frontend, browser_page, read_workflow, without_previews
+from workflow_browser import Frontend, browser_page, models_of, read_workflow, without_previews
 
 from vldm_core.evaluation.picture import Layout, before_after
 from vldm_core.video.reader import open_film
@@ -28,6 +33,15 @@ from vldm_core.video.reader import open_film
 FILM = ROOT / "assets" / "demo_film.mp4"
 # The frame that is shown, and how: one from each shot of the demonstration film.
 THUMBNAILS: dict[str, tuple[int, Layout]] = {"clean_film": (23, "side by side"), "restore_reel": (50, "split")}
+# Workflows with a model, and the output nodes (by title) that can run without it.
+WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
+    "restore_with_sd": ("Where the model may paint",),
+    "animate_prior_check": (),
+}
+NAMES = (*THUMBNAILS, *WITHOUT_MODEL)
+THUMBNAIL_WIDTH = 1200
+# Room for the tallest graph at the full width of the page.
+PAGE_HEIGHT = 1400
 
 
 def frame_of(path: Path, index: int) -> Tensor:
@@ -47,6 +61,39 @@ def write_thumbnail(name: str, result: Path) -> None:
     Image.fromarray(levels).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
 
 
+def write_graph_thumbnail(name: str) -> None:
+    """Write workflows/NAME.jpg from docs/NAME.png."""
+    with Image.open(ROOT / "docs" / f"{name}.png") as graph:
+        height = round(graph.height * THUMBNAIL_WIDTH / graph.width)
+        smaller = graph.convert("RGB").resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS)
+    smaller.save(ROOT / "workflows" / f"{name}.jpg", quality=88)
+
+
+def place_stand_ins(workflow: dict[str, Any], models: Path) -> None:
+    """Put empty files in the places of the models that a workflow names."""
+    for model in models_of(workflow):
+        folder = models / model["directory"]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / model["name"]).touch()
+
+
+def run_and_picture(frontend: Frontend, name: str, workflow: dict[str, Any], output: Path) -> None:
+    """Run the open workflow as far as possible and write its pictures."""
+    graph = ROOT / "docs" / f"{name}.png"
+    if name in WITHOUT_MODEL:
+        ends = [node["id"] for node in workflow["nodes"] if node.get("title") in WITHOUT_MODEL[name]]
+        if ends:
+            frontend.run(ends=ends)
+        frontend.picture(graph)
+        write_graph_thumbnail(name)
+        return
+    known = set(output.rglob("*.mp4"))
+    frontend.run()
+    (result,) = set(output.rglob("*.mp4")) - known
+    write_thumbnail(name, result)
+    frontend.picture(graph)
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a workflow file."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -55,9 +102,13 @@ def write_json(path: Path, content: object) -> None:
 def main() -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(NAMES)}")
     parser.add_argument("--twins", action="store_true", help="only write the API twins")
     parser.add_argument("--defaults", action="store_true", help="give our nodes in the workflows their default values")
     options = parser.parse_args()
+    names = options.names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no such workflow: {', '.join(sorted(unknown))}")
     host = find_host()
     if host is None:
         print("No ComfyUI found: set COMFYUI_PATH to its folder, or clone it to ~/comfy/ComfyUI", file=sys.stderr)
@@ -68,10 +119,13 @@ def main() -> int:
         base = Path(folder)
         (base / "input").mkdir()
         shutil.copy2(FILM, base / "input" / FILM.name)
-        with HostServer(host, base) as server, browser_page() as page:
+        workflows = {name: read_workflow(ROOT / "workflows" / f"{name}.json") for name in names}
+        for workflow in workflows.values():
+            place_stand_ins(workflow, base / "models")
+        with HostServer(host, base) as server, browser_page(height=PAGE_HEIGHT) as page:
             frontend = Frontend(page, server.url)
-            for name in THUMBNAILS:
-                frontend.load(read_workflow(ROOT / "workflows" / f"{name}.json"))
+            for name, given in workflows.items():
+                frontend.load(given)
                 if options.defaults:
                     frontend.reset_widgets("VLDM_")
                 workflow, prompt = frontend.export()
@@ -80,11 +134,7 @@ def main() -> int:
                 write_json(ROOT / "workflows" / "api" / f"{name}.json", without_previews(prompt))
                 if options.twins:
                     continue
-                known = set(server.output_folder.rglob("*.mp4"))
-                frontend.run()
-                (result,) = set(server.output_folder.rglob("*.mp4")) - known
-                write_thumbnail(name, result)
-                frontend.picture(ROOT / "docs" / f"{name}.png")
+                run_and_picture(frontend, name, workflow, server.output_folder)
                 print(f"{name}: workflows/{name}.jpg, docs/{name}.png")
     return 0
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -150,13 +150,18 @@ class Frontend:
         both = self._page.evaluate(_EXPORT)
         return both["workflow"], both["output"]
 
-    def run(self, timeout: float = 600) -> None:
+    def run(self, timeout: float = 600, *, ends: Sequence[int] | None = None) -> None:
         """Queue the open workflow, as the Run button does, and wait until the server is idle.
+
+        Args:
+            timeout: Seconds it may take.
+            ends: Numbers of output nodes; only they and what they need run. None runs everything.
 
         Raises:
             TimeoutError: It is still busy after ``timeout`` seconds.
         """
-        self._page.evaluate("async () => { await window.app.queuePrompt(0, 1); }")
+        chosen = None if ends is None else [str(end) for end in ends]
+        self._page.evaluate("async (ends) => { await window.app.queuePrompt(0, 1, ends ?? undefined); }", chosen)
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:
             # Not time.sleep: the page has to take in what the server sends meanwhile.
@@ -184,6 +189,11 @@ class Frontend:
 def read_workflow(path: Path) -> dict[str, Any]:
     """Return a workflow file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def models_of(workflow: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the model files that a workflow names: each a name, a url and a directory below models."""
+    return [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
 
 
 def without_previews(prompt: dict[str, Any]) -> dict[str, Any]:

@@ -98,6 +98,13 @@ def test_later_rounds_keep_low_frequencies() -> None:
     assert (begun.mean() - last.mean()).abs() < 1.0 and not torch.allclose(begun, plain)
 
 
+def test_later_rounds_that_start_low_keep_the_detail() -> None:
+    settings = RestorationSettings(noise=VideoNoiseSettings(), propagation=None, freeinit=FreeInitSettings())
+    restoration = Restoration(settings, material(), SCHEDULE, seed=0)
+    begun = restoration.start(0.1, material().latent, 1)
+    assert (begun - material().latent).std() < 0.15
+
+
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(SettingsError, match="warped"):
         Restoration(RestorationSettings(), material(), SCHEDULE, seed=0)

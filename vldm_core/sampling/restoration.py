@@ -160,9 +160,12 @@ class Restoration:
         noise = self.noise().to(latent)
         freeinit = self._settings.freeinit
         if last is not None and freeinit is not None:
-            mixed = reinitialise(
-                renoise(last.to(latent), noise, sigma), self.noise(index).to(latent), freeinit, self._material.shots
-            )
+            fresh = self.noise(index).to(latent)
+            if self._settings.start.mode != "noise":
+                # Away from pure noise the high frequencies are those of the noised picture, not of noise alone: with
+                # FreeInit's own formula a sampling that starts low would lose the picture's detail.
+                fresh = renoise(latent, fresh, sigma)
+            mixed = reinitialise(renoise(last.to(latent), noise, sigma), fresh, freeinit, self._material.shots)
             return mixed * (1 + sigma * sigma) ** 0.5
         second = None
         if self._settings.start.mode == "added_noise":

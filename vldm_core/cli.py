@@ -7,15 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from .errors import FilmFileWarning, VLDMError
+from .errors import FilmFileWarning, SettingsError, VLDMError
+
+if TYPE_CHECKING:
+    from .reel.prior import PriorReelSettings
 
 app = typer.Typer(
     name="vldm_core",
@@ -34,6 +38,9 @@ FilmOut = Annotated[
     Path,
     typer.Argument(help="File to write (.mkv, .mp4, .mov), or a folder for an image sequence.", show_default=False),
 ]
+
+
+_of_prior = partial(typer.Option, rich_help_panel="Stable Diffusion prior")
 
 
 class Codec(StrEnum):
@@ -112,8 +119,41 @@ def restore(
     stabilise: Annotated[bool, typer.Option(help="Remove gate weave.")] = False,
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
+    prior: Annotated[
+        Path | None,
+        _of_prior(help="Then restore with this Stable Diffusion 1.x or 2.x model: diffusers folder or checkpoint."),
+    ] = None,
+    prior_config: Annotated[
+        Path | None,
+        _of_prior(
+            help="For a checkpoint: diffusers folder with configuration and tokenizer; without it they come from "
+            "the Hugging Face Hub."
+        ),
+    ] = None,
+    prompt: Annotated[str, _of_prior(help="What the film shows.")] = "",
+    negative: Annotated[str, _of_prior(help="What it shall not show.")] = "",
+    strength: Annotated[
+        float, _of_prior(min=0, max=1, help="How far frames are noised: low keeps more, high adds more.")
+    ] = 0.4,
+    steps: Annotated[
+        int, _of_prior(min=1, max=1000, help="Steps of the whole schedule; strength × steps are run.")
+    ] = 20,
+    cfg: Annotated[float, _of_prior(min=0, help="How strongly the prompts guide; 1 is fastest.")] = 4.0,
+    temporal: Annotated[Path | None, _of_prior(help="Temporal layers or AnimateDiff motion modules.")] = None,
+    window: Annotated[int, _of_prior(min=0, help="Frames sampled together; 0 takes a whole part at once.")] = 16,
+    tile: Annotated[
+        int, _of_prior(min=0, help="Side of a tile in pixels, a multiple of 64; 0 takes whole pictures.")
+    ] = 0,
+    short_side: Annotated[int, _of_prior(min=64, help="Smaller films are enlarged to this for the model.")] = 512,
+    max_frames: Annotated[int, _of_prior(min=2, help="Longer shots are done in parts of this length.")] = 128,
+    grain: Annotated[bool, _of_prior(help="Give the result the grain of the film.")] = False,
+    seed: Annotated[int, _of_prior(min=0, help="Same seed, same result.")] = 0,
+    device: Annotated[str, _of_prior(help="auto, cpu, cuda, cuda:1 …")] = "auto",
 ) -> None:
-    """Restore a film: lines, dirt, flicker and, if asked, gate weave. Audio is copied."""
+    """Restore a film: lines, dirt, flicker and, if asked, gate weave. Audio is copied.
+
+    With --prior, a Stable Diffusion model then adds detail, shot by shot.
+    """
     from .film.stabilise import StabiliseSettings
     from .reel.restore import ReelSettings, restore_film
     from .video.writer import WriteSettings
@@ -127,14 +167,63 @@ def restore(
             flicker=settings.flicker if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
         )
-        with _bars() as progress:
-            report = restore_film(source, destination, settings, progress)
+        if prior is None:
+            given = {"--prior-config": prior_config, "--prompt": prompt, "--negative": negative, "--temporal": temporal}
+            if unused := [name for name, value in given.items() if value]:
+                raise SettingsError(f"{' and '.join(unused)}: give --prior PATH too, the model this is for")
+            with _bars() as progress:
+                report = restore_film(source, destination, settings, progress)
+        else:
+            from .reel.prior import open_prior, restore_film_with_prior
+
+            how = _prior_settings(
+                window=window,
+                tile=tile,
+                cfg=cfg,
+                short_side=short_side,
+                grain=grain,
+                reel=settings,
+                prompt=prompt,
+                negative_prompt=negative,
+                strength=strength,
+                steps=steps,
+                seed=seed,
+                most_frames=max_frames,
+            )
+            pipeline = open_prior(prior, config=prior_config, temporal=temporal, device=device)
+            with _bars() as progress:
+                report = restore_film_with_prior(source, destination, pipeline, how, progress)
         console.print(
             f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
             f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended, "
             f"{report.frames / report.seconds:.1f} frames per second",
             highlight=False,
         )
+
+
+def _prior_settings(
+    *, window: int, tile: int, cfg: float, short_side: int, grain: bool, **more: Any
+) -> "PriorReelSettings":
+    from .decode.regrain import RegrainSettings
+    from .prior.clip_sampling import default_restoration
+    from .prior.finish import FinishSettings
+    from .reel.prior import PriorReelSettings
+    from .sampling.tiles import TileSettings
+    from .sampling.windows import WindowSettings
+    from .video.geometry import FitSettings
+
+    latent_tile, windows = tile // 8, WindowSettings()
+    restoration = replace(
+        default_restoration(),
+        windows=replace(windows, length=window, overlap=min(windows.overlap, window // 4)) if window else None,
+        tiles=TileSettings(size=latent_tile, overlap=latent_tile // 4) if tile else None,
+    )
+    return PriorReelSettings(
+        restoration=replace(restoration, cfg=replace(restoration.cfg, scale=cfg)),
+        finish=FinishSettings(grain=RegrainSettings() if grain else None),
+        fitting=FitSettings(short_side=short_side),
+        **more,
+    )
 
 
 @app.command()

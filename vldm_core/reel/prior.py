@@ -1,0 +1,336 @@
+"""Restore a film file with a Stable Diffusion prior: the streamed repair first, then the prior, shot by shot.
+
+The repaired film lies losslessly beside the result until the prior is through, so the prior reads it as often as it
+needs and memory holds one part of one shot. Parts of a long shot overlap and are crossfaded. diffusers is imported when
+a prior is opened, never before.
+"""
+
+import json
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FilmFileWarning, SettingsError, VLDMError
+from ..prior.attachment_files import read_attachment
+from ..prior.clip_sampling import default_restoration
+from ..prior.finish import FinishSettings
+from ..prior.weight_files import WeightFileError, read_header, some
+from ..progress import Progress, Pulse, silent
+from ..sampling.noise import mixed_seed
+from ..sampling.restoration import RestorationSettings
+from ..sampling.windows import WindowSettings
+from ..video.geometry import FitSettings
+from ..video.info import FilmInfo
+from ..video.reader import open_film
+from ..video.shots import Shot
+from ..video.writer import FilmWriter, WriteSettings, open_writer
+from .restore import ReelReport, ReelSettings, Source, restore_film
+
+logger = logging.getLogger(__name__)
+
+Restore = Callable[[Tensor, Shot, Shot, int], Tensor]
+"""Frames (T, 3, H, W) of a part, the part, its shot, and the number of the part in the film, to frames like them."""
+
+_UNET_PREFIX = "model.diffusion_model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorReelSettings:
+    """How a reel is restored with a prior.
+
+    Attributes:
+        reel: The repair that comes first, and codec and quality of the result.
+        restoration: Windows, noise, guidance and the rest.
+        finish: Decoding, colour, fusion, grain.
+        prompt: What the film shows.
+        negative_prompt: What it shall not show.
+        steps: Steps of the whole schedule.
+        strength: How far frames are noised, 0 … 1; strength · steps are run.
+        sampler: "scheduler" or "spaced_ddpm".
+        seed: Same seed, same result.
+        most_frames: Longest part that is in memory at once; at least three times the overlap of the windows.
+        fitting: How frames are brought to the model's size.
+    """
+
+    reel: ReelSettings = field(default_factory=ReelSettings)
+    restoration: RestorationSettings = field(default_factory=default_restoration)
+    finish: FinishSettings = field(default_factory=FinishSettings)
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: int = 20
+    strength: float = 0.4
+    sampler: str = "scheduler"
+    seed: int = 0
+    most_frames: int = 128
+    fitting: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        least = max(1, 3 * self.overlap)
+        if self.most_frames < least:
+            raise SettingsError(
+                f"most_frames is {self.most_frames}; with an overlap of {self.overlap} use {least} or more"
+            )
+        self.finish.check(masks=False)
+
+    @property
+    def overlap(self) -> int:
+        """Frames that neighbouring parts of a shot share: as many as windows do."""
+        return (self.restoration.windows or WindowSettings()).overlap
+
+
+def plan_parts(shot: Shot, most: int, overlap: int) -> tuple[Shot, ...]:
+    """Divide a shot into the fewest parts, of lengths that differ by one frame at most.
+
+    Args:
+        shot: The shot.
+        most: Longest part; at least three times the overlap, so that no frame is in three parts.
+        overlap: Frames that a part shares with the next.
+
+    Returns:
+        Parts in film frame numbers, in order; each begins `overlap` frames before the last one ends.
+    """
+    if len(shot) <= most:
+        return (shot,)
+    count = -(-(len(shot) - overlap) // (most - overlap))
+    total = len(shot) + (count - 1) * overlap
+    parts, first = [], shot.first
+    for index in range(count):
+        last = first + total * (index + 1) // count - total * index // count
+        parts.append(Shot(first, last))
+        first = last - overlap
+    return tuple(parts)
+
+
+def over_parts(
+    frames: Iterator[Tensor], shots: Sequence[Shot], most: int, overlap: int, restore: Restore
+) -> Iterator[Tensor]:
+    """Restore a stream part by part and crossfade where parts overlap.
+
+    Args:
+        frames: The film, (3, H, W) each.
+        shots: Shots that cover it.
+        most: Longest part.
+        overlap: Frames that parts share.
+        restore: See `Restore`.
+
+    Yields:
+        Every frame of the film, restored.
+    """
+    number = 0
+    for shot in shots:
+        parts = plan_parts(shot, most, overlap)
+        inputs: list[Tensor] = []
+        tail: Tensor | None = None
+        for part in parts:
+            inputs += islice(frames, len(part) - len(inputs))
+            if len(inputs) != len(part):
+                raise VLDMError(f"the film ended in frame {part.first + len(inputs)}, though {part.last} were counted")
+            result = restore(torch.stack(inputs), part, shot, number)
+            number += 1
+            if tail is not None:
+                result[: len(tail)] = crossfade(tail, result[: len(tail)])
+            kept = 0 if part is parts[-1] else overlap
+            yield from result[: len(part) - kept]
+            tail = result[len(part) - kept :].clone() if kept else None
+            inputs = inputs[len(inputs) - kept :] if kept else []
+
+
+def crossfade(before: Tensor, after: Tensor) -> Tensor:
+    """Fade from one clip to another, (T, …) both; neither end is one of them alone."""
+    share = torch.arange(1, len(before) + 1, dtype=before.dtype) / (len(before) + 1)
+    return torch.lerp(before, after, share.view(-1, *(1,) * (before.ndim - 1)))
+
+
+def open_prior(
+    path: str | os.PathLike[str],
+    *,
+    config: str | os.PathLike[str] | None = None,
+    temporal: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+) -> Any:
+    """Open a Stable Diffusion 1.x or 2.x model as a `VideoRestorationPipeline`.
+
+    Args:
+        path: Folder in diffusers' layout, or a checkpoint in the original layout (.safetensors or .ckpt).
+        config: For a checkpoint: a folder in diffusers' layout whose configuration and tokenizer fit; its weights are
+            not read. None asks the Hugging Face Hub for them.
+        temporal: File of temporal layers or of AnimateDiff motion modules to attach.
+        device: A device of PyTorch, or "auto". On a GPU the models run in half precision.
+
+    Raises:
+        VLDMError: Nothing is there, it is another kind of model, or diffusers cannot be imported.
+    """
+    path = Path(path)
+    _check_prior(path, config)
+    attachment = None if temporal is None else read_attachment(Path(temporal))
+    target = _device(device)
+    from .. import pipeline
+
+    kind: Any = pipeline.VideoRestorationPipeline
+    try:
+        if path.is_dir():
+            opened = kind.from_pretrained(path, local_files_only=True)
+        else:
+            more = {} if config is None else {"config": str(config), "local_files_only": True}
+            opened = kind.from_single_file(str(path), **more)
+    except VLDMError:
+        raise
+    except Exception as error:  # noqa: BLE001 - diffusers raises whatever an unfit file or a missing network makes it
+        hint = "" if path.is_dir() or config is not None else "; without a network give --prior-config FOLDER"
+        raise VLDMError(f"{path} cannot be opened ({type(error).__name__}: {error}){hint}") from error
+    if attachment is not None:
+        opened.attach(attachment)
+    return opened.to(target, dtype=torch.float32 if target.type == "cpu" else torch.float16)
+
+
+def _check_prior(path: Path, config: str | os.PathLike[str] | None) -> None:
+    if config is not None and not (Path(config) / "model_index.json").is_file():
+        raise VLDMError(f"{config} is no folder in diffusers' layout: it has no model_index.json")
+    if path.is_dir():
+        try:
+            index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise VLDMError(
+                f"{path} is no model in diffusers' layout: model_index.json is missing or unreadable ({error})"
+            ) from error
+        missing = [name for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler") if name not in index]
+        if missing or "text_encoder_2" in index:
+            raise VLDMError(f"{path} is a {index.get('_class_name')}; choose a model of Stable Diffusion 1.x or 2.x")
+        return
+    if not path.exists():
+        raise VLDMError(f"there is no model at {path}; give a folder in diffusers' layout or a checkpoint")
+    if path.suffix.lower() == ".safetensors":
+        keys = list(read_header(path).shapes)
+        if not any(key.startswith(_UNET_PREFIX) for key in keys):
+            raise WeightFileError(
+                f"{path} is no whole Stable Diffusion checkpoint; it holds {some(sorted(keys)) or 'nothing'}"
+            )
+    elif path.suffix.lower() != ".ckpt":
+        raise VLDMError(f"{path} is no model; give a folder in diffusers' layout, a .safetensors or a .ckpt file")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {name!r} cannot be used ({error}); use auto, cpu or cuda") from error
+    return device
+
+
+def restore_film_with_prior(
+    source: Source,
+    destination: str | os.PathLike[str],
+    pipeline: Any,
+    settings: PriorReelSettings | None = None,
+    progress: Progress = silent,
+) -> ReelReport:
+    """Repair a film file, then restore it with a prior.
+
+    The result has the frame count, timestamps, colour tags and audio of the source. It appears under its name only when
+    it is complete. After an error or interrupt in the prior, what is finished stays as ``NAME.partial.SUFFIX`` and the
+    repaired film as ``NAME.repaired.mkv``, unless ``settings.reel.keep_partial`` is off.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        destination: File or image-sequence folder to write.
+        pipeline: A `VideoRestorationPipeline`, for example from :func:`open_prior`.
+        settings: How; defaults to :class:`PriorReelSettings`.
+        progress: Called at least once per frame and pass; may raise to interrupt.
+
+    Raises:
+        FilmFileError: The source cannot be read or the destination cannot be written.
+        SettingsError: The settings do not fit the pipeline.
+    """
+    settings = settings or PriorReelSettings()
+    started = time.monotonic()
+    pipeline.drive(num_inference_steps=settings.steps, strength=settings.strength, sampler=settings.sampler)
+    with ExitStack() as stack:
+        # The repair's own reading tells what is wrong with the file; the others need not repeat it.
+        quiet = stack.enter_context(ExitStack())
+        quiet.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FilmFileWarning)
+        film = stack.enter_context(open_film(source))
+        writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
+        quiet.close()
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{writer.path.stem}-", dir=writer.path.parent))
+        )
+        repaired = folder / "repaired.mkv"
+        report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FilmFileWarning)
+        pulse = Pulse(progress, "restore with prior", report.frames)
+        pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
+        restore = _restorer(pipeline, settings, report.shots, pulse, progress)
+        stream = over_parts(
+            (frame.tensor() for frame in pictures), report.shots, settings.most_frames, settings.overlap, restore
+        )
+        try:
+            for origin, frame in zip(film, stream, strict=True):
+                writer.write(origin, frame)
+                pulse.step(frame)
+        except BaseException:
+            if settings.reel.keep_partial:
+                pictures.close()
+                _keep(writer, repaired, pulse.done)
+            raise
+        messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings)))
+    return replace(report, warnings=messages, seconds=time.monotonic() - started)
+
+
+def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
+    """Store the repaired pictures as they are, in RGB."""
+    pix_fmt = "bgr0" if info.bit_depth <= 8 else "gbrp16le"
+    return replace(settings, write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt), keep_partial=False)
+
+
+def _restorer(
+    pipeline: Any, settings: PriorReelSettings, shots: Sequence[Shot], pulse: Pulse, progress: Progress
+) -> Restore:
+    total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
+
+    def restore(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
+        def report(phase: str, done: int, of: int | None, preview: Tensor | None = None) -> None:
+            if phase == "sample" and of:
+                progress("sample", number * of + done, total * of)
+            else:
+                pulse.beat()
+
+        return pipeline(
+            frames,
+            prompt=settings.prompt,
+            negative_prompt=settings.negative_prompt,
+            settings=settings.restoration,
+            num_inference_steps=settings.steps,
+            strength=settings.strength,
+            sampler=settings.sampler,
+            seed=mixed_seed(settings.seed, shot.first),
+            fitting=settings.fitting,
+            finish=settings.finish,
+            first_frame=part.first,
+            progress=report,
+        ).frames
+
+    return restore
+
+
+def _keep(writer: FilmWriter, repaired: Path, done: int) -> None:
+    partial = writer.keep_partial()
+    kept = writer.path.with_name(f"{writer.path.stem}.repaired.mkv")
+    os.replace(repaired, kept)
+    finished = "" if partial is None else f" and what is finished: {partial}"
+    logger.warning("stopped after frame %d, kept the repaired film: %s%s", done, kept, finished)

@@ -145,6 +145,16 @@ class Frontend:
         locator = self._page.locator(".p-dialog:visible, .p-toast-message-error:visible, .comfy-missing-nodes:visible")
         return locator.all_inner_texts()
 
+    def missing_models(self) -> dict[str, str]:
+        """Return what the dialog about missing models lists: "folder / file" to where it can be had."""
+        labels = self._page.locator(".comfy-missing-models span[title]")
+        return dict(labels.evaluate_all("(spans) => spans.map((span) => [span.textContent, span.title])"))
+
+    def close_dialog(self) -> None:
+        """Close the dialog on top."""
+        self._page.keyboard.press("Escape")
+        self._page.wait_for_timeout(500)
+
     def export(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the open workflow as the frontend saves it: editor's format, API format."""
         both = self._page.evaluate(_EXPORT)

@@ -11,7 +11,8 @@ from PIL import Image
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("clean_film", "restore_reel")
+WITH_MODELS = ("restore_with_sd", "animate_prior_check")
+NAMES = ("clean_film", "restore_reel", *WITH_MODELS)
 
 
 class BrowserMissingWarning(UserWarning):
@@ -50,6 +51,8 @@ def test_workflow_opens_and_exports_its_twin(browser, frontend, tmp_path, name):
     workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
     frontend.load(workflow)
     assert frontend.unknown_nodes() == []
+    if name in WITH_MODELS:
+        frontend.close_dialog()
     assert frontend.dialogs() == []
     saved, prompt = frontend.export()
     twin = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
@@ -69,3 +72,19 @@ def test_a_missing_node_would_be_noticed(frontend):
     frontend.load(workflow)
     assert frontend.unknown_nodes() == ["VLDM_NoSuchNode"]
     assert any("VLDM_NoSuchNode" in text for text in frontend.dialogs())
+    frontend.close_dialog()
+
+
+@pytest.mark.parametrize("name", WITH_MODELS)
+def test_missing_models_are_named_with_folder_and_source(browser, frontend, name):
+    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    wanted = {f"{model['directory']} / {model['name']}": model["url"] for model in browser.models_of(workflow)}
+    assert len(wanted) == 2
+    frontend.load(workflow)
+    assert frontend.missing_models() == wanted
+    (text,) = frontend.dialogs()
+    assert "Missing Models" in text
+    # What the frontend says of a folder that no node pack has announced.
+    assert "Invalid directory" not in text
+    frontend.close_dialog()
+    assert frontend.dialogs() == []

@@ -33,7 +33,7 @@ NODES = {
 }
 # Lists of files on this machine: they may be empty, so they have no default.
 FILES = {("VLDM_ApplyTemporalLayers", "file")}
-WORKFLOWS = {"clean_film", "restore_reel"}
+WORKFLOWS = {"clean_film", "restore_reel", "restore_with_sd", "animate_prior_check"}
 
 
 def inputs_of(description):

@@ -11,6 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 NOTES = {"Note", "MarkdownNote"}
+SEEDS = {"seed", "noise_seed"}
+BYPASSED = 4
+# Lists of files on the machine.
+FILES = {("CheckpointLoaderSimple", "ckpt_name"), ("VLDM_ApplyTemporalLayers", "file")}
 UPLOADS = ("video_upload", "image_upload", "audio_upload")
 
 
@@ -43,18 +47,35 @@ def widget_values(node, description):
         if kind_of(entry) not in WIDGETS or options_of(entry).get("forceInput"):
             continue
         named[key] = next(values)
-        if options_of(entry).get("control_after_generate") or any(options_of(entry).get(flag) for flag in UPLOADS):
-            next(values)  # The frontend adds a widget of its own behind these.
+        # The frontend adds a widget of its own behind some: to all integers of these names, and where it is told to.
+        steered = options_of(entry).get("control_after_generate", kind_of(entry) == "INT" and key in SEEDS)
+        if steered or any(options_of(entry).get(flag) for flag in UPLOADS):
+            next(values)
     assert not list(values), f"node {node['id']} has more widget values than widgets"
     return named
 
 
+def origins(workflow):
+    """Return where every link really comes from: a bypassed node hands on its first input of the output's type."""
+    by_id = {node["id"]: node for node in workflow["nodes"]}
+    links = {link[0]: link for link in workflow["links"]}
+
+    def origin(number):
+        _, source, slot, *_, kind = links[number]
+        node = by_id[source]
+        if node["mode"] != BYPASSED:
+            return [str(source), slot]
+        return next(origin(item["link"]) for item in node["inputs"] if item["type"] == kind)
+
+    return {number: origin(number) for number in links}
+
+
 def as_prompt(workflow, nodes):
     """Convert an editor workflow to API format with the schemas alone."""
-    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    links = origins(workflow)
     prompt = {}
     for node in workflow["nodes"]:
-        if node["type"] in NOTES:
+        if node["type"] in NOTES or node["mode"] == BYPASSED:
             continue
         values = widget_values(node, nodes[node["type"]])
         linked = {item["name"]: links[item["link"]] for item in node["inputs"] if item.get("link") is not None}
@@ -63,6 +84,14 @@ def as_prompt(workflow, nodes):
             "inputs": values | linked, "class_type": node["type"], "_meta": {"title": title}
         }  # fmt: skip
     return prompt
+
+
+def model_files(name, nodes):
+    """Return the widget values that name a model file, with the node's own list of sources."""
+    for node in editor(name)["nodes"]:
+        for key, value in widget_values(node, nodes[node["type"]]).items() if node["type"] not in NOTES else ():
+            if (node["type"], key) in FILES:
+                yield value, node["properties"].get("models", [])
 
 
 def test_every_workflow_has_a_twin_and_a_picture():
@@ -106,6 +135,8 @@ def test_twin_fits_the_schemas(nodes, name):
                 assert nodes[prompt[source]["class_type"]]["output"][slot] == kind
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= value <= options["max"]
+            elif (node["class_type"], input_name) in FILES:
+                assert Path(value).suffix in (".safetensors", ".ckpt")
             elif kind == "COMBO":
                 assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
             else:
@@ -119,8 +150,29 @@ def test_our_nodes_have_their_default_values(nodes, name):
         if not node["class_type"].startswith("VLDM_"):
             continue
         for key, entry in inputs_of(nodes[node["class_type"]]).items():
-            if "default" in options_of(entry) and key != "filename_prefix":
+            linked = isinstance(node["inputs"].get(key), list)
+            if "default" in options_of(entry) and not linked and key != "filename_prefix":
                 assert node["inputs"][key] == options_of(entry)["default"], f"{node['class_type']}.{key}"
+
+
+@pytest.mark.parametrize("name", ["animate_prior_check", "restore_with_sd"])
+def test_every_model_file_has_a_source(host, nodes, name):
+    # ComfyUI's dialog about missing models is made from this, and only for folders that it knows.
+    files = list(model_files(name, nodes))
+    assert {value for value, _ in files} == {"v1-5-pruned-emaonly-fp16.safetensors", "v3_sd15_mm.ckpt"}
+    folders = {folder["name"] for folder in host.get("/experiment/models")}
+    for value, (model,) in files:
+        assert model["name"] == value
+        assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{value}")
+        assert model["directory"] in folders
+
+
+def test_temporal_layers_are_optional_where_a_film_is_restored():
+    (node,) = [n for n in editor("restore_with_sd")["nodes"] if n["type"] == "VLDM_ApplyTemporalLayers"]
+    assert node["mode"] == BYPASSED
+    sampler = next(n for n in twin("restore_with_sd").values() if n["class_type"] == "VLDM_RestorationSampler")
+    loader = twin("restore_with_sd")[sampler["inputs"]["model"][0]]
+    assert loader["class_type"] == "CheckpointLoaderSimple"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -175,7 +175,7 @@ class TestMaking:
         source = torch.cat([grainy(scene[:4], strength=0.01), grainy(scene[4:8], strength=0.05), scene[8:]])
         found = regrain(scene, source, shots=(Shot(0, 4), Shot(4, 8), Shot(8, 9)))
         made = [(found - scene)[a:b].std() for a, b in ((0, 4), (4, 8), (8, 9))]
-        assert abs(float(made[1] / made[0]) - 5) < 0.5
+        assert abs(float(made[1] / made[0]) - 5) < 0.8
         assert abs(float(made[2] / made[1]) - 1) < 0.15
 
     def test_missing_grain(self):

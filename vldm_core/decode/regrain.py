@@ -42,10 +42,9 @@ _FLOOR = (1.0 / 255.0) ** 2
 # A level counts as seen when its blocks hold at most this much structure per grain: coarse grain leaves a third.
 _STRUCTURE_PER_GRAIN = 0.6
 _BLANK = 1e-9
-# Share of the blocks that counts as standing still; and the strongest level against the middle one.
+# Share of the blocks that counts as standing still; and the strongest grain against that in the flattest places.
 _STILLEST = 0.5
 _MOST = 2.0
-_OUTLIER = 3.0
 _STRUCTURE_SIGMA = 1.5
 _BRIGHTNESS_SIGMA = 2.0
 # Variance of a difference of frames, as a share of the usual one, below which the frames are one and the same.
@@ -184,8 +183,7 @@ def _measure(scene: Tensor, difference: Tensor) -> _Pair | None:
     if not bool(chosen.any()):
         return None
     still = _stillest(variance, bins)
-    # Flat blocks count most, so that over many pairs what moves in the others is outweighed.
-    trust = (structure[chosen].double() + _FLOOR) ** -2 * _FLOOR**2
+    trust = _trust(structure[chosen])
     taken = grain[:, chosen].double() * trust.sqrt()[:, None, None]
 
     def per_level(where: Tensor, values: Tensor) -> Tensor:
@@ -231,8 +229,17 @@ def _choose(structure: Tensor, variance: Tensor, bins: Tensor) -> Tensor:
     flat = chosen & (structure <= _FLAT)
     if not bool(flat.any()):
         return chosen
-    # Dirt, motion of what is not flat after all, a cut that was missed; grain itself varies with brightness.
-    return flat & (variance <= _OUTLIER**2 * variance[flat].median())
+    # Dirt, motion of what is not flat after all, a cut that was missed. Burnt-out and blocked-up places tell nothing.
+    inner = flat & (bins > 0) & (bins < _LEVELS - 1)
+    base = inner if bool(inner.any()) else flat
+    trust = _trust(structure[base])
+    usual = (trust * variance[base].double()).sum() / trust.sum()
+    return flat & (variance <= _MOST**2 * usual)
+
+
+def _trust(structure: Tensor) -> Tensor:
+    """Weight of a block: flat ones count most, so that over many pairs what moves in the others is outweighed."""
+    return (structure.double() + _FLOOR) ** -2 * _FLOOR**2
 
 
 def _stillest(variance: Tensor, bins: Tensor) -> Tensor:
@@ -260,23 +267,24 @@ def _strength(pairs: Sequence[_Pair]) -> Tensor:
     """Standard deviation at each level.
 
     Levels that were not seen in flat places take it from the stillest others; levels that were not seen at all take it
-    from their neighbours. No level may be far above the middle one, because that is motion and not grain.
+    from their neighbours. No level may be far above the flattest places, because that is motion and not grain.
     """
 
     def total(name: str) -> Tensor:
         return torch.stack([getattr(pair, name) for pair in pairs]).sum(0)
 
     variances, weights, counts = total("variances"), total("weights"), total("still_counts")
-    structures = total("structures")
-    reliable = (weights > 0) & ((structures <= _STRUCTURE_PER_GRAIN * variances) | (structures <= _FLOOR * weights))
+    inner = slice(1, -1) if bool((weights[1:-1] > 0).any()) else slice(None)
+    usual = variances[inner].sum() / weights[inner].sum()
+    # Motion raises the variance, so the usual one decides how much structure is little.
+    little = torch.maximum(
+        _STRUCTURE_PER_GRAIN * torch.minimum(variances, _MOST**2 * usual * weights), _FLOOR * weights
+    )
+    reliable = (weights > 0) & (total("structures") <= little)
     flat = (variances / weights.clamp(min=1e-30)).sqrt()
     still = (total("still_variances") / counts.clamp(min=1)).sqrt()
     seen = (reliable | (counts > 0)).nonzero()[:, 0]
-    values = torch.where(reliable, flat, still)[seen]
-    middle = float(values.quantile(0.5))
-    if bool(reliable.any()):
-        middle = min(middle, float(flat[reliable].quantile(0.5)))
-    values = values.clamp(max=_MOST * middle)
+    values = torch.where(reliable, flat, still)[seen].clamp(max=_MOST * float(usual.sqrt()))
     levels = torch.arange(_LEVELS)
     right = torch.searchsorted(seen, levels).clamp(max=len(seen) - 1)
     left = torch.where(seen[right] <= levels, right, (right - 1).clamp(min=0))

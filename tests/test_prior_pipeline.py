@@ -134,6 +134,11 @@ def test_less_strength_stays_nearer_to_the_clip(pipeline) -> None:
     assert 0 < away[0] < away[1] < away[2] and away[0] < 0.15 * begun.std()
 
 
+def test_a_strength_of_no_step_is_told(pipeline, caplog) -> None:
+    pipeline(film(1), settings=PLAIN, output="latents", fitting=None, num_inference_steps=20, strength=0.04)
+    assert "no step of 20" in caplog.text
+
+
 def test_shots_are_kept_apart(pipeline) -> None:
     """Apart from the decision whether a film is monochrome, nothing of a shot depends on another one."""
     frames, shots = film(7), (Shot(0, 3), Shot(3, 7))
@@ -259,6 +264,25 @@ def test_a_lora_per_shot_acts_on_its_shot_and_is_not_saved(fresh, tmp_path, capl
     assert torch.equal(after[:2], before[:2]) and (after[2:] - before[2:]).abs().max() > 1e-4
     fresh.save_pretrained(tmp_path)
     assert not (tmp_path / "attachments").exists() and "era is not saved" in caplog.text
+
+
+def test_loras_and_embeddings_of_diffusers_work_beside_attachments(fresh, tmp_path) -> None:
+    call = {"settings": PLAIN, "prompt": "a horse", "output": "latents", **SMALL}
+    plain = fresh(film(2), **call).latents
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q"
+    fresh.load_lora_weights(
+        {f"{layer}.lora_A.weight": torch.randn(4, 64), f"{layer}.lora_B.weight": torch.randn(64, 4)}
+    )
+    changed = fresh(film(2), **call).latents
+    assert (changed - plain).abs().max() > 1e-3
+    fresh.attach(motion_modules())
+    assert (fresh(film(2), **call).latents - changed).abs().max() > 1e-3
+    fresh.detach("motionmodules")
+    fresh.unload_lora_weights()
+    assert torch.equal(fresh(film(2), **call).latents, plain)
+    save_file({"<era>": torch.randn(2, 64)}, tmp_path / "era.safetensors")
+    fresh.load_textual_inversion(tmp_path, weight_name="era.safetensors", token="<era>", local_files_only=True)
+    assert (fresh(film(2), **{**call, "prompt": "a horse <era>"}).latents - plain).abs().max() > 1e-3
 
 
 def test_attachments_for_another_model_are_refused(fresh) -> None:
@@ -419,7 +443,7 @@ def test_a_broken_diffusers_matters_only_to_who_asks() -> None:
         "except AttributeError as error:\n    print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert "pip install 'vldm[headless]'" in result.stdout and "no attribute 'nothing'" in result.stdout
+    assert "pip install -U 'vldm[headless]'" in result.stdout and "no attribute 'nothing'" in result.stdout
 
 
 def test_tokens_of_the_tiny_classes_fit() -> None:

@@ -37,9 +37,12 @@ def __getattr__(name: str) -> Any:
     try:
         from .prior_pipeline import VideoRestorationPipeline
     except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
         raise VLDMError(
-            f"diffusers or transformers cannot be imported ({type(error).__name__}: {error}); "
-            "install them with: pip install 'vldm[headless]'"
+            f"diffusers or transformers cannot be imported ({type(cause).__name__}: {cause}); install them or bring "
+            "them up to date with: pip install -U 'vldm[headless]'"
         ) from error
     return VideoRestorationPipeline
 

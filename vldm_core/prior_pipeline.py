@@ -250,6 +250,11 @@ class VideoRestorationPipeline(
             finish.check(masks=masks is not None)
         prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
         drive = self.drive(num_inference_steps=num_inference_steps, strength=strength, sampler=sampler)
+        if not drive.sigmas and strength > 0:
+            _LOG.warning(
+                "strength %s runs no step of %d: the clip is only encoded and decoded", strength, num_inference_steps
+            )
+
         fitted = fit(frames, plan)
         fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
         with ExitStack() as stack:

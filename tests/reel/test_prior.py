@@ -274,4 +274,4 @@ def test_errors_come_before_any_work(model, film, tmp_path, monkeypatch) -> None
     assert "--prompt: give --prior PATH too" in failing(film, tmp_path, "--prompt", "a street")
     assert "multiple of 8" in failing(film, tmp_path, "--prior", str(model), "--tile", "60")
     monkeypatch.setitem(sys.modules, "vldm_core.prior_pipeline", None)
-    assert "pip install 'vldm[headless]'" in failing(film, tmp_path, "--prior", str(model))
+    assert "pip install -U 'vldm[headless]'" in failing(film, tmp_path, "--prior", str(model))

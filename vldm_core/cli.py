@@ -52,6 +52,13 @@ class Codec(StrEnum):
     H265 = "h265"
 
 
+class PriorSampler(StrEnum):
+    """Samplers the command line offers."""
+
+    SCHEDULER = "scheduler"
+    SPACED_DDPM = "spaced_ddpm"
+
+
 CodecOption = Annotated[Codec, typer.Option(help="auto: lossless FFV1 for .mkv, H.264 for .mp4 and .mov.")]
 QualityOption = Annotated[
     int, typer.Option(min=0, max=51, help="CRF of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
@@ -138,6 +145,9 @@ def restore(
     steps: Annotated[
         int, _of_prior(min=1, max=1000, help="Steps of the whole schedule; strength × steps are run.")
     ] = 20,
+    sampler: Annotated[
+        PriorSampler, _of_prior(help="scheduler: the model's own; spaced_ddpm: DiffBIR's.")
+    ] = PriorSampler.SCHEDULER,
     cfg: Annotated[float, _of_prior(min=0, help="How strongly the prompts guide; 1 is fastest.")] = 4.0,
     temporal: Annotated[Path | None, _of_prior(help="Temporal layers or AnimateDiff motion modules.")] = None,
     window: Annotated[int, _of_prior(min=0, help="Frames sampled together; 0 takes a whole part at once.")] = 16,
@@ -187,6 +197,7 @@ def restore(
                 negative_prompt=negative,
                 strength=strength,
                 steps=steps,
+                sampler=sampler.value,
                 seed=seed,
                 most_frames=max_frames,
             )

@@ -173,6 +173,14 @@ def test_rounds_run_forth_and_back_in_one_process_per_group(pretended, tmp_path)
     assert "targets are meant" in format_report(replace(report, settings=replace(settings, width=64)))
 
 
+def test_one_process_for_all_groups(pretended, tmp_path):
+    log = pretended()
+    settings = replace(SETTINGS, groups=("windows", "motion_v2"), rounds=1, process_per_group=False)
+    report = run_sampler_benchmark(tmp_path, settings=settings)
+    assert [entry for entry in log if entry[0] == "start"] == [("start", "2")]
+    assert set(report.summary) == {"stock", "stock_long", "motion_v2", "windows"}
+
+
 def test_a_variant_that_must_be_equal_and_is_not_ends_the_run(pretended, tmp_path):
     pretended(difference=0.01)
     with pytest.raises(VLDMError, match=r"windows differs from stock_long by 1.0e-02"):

@@ -1,6 +1,7 @@
 """The sampler benchmark on the real host, tiny: every variant runs, and what must be equal is. No clock is judged."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -20,7 +21,6 @@ TINY = SamplerBenchmarkSettings(
     frames=4,
     long_frames=10,
     latent=8,
-    steps=2,
     window_length=4,
     window_overlap=1,
     attention_stride=2,
@@ -35,7 +35,9 @@ def test_every_variant_runs_and_equals_what_it_must(host_folder):
     flops = {}
     with sampler_worker(host_folder, 1) as worker:
         for group in GROUPS:
-            loaded = worker.load(group, TINY)
+            # Two steps where the noise levels of two hosts meet.
+            settings = replace(TINY, steps=2) if group == "diffusers_animatediff" else TINY
+            loaded = worker.load(group, settings)
             if group == "ade_v2":
                 # It knows full width only.
                 assert loaded.left_out is not None and "AnimateDiff-Evolved" in loaded.left_out

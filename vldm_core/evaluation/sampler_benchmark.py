@@ -1,6 +1,6 @@
 """The sampler benchmark: the host's sampler, ours, and what others offer, at the same shapes, in one run, as ratios.
 
-Each group of variants has a process of its own, one at a time, and holds the reference and what is compared with it.
+Each group holds the reference and what is compared with it, in one process; there is one process at a time.
 Its rounds run the variants one after the other, every second round backwards, so that neither a machine that slows
 down nor what an earlier run left in the caches favours one of them. Before the first round every variant runs once
 untimed; its operations are counted then.
@@ -52,7 +52,7 @@ def run_sampler_benchmark(
         host: The ComfyUI folder; None takes $COMFYUI_PATH, else ~/comfy/ComfyUI.
         json_path: File to write the report to, or None.
         settings: Defaults to Stable Diffusion 1.5 at full width, which takes the better part of an hour on two cores
-            and 8 GB of memory.
+            and 10 GB of memory.
         progress: Called per run; may raise to interrupt.
 
     Returns:
@@ -65,10 +65,11 @@ def run_sampler_benchmark(
     settings = settings or SamplerBenchmarkSettings()
     folder = find_host(host)
     found = _Findings()
-    for number, group in enumerate(settings.groups):
-        phase = f"{group} ({number + 1}/{len(settings.groups)})"
+    phases = {group: f"{group} ({number + 1}/{len(settings.groups)})" for number, group in enumerate(settings.groups)}
+    for groups in [(group,) for group in phases] if settings.process_per_group else [tuple(phases)]:
         with sampler_worker(folder, settings.threads) as worker:
-            _run_group(group, worker, settings, found, phase, progress)
+            for group in groups:
+                _run_group(group, worker, settings, found, phases[group], progress)
     report = SamplerBenchmarkReport(
         summary=summarise(found.rounds, settings, flops=found.flops, differences=found.differences),
         rounds=found.rounds,

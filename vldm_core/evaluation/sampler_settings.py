@@ -29,6 +29,8 @@ class SamplerBenchmarkSettings:
         decode_latent: Height of the decoded latents; they are twice as wide.
         rounds: How often every group runs; the ratios are medians over the rounds.
         threads: Threads of torch.
+        process_per_group: Start a process for every group. One for all starts faster, but what earlier groups left in it
+            may touch the memory figures of later ones.
         groups: Names of the groups to measure, of `sampler_variants.GROUPS`.
         seed: Of weights, noise, text and hints.
     """
@@ -43,10 +45,11 @@ class SamplerBenchmarkSettings:
     window_length: int = 16
     window_overlap: int = 4
     attention_stride: int = 4
-    decode_frames: int = 3
+    decode_frames: int = 2
     decode_latent: int = 24
     rounds: int = 3
     threads: int = 2
+    process_per_group: bool = True
     groups: tuple[str, ...] = tuple(GROUPS)
     seed: int = 1906
 
@@ -88,7 +91,15 @@ class SamplerBenchmarkSettings:
     @classmethod
     def quick(cls) -> "SamplerBenchmarkSettings":
         """Return settings for a first look: a narrow UNet of the same structure, whose ratios only hint at SD's."""
-        return cls(width=64, vae_width=32, latent=16, decode_latent=16, decode_frames=2, rounds=3)
+        return cls(
+            width=64,
+            vae_width=32,
+            long_frames=28,
+            latent=16,
+            decode_latent=16,
+            threads=1,
+            process_per_group=False,
+        )
 
     def units(self, variant: str) -> int:
         """Return how many frame-steps one run of a variant is; frames for a decoder."""

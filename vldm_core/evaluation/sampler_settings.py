@@ -29,8 +29,8 @@ class SamplerBenchmarkSettings:
         decode_latent: Height of the decoded latents; they are twice as wide.
         rounds: How often every group runs; the ratios are medians over the rounds.
         threads: Threads of torch.
-        process_per_group: Start a process for every group. One for all starts faster, but what earlier groups left in it
-            may touch the memory figures of later ones.
+        process_per_group: Start a process for every group. One for all starts faster, but what earlier groups left in
+            it may touch the memory figures of later ones.
         groups: Names of the groups to measure, of `sampler_variants.GROUPS`.
         seed: Of weights, noise, text and hints.
     """

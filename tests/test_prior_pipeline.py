@@ -366,6 +366,20 @@ def test_when_memory_runs_out_smaller_parts_are_taken(fresh, caplog) -> None:
     hook.remove()
 
 
+def test_when_memory_runs_out_in_the_vae_tiles_are_taken(fresh, caplog) -> None:
+    def short_of_memory(_, arguments) -> None:
+        if arguments[0].shape[-1] > 64:
+            raise torch.OutOfMemoryError("no memory left")
+
+    wide = film(2, 96, 128)
+    call = {"settings": PLAIN, "output": "latents", "fitting": None, "strength": 0.0}
+    whole = fresh(wide, **call).latents
+    fresh.vae.encoder.register_forward_pre_hook(short_of_memory)
+    tiled = fresh(wide, **call).latents
+    assert "encode: memory ran out" in caplog.text and not fresh.vae.use_tiling
+    assert tiled.shape == whole.shape and (tiled - whole).abs().mean() < 0.5 * whole.std()
+
+
 def test_the_way_down_when_memory_runs_out() -> None:
     plan, steps = (None, TileSettings(size=96, overlap=32)), []
     while plan is not None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..progress import Progress, silent
+from ..video.ahead import ahead
 from ..video.windows import windowed
 from . import dirt as dirt_detection
 from . import dirt_repair, line_repair
@@ -157,7 +158,10 @@ def restore_shot(
     if analysis.lines is not None:
         frames = mend_lines(mark_lines(frames, analysis.lines), line_repair_settings, size=size, beat=beat)
     if dirt is not None:
-        frames = mend_dirt(mark_dirt(frames, dirt, size=size, beat=beat), dirt_repair_settings, size=size, beat=beat)
+        # Finding and filling take about the same time: side by side they keep two cores busy. A window's results come
+        # at once, so a whole window has to fit in between for the next one to begin.
+        found = ahead(mark_dirt(frames, dirt, size=size, beat=beat), size)
+        frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat)
     if analysis.flicker is not None:
         frames = even_brightness(frames, analysis.flicker)
     if analysis.weave is not None:

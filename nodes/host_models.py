@@ -44,6 +44,17 @@ def model_path(name: str, *folders: str) -> Path:
     raise SettingsError(f"{name!r} is in none of the model folders; put it into {places} and refresh")
 
 
+def no_such_file(name: str | None, *folders: str) -> str | None:
+    """Return a message when none of the folders has a file; the host does not check V3 combos itself."""
+    if name is None:
+        return None
+    try:
+        model_path(name, *folders)
+    except SettingsError as error:
+        return str(error)
+    return None
+
+
 def file_state(name: str, *folders: str) -> str:
     """Return what changes when a file does, for the host's cache."""
     try:

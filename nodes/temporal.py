@@ -17,7 +17,7 @@ from ..vldm_core.prior.weight_files import read_header
 from ..vldm_core.sampling.schedule import NoiseSchedule
 from ..vldm_core.video.shots import Shot
 from .host import not_one_of
-from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path
+from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
 from .host_prior import view_of, with_attachment, with_schedule, with_shots
 from .patches import SHOTS_TOOLTIP
 from .sockets import PRIOR_CATEGORY, Shots
@@ -88,12 +88,16 @@ class ApplyTemporalLayers(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, schedule: str | None = None, attention_window: int | None = None, attention_stride: int | None = None
+        cls,
+        file: str | None = None,
+        schedule: str | None = None,
+        attention_window: int | None = None,
+        attention_stride: int | None = None,
     ) -> bool | str:
         """Check what the host does not."""
         if attention_window and attention_stride is not None and attention_stride >= attention_window:
             return f"attention_stride is {attention_stride}; use less than attention_window, {attention_window}"
-        return not_one_of("schedule", schedule, _SCHEDULES) or True
+        return no_such_file(file, TEMPORAL, MOTION) or not_one_of("schedule", schedule, _SCHEDULES) or True
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> str:
@@ -172,6 +176,19 @@ class ShotLoras(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, era_map: str | None = None, eras: str | None = None) -> bool | str:
+        """Check that the map can be read, and that the LoRAs it names for these eras are there."""
+        if era_map is None or eras is None:
+            return True
+        try:
+            loras = _era_map(era_map)
+            for choice in (loras[name] for line in eras.split("\n") for name in _names(line)):
+                find_lora(choice.file, folders_of(LORAS))
+        except SettingsError as error:
+            return str(error)
+        return True
+
+    @classmethod
     def fingerprint_inputs(cls, era_map: str, eras: str, strengths: str, **_: Any) -> str:
         """Load again when the map or a LoRA has changed."""
         try:
@@ -217,9 +234,14 @@ def _eras(text: str, shots: int) -> list[tuple[str, ...]]:
         lines.pop()
     if len(lines) not in (1, shots):
         raise SettingsError(f"eras has {len(lines)} lines for {shots} shots; write one for each shot, or one for all")
-    names = [tuple(name.strip() for name in line.split(",") if name.strip()) for line in lines]
-    known = [tuple(name for name in each if name.casefold() != "unknown") for each in names]
+    known = [_names(line) for line in lines]
     return known * shots if len(known) == 1 else known
+
+
+def _names(line: str) -> tuple[str, ...]:
+    """Return the eras of one shot."""
+    names = (name.strip() for name in line.split(","))
+    return tuple(name for name in names if name and name.casefold() != "unknown")
 
 
 def _numbers(text: str, shots: int) -> list[float]:

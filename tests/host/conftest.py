@@ -135,8 +135,8 @@ def nodes(host) -> dict[str, Any]:
     return host.get("/object_info")
 
 
-def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120) -> None:
-    """Write a panning picture with dirt and a fixed scratch, 24000/1001 frames per second, and a tone."""
+def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120, scratch: int = 100) -> None:
+    """Write a panning picture with dirt and a scratch in a fixed column, 24000/1001 frames per second, and a tone."""
     rate = Fraction(24000, 1001)
     sample_rate = 48000
     generator = np.random.default_rng(7)
@@ -148,7 +148,7 @@ def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120) 
         audio = container.add_stream("aac", rate=sample_rate, layout="mono")
         for index in range(frames):
             picture = scene[:, index : index + width].copy()
-            picture[:, 100] = picture[:, 100] // 2
+            picture[:, scratch] = picture[:, scratch] // 2
             row, column = generator.integers(0, (height - 6, width - 6))
             picture[row : row + 5, column : column + 4] = 250
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

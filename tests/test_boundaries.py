@@ -1,4 +1,4 @@
-"""Which part may import which: the core knows no host, the nodes load without diffusers, comfy stays in the host files."""
+"""Which part may import which: the core knows no host, the nodes load without diffusers, comfy stays in host files."""
 
 import ast
 from collections.abc import Iterable, Iterator

@@ -24,7 +24,7 @@ from .film.lines import LineSettings
 from .film.stabilise import StabiliseSettings
 from .film.stages import StageFrame, even_brightness, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
 from .progress import Progress, Pulse, silent
-from .video.shots import Shot, ShotDetector, ShotSettings
+from .video.shots import Shot, ShotDetector, ShotSettings, covering_shots
 from .video.windows import window_size
 
 if TYPE_CHECKING:
@@ -70,27 +70,6 @@ def check_frames(frames: Tensor) -> None:
         raise SettingsError(f"frames must be (T, 3, H, W) with at least one frame, got {tuple(frames.shape)}")
     if not bool(torch.isfinite(frames).all()):
         raise SettingsError("frames hold NaN or infinite values; check the node or file they come from")
-
-
-def check_shots(shots: Iterable[Shot] | None, count: int) -> tuple[Shot, ...]:
-    """Return shots that cover frames 0 … count − 1; None is one shot.
-
-    Raises:
-        SettingsError: The shots do not cover the batch exactly, in order.
-    """
-    if shots is None:
-        return (Shot(first=0, last=count),)
-    result = tuple(shots)
-    position = 0
-    for shot in result:
-        if shot.first != position or shot.last <= shot.first:
-            raise SettingsError(f"shots must follow each other without gaps; shot {shot} comes after frame {position}")
-        position = shot.last
-    if position != count:
-        raise SettingsError(
-            f"the shots cover {position} frames but there are {count}; detect the shots on the same frames"
-        )
-    return result
 
 
 def detect_shots_in(
@@ -167,7 +146,7 @@ def detect_damage(
     size = window_size(height, width)
     analysing, finding = Pulse(progress, "find scratches", count), Pulse(progress, "find damage", count)
     found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
-    parts = check_shots(shots, count)
+    parts = covering_shots(shots, count)
     wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
     analyses = link_shots(
         [analyse_shot(_counted(frames[s.first : s.last], analysing), wanted, height, width) for s in parts]
@@ -226,7 +205,7 @@ def repair_damage(
     size = window_size(height, width)
     pulse = Pulse(progress, "repair", count)
     result = []
-    for shot in check_shots(shots, count):
+    for shot in covering_shots(shots, count):
         stream: Iterator[StageFrame[None]] = (
             StageFrame(
                 image=frames[t],
@@ -257,7 +236,7 @@ def _over_shots(
     count, _, height, width = frames.shape
     measuring, changing = Pulse(progress, f"{phase}: measure", count), Pulse(progress, phase, count)
     result = []
-    for shot in check_shots(shots, count):
+    for shot in covering_shots(shots, count):
         part = frames[shot.first : shot.last]
         analysis = analyse_shot(_counted(part, measuring), settings, height, width)
         stream = change(_stage_frames(part), analysis)

@@ -24,7 +24,7 @@ from .decode.chunks import TEMPORAL_HALO, Decode
 from .decode.ladder import DecodeSettings, choose_plan, decode_within_memory
 from .decode.temporal_vae import temporal_decode
 from .errors import SettingsError
-from .pipeline import check_frames, check_shots
+from .pipeline import check_frames
 from .prior.attachment import Attachment
 from .prior.attachment_files import FOLDER, load_attachments, save_attachments
 from .prior.clip_sampling import ClipSampling, default_restoration
@@ -35,7 +35,7 @@ from .prior.unet import UNetView
 from .progress import Progress, silent
 from .sampling.restoration import Material, Restoration, RestorationSettings
 from .video.geometry import FitPlan, FitSettings, fit, plan_fit
-from .video.shots import Shot
+from .video.shots import Shot, covering_shots
 
 _LOG = logging.getLogger(__name__)
 
@@ -202,6 +202,7 @@ class VideoRestorationPipeline(
         finish: FinishSettings | None = None,
         temporal_decoder: nn.Module | None = None,
         first_frame: int = 0,
+        shot_start: int | None = None,
         output: Literal["frames", "latents"] = "frames",
         progress: Progress = silent,
     ) -> RestorationOutput:
@@ -227,7 +228,9 @@ class VideoRestorationPipeline(
             fitting: How frames are brought to a size that the model knows; None wants sides divisible by 8.
             finish: Decoding, colour, fusion and grain.
             temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
-            first_frame: Number of the first frame in the film; grain and what schedulers draw depend on it.
+            first_frame: Number of the first frame in the film; noise and grain depend on it.
+            shot_start: Film frame at which the first shot begins, where the frames begin inside it; None is
+                `first_frame`.
             output: "latents" leaves decoding out.
             progress: Called per frame and per pass of the UNet; may raise to interrupt.
 
@@ -241,7 +244,7 @@ class VideoRestorationPipeline(
         settings, finish = settings or default_restoration(), finish or FinishSettings()
         frames = frames.detach().float().cpu()
         check_frames(frames)
-        parts = check_shots(shots, len(frames))
+        parts = covering_shots(shots, len(frames))
         if output not in ("frames", "latents"):
             raise SettingsError(f"output is {output!r}; use frames or latents")
         plan = self._fitted(frames, fitting)
@@ -264,7 +267,14 @@ class VideoRestorationPipeline(
                 attachment.to(device=self._execution_device, dtype=self.unet.dtype)
                 stack.enter_context(attachment.attached(view))
             positive, negative = self._encode_prompts(prompts, negatives, parts)
-            material = Material(latent=self._encode(fitted, progress), frames=fitted, masks=fitted_masks, shots=parts)
+            material = Material(
+                latent=self._encode(fitted, progress),
+                frames=fitted,
+                masks=fitted_masks,
+                shots=parts,
+                first_frame=first_frame,
+                shot_start=shot_start,
+            )
             found = material.latent
             if drive.sigmas:
                 restoration = Restoration(

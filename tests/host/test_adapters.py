@@ -14,14 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Run in a process of its own, because the host's modules cannot be imported beside the tests.
 PREPARE = """
 import importlib.util, sys
-sys.path.insert(0, {host!r})
-sys.argv = ["main.py", "--cpu"]
-import comfy.options
-comfy.options.enable_args_parsing()
-spec = importlib.util.spec_from_file_location("pack", {root!r} + "/__init__.py", submodule_search_locations=[{root!r}])
-pack = importlib.util.module_from_spec(spec)
-sys.modules["pack"] = pack
-spec.loader.exec_module(pack)
+spec = importlib.util.spec_from_file_location("in_host", {root!r} + "/tests/host/in_host.py")
+in_host = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(in_host)
+in_host.prepare({host!r})
 import torch
 from comfy_api.latest import InputImpl
 from pack.nodes import host

@@ -125,5 +125,5 @@ def test_mistakes_are_told() -> None:
         transform(forward, backward[:3])
     with pytest.raises(SettingsError, match="flow must be"):
         transform(forward, backward)(clean[:4], clean[:4], LATE)
-    with pytest.raises(SettingsError, match="cover all"):
+    with pytest.raises(SettingsError, match="the shots cover"):
         transform(forward, backward, (Shot(0, 3),))

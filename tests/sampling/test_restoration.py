@@ -105,6 +105,16 @@ def test_later_rounds_that_start_low_keep_the_detail() -> None:
     assert (begun - material().latent).std() < 0.15
 
 
+@pytest.mark.parametrize("mode", ["independent", "shared", "freenoise"])
+def test_parts_of_a_shot_begin_alike(mode) -> None:
+    settings = RestorationSettings(noise=VideoNoiseSettings(mode=mode, window=3, stride=2), propagation=None)
+    whole = Restoration(settings, material(), SCHEDULE, seed=3).noise()
+    part = Material(latent=material().latent[2:], first_frame=2, shot_start=0)
+    assert torch.equal(Restoration(settings, part, SCHEDULE, seed=3).noise(), whole[2:])
+    with pytest.raises(SettingsError, match="begin after"):
+        Material(latent=material().latent, first_frame=2, shot_start=3)
+
+
 def test_what_is_missing_is_named() -> None:
     with pytest.raises(SettingsError, match="warped"):
         Restoration(RestorationSettings(), material(), SCHEDULE, seed=0)

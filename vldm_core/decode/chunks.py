@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..video.shots import Shot
+from ..video.shots import Shot, covering_shots
 
 Decode = Callable[[Tensor], Tensor]
 """Latents (F, C, h, w) to pictures (F, 3, H, W), RGB, [0, 1]; all frames of one call are of one shot, in order."""
@@ -104,7 +104,7 @@ def plan_chunks(
     if count < 1:
         raise SettingsError(f"there are {count} frames to decode; connect latents with at least one frame")
     chunks = []
-    for shot in shots_of(shots, count):
+    for shot in covering_shots(shots, count):
         begin = max(shot.first, first)
         kept = shot.last - begin
         if kept <= 0:
@@ -197,21 +197,3 @@ def decode_video(
 def new_output(count: int, pictures: Tensor) -> Tensor:
     """Return room for a clip of pictures (F, 3, H, W) of that size: (count, 3, H, W), float32, on the CPU."""
     return torch.empty((count, *pictures.shape[1:]), dtype=torch.float32)
-
-
-def shots_of(shots: Sequence[Shot] | None, count: int) -> Sequence[Shot]:
-    """Return shots that cover frames 0 … count − 1; None is one shot.
-
-    Raises:
-        SettingsError: The shots do not cover the clip exactly, in order.
-    """
-    if shots is None:
-        return (Shot(0, count),)
-    position = 0
-    for shot in shots:
-        if shot.first != position or shot.last <= shot.first:
-            raise SettingsError(f"shots must follow each other without gaps; {shot} comes after frame {position}")
-        position = shot.last
-    if position != count:
-        raise SettingsError(f"the shots cover {position} frames but there are {count}; detect them on the same frames")
-    return shots

@@ -34,8 +34,7 @@ from torch.nn import functional
 from ..errors import SettingsError
 from ..film.luma import luma
 from ..progress import Progress, Pulse, silent
-from ..video.shots import Shot
-from .chunks import shots_of
+from ..video.shots import Shot, covering_shots
 from .colour_space import lab_from_rgb, rgb_from_lab
 
 _LEVELS = 5
@@ -401,7 +400,7 @@ def match_colour(
             f"frames {tuple(frames.shape)} and reference {tuple(reference.shape)} must be alike, (T, 3, H, W); "
             "use the film as it went into the prior, at the same size"
         )
-    parts = shots_of(shots, len(frames))
+    parts = covering_shots(shots, len(frames))
     measuring = Pulse(progress, "match colour: measure", len(frames))
     applying = Pulse(progress, "match colour", len(frames))
     tracks = []

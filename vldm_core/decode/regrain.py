@@ -26,8 +26,7 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..film.luma import LUMA_WEIGHTS, luma
 from ..progress import Progress, Pulse, silent
-from ..video.shots import Shot
-from .chunks import shots_of
+from ..video.shots import Shot, covering_shots
 from .fusion import gaussian
 
 _BLOCK = 32
@@ -403,7 +402,7 @@ def regrain(
             f"frames {tuple(frames.shape)} and source {tuple(source.shape)} must be alike, (T, 3, H, W); grain is "
             "measured in pixels, so use the film at the size of the restored frames"
         )
-    parts = shots_of(shots, len(frames))
+    parts = covering_shots(shots, len(frames))
     if settings.strength == 0:
         return frames
     measuring, adding = Pulse(progress, "measure grain", len(frames)), Pulse(progress, "add grain", len(frames))

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..pipeline import check_frames, check_shots
+from ..pipeline import check_frames
 from ..progress import Progress, silent
 from ..video.flow import FlowSettings, consistency, estimate_flow
-from ..video.shots import Shot
+from ..video.shots import Shot, covering_shots
 from .metrics import GREY_LEVELS, flicker_index, warp_error
 
 # Half an 8-bit level: what rounds to another value in an 8-bit file has changed.
@@ -99,7 +99,7 @@ def compare_films(
         changes.append(float(difference.mean()) * GREY_LEVELS)
         progress("compare", index + 1, len(before))
     count = len(before)
-    flicker, warp = _temporal(before, after, check_shots(shots, count), progress) if temporal else (None, None)
+    flicker, warp = _temporal(before, after, covering_shots(shots, count), progress) if temporal else (None, None)
     return Comparison(
         frames=count,
         psnr=-10 * math.log10(squares / count) if squares else math.inf,

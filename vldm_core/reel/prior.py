@@ -322,6 +322,7 @@ def _restorer(
             fitting=settings.fitting,
             finish=settings.finish,
             first_frame=part.first,
+            shot_start=shot.first,
             progress=report,
         ).frames
 

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..video.shots import Shot
-from .regions import covering_shots
+from ..video.shots import Shot, covering_shots
 
 FILTERS = ("gaussian", "butterworth", "ideal")
 

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..video.shots import Shot
+from ..video.shots import Shot, covering_shots
 from .latent_flow import consistent, to_latent_flow, warp_nearest
-from .regions import covering_shots
 from .state import StepState
 
 

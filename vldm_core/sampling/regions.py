@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..video.shots import Shot
+from ..video.shots import Shot, covering_shots
 from .tiles import Tile, TileSettings, plan_tiles, tile_weights
 from .windows import WindowSettings, fuse_weights, plan_windows
 
@@ -106,31 +106,6 @@ def plan_regions(
         for window, in_time in laid
         for tile, in_space in rectangles
     )
-
-
-def covering_shots(shots: Sequence[Shot] | None, frames: int) -> tuple[Shot, ...]:
-    """Check that shots cover a clip in order; None is one shot.
-
-    Args:
-        shots: Shots in clip frame numbers.
-        frames: Frames of the clip.
-
-    Returns:
-        The shots.
-
-    Raises:
-        SettingsError: There is a gap or an overlap, or the last shot does not end with the clip.
-    """
-    if frames < 1:
-        raise SettingsError(f"the clip has {frames} frames; give 1 or more")
-    spans = (Shot(0, frames),) if shots is None else tuple(shots)
-    borders = [0, *(shot.last for shot in spans)]
-    if [shot.first for shot in spans] != borders[:-1] or borders[-1] != frames:
-        found = ", ".join(f"{shot.first}–{shot.last - 1}" for shot in spans) or "none"
-        raise SettingsError(
-            f"shots are {found}; they must follow one another and cover all {frames} frames of the clip"
-        )
-    return spans
 
 
 def blend(regions: Sequence[Region], evaluate: Callable[[Region], Sequence[Tensor]], like: Tensor) -> list[Tensor]:

@@ -14,14 +14,13 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.flow import FlowSettings, estimate_flow
-from ..video.shots import Shot
+from ..video.shots import Shot, covering_shots
 from .cfg import CfgSettings
 from .consistency import ConsistencySettings, DataConsistency
 from .freeinit import FreeInitSettings, reinitialise, renoise
 from .guidance import Decode, GuidanceSettings, RestorationGuidance
 from .noise import VideoNoiseSettings, video_noise
 from .propagation import FlowPropagation, PropagationSettings
-from .regions import covering_shots
 from .schedule import NoiseSchedule
 from .start import StartSettings, start_latent
 from .state import X0Transform
@@ -79,20 +78,39 @@ class Material:
         frames: (T, 3, H, W), [0, 1], the pre-restored clip; None where nothing needs it.
         masks: (T, H, W), 1 = damaged; None where it is not known.
         shots: Shots that cover the clip; None is one shot.
+        first_frame: Number of the clip's first frame in the film. Noise goes by film frames, so overlapping parts of
+            a long shot begin alike (all but "warped" noise, which follows the clip's own frames).
+        shot_start: Film frame at which the clip's first shot begins, where the clip begins inside it; None is
+            `first_frame`.
     """
 
     latent: Tensor
     frames: Tensor | None = None
     masks: Tensor | None = None
     shots: Sequence[Shot] | None = None
+    first_frame: int = 0
+    shot_start: int | None = None
 
     def __post_init__(self) -> None:
+        if not 0 <= (self.first_frame if self.shot_start is None else self.shot_start) <= self.first_frame:
+            raise SettingsError(
+                f"the clip begins at film frame {self.first_frame} and its shot at {self.shot_start}; a shot does not "
+                "begin after the clip"
+            )
         if self.latent.ndim != 4:
             raise SettingsError(f"the latent is {tuple(self.latent.shape)}; give (T, 4, h, w), one item per frame")
         for name, value in (("frames", self.frames), ("masks", self.masks)):
             if value is not None and len(value) != len(self.latent):
                 raise SettingsError(f"there are {len(value)} {name} for {len(self.latent)} latents; give as many")
         covering_shots(self.shots, len(self.latent))
+
+    @property
+    def film_shots(self) -> tuple[Shot, ...]:
+        """The clip's shots in film frame numbers, the first from where it begins in the film."""
+        shots = covering_shots(self.shots, len(self.latent))
+        moved = [Shot(shot.first + self.first_frame, shot.last + self.first_frame) for shot in shots]
+        start = self.first_frame if self.shot_start is None else self.shot_start
+        return (Shot(start, moved[0].last), *moved[1:])
 
 
 class Restoration:
@@ -129,23 +147,21 @@ class Restoration:
 
     def noise(self, index: int = 0) -> Tensor:
         """Return the start noise (T, 4, h, w) of a FreeInit round; rounds after the first draw anew."""
-        settings, seed = self._settings.noise, self._seed + _ROUND * index
-        return video_noise(
-            tuple(self._material.latent.shape),
-            seed=seed,
-            settings=settings,
-            shots=self._material.shots,
-            flow=self._backward,
-        )
+        return self._draw(self._seed + _ROUND * index)
 
     def step_noise(self, step: int) -> Tensor:
         """Return noise (T, 4, h, w) that a stochastic sampler adds in a step, as common to frames as the first."""
+        return self._draw(self._seed + _STEP * (step + 1))
+
+    def _draw(self, seed: int) -> Tensor:
+        material = self._material
         return video_noise(
-            tuple(self._material.latent.shape),
-            seed=self._seed + _STEP * (step + 1),
+            tuple(material.latent.shape),
+            seed=seed,
             settings=self._settings.noise,
-            shots=self._material.shots,
+            shots=material.film_shots,
             flow=self._backward,
+            first_frame=material.first_frame,
         )
 
     def start(self, sigma: float, last: Tensor | None = None, index: int = 0) -> Tensor:

@@ -69,6 +69,34 @@ class Shot:
         return self.last - self.first
 
 
+def covering_shots(shots: Iterable[Shot] | None, count: int) -> tuple[Shot, ...]:
+    """Check that shots cover a clip in order; None is one shot.
+
+    Args:
+        shots: Shots in frame numbers of the clip.
+        count: Frames of the clip, 1 or more.
+
+    Returns:
+        The shots.
+
+    Raises:
+        SettingsError: There is no frame, a gap or an overlap, or the last shot does not end with the clip.
+    """
+    if count < 1:
+        raise SettingsError(f"the clip has {count} frames; at least one is needed")
+    spans = (Shot(0, count),) if shots is None else tuple(shots)
+    position = 0
+    for shot in spans:
+        if shot.first != position:
+            raise SettingsError(f"shots must follow each other without gaps; {shot} comes after frame {position}")
+        position = shot.last
+    if position != count:
+        raise SettingsError(
+            f"the shots cover {position} frames but there are {count}; detect the shots on the same frames"
+        )
+    return spans
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShotSettings:
     """How a cut is told from flicker, flashes, dirt and motion.

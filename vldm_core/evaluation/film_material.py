@@ -202,7 +202,7 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
             courses[index] |= whole.line_masks(index)[line.kind] > _RIM
     # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
     labels[~binary_truth(aged.masks["lines"])] = 0
-    transient = torch.maximum(aged.masks["dirt"], aged.masks["hair"])
+    transient = torch.stack([aged.masks[kind] for kind in ("dirt", "blotches", "hair")]).amax(dim=0)
     damage = binary_truth(transient) | (labels > 0)
     return AgedClip(
         name=name,

@@ -21,11 +21,31 @@ from vldm_core.film.degradation import (
 
 
 def test_presets_are_named_and_get_worse():
-    assert list(PRESETS) == ["light", "worn", "heavy"]
-    dirt = [SimulationSettings.preset(name).dirt for name in PRESETS]
+    wear, eras = list(PRESETS)[:3], list(PRESETS)[3:]
+    assert wear == ["light", "worn", "heavy"]
+    assert eras == [f"19{decade}0s" for decade in range(8)] + ["8mm amateur", "newsreel"]
+    dirt = [SimulationSettings.preset(name).dirt for name in wear]
     assert dirt[0].rate < dirt[1].rate < dirt[2].rate
-    grain = [preset.grain.sigma for preset in PRESETS.values()]
+    grain = [PRESETS[name].grain.sigma for name in wear]
     assert grain == sorted(grain)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_lie_in_the_measured_ranges(name):
+    preset = PRESETS[name]
+    assert 5 <= preset.dirt.rate <= 60 and preset.dirt.lasting_share == 0.05
+    assert preset.lines.count <= 4 and preset.lines.shares == (0.5, 0.3, 0.2) and preset.lines.largest_tilt <= 2
+    assert preset.hair.transient_rate + preset.hair.gate_count <= 2
+    gate = preset.hair.gate_count / (preset.hair.transient_rate + preset.hair.gate_count)
+    assert gate == pytest.approx(0.4, abs=0.01)
+    assert 0.01 <= preset.flicker.gain <= 0.07 and preset.flicker.spatial <= 0.09
+    assert 0.1 <= preset.camera_weave.vertical <= 1.7 and preset.camera_weave.vertical >= preset.camera_weave.horizontal
+    assert 1 <= preset.grain.sigma <= 8 and 0.6 <= preset.grain.correlation <= 2
+    assert max(map(abs, preset.fading.offset)) <= 0.3
+    if preset.cadence is not None:
+        assert preset.cadence.duplicates <= 0.46
+    if preset.splices is not None:
+        assert preset.splices.dropped[1] <= 8 and (preset.splices.jump[0], preset.splices.jump[1]) == (5, 15)
 
 
 def test_unknown_preset_names_the_known_ones():
@@ -42,8 +62,8 @@ def test_only_keeps_the_named_defects():
 
 
 def test_unknown_settings_are_rejected():
-    with pytest.raises(TypeError, match="mould"):
-        SimulationSettings(mould=1)
+    with pytest.raises(TypeError, match="rust"):
+        SimulationSettings(rust=1)
     with pytest.raises(TypeError, match="colour"):
         DirtModel(colour="red")
 

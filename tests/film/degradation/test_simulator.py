@@ -1,5 +1,7 @@
 """The simulator: determinism, independence of chunks, masks that agree with the picture."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from vldm_core.film.degradation import (
     PRESETS,
     VISIBLE_CHANGE,
     BlotchModel,
+    CueModel,
     DirtModel,
     FlickerModel,
     HairModel,
@@ -18,14 +21,24 @@ from vldm_core.film.degradation import (
     ScratchLine,
     SimulationSettings,
     Simulator,
+    SpliceModel,
+    StainModel,
+    TearModel,
     WeaveModel,
+    age_span,
     binary_truth,
     simulate,
 )
 
 LOCAL_DEFECTS = SimulationSettings(
-    dirt=DirtModel(rate=60), hair=HairModel(transient_rate=2, gate_count=2), lines=LineModel(count=5)
-).only("dirt", "hair", "lines", "blotches")
+    dirt=DirtModel(rate=60),
+    hair=HairModel(transient_rate=2, gate_count=2),
+    lines=LineModel(count=5),
+    tears=TearModel(count=1),
+    stains=StainModel(rate=0.2),
+    splices=SpliceModel(rate=0.1, dropped=(0, 0), jump=(0, 0)),
+    cues=CueModel(rate=0.05),
+).only(*MASK_KINDS)
 
 
 def scene(frames: int, height: int = 96, width: int = 128) -> torch.Tensor:
@@ -40,7 +53,8 @@ def scene(frames: int, height: int = 96, width: int = 128) -> torch.Tensor:
 def test_frames_do_not_depend_on_what_was_asked_before(preset):
     clip = scene(40)
     in_sequence = simulate(clip, PRESETS[preset], seed=11)
-    alone = Simulator(PRESETS[preset], 11, 96, 128).frame(37, clip[37])
+    (alone,) = age_span(Simulator(PRESETS[preset], 11, 96, 128), clip, 37, 38)
+    assert alone.source == in_sequence.sources[37] and torch.equal(alone.clean, clip[alone.source])
     assert torch.equal(alone.frame, in_sequence.frames[37])
     for kind in MASK_KINDS:
         assert torch.equal(alone.masks[kind], in_sequence.masks[kind][37])
@@ -107,16 +121,13 @@ def test_only_masked_pixels_change_when_all_defects_are_local():
         assert (aged.masks[kind] > 0).any()
 
 
-@pytest.mark.parametrize("defect", ["dirt", "hair", "blotches"])
+@pytest.mark.parametrize("defect", [kind for kind in MASK_KINDS if kind != "lines"])
 def test_truth_is_where_the_picture_visibly_changed(defect):
     clip = scene(20, 240, 320)
-    model = SimulationSettings(
-        dirt=DirtModel(rate=40), hair=HairModel(transient_rate=2), blotches=BlotchModel(rate=2)
-    ).only(defect)
-    aged = simulate(clip, model, seed=8)
+    aged = simulate(clip, replace(LOCAL_DEFECTS, blotches=BlotchModel(rate=2)).only(defect), seed=8)
     change = (aged.frames - clip).abs().amax(dim=1)
-    truth = binary_truth(aged.masks["hair" if defect == "hair" else "dirt"])
-    assert truth.any()
+    truth = binary_truth(aged.masks[defect])
+    assert truth.any() and not any(aged.masks[kind].any() for kind in MASK_KINDS if kind != defect)
     assert change[truth].min() >= VISIBLE_CHANGE - 1e-6
     assert change[~truth].max() < VISIBLE_CHANGE + 1e-6
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from .marks import cover
 from .randomness import FloatArray, generator
+from .texture_folder import TextureFolder
 from .textures import speck
 from .validation import require_span, require_within
 
@@ -36,9 +37,12 @@ class BlotchModel:
 class BlotchLayer:
     """Draws the blotches of any frame."""
 
-    def __init__(self, model: BlotchModel, seed: int, height: int, width: int) -> None:
+    def __init__(
+        self, model: BlotchModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
+    ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
         self._scale = height / 480
+        self._textures = textures
 
     def apply(self, index: int, image: FloatArray) -> FloatArray:
         """Return the image (H, W, 3) of frame ``index`` with blotches on it."""
@@ -46,10 +50,11 @@ class BlotchLayer:
         model = self._model
         stream = generator(self._seed, "blotches", index)
         low, high = model.size
-        for _ in range(stream.poisson(model.rate)):
+        for number in range(stream.poisson(model.rate)):
             size = float(low * (high / low) ** stream.random()) * self._scale
+            centre = stream.uniform(0, self._width), stream.uniform(0, self._height)
             patch = speck(
-                centre=(stream.uniform(0, self._width), stream.uniform(0, self._height)),
+                centre=centre,
                 size=size,
                 elongation=1 + stream.exponential(0.8),
                 angle=stream.uniform(0, np.pi),
@@ -61,6 +66,18 @@ class BlotchLayer:
                 height=self._height,
                 width=self._width,
             )
+            if self._textures is not None:
+                # Chosen from its own stream, so that place, size and strength stay as they are without textures.
+                choice = generator(self._seed, "blotch textures", index, number)
+                patch = self._textures.stamp(
+                    "stain",
+                    choice.uniform(0, 256),
+                    centre=centre,
+                    size=1.6 * size,
+                    angle=choice.uniform(0, 2 * np.pi),
+                    height=self._height,
+                    width=self._width,
+                )
             opacity = stream.uniform(*model.opacity)
             white = bool(stream.random() < model.white_share)
             if patch is not None:

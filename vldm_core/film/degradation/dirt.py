@@ -7,6 +7,7 @@ import numpy as np
 
 from .marks import cover
 from .randomness import FloatArray, generator
+from .texture_folder import TextureFolder
 from .textures import speck
 from .validation import require_span, require_within
 
@@ -71,9 +72,12 @@ class Particle:
 class DirtLayer:
     """Draws the dirt of any frame."""
 
-    def __init__(self, model: DirtModel, seed: int, height: int, width: int) -> None:
+    def __init__(
+        self, model: DirtModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
+    ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
         self._scale = height / 480
+        self._textures = textures
         share = generator(seed, "dirt polarity").uniform(0.18, 0.88)
         self.white_share = share if model.white_share is None else model.white_share
         self._cache: OrderedDict[int, tuple[Particle, ...]] = OrderedDict()
@@ -88,23 +92,38 @@ class DirtLayer:
         """Return the image (H, W, 3) of frame ``index`` with dirt on it."""
         image = image.copy()
         for particle in self.particles(index):
-            patch = speck(
-                centre=(particle.x, particle.y),
-                size=particle.size,
-                elongation=particle.elongation,
-                angle=particle.angle,
-                raggedness=particle.raggedness,
-                edge=particle.edge,
-                mottle=particle.mottle,
-                blur=max(0.75 * self._scale, 0.4),
-                offset=particle.offset,
-                height=self._height,
-                width=self._width,
-            )
+            patch = self._patch(particle)
             if patch is not None:
                 rows, columns, coverage = patch
                 cover(image, rows, columns, coverage * np.float32(particle.opacity), white=particle.white)
         return image
+
+    def _patch(self, particle: Particle) -> tuple[slice, slice, FloatArray] | None:
+        """Rows, columns and coverage of one particle; None outside the frame."""
+        if self._textures is not None:
+            # A shape of a folder does not fill its box as an ellipse does.
+            return self._textures.stamp(
+                "dirt",
+                particle.offset[0],
+                centre=(particle.x, particle.y),
+                size=1.6 * particle.size,
+                angle=particle.angle,
+                height=self._height,
+                width=self._width,
+            )
+        return speck(
+            centre=(particle.x, particle.y),
+            size=particle.size,
+            elongation=particle.elongation,
+            angle=particle.angle,
+            raggedness=particle.raggedness,
+            edge=particle.edge,
+            mottle=particle.mottle,
+            blur=max(0.75 * self._scale, 0.4),
+            offset=particle.offset,
+            height=self._height,
+            width=self._width,
+        )
 
     def _born(self, index: int) -> tuple[Particle, ...]:
         if index not in self._cache:

@@ -137,7 +137,16 @@ class _Course(NamedTuple):
 class LineLayer:
     """Draws the line scratches of any frame."""
 
-    def __init__(self, model: LineModel, seed: int, height: int, width: int) -> None:
+    def __init__(self, model: LineModel, seed: int, height: int, width: int, *, name: str = "lines") -> None:
+        """Prepare the lines.
+
+        Args:
+            model: How many, and what they look like.
+            seed: Seed of the simulation.
+            height: Frame height, px.
+            width: Frame width, px.
+            name: Purpose; layers of other names draw other lines.
+        """
         self._model, self._seed, self._height, self._width = model, seed, height, width
         self._scale = height / 480
         lives: dict[LineKind, tuple[int, int]] = {
@@ -151,7 +160,7 @@ class LineLayer:
             self._populations.append(
                 Population(
                     seed,
-                    f"{kind} lines",
+                    f"{kind} {name}",
                     births_per_frame=model.count * share / sum(model.shares) / _mean_life(shortest, longest),
                     longest_life=longest,
                     draw=partial(self._draw, kind, (shortest, longest)),
@@ -173,14 +182,17 @@ class LineLayer:
             x += line.jitter * float(np.clip(0.5 * self._course(line).jitter.at(index)[0], -1, 1))
         return x
 
+    def centre(self, line: ScratchLine, index: int) -> FloatArray:
+        """Return where a line crosses every row in frame ``index``, px, (H,)."""
+        rows = np.arange(self._height, dtype=np.float32)
+        return self.position(line, index) + math.tan(math.radians(line.tilt)) * (rows - (self._height - 1) / 2)
+
     def strength(self, line: ScratchLine, index: int) -> tuple[slice, FloatArray] | None:
         """Return the columns a line touches in frame ``index`` and its share of the nominal depth there.
 
         Shares lie in [-1, 1]; negative ones are the rims of a double-edged line. None when it lies outside the frame.
         """
-        height = self._height
-        rows = np.arange(height, dtype=np.float32)
-        centre = self.position(line, index) + math.tan(math.radians(line.tilt)) * (rows - (height - 1) / 2)
+        centre = self.centre(line, index)
         sigma = line.width / _FWHM
         reach = 4 * sigma * (1.6 if line.profile == "double_edge" else 1.0)
         left = max(int(centre.min() - reach), 0)
@@ -193,7 +205,7 @@ class LineLayer:
             # Difference of Gaussians, scaled to 1 in the centre; its rims reach about -0.25.
             profile = np.float32(1.8) * profile - np.float32(0.8) * np.exp(-0.5 * (u / np.float32(1.6)) ** 2)
         profile[np.abs(profile) < 0.004] = 0
-        return slice(left, right), (profile * self._along(line, index)[:, None]).astype(np.float32)
+        return slice(left, right), (profile * self.along(line, index)[:, None]).astype(np.float32)
 
     def apply(self, index: int, image: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the image (H, W, 3) of frame ``index`` with lines in it, and their visibility (H, W)."""
@@ -210,8 +222,8 @@ class LineLayer:
             mask[:, columns] = np.maximum(mask[:, columns], np.minimum(change, 1))
         return image, mask
 
-    def _along(self, line: ScratchLine, index: int) -> FloatArray:
-        """Depth along the line in one frame as a share of its nominal depth, (H,)."""
+    def along(self, line: ScratchLine, index: int) -> FloatArray:
+        """Return the depth along the line in one frame as a share of its nominal depth, (H,)."""
         height = self._height
         rows = np.arange(height, dtype=np.float64)
         # A scratch is cut while the film runs: the frames lie one below the other along it.

@@ -1,15 +1,27 @@
 """Everything that can be set about the simulation of an old film."""
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from ...errors import SettingsError
+from .aperture import ApertureModel
 from .blotches import BlotchModel
+from .cadence import CadenceModel
+from .codec import CodecModel
+from .cues import CueModel
 from .dirt import DirtModel
+from .emulsion import EmulsionModel
 from .exposure import FlickerModel
 from .fading import FadingModel
 from .grain import GrainModel
 from .hair import HairModel
 from .lines import LineModel
+from .mixing import MixingModel
+from .softness import SoftnessModel
+from .splices import SpliceModel
+from .stains import StainModel
+from .tears import TearModel
+from .vignette import VignetteModel
 from .weave import WeaveModel
 
 
@@ -21,36 +33,62 @@ class SimulationSettings:
 
     Attributes:
         camera_weave: The scene moves in the camera gate; scratches do not move with it.
+        vignette: The lens gives less light to the corners.
         flicker: Exposure changes from frame to frame.
+        emulsion: Colours the stock saw, its contrast, and the glow of bright places.
         fading: Density is lost and tinted.
+        aperture: A dark border with round corners.
         lines: Line scratches.
-        blotches: Large soft patches.
+        tears: Strips without emulsion.
+        blotches: Large soft patches, each seen for one frame.
+        stains: Water and mould, over several frames.
         dirt: Dust and dirt.
         hair: Hair and lint.
+        splices: Seams, where frames are lost and the film jumps in the scanner gate.
+        cues: Marks that announce the end of a reel.
         grain: Film grain.
         scanner_weave: The film moves in the scanner gate: picture, scratches and dirt together.
+        cadence: Repeated and missing frames.
+        mixing: Frames blended or interlaced with the next.
+        softness: Blur and few pixels.
+        codec: Compression of the digital copy.
+        textures: Folder with shapes for dirt, hair, blotches and stains, see ``TextureFolder``; None draws them all.
     """
 
     camera_weave: WeaveModel | None = WeaveModel()
+    vignette: VignetteModel | None = None
     flicker: FlickerModel | None = FlickerModel()
+    emulsion: EmulsionModel | None = None
     fading: FadingModel | None = FadingModel()
+    aperture: ApertureModel | None = None
     lines: LineModel | None = LineModel()
+    tears: TearModel | None = None
     blotches: BlotchModel | None = BlotchModel()
+    stains: StainModel | None = None
     dirt: DirtModel | None = DirtModel()
     hair: HairModel | None = HairModel()
+    splices: SpliceModel | None = None
+    cues: CueModel | None = None
     grain: GrainModel | None = GrainModel()
     scanner_weave: WeaveModel | None = None
+    cadence: CadenceModel | None = None
+    mixing: MixingModel | None = None
+    softness: SoftnessModel | None = None
+    codec: CodecModel | None = None
+    textures: Path | None = None
 
     @classmethod
     def preset(cls, name: str) -> "SimulationSettings":
         """Return one of the ready-made settings.
 
         Args:
-            name: A key of :data:`PRESETS`.
+            name: A key of ``PRESETS``.
 
         Raises:
             SettingsError: When there is no such preset.
         """
+        from .presets import PRESETS
+
         if name not in PRESETS:
             raise SettingsError(f"There is no simulation preset {name!r}; choose one of {', '.join(PRESETS)}.")
         return PRESETS[name]
@@ -64,35 +102,12 @@ class SimulationSettings:
         Raises:
             SettingsError: When there is no such defect.
         """
-        known = [field.name for field in fields(self)]
+        known = DEFECTS
         for defect in defects:
             if defect not in known:
                 raise SettingsError(f"There is no simulated defect {defect!r}; choose from {', '.join(known)}.")
         return replace(self, **{name: None for name in known if name not in defects})
 
 
-PRESETS: dict[str, SimulationSettings] = {
-    "light": SimulationSettings(
-        camera_weave=WeaveModel(horizontal=0.15, vertical=0.25, rotation=0.01),
-        flicker=FlickerModel(gain=0.01, gamma=0.005, spatial=0.01),
-        fading=FadingModel(contrast=(0.95, 0.95, 0.95), offset=(0.01, 0.01, 0.01), drift=0.01),
-        lines=LineModel(count=0.6, depth=(2.0, 20.0), width=(1.0, 3.0)),
-        blotches=BlotchModel(rate=0.03),
-        dirt=DirtModel(rate=6.0, median_size=3.5),
-        hair=HairModel(transient_rate=0.05, gate_count=0.1),
-        grain=GrainModel(sigma=1.5, correlation=0.8),
-    ),
-    "worn": SimulationSettings(),
-    "heavy": SimulationSettings(
-        camera_weave=WeaveModel(horizontal=0.9, vertical=1.6, rotation=0.06),
-        flicker=FlickerModel(gain=0.07, gamma=0.04, spatial=0.06, rho=0.5),
-        fading=FadingModel(contrast=(0.75, 0.75, 0.75), offset=(0.06, 0.06, 0.06), drift=0.04),
-        lines=LineModel(count=4.0),
-        blotches=BlotchModel(rate=0.6, opacity=(0.1, 0.7)),
-        dirt=DirtModel(rate=55.0, median_size=5.0, spread=0.7),
-        hair=HairModel(transient_rate=0.9, gate_count=0.7),
-        grain=GrainModel(sigma=6.0, correlation=1.6),
-        scanner_weave=WeaveModel(horizontal=0.2, vertical=0.3, rotation=0.01),
-    ),
-}
-"""Ready-made settings: a film kept well, one that was shown for years, and one that nearly was thrown away."""
+DEFECTS: tuple[str, ...] = tuple(field.name for field in fields(SimulationSettings) if field.name != "textures")
+"""Names of everything that can be simulated, in the order in which it comes upon the picture."""

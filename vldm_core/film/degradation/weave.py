@@ -47,6 +47,9 @@ class Displacement:
     dy: float
     angle: float
 
+    def __add__(self, other: "Displacement") -> "Displacement":
+        return Displacement(dx=self.dx + other.dx, dy=self.dy + other.dy, angle=self.angle + other.angle)
+
 
 class WeaveLayer:
     """Displaces any frame."""
@@ -67,22 +70,34 @@ class WeaveLayer:
 
     def apply(self, index: int, image: FloatArray) -> FloatArray:
         """Return the image (H, W, 3) of frame ``index`` displaced; the border is mirrored."""
-        size = (self._width, self._height)
-        moved = cv2.warpAffine(image, self._matrix(index), size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-        return np.clip(moved, 0, 1)
+        return displaced(image, self.displacement(index))
 
     def apply_mask(self, index: int, mask: FloatArray) -> FloatArray:
         """Return a mask (H, W) displaced like the picture; the border is empty."""
-        if not mask.any():
-            return mask
-        moved = cv2.warpAffine(mask, self._matrix(index), (self._width, self._height), flags=cv2.INTER_LINEAR)
-        return np.asarray(moved, dtype=np.float32)
+        return displaced_mask(mask, self.displacement(index))
 
-    def _matrix(self, index: int) -> np.ndarray:
-        place = self.displacement(index)
-        cos, sin = math.cos(math.radians(place.angle)), math.sin(math.radians(place.angle))
-        x, y = (self._width - 1) / 2, (self._height - 1) / 2
-        return np.array(
-            [[cos, -sin, x - cos * x + sin * y + place.dx], [sin, cos, y - sin * x - cos * y + place.dy]],
-            dtype=np.float64,
-        )
+
+def displaced(image: FloatArray, place: Displacement) -> FloatArray:
+    """Return an image (H, W, 3) where a displacement puts it; the border is mirrored."""
+    size = (image.shape[1], image.shape[0])
+    matrix = _matrix(place, image.shape[0], image.shape[1])
+    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    return np.clip(moved, 0, 1)
+
+
+def displaced_mask(mask: FloatArray, place: Displacement) -> FloatArray:
+    """Return a mask (H, W) displaced like a picture; the border is empty."""
+    if not mask.any():
+        return mask
+    height, width = mask.shape
+    moved = cv2.warpAffine(mask, _matrix(place, height, width), (width, height), flags=cv2.INTER_LINEAR)
+    return np.asarray(moved, dtype=np.float32)
+
+
+def _matrix(place: Displacement, height: int, width: int) -> np.ndarray:
+    cos, sin = math.cos(math.radians(place.angle)), math.sin(math.radians(place.angle))
+    x, y = (width - 1) / 2, (height - 1) / 2
+    return np.array(
+        [[cos, -sin, x - cos * x + sin * y + place.dx], [sin, cos, y - sin * x - cos * y + place.dy]],
+        dtype=np.float64,
+    )

@@ -403,11 +403,13 @@ def _settings(base: RestorationSettings, values: dict[str, Any], *, moving: bool
     tiles = base.tiles or TileSettings()
     if mode == AUTO:
         mode = "warped" if moving else "shared"
+    # Frames with noise of their own, for freenoise.
+    alone = window or base.noise.window
     return replace(
         base,
         windows=replace(windows, length=window, overlap=values["overlap"]) if window else None,
         tiles=replace(tiles, size=tile, overlap=min(tiles.overlap, tile // 4)) if tile else None,
-        noise=replace(base.noise, mode=mode, window=window or base.noise.window),
+        noise=replace(base.noise, mode=mode, window=alone, stride=min(base.noise.stride, alone)),
         cfg=replace(base.cfg, scale=values["cfg"]),
         guidance=replace(base.guidance or GuidanceSettings(weighting="mse"), scale=values["guidance"]),
         consistency=replace(base.consistency or ConsistencySettings(), strength=values["keep_undamaged"]),

@@ -10,7 +10,7 @@ from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.evaluation import sampler_benchmark
 from vldm_core.evaluation.sampler_benchmark import format_report, run_sampler_benchmark
 from vldm_core.evaluation.sampler_settings import SamplerBenchmarkSettings
-from vldm_core.evaluation.sampler_statistics import Measurement, round_ratios, summarise
+from vldm_core.evaluation.sampler_statistics import Measurement, best_ratio, round_ratios, summarise
 from vldm_core.evaluation.sampler_variants import GROUPS, STOCK, VARIANTS, in_order
 from vldm_core.evaluation.sampler_worker import HostNotFoundError, Loaded, find_host
 
@@ -44,6 +44,14 @@ def test_ratios_are_formed_inside_a_round():
     assert round_ratios(runs, "ade_v2", STOCK) == ()
 
 
+def test_fastest_runs_are_compared_within_a_process():
+    runs = [run(STOCK, 3), run("motion_v2", 9), run(STOCK, 2, 1), run("motion_v2", 6, 1), run(STOCK, 5, 2)]
+    assert best_ratio(runs, "motion_v2", STOCK) == 3
+    runs += [run(STOCK, 1, 0, "ade_v2"), run("motion_v2", 5, 0, "ade_v2"), run("ade_v2", 4, 0, "ade_v2")]
+    assert best_ratio(runs, "motion_v2", STOCK) == 4
+    assert best_ratio(runs, "ade_v2", STOCK) == 4 and best_ratio(runs, "ade_v2", "stock_long") is None
+
+
 def test_summary():
     times = [(1.0, 1.2), (4.0, 6.0), (2.0, 2.6)]
     runs = []
@@ -58,6 +66,7 @@ def test_summary():
     assert stock.peak_mb == 51
     assert ours.ratio == pytest.approx(1.3) and ours.against == STOCK
     assert (ours.ratio_lowest, ours.ratio_highest) == (pytest.approx(1.2), pytest.approx(1.5))
+    assert ours.best_ratio == pytest.approx(1.2) and stock.best_ratio == 1
     assert ours.cpu_ratio == pytest.approx(1.1)
     assert ours.flop_ratio == 1.4 and ours.difference == 1e-6
     assert ours.target == 1.36 and ours.met is True

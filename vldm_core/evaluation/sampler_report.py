@@ -61,7 +61,7 @@ def format_report(report: SamplerBenchmarkReport) -> str:
     )
     for heading in ("variant", "against"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("s/frame-step", "ratio", "range", "CPU ratio", "FLOP ratio", "target", "met", "peak MB"):
+    for heading in ("s/frame-step", "ratio", "range", "best", "CPU ratio", "FLOP ratio", "target", "met", "peak MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what", no_wrap=True)
     for name, row in report.summary.items():
@@ -80,6 +80,7 @@ def _figures(row: VariantSummary) -> tuple[str, ...]:
         f"{row.seconds_per_frame_step:.4f}",
         f"{row.ratio:.3f}" if compared else "1",
         f"{row.ratio_lowest:.2f} … {row.ratio_highest:.2f}" if compared else "-",
+        f"{row.best_ratio:.3f}" if compared else "-",
         f"{row.cpu_ratio:.3f}" if compared else "-",
         f"{row.flop_ratio:.3f}" if compared and row.flop_ratio is not None else "-",
         "-" if row.target is None else f"≤ {row.target:.3f}",

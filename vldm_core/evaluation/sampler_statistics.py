@@ -2,7 +2,7 @@
 
 A shared or throttled machine changes speed from minute to minute, often by more than what is measured. So a ratio is
 formed inside each round, between runs that followed each other, and the median over the rounds is reported with the
-range beside it. The ratio of floating-point operations is exact and tells which part of a ratio is arithmetic.
+range and the ratio of the fastest runs beside it. The ratio of floating-point operations is exact and tells which part of a ratio is arithmetic.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,6 +49,8 @@ class VariantSummary:
         against: What `ratio` compares with; None for what others are compared with.
         ratio_lowest: Lowest ratio of a round.
         ratio_highest: Highest ratio of a round.
+        best_ratio: Fastest run over the reference's fastest run in the same process. Other programs only ever slow a
+            run down, so on a busy machine this is the steadier figure.
         cpu_seconds_per_frame_step: As `seconds_per_frame_step`, in processor time.
         cpu_ratio: As `ratio`, in processor time.
         flop_ratio: Floating-point operations over those of `against`; exact.
@@ -65,6 +67,7 @@ class VariantSummary:
     against: str | None = None
     ratio_lowest: float = 1.0
     ratio_highest: float = 1.0
+    best_ratio: float = 1.0
     cpu_seconds_per_frame_step: float
     cpu_ratio: float = 1.0
     flop_ratio: float | None = None
@@ -82,6 +85,16 @@ def round_ratios(
     for run in measurements:
         found.setdefault((run.group, run.round), {})[run.variant] = getattr(run, clock)
     return tuple(times[variant] / times[against] for times in found.values() if {variant, against} <= times.keys())
+
+
+def best_ratio(measurements: Iterable[Measurement], variant: str, against: str) -> float | None:
+    """Return the fastest run of a variant over that of its reference, median over the groups; None if none has both."""
+    fastest: dict[str, dict[str, float]] = {}
+    for run in measurements:
+        times = fastest.setdefault(run.group, {})
+        times[run.variant] = min(run.seconds, times.get(run.variant, run.seconds))
+    ratios = [times[variant] / times[against] for times in fastest.values() if {variant, against} <= times.keys()]
+    return median(ratios) if ratios else None
 
 
 def summarise(
@@ -117,6 +130,7 @@ def summarise(
             against=against,
             ratio_lowest=min(wall),
             ratio_highest=max(wall),
+            best_ratio=1.0 if against is None else best_ratio(measurements, name, against) or ratio,
             cpu_seconds_per_frame_step=median(run.cpu_seconds for run in runs) / units,
             cpu_ratio=median(cpu),
             flop_ratio=_flop_ratio(flops, name, against),

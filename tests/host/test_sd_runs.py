@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vldm_core.queue import load_workflow
@@ -176,6 +177,26 @@ class TestShippedWorkflows:
         again = sd_host.run(prompt)
         assert (again.status, again.cached) == ("success", set(prompt))
         assert sd_host.files() == files
+
+    def test_masks_are_fitted_like_pictures(self, sd_host):
+        prompt = {}
+        pictures = film(prompt)
+        prompt |= {
+            "mask": node("ImageToMask", image=pictures, channel="red"),
+            "fit": node("VLDM_FitForPrior", images=pictures, mask=["mask", 0], short_side=64, multiple=48, mode="pad"),
+            "like": node("ImageToMask", image=["fit", 0], channel="red"),
+            "before": node("MaskToImage", mask=["like", 0]),
+            "after": node("MaskToImage", mask=["fit", 2]),
+            "compare": node(
+                "VLDM_Compare", before=["before", 0], after=["after", 0], layout="split", frame=0, temporal=False
+            ),
+            "shown": node("PreviewImage", images=["after", 0]),
+        }
+        run = sd_host.run(prompt)
+        assert run.status == "success", run.error
+        assert f"{FRAMES} frames: identical" in run.outputs["compare"]["text"][0]
+        shown = sd_host.server.temp_folder / run.outputs["shown"]["images"][0]["filename"]
+        assert Image.open(shown).size == (96, 96)
 
     def test_animate_prior_check(self, sd_host):
         prompt = self.small("animate_prior_check", "small_film.mp4")

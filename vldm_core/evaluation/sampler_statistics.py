@@ -1,8 +1,9 @@
 """From single runs to figures: times per frame-step, and ratios that machine noise does not reach.
 
 A shared or throttled machine changes speed from minute to minute, often by more than what is measured. So a ratio is
-formed inside each round, between runs that followed each other, and the median over the rounds is reported with the
-range and the ratio of the fastest runs beside it. The ratio of floating-point operations is exact and tells which part of a ratio is arithmetic.
+formed inside each round, between runs that followed each other, and the median over the rounds is reported, beside it
+the range, the ratio of the fastest runs and that of the processor times. The ratio of floating-point operations is
+exact and tells which part of a ratio is arithmetic.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -43,9 +43,16 @@ class ApertureLayer:
         left, right, top, bottom = (stream.uniform(*model.border) * height for _ in range(4))
         # A corner is never rounder than half of the opening.
         corner = min(stream.uniform(*model.corner) * height, (height - top - bottom) / 2, (width - left - right) / 2)
-        burrs = SmoothNoise(seed, "aperture edge", pitch=max(9 * scale, 2), channels=4)
+        bends = SmoothNoise(seed, "aperture edge", pitch=max(70 * scale, 2), channels=4)
+        burrs = SmoothNoise(seed, "aperture burrs", pitch=max(3.5 * scale, 1), channels=4)
         edge = model.roughness * scale
-        along_rows, along_columns = (burrs.at(np.arange(length, dtype=np.float64)) for length in (height, width))
+
+        def course(length: int) -> FloatArray:
+            """Deviation of the four sides, (length, 4): gentle bends, and here and there a burr or a fibre."""
+            positions = np.arange(length, dtype=np.float64)
+            return 0.8 * bends.at(positions) + 3 * np.maximum(burrs.at(positions) - np.float32(2.1), 0)
+
+        along_rows, along_columns = course(height), course(width)
         rows, columns = np.mgrid[:height, :width].astype(np.float32)
         # Distance to the nearest side counts inwards, with the centre of the corner's circle as its origin.
         x = np.minimum(

@@ -73,7 +73,8 @@ _SILENT = SimulationSettings(
     splices=SpliceModel(rate=1 / 150),
     grain=GrainModel(sigma=6.5, correlation=1.6, density=True),
     scanner_weave=WeaveModel(horizontal=0.3, vertical=0.5, rotation=0.01),
-    softness=SoftnessModel(blur=(0.9, 1.6), scale=(0.6, 0.9)),
+    lens=SoftnessModel(blur=(0.9, 1.6), scale=(0.7, 1.0)),
+    softness=SoftnessModel(blur=(0.3, 0.6), scale=(0.8, 1.0)),
 )
 
 # Sound film: motor-driven cameras, panchromatic stock, better copies.
@@ -94,7 +95,8 @@ _SOUND = SimulationSettings(
     cues=CueModel(),
     grain=GrainModel(sigma=4.0, correlation=1.3, density=True),
     scanner_weave=WeaveModel(horizontal=0.15, vertical=0.25, rotation=0.01),
-    softness=SoftnessModel(blur=(0.5, 1.0), scale=(0.8, 1.0)),
+    lens=SoftnessModel(blur=(0.4, 0.9), scale=(1.0, 1.0)),
+    softness=SoftnessModel(blur=(0.3, 0.5), scale=(0.85, 1.0)),
 )
 
 _ERAS: dict[str, SimulationSettings] = {
@@ -123,7 +125,7 @@ _ERAS: dict[str, SimulationSettings] = {
         stains=StainModel(rate=0.015),
         dirt=DirtModel(rate=30),
         grain=GrainModel(sigma=5.0, correlation=1.5, density=True),
-        softness=SoftnessModel(blur=(0.7, 1.3), scale=(0.7, 0.95)),
+        lens=SoftnessModel(blur=(0.7, 1.3), scale=(0.8, 1.0)),
     ),
     "1930s": replace(
         _SOUND,
@@ -166,7 +168,7 @@ _ERAS: dict[str, SimulationSettings] = {
         dirt=DirtModel(rate=9, median_size=3.8),
         grain=GrainModel(sigma=3.5, correlation=1.0, colour=0.6, density=True),
         mixing=MixingModel(kind="fields", probability=0.1),
-        softness=SoftnessModel(blur=(0.5, 1.0), scale=(0.65, 0.9)),
+        softness=SoftnessModel(blur=(0.4, 0.7), scale=(0.7, 0.9)),
         codec=CodecModel(codec="mpeg2", quality=(3, 9)),
     ),
     # Reversal film of tiny frames in warm colours, dirty, with hair in the gate, filmed off a wall.
@@ -188,23 +190,25 @@ _ERAS: dict[str, SimulationSettings] = {
         grain=GrainModel(sigma=7.5, correlation=2.0, colour=0.5, density=True),
         cadence=CadenceModel(duplicates=0.25),
         mixing=MixingModel(kind="blend", probability=0.15),
-        softness=SoftnessModel(blur=(1.2, 2.0), scale=(0.5, 0.75)),
-        codec=CodecModel(codec="h264", quality=(22, 32)),
+        lens=SoftnessModel(blur=(1.3, 2.0), scale=(0.6, 0.8)),
+        softness=SoftnessModel(blur=(0.4, 0.8), scale=(0.6, 0.85)),
+        codec=CodecModel(codec="h264", quality=(18, 28)),
     ),
     # Duplicated many times in haste: steep, coarse, scratched, and compressed for an archive's web page.
     "newsreel": replace(
         _SOUND,
         camera_weave=WeaveModel(horizontal=0.5, vertical=0.9, rotation=0.04),
         flicker=FlickerModel(gain=0.035, gamma=0.015, spatial=0.03, rho=0.4),
-        emulsion=EmulsionModel(response="panchromatic", contrast=0.75, halation=0.1),
+        emulsion=EmulsionModel(response="panchromatic", contrast=0.9, halation=0.1),
         lines=LineModel(count=4.0),
         tears=TearModel(count=0.12),
         blotches=BlotchModel(rate=0.3),
         dirt=DirtModel(rate=40),
         splices=SpliceModel(rate=1 / 90),
         grain=GrainModel(sigma=6.0, correlation=1.6, density=True),
-        softness=SoftnessModel(blur=(0.8, 1.4), scale=(0.6, 0.85)),
-        codec=CodecModel(codec="h264", quality=(20, 32)),
+        lens=SoftnessModel(blur=(0.8, 1.4), scale=(0.7, 0.9)),
+        softness=SoftnessModel(blur=(0.3, 0.6), scale=(0.75, 0.95)),
+        codec=CodecModel(codec="h264", quality=(18, 28)),
     ),
 }
 

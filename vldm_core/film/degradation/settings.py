@@ -33,6 +33,7 @@ class SimulationSettings:
 
     Attributes:
         camera_weave: The scene moves in the camera gate; scratches do not move with it.
+        lens: The camera's lens is soft; grain and damage stay sharp.
         vignette: The lens gives less light to the corners.
         flicker: Exposure changes from frame to frame.
         emulsion: Colours the stock saw, its contrast, and the glow of bright places.
@@ -50,12 +51,13 @@ class SimulationSettings:
         scanner_weave: The film moves in the scanner gate: picture, scratches and dirt together.
         cadence: Repeated and missing frames.
         mixing: Frames blended or interlaced with the next.
-        softness: Blur and few pixels.
+        softness: Blur and few pixels of the scan, over everything.
         codec: Compression of the digital copy.
         textures: Folder with shapes for dirt, hair, blotches and stains, see ``TextureFolder``; None draws them all.
     """
 
     camera_weave: WeaveModel | None = WeaveModel()
+    lens: SoftnessModel | None = None
     vignette: VignetteModel | None = None
     flicker: FlickerModel | None = FlickerModel()
     emulsion: EmulsionModel | None = None

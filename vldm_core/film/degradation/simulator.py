@@ -35,6 +35,7 @@ MASK_KINDS = ("dirt", "hair", "lines", "tears", "blotches", "stains", "splices",
 """Kinds of local damage, each with a mask of its own."""
 
 _STILL = Displacement(dx=0.0, dy=0.0, angle=0.0)
+_FRAME_LINE = 0.02  # brightness between two frames, which a jump brings into sight
 
 
 class AgedFrame(NamedTuple):
@@ -64,11 +65,11 @@ class FilmPicture(NamedTuple):
 class Simulator:
     """Ages the frames of one reel, in any order.
 
-    The picture passes scene → camera weave → vignette → exposure flicker → emulsion → fading → aperture → lines, tears,
-    blotches, stains, dirt, hair, splices, cue marks → grain → scanner weave and the jumps at splices → repeats, gaps
-    and mixed frames → softness → codec. Frame ``index`` comes out the same whether or not other frames were asked for
-    before, and nothing needs the length of the reel, so a film of any length is aged in constant memory. Cuts play no
-    part: scratches and gate hairs survive them.
+    The picture passes scene → camera weave → lens, vignette → exposure flicker → emulsion → fading → aperture → lines,
+    tears, blotches, stains, dirt, hair, splices, cue marks → grain → scanner weave and the jumps at splices → repeats,
+    gaps and mixed frames → softness → codec. Frame ``index`` comes out the same whether or not other frames were asked
+    for before, and nothing needs the length of the reel, so a film of any length is aged in constant memory. Cuts play
+    no part: scratches and gate hairs survive them.
 
     :meth:`frame` does all of that which needs no other frame; ``age_stream`` and ``age_span`` do all of it.
     """
@@ -99,6 +100,7 @@ class Simulator:
         self._camera = (
             WeaveLayer(settings.camera_weave, seed, "camera weave", height, width) if settings.camera_weave else None
         )
+        self._lens = SoftnessLayer(settings.lens, *size, name="lens") if settings.lens else None
         self._vignette = VignetteLayer(settings.vignette, *size) if settings.vignette else None
         self._flicker = FlickerLayer(settings.flicker, *size) if settings.flicker else None
         self._emulsion = EmulsionLayer(settings.emulsion, height) if settings.emulsion else None
@@ -178,7 +180,8 @@ class Simulator:
             picture = self._grain.apply(index, picture)
         place = self.scanner_displacement(index)
         if self._scanner or place != _STILL:
-            picture = displaced(picture, place)
+            jumping = self._splices is not None and self._splices.displacement(index) != _STILL
+            picture = displaced(picture, place, outside=_FRAME_LINE if jumping else None)
             masks = {kind: displaced_mask(mask, place) for kind, mask in masks.items()}
         return FilmPicture(picture, masks)
 
@@ -190,6 +193,8 @@ class Simulator:
         """From the scene to an undamaged print."""
         if self._camera:
             picture = self._camera.apply(index, picture)
+        if self._lens:
+            picture = self._lens.apply(picture)
         if self._vignette:
             picture = self._vignette.apply(picture)
         if self._flicker:

@@ -30,8 +30,8 @@ class SoftnessModel:
 class SoftnessLayer:
     """Softens every frame alike."""
 
-    def __init__(self, model: SoftnessModel, seed: int, height: int, width: int) -> None:
-        stream = generator(seed, "softness")
+    def __init__(self, model: SoftnessModel, seed: int, height: int, width: int, *, name: str = "softness") -> None:
+        stream = generator(seed, name)
         self._size = (width, height)
         self._sigma = stream.uniform(*model.blur) * height / 480
         scale = stream.uniform(*model.scale)

@@ -138,7 +138,7 @@ class SpliceLayer:
 
     def _draw(self, stream: np.random.Generator, first: int) -> Splice:
         model, scale = self._model, self._scale
-        jump = stream.uniform(*model.jump) * scale * stream.choice([-1, 1])
+        jump = stream.uniform(*model.jump) * scale * stream.choice([-1, 1], p=[0.25, 0.75])
         return Splice(
             key=int(stream.integers(1 << 39)),
             first=first,

@@ -78,11 +78,13 @@ class TearLayer:
     def _tear(self, line: ScratchLine, index: int, image: FloatArray) -> None:
         """Tear one strip out of an image, in place. Emulsion breaks off in flakes, so each edge has its own course."""
         centre = self._lines.centre(line, index)
-        half = 0.5 * line.width * np.clip((self._lines.along(line, index) - 0.3) / 0.5, 0, 1)
+        half = 0.5 * line.width * np.clip((self._lines.along(line, index) - 0.55) / 0.45, 0, 1)
         rows = np.arange(self._height, dtype=np.float64) + index * self._height
         coarse = SmoothNoise(self._seed, "tear outline", line.key, pitch=26 * self._scale, channels=3).at(rows)
         fine = SmoothNoise(self._seed, "tear edge", line.key, pitch=max(3.5 * self._scale, 1), channels=3).at(rows)
-        flakes = np.float32(self._model.ragged) * (np.float32(0.8) * coarse + np.float32(0.5) * fine)
+        # Gelatine breaks in steps: where the coarse course is high a flake is gone, elsewhere the edge is the knife's.
+        steps = np.clip(3 * (coarse - np.float32(0.5)), -0.3, 1.6)
+        flakes = np.float32(self._model.ragged) * (steps + np.float32(0.45) * fine)
         left = centre - half * np.maximum(1 + flakes[:, 0], 0)
         right = centre + half * np.maximum(1 + flakes[:, 1], 0)
         first = max(int(left.min()) - 3, 0)
@@ -93,8 +95,10 @@ class TearLayer:
         depth = np.minimum(columns - left[:, None], right[:, None] - columns)  # inwards from the nearer edge, px
         alpha = np.clip(depth + 0.5, 0, 1) * (half > 0.1)[:, None]
         # Remains of the gelatine, and a thin shadow where the torn edge lifts.
-        remains = 1 - 0.1 * np.abs(fine[:, 2:]) * np.clip(1.5 - np.abs(columns - centre[:, None]) / line.width, 0, 1)
-        shadow = 0.35 * np.exp(-(((depth + 1.2) / 0.9) ** 2)) * (half > 0.1)[:, None] * (depth < 0.2)
+        remains = 1 - 0.1 * np.minimum(np.abs(fine[:, 2:]), 1.5) * np.clip(
+            1.5 - np.abs(columns - centre[:, None]) / line.width, 0, 1
+        )
+        shadow = 0.12 * np.exp(-(((depth + 1.2) / 0.9) ** 2)) * (half > 0.1)[:, None] * (depth < 0.2)
         region = image[:, first:last]
         if line.depth > 0:
             level = (0.97 - 0.05 * generator(self._seed, "tear level", line.key).random()) * remains

@@ -77,11 +77,19 @@ class WeaveLayer:
         return displaced_mask(mask, self.displacement(index))
 
 
-def displaced(image: FloatArray, place: Displacement) -> FloatArray:
-    """Return an image (H, W, 3) where a displacement puts it; the border is mirrored."""
+def displaced(image: FloatArray, place: Displacement, *, outside: float | None = None) -> FloatArray:
+    """Return an image (H, W, 3) where a displacement puts it.
+
+    The border is mirrored, which suits small displacements, or has the brightness ``outside``.
+    """
     size = (image.shape[1], image.shape[0])
     matrix = _matrix(place, image.shape[0], image.shape[1])
-    moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    if outside is None:
+        moved = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    else:
+        moved = cv2.warpAffine(
+            image, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=(outside,) * 3
+        )
     return np.clip(moved, 0, 1)
 
 

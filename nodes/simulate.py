@@ -3,7 +3,7 @@
 import torch
 from comfy_api.latest import io
 
-from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator
+from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator, age_stream
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
 from .sockets import CATEGORY
 
@@ -19,8 +19,8 @@ class SimulateDamage(io.ComfyNode):
             display_name="Simulate Damage",
             category=CATEGORY,
             description=(
-                "Ages clean film: dirt, hair, line scratches, flicker, gate weave, fading and grain, with a mask of "
-                "what it damaged. For tests, demonstrations and training data."
+                "Ages clean film as a decade or a hard life would: dirt, hair, scratches, tears, splices, flicker, "
+                "weave, fading, grain, optics and transfer, with masks of what it damaged."
             ),
             inputs=[
                 io.Image.Input("images", tooltip="Clean frames in order, at least 16×16 pixels."),
@@ -28,7 +28,10 @@ class SimulateDamage(io.ComfyNode):
                     "condition",
                     options=list(PRESETS),
                     default="worn",
-                    tooltip="light: kept well; worn: shown for years; heavy: nearly thrown away.",
+                    tooltip=(
+                        "light: kept well; worn: shown for years; heavy: nearly thrown away. The decades, 8mm amateur "
+                        "and newsreel bring what was typical of them."
+                    ),
                 ),
                 io.Int.Input(
                     "seed",
@@ -38,13 +41,22 @@ class SimulateDamage(io.ComfyNode):
                     control_after_generate=True,
                     tooltip="The same seed damages every frame in the same way.",
                 ),
-                io.Boolean.Input("dirt", default=True, tooltip="Dust, dirt and blotches, there for a frame or a few."),
+                io.Boolean.Input(
+                    "dirt", default=True, tooltip="Dust, dirt, blotches and stains, for a frame or a few."
+                ),
                 io.Boolean.Input("hair", default=True, tooltip="Hairs, passing and caught in the gate."),
-                io.Boolean.Input("scratches", default=True, tooltip="Line scratches, fixed, drifting and short."),
+                io.Boolean.Input("scratches", default=True, tooltip="Line scratches and torn emulsion."),
                 io.Boolean.Input("flicker", default=True, tooltip="Exposure that changes from frame to frame."),
                 io.Boolean.Input("weave", default=True, tooltip="Small jumps and turns of the picture."),
                 io.Boolean.Input("fading", default=True, tooltip="Lost contrast and a colour cast."),
                 io.Boolean.Input("grain", default=True, tooltip="Film grain."),
+                io.Boolean.Input(
+                    "optics", default=True, tooltip="Lens, vignette, emulsion, camera gate, soft transfer."
+                ),
+                io.Boolean.Input(
+                    "events", default=True, tooltip="Splices, lost and repeated frames, cue marks, mixed frames."
+                ),
+                io.Boolean.Input("codec", default=True, tooltip="Compression of the transfer."),
             ],
             outputs=[
                 io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
@@ -68,26 +80,39 @@ class SimulateDamage(io.ComfyNode):
         simulator = Simulator(settings, seed, *frames.shape[-2:])
         progress = NodeProgress()
         aged = []
-        for index, frame in enumerate(frames):
-            aged.append(simulator.frame(index, frame))
-            progress("simulate", index + 1, len(frames), aged[-1].frame)
+        for item in age_stream(simulator, frames):
+            aged.append(item)
+            progress("simulate", len(aged), len(frames), item.frame)
         result = image_from_frames(torch.stack([item.frame for item in aged]))
         dirt = torch.stack([torch.maximum(item.masks["dirt"], item.masks["hair"]) for item in aged])
-        scratch = torch.stack([item.masks["lines"] for item in aged])
+        scratch = torch.stack([torch.maximum(item.masks["lines"], item.masks["tears"]) for item in aged])
         return io.NodeOutput(result, dirt, scratch, ui=shown(result))
 
 
 def _simulated(
-    *, dirt: bool, hair: bool, scratches: bool, flicker: bool, weave: bool, fading: bool, grain: bool
+    *,
+    dirt: bool,
+    hair: bool,
+    scratches: bool,
+    flicker: bool,
+    weave: bool,
+    fading: bool,
+    grain: bool,
+    optics: bool,
+    events: bool,
+    codec: bool,
 ) -> tuple[str, ...]:
     """Return the defects of `SimulationSettings` that the switches mean."""
     switches = {
-        ("dirt", "blotches"): dirt,
+        ("dirt", "blotches", "stains"): dirt,
         ("hair",): hair,
-        ("lines",): scratches,
+        ("lines", "tears"): scratches,
         ("flicker",): flicker,
         ("camera_weave", "scanner_weave"): weave,
         ("fading",): fading,
         ("grain",): grain,
+        ("lens", "vignette", "emulsion", "aperture", "softness"): optics,
+        ("splices", "cadence", "cues", "mixing"): events,
+        ("codec",): codec,
     }
     return tuple(name for names, on in switches.items() if on for name in names)

@@ -123,7 +123,9 @@ def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
             small_film, out / "aged.mkv", settings=SimulationSettings.preset("worn"), seed=5, masks=out / "masks"
         )
         assert count == 2 * CUT
-        assert {path.name for path in (out / "masks").iterdir()} == {"dirt.mkv", "hair.mkv", "scratch.mkv"}
+        assert {path.name for path in (out / "masks").iterdir()} == {
+            f"{name}.mkv" for name in ("dirt", "hair", "scratch", "tears", "blotches", "stains", "splices", "cues")
+        }
         results.append(frames_of(out / "aged.mkv"))
     assert (results[0] == results[1]).all()
     assert (results[0] != frames_of(small_film)).mean() > 0.5

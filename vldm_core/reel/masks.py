@@ -1,6 +1,7 @@
 """Film files of masks: what detection found, or what the damage simulation did, as lossless grey films."""
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..film.degradation import SimulationSettings, Simulator
+from ..film.degradation import MASK_KINDS, SimulationSettings, Simulator, age_stream
 from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
@@ -18,6 +19,9 @@ from ..video.shots import Shot
 from ..video.windows import window_size
 from ..video.writer import FilmWriter, WriteSettings, open_writer
 from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
+
+# Kinds of the simulation whose films have the name that detection gives them.
+_MASK_FILMS = {"lines": "scratch"}
 
 
 class MaskWriters:
@@ -122,8 +126,8 @@ def simulate_film(
         destination: File or image-sequence folder to write.
         settings: What damage, how much.
         seed: Same seed, same damage.
-        masks: Folder for ``dirt.mkv``, ``hair.mkv`` and ``scratch.mkv`` (grey, the opacity of the damage from 0 to
-            255), or None to write none.
+        masks: Folder for a film per kind of local damage, such as ``dirt.mkv``, ``hair.mkv`` and ``scratch.mkv``
+            (grey, the opacity of the damage from 0 to 255), or None to write none.
         write: Codec and quality of the aged film.
         progress: Called per frame; may raise to interrupt.
 
@@ -140,13 +144,21 @@ def simulate_film(
         writer = stack.enter_context(
             open_writer(destination, film.info, settings=write or WriteSettings(), source=source)
         )
-        names = {"dirt": "dirt", "hair": "hair", "lines": "scratch"}
+        names = {kind: _MASK_FILMS.get(kind, kind) for kind in MASK_KINDS}
         films = stack.enter_context(MaskWriters(masks, names, film.info)) if masks is not None else None
-        for frame in film:
-            aged, damage = simulator.frame(frame.index, frame.tensor())
-            writer.write(frame, aged)
+        # Repeats and codecs look ahead; the frames that were read wait here for what they become.
+        waiting: deque[FilmFrame] = deque()
+
+        def clean() -> Iterator[Tensor]:
+            for frame in film:
+                waiting.append(frame)
+                yield frame.tensor()
+
+        for aged in age_stream(simulator, clean()):
+            frame = waiting.popleft()
+            writer.write(frame, aged.frame)
             if films is not None:
-                films.write(frame, damage)
+                films.write(frame, aged.masks)
             count += 1
-            progress("simulate", count, film.info.frame_count, aged)
+            progress("simulate", count, film.info.frame_count, aged.frame)
     return count

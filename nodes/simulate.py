@@ -54,9 +54,12 @@ class SimulateDamage(io.ComfyNode):
                     "optics", default=True, tooltip="Lens, vignette, emulsion, camera gate, soft transfer."
                 ),
                 io.Boolean.Input(
-                    "events", default=True, tooltip="Splices, lost and repeated frames, cue marks, mixed frames."
+                    "events",
+                    default=True,
+                    optional=True,
+                    tooltip="Splices, lost and repeated frames, cue marks, mixed frames.",
                 ),
-                io.Boolean.Input("codec", default=True, tooltip="Compression of the transfer."),
+                io.Boolean.Input("codec", default=True, optional=True, tooltip="Compression of the transfer."),
             ],
             outputs=[
                 io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
@@ -98,9 +101,9 @@ def _simulated(
     weave: bool,
     fading: bool,
     grain: bool,
-    optics: bool,
-    events: bool,
-    codec: bool,
+    optics: bool = True,
+    events: bool = True,
+    codec: bool = True,
 ) -> tuple[str, ...]:
     """Return the defects of `SimulationSettings` that the switches mean."""
     switches = {

@@ -51,7 +51,10 @@ class SimulateDamage(io.ComfyNode):
                 io.Boolean.Input("fading", default=True, tooltip="Lost contrast and a colour cast."),
                 io.Boolean.Input("grain", default=True, tooltip="Film grain."),
                 io.Boolean.Input(
-                    "optics", default=True, tooltip="Lens, vignette, emulsion, camera gate, soft transfer."
+                    "optics",
+                    default=True,
+                    optional=True,
+                    tooltip="Lens, vignette, emulsion, camera gate, soft transfer.",
                 ),
                 io.Boolean.Input(
                     "events",

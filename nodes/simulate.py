@@ -7,6 +7,9 @@ from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator,
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
 from .sockets import CATEGORY
 
+# What the dirt output covers: everything that hides the picture for a while and is no line.
+_DIRT = ("dirt", "hair", "blotches", "stains")
+
 
 class SimulateDamage(io.ComfyNode):
     """Clean IMAGE to damaged IMAGE, with the true masks."""
@@ -67,7 +70,7 @@ class SimulateDamage(io.ComfyNode):
             outputs=[
                 io.Image.Output("aged", display_name="images", tooltip="The damaged frames."),
                 io.Mask.Output(
-                    "dirt_mask", display_name="dirt", tooltip="Where dirt and hair cover the picture, 0 to 1."
+                    "dirt_mask", display_name="dirt", tooltip="Where dirt, hair, blotches and stains are, 0 to 1."
                 ),
                 io.Mask.Output("scratch_mask", display_name="scratch", tooltip="Where line scratches are, 0 to 1."),
             ],
@@ -90,7 +93,7 @@ class SimulateDamage(io.ComfyNode):
             aged.append(item)
             progress("simulate", len(aged), len(frames), item.frame)
         result = image_from_frames(torch.stack([item.frame for item in aged]))
-        dirt = torch.stack([torch.maximum(item.masks["dirt"], item.masks["hair"]) for item in aged])
+        dirt = torch.stack([torch.stack([item.masks[kind] for kind in _DIRT]).amax(0) for item in aged])
         scratch = torch.stack([torch.maximum(item.masks["lines"], item.masks["tears"]) for item in aged])
         return io.NodeOutput(result, dirt, scratch, ui=shown(result))
 

@@ -8,7 +8,6 @@ per-frame conditioning of the whole clip in place, and fails on batches of pictu
 import copy
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from comfy.utils import common_upscale
 from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
-from ..vldm_core.sampling.regions import Region, blend, plan_regions
+from ..vldm_core.sampling.regions import Region, blend, described, plan_regions, smaller
 from ..vldm_core.sampling.state import step_state
 from ..vldm_core.sampling.tiles import TileSettings
 from ..vldm_core.sampling.windows import WindowSettings
@@ -29,9 +28,6 @@ from .host_prior import FRAMES_KEY, SHOTS_KEY
 logger = logging.getLogger(__name__)
 
 _KEY = "vldm_regions"
-# Below these a smaller region saves little and costs coherence: 8 frames, tiles of 256 pixels.
-_SHORTEST_WINDOW = 8
-_SMALLEST_TILE = 32
 _PIXELS_PER_LATENT = 8
 
 
@@ -131,32 +127,19 @@ class _Regions:
             try:
                 return blend(regions, evaluate, x)
             except model_management.OOM_EXCEPTION:
-                if not self._shrink(regions):
+                if not self._shrink(x):
                     raise
             model_management.soft_empty_cache()
 
-    def _shrink(self, regions: Sequence[Region]) -> bool:
+    def _shrink(self, x: Tensor) -> bool:
         """Halve the window, or else the tile; False when both are as small as they get."""
         self._controls.clear()
-        frames = max(len(region.frames) for region in regions)
-        side = max(max(region.height, region.width) for region in regions)
-        if frames > _SHORTEST_WINDOW:
-            length = max(_SHORTEST_WINDOW, (frames + 1) // 2)
-            before = self._windows or WindowSettings(length=frames, overlap=min(4, frames - 1))
-            self._windows = replace(before, length=length, overlap=min(before.overlap, length // 2))
-            logger.warning("out of memory with windows of %d frames; going on with %d", frames, length)
-            return True
-        if side > _SMALLEST_TILE:
-            size = max(_SMALLEST_TILE, (side // 2 + 7) // 8 * 8)
-            tiles = self._tiles or TileSettings(size=side, overlap=min(8, side // 4))
-            self._tiles = replace(tiles, size=size, overlap=min(tiles.overlap, size // 4))
-            logger.warning(
-                "out of memory with tiles of %d px; going on with %d px",
-                side * _PIXELS_PER_LATENT,
-                size * _PIXELS_PER_LATENT,
-            )
-            return True
-        return False
+        reduced = smaller(self._windows, self._tiles, len(x), *x.shape[-2:])
+        if reduced is None:
+            return False
+        self._windows, self._tiles = reduced
+        logger.warning("out of memory; going on with %s", described(*reduced))
+        return True
 
     def _cut_all(self, conds: list[dict[str, Any]] | None, region: Region, x: Tensor) -> list[dict[str, Any]] | None:
         if conds is None:

@@ -23,9 +23,28 @@ from .host_sampler import clip_latent, gradient_decoder, scaled, schedule_of
 from .sockets import PRIOR_CATEGORY, Shots
 
 PIXELS_PER_LATENT = 8
-SHOTS_TOOLTIP = "From Detect Shots, on the same frames: nothing is mixed across a cut. Unconnected: one shot."
 SPACES = ("latent", "rgb")
 WEIGHTINGS = ("mse", "edges")
+
+
+def shots_input() -> io.Input:
+    """Return the optional socket for shots that every node of the prior has."""
+    return Shots.Input(
+        "shots",
+        optional=True,
+        tooltip="From Detect Shots, on the same frames: nothing is mixed across a cut. Unconnected: one shot.",
+    )
+
+
+def mask_of(mask: Tensor | None, images: ImageBatch | None) -> Tensor | None:
+    """Return the damage mask, which belongs to the images.
+
+    Raises:
+        SettingsError: There is a mask but no images, or they do not fit.
+    """
+    if mask is not None and images is None:
+        raise SettingsError("mask needs the images it was made from; connect images too")
+    return None if mask is None or images is None else mask_for(mask, images, "mask")
 
 
 def frames_of(images: ImageBatch | None, latent: Tensor) -> Tensor | None:
@@ -126,7 +145,7 @@ class LongVideoWindows(io.ComfyNode):
                     default=tiles.weight,
                     tooltip="How much a pixel counts in each tile.",
                 ),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
             ],
             outputs=[io.Model.Output("windowed", display_name="model", tooltip="For any sampler node.")],
         )
@@ -272,7 +291,7 @@ class VideoNoise(io.ComfyNode):
                 io.Image.Input(
                     "images", optional=True, tooltip="warped only: the frames whose motion the noise follows."
                 ),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
                 io.Model.Input("model", optional=True, tooltip="Its samplers shall use this noise."),
             ],
             outputs=[
@@ -398,7 +417,7 @@ class RestorationGuidance(io.ComfyNode):
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="Damage, 1 = damaged, of the size of the images."),
                 io.Vae.Input("vae", optional=True, tooltip="Only for space rgb."),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
             ],
             outputs=[io.Model.Output("guided", display_name="model", tooltip="For any sampler node.")],
         )
@@ -453,11 +472,9 @@ class RestorationGuidance(io.ComfyNode):
         material = Material(
             latent=scaled(model, samples),
             frames=frames,
-            masks=None if mask is None or images is None else mask_for(mask, images, "mask"),
+            masks=mask_of(mask, images),
             shots=shots,
         )
-        if mask is not None and images is None:
-            raise SettingsError("mask needs the images it was made from; connect images too")
         decode = gradient_decoder(vae, model) if vae is not None and space == "rgb" and scale > 0 else None
         restoration = Restoration(settings, material, schedule, seed=0, decode=decode, progress=NodeProgress())
         patched = with_shots(model, shots)

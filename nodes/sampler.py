@@ -6,7 +6,6 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..vldm_core.errors import SettingsError
 from ..vldm_core.sampling.cfg import SCHEDULES as CFG_SCHEDULES
 from ..vldm_core.sampling.cfg import CfgSettings, ClassifierFreeGuidance
 from ..vldm_core.sampling.consistency import ConsistencySettings
@@ -15,12 +14,12 @@ from ..vldm_core.sampling.guidance import GuidanceSettings
 from ..vldm_core.sampling.noise import MODES as NOISE_MODES
 from ..vldm_core.sampling.noise import VideoNoiseSettings
 from ..vldm_core.sampling.propagation import PropagationSettings
-from ..vldm_core.sampling.restoration import Material, Restoration, RestorationSettings
+from ..vldm_core.sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
 from ..vldm_core.sampling.start import MODES as START_MODES
 from ..vldm_core.sampling.start import StartSettings
 from ..vldm_core.sampling.tiles import TileSettings
 from ..vldm_core.sampling.windows import FUSES, WindowSettings
-from .host import ImageBatch, NodeProgress, mask_for, not_one_of
+from .host import ImageBatch, NodeProgress, not_one_of
 from .host_prior import with_cfg, with_shots, with_transform
 from .host_regions import with_regions
 from .host_sampler import (
@@ -34,12 +33,11 @@ from .host_sampler import (
     schedule_of,
     sigmas_of,
 )
-from .patches import PIXELS_PER_LATENT, SHOTS_TOOLTIP, SPACES, WEIGHTINGS, frames_of
-from .sockets import PRIOR_CATEGORY, Shots
+from .patches import PIXELS_PER_LATENT, SPACES, WEIGHTINGS, frames_of, mask_of, shots_input
+from .sockets import PRIOR_CATEGORY
 from .sockets import Restoration as RestorationSocket
 
 AUTO = "auto"
-_DEFAULT = RestorationSettings(guidance=GuidanceSettings(weighting="mse"))
 
 
 class RestorationSettingsNode(io.ComfyNode):
@@ -314,7 +312,7 @@ class RestorationSampler(io.ComfyNode):
                     "images", optional=True, tooltip="The frames that went into VAE Encode: for their motion."
                 ),
                 io.Mask.Input("mask", optional=True, tooltip="Damage, 1 = damaged; needs images of the same size."),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
                 RestorationSocket.Input("settings", optional=True, tooltip="From Restoration Settings."),
                 io.Vae.Input("vae", optional=True, tooltip="Only for guidance in space rgb."),
             ],
@@ -357,14 +355,12 @@ class RestorationSampler(io.ComfyNode):
         """Sample, as often as FreeInit asks."""
         samples = clip_latent(model, latent)
         frames = frames_of(images, samples)
-        if mask is not None and images is None:
-            raise SettingsError("mask needs the images it was made from; connect images too")
-        how = _settings(settings or _DEFAULT, values, moving=frames is not None)
+        how = _settings(settings or default_restoration(), values, moving=frames is not None)
         schedule = schedule_of(model)
         material = Material(
             latent=scaled(model, samples),
             frames=frames,
-            masks=None if mask is None or images is None else mask_for(mask, images, "mask"),
+            masks=mask_of(mask, images),
             shots=shots,
         )
         in_rgb = how.guidance is not None and how.guidance.space == "rgb" and how.guidance.scale > 0
@@ -411,7 +407,7 @@ def _settings(base: RestorationSettings, values: dict[str, Any], *, moving: bool
         tiles=replace(tiles, size=tile, overlap=min(tiles.overlap, tile // 4)) if tile else None,
         noise=replace(base.noise, mode=mode, window=alone, stride=min(base.noise.stride, alone)),
         cfg=replace(base.cfg, scale=values["cfg"]),
-        guidance=replace(base.guidance or GuidanceSettings(weighting="mse"), scale=values["guidance"]),
+        guidance=replace(base.guidance or GuidanceSettings(), scale=values["guidance"]),
         consistency=replace(base.consistency or ConsistencySettings(), strength=values["keep_undamaged"]),
         # Without the pictures nothing is known of the motion; the tooltip says so.
         propagation=base.propagation if moving else None,

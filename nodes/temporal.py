@@ -19,8 +19,8 @@ from ..vldm_core.video.shots import Shot
 from .host import not_one_of
 from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
 from .host_prior import view_of, with_attachment, with_schedule, with_shots
-from .patches import SHOTS_TOOLTIP
-from .sockets import PRIOR_CATEGORY, Shots
+from .patches import shots_input
+from .sockets import PRIOR_CATEGORY
 
 _SCHEDULES = ("auto", "model", "linear")
 
@@ -81,7 +81,7 @@ class ApplyTemporalLayers(io.ComfyNode):
                         "own otherwise. model: the model's own. linear: betas that rise linearly."
                     ),
                 ),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
             ],
             outputs=[io.Model.Output("temporal", display_name="model", tooltip="For any sampler node.")],
         )
@@ -170,7 +170,7 @@ class ShotLoras(io.ComfyNode):
                     default="1.0",
                     tooltip="Factor on the strengths of the map, one per shot separated by commas, or one for all.",
                 ),
-                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                shots_input(),
             ],
             outputs=[io.Model.Output("adapted", display_name="model", tooltip="For any sampler node.")],
         )

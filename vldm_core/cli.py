@@ -216,9 +216,9 @@ def _prior_settings(
     *, window: int, tile: int, cfg: float, short_side: int, grain: bool, **more: Any
 ) -> "PriorReelSettings":
     from .decode.regrain import RegrainSettings
-    from .prior.clip_sampling import default_restoration
     from .prior.finish import FinishSettings
     from .reel.prior import PriorReelSettings
+    from .sampling.restoration import default_restoration
     from .sampling.tiles import TileSettings
     from .sampling.windows import WindowSettings
     from .video.geometry import FitSettings

@@ -27,13 +27,13 @@ from .errors import SettingsError
 from .pipeline import check_frames
 from .prior.attachment import Attachment
 from .prior.attachment_files import FOLDER, load_attachments, save_attachments
-from .prior.clip_sampling import ClipSampling, default_restoration
+from .prior.clip_sampling import ClipSampling
 from .prior.denoiser import Control
 from .prior.finish import FinishSettings, finish_clip
 from .prior.schedulers import DrivenScheduler
 from .prior.unet import UNetView
 from .progress import Progress, silent
-from .sampling.restoration import Material, Restoration, RestorationSettings
+from .sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
 from .video.geometry import FitPlan, FitSettings, fit, plan_fit
 from .video.shots import Shot, covering_shots
 

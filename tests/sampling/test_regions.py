@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vldm_core.errors import SettingsError
-from vldm_core.sampling.regions import Region, blend, plan_regions
+from vldm_core.sampling.regions import Region, blend, described, plan_regions, smaller
 from vldm_core.sampling.tiles import TileSettings
 from vldm_core.sampling.windows import WindowSettings
 from vldm_core.video.shots import Shot, covering_shots
@@ -139,3 +139,21 @@ def test_mistakes_are_told() -> None:
         covering_shots((Shot(0, 4),), 9)
     with pytest.raises(SettingsError, match="steps count from 0"):
         plan_regions(frames=3, height=8, width=8, shots=None, windows=None, tiles=None, step=3, steps=3)
+
+
+def test_memory_is_halved_in_time_and_then_in_space() -> None:
+    windows, tiles = smaller(None, None, 40, 52, 90) or (None, None)
+    assert (windows, tiles) == (WindowSettings(length=20, overlap=4), None)
+    steps = 0
+    found = (windows, tiles)
+    while found is not None:
+        windows, tiles = found
+        # Whatever comes out can be planned.
+        assert plan_regions(
+            frames=40, height=52, width=90, shots=None, windows=windows, tiles=tiles, step=0, steps=1
+        ), described(windows, tiles)
+        found = smaller(windows, tiles, 40, 52, 90)
+        steps += 1
+    assert windows is not None and tiles is not None
+    assert (windows.length, tiles.size, steps) == (8, 32, 5)
+    assert described(windows, tiles) == "windows of 8 frames and tiles of 32 latent pixels"

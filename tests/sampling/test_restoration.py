@@ -7,12 +7,13 @@ from vldm_core.errors import SettingsError
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.freeinit import FreeInitSettings
 from vldm_core.sampling.guidance import GuidanceSettings
-from vldm_core.sampling.noise import VideoNoiseSettings
+from vldm_core.sampling.noise import VideoNoiseSettings, video_noise
 from vldm_core.sampling.propagation import PropagationSettings
 from vldm_core.sampling.restoration import Material, Restoration, RestorationSettings
 from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.sampling.start import StartSettings
 from vldm_core.sampling.state import StepState
+from vldm_core.video.flow import FlowSettings, estimate_flow
 from vldm_core.video.shots import Shot
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
@@ -64,6 +65,15 @@ def test_motion_is_measured_inside_shots_only() -> None:
     x0[3:] = 1.0
     joined = restoration.transforms[0](x0, x0, StepState(sigma=0.1, step=24, steps=30))
     assert torch.equal(joined, x0)
+
+
+def test_motion_is_measured_in_blocks_and_kept_at_latent_size() -> None:
+    frames = moving(40)
+    latent = torch.zeros(40, 4, 8, 12)
+    settings = RestorationSettings(noise=VideoNoiseSettings(mode="warped"), propagation=None)
+    found = Restoration(settings, Material(latent=latent, frames=frames), SCHEDULE, seed=3).noise()
+    flow = estimate_flow(frames, settings=FlowSettings(quality="fast"))
+    assert torch.equal(found, video_noise(tuple(latent.shape), seed=3, settings=settings.noise, flow=flow))
 
 
 def test_every_part_can_be_off() -> None:

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..sampling.guidance import GuidanceSettings
 from ..sampling.noise import mixed_seed
+from ..sampling.regions import described, smaller
 from ..sampling.restoration import Restoration, RestorationSettings
 from ..sampling.spaced import sample_spaced, spaced_sigmas
 from ..sampling.tiles import TileSettings
@@ -23,12 +23,6 @@ from .schedulers import DrivenScheduler
 _LOG = logging.getLogger(__name__)
 
 _SAMPLER_NOISE = 0x5A3D
-_SMALLEST_WINDOW, _SMALLEST_TILE, _UNET_FACTOR = 8, 32, 8
-
-
-def default_restoration() -> RestorationSettings:
-    """Return the settings that the sampler node begins with."""
-    return RestorationSettings(guidance=GuidanceSettings(weighting="mse"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,13 +94,13 @@ class ClipSampling:
                 reduced = smaller(windows, tiles, *(like.shape[axis] for axis in (0, 2, 3)))
             if reduced is None:
                 raise SettingsError(
-                    f"memory ran out although sampling was down to {_described(windows, tiles)}; free memory, or "
+                    f"memory ran out although sampling was down to {described(windows, tiles)}; free memory, or "
                     "restore smaller pictures"
                 )
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             windows, tiles = reduced
-            _LOG.warning("sample: memory ran out; beginning again with %s", _described(windows, tiles))
+            _LOG.warning("sample: memory ran out; beginning again with %s", described(windows, tiles))
 
     def _rounds(self, windows: WindowSettings | None, tiles: TileSettings | None, like: Tensor) -> Tensor:
         sigmas, rounds = self.sigmas, self.settings.rounds
@@ -167,34 +161,3 @@ class _Steps:
     def step(self, step: int, sigma: float, x0: Tensor) -> None:
         self._done += 1
         self.beat()
-
-
-def smaller(
-    windows: WindowSettings | None, tiles: TileSettings | None, frames: int, height: int, width: int
-) -> tuple[WindowSettings | None, TileSettings | None] | None:
-    """Return windows and tiles that need about half the memory, or None when there are none.
-
-    Windows go first, down to 8 frames; then tiles, down to 32 latent pixels.
-
-    Args:
-        windows: What did not fit.
-        tiles: What did not fit.
-        frames: Frames of the clip.
-        height: Latent rows.
-        width: Latent columns.
-    """
-    length = frames if windows is None else min(frames, windows.length)
-    if length > _SMALLEST_WINDOW:
-        base, fewer = windows or WindowSettings(), max(_SMALLEST_WINDOW, length // 2)
-        return replace(base, length=fewer, overlap=min(base.overlap, fewer // 4)), tiles
-    size = max(height, width) if tiles is None else min(tiles.size, max(height, width))
-    reduced = max(_SMALLEST_TILE, size // 2 // _UNET_FACTOR * _UNET_FACTOR)
-    if reduced >= size:
-        return None
-    kept = tiles or TileSettings()
-    return windows, replace(kept, size=reduced, overlap=min(kept.overlap, reduced // 4))
-
-
-def _described(windows: WindowSettings | None, tiles: TileSettings | None) -> str:
-    time = "all frames at once" if windows is None else f"windows of {windows.length} frames"
-    return f"{time} and " + ("whole pictures" if tiles is None else f"tiles of {tiles.size} latent pixels")

@@ -23,12 +23,11 @@ from torch import Tensor
 
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..prior.attachment_files import read_attachment
-from ..prior.clip_sampling import default_restoration
 from ..prior.finish import FinishSettings
 from ..prior.weight_files import WeightFileError, read_header, some
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
-from ..sampling.restoration import RestorationSettings
+from ..sampling.restoration import RestorationSettings, default_restoration
 from ..sampling.windows import WindowSettings
 from ..video.geometry import FitSettings
 from ..video.info import FilmInfo

@@ -7,7 +7,7 @@ region's `frames` and rectangle.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from ..errors import SettingsError
 from ..video.shots import Shot, covering_shots
 from .tiles import Tile, TileSettings, plan_tiles, tile_weights
 from .windows import WindowSettings, fuse_weights, plan_windows
+
+# Below these a smaller region saves little and costs coherence: 8 frames, tiles of 256 picture pixels.
+_SHORTEST_WINDOW, _SMALLEST_TILE = 8, 32
+_UNET_FACTOR = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,6 +110,38 @@ def plan_regions(
         for window, in_time in laid
         for tile, in_space in rectangles
     )
+
+
+def smaller(
+    windows: WindowSettings | None, tiles: TileSettings | None, frames: int, height: int, width: int
+) -> tuple[WindowSettings | None, TileSettings | None] | None:
+    """Return windows and tiles that need about half the memory, or None when there are none.
+
+    Windows go first, down to 8 frames; then tiles, down to 32 latent pixels.
+
+    Args:
+        windows: What did not fit.
+        tiles: What did not fit.
+        frames: Frames of the clip.
+        height: Latent rows.
+        width: Latent columns.
+    """
+    length = frames if windows is None else min(frames, windows.length)
+    if length > _SHORTEST_WINDOW:
+        base, fewer = windows or WindowSettings(), max(_SHORTEST_WINDOW, length // 2)
+        return replace(base, length=fewer, overlap=min(base.overlap, fewer // 4)), tiles
+    size = max(height, width) if tiles is None else min(tiles.size, max(height, width))
+    reduced = max(_SMALLEST_TILE, size // 2 // _UNET_FACTOR * _UNET_FACTOR)
+    if reduced >= size:
+        return None
+    kept = tiles or TileSettings()
+    return windows, replace(kept, size=reduced, overlap=min(kept.overlap, reduced // 4))
+
+
+def described(windows: WindowSettings | None, tiles: TileSettings | None) -> str:
+    """Say in words what is denoised at once."""
+    time = "all frames at once" if windows is None else f"windows of {windows.length} frames"
+    return f"{time} and " + ("whole pictures" if tiles is None else f"tiles of {tiles.size} latent pixels")
 
 
 def blend(regions: Sequence[Region], evaluate: Callable[[Region], Sequence[Tensor]], like: Tensor) -> list[Tensor]:

@@ -19,6 +19,7 @@ from .cfg import CfgSettings
 from .consistency import ConsistencySettings, DataConsistency
 from .freeinit import FreeInitSettings, reinitialise, renoise
 from .guidance import Decode, GuidanceSettings, RestorationGuidance
+from .latent_flow import to_latent_flow
 from .noise import VideoNoiseSettings, video_noise
 from .propagation import FlowPropagation, PropagationSettings
 from .schedule import NoiseSchedule
@@ -27,6 +28,8 @@ from .state import X0Transform
 from .tiles import TileSettings
 from .windows import WindowSettings
 
+# Pairs of frames whose flow is held at picture size at a time.
+_FLOW_BLOCK = 16
 Direction = Literal["backward", "forward"]
 # Seeds of draws that must not repeat the start noise; any odd constants will do.
 _SECOND_NOISE, _ROUND, _STEP = 0x5EC0, 0xF4EE, 0x57E9
@@ -67,6 +70,11 @@ class RestorationSettings:
     def rounds(self) -> int:
         """How often the clip is sampled."""
         return 1 if self.freeinit is None else self.freeinit.iterations
+
+
+def default_restoration() -> RestorationSettings:
+    """Return the settings that the sampler node and the headless pipeline begin with."""
+    return RestorationSettings(guidance=GuidanceSettings(weighting="mse"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,10 +210,7 @@ class Restoration:
             raise SettingsError(
                 f"{wanted} follows the motion in the picture; give the pre-restored frames, or turn it off"
             )
-        if len(frames) < 2:
-            shape = (0, 2, *frames.shape[-2:])
-            self._backward = self._forward = torch.zeros(shape)
-            return
+        size = self._material.latent.shape[-2:]
         both: dict[Direction, list[Tensor]] = {"backward": [], "forward": []}
         shots = covering_shots(self._material.shots, len(frames))
         total = 2 * len(frames)
@@ -214,18 +219,19 @@ class Restoration:
             for direction, parts in both.items():
                 if shot.first > 0:
                     # A pair across a cut has no motion; whoever reads the flow knows the shots.
-                    parts.append(torch.zeros(1, 2, *frames.shape[-2:]))
-                if len(shot) > 1:
-                    span = slice(shot.first, shot.last)
+                    parts.append(torch.zeros(1, 2, *size))
+                for first in range(shot.first, shot.last - 1, _FLOW_BLOCK):
+                    span = slice(first, min(first + _FLOW_BLOCK + 1, shot.last))
                     masks = None if self._material.masks is None else self._material.masks[span]
-                    parts.append(
-                        estimate_flow(
-                            frames[span], masks=masks, settings=FlowSettings(quality="fast"), direction=direction
-                        )
+                    flow = estimate_flow(
+                        frames[span], masks=masks, settings=FlowSettings(quality="fast"), direction=direction
                     )
+                    # Kept at latent size, a 64th: all that looks at it works on latents.
+                    parts.append(to_latent_flow(flow, *size))
                 done += len(shot)
                 progress("measure motion", done, total)
-        self._backward, self._forward = torch.cat(both["backward"]), torch.cat(both["forward"])
+        empty = torch.zeros(0, 2, *size)
+        self._backward, self._forward = (torch.cat([empty, *both[name]]) for name in ("backward", "forward"))
 
     def _build(self, decode: Decode | None) -> tuple[X0Transform, ...]:
         settings, material = self._settings, self._material

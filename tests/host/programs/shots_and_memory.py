@@ -43,6 +43,22 @@ limit = 100
 sample(wide, conditioning(), negative, noise, latent, steps=1)
 assert max(len(c.frames) for c in seen) == 14
 
+
+# A picture whose sides are no multiples of a tile is rescued by tiles as well.
+class Narrow(Attachment):
+    def changes(self, view):
+        return [(view["mid.attn"].module, self.watch)]
+
+    def watch(self, x, call):
+        if x.shape[-1] > 4:
+            raise OOM_EXCEPTION("simulated")
+        return x
+
+
+wide = random(1, 4, 8, 52)
+narrow = with_regions(with_attachment(model, Narrow(), "narrow"), None, None)
+assert torch.isfinite(sample(narrow, conditioning(), negative, wide, wide * 0, steps=1)).all()
+
 # Nothing left to halve: the host's own error comes through.
 limit = 0
 patched = with_attachment(model, Watching(), "watching")

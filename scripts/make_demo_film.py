@@ -4,7 +4,7 @@ Usage: python scripts/make_demo_film.py [--out FILM] [--clean FILM] [--masks DIR
 
 Without options it writes assets/demo_film.mp4: 72 frames of 480x360 at 16 frames per second, H.264, with the ticking of
 a projector as AAC sound. ``--clean`` keeps the film before ageing (lossless, .mkv), ``--masks`` the truth about the
-damage (``dirt.mkv``, ``hair.mkv``, ``scratch.mkv``). The same versions of the libraries give the same pictures and
+damage (``dirt.mkv``, ``scratch.mkv``, ``tears.mkv`` …). The same versions of the libraries give the same pictures and
 masks; x264's rate control may spend a few bits differently from run to run.
 
 The pictures are two photographs that come inside the scikit-image wheel, so nothing is downloaded:
@@ -201,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "assets" / "demo_film.mp4", help="aged film to write")
     parser.add_argument("--clean", type=Path, help="also write the film before ageing (.mkv)")
-    parser.add_argument("--masks", type=Path, help="also write dirt.mkv, hair.mkv and scratch.mkv into this folder")
+    parser.add_argument("--masks", type=Path, help="also write a mask film per kind of damage into this folder")
     options = parser.parse_args()
     info = FilmInfo.of_frames(WIDTH, HEIGHT, RATE, frame_count=FRAMES)
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -51,3 +52,13 @@ def test_requirements_pin_nothing_the_host_owns():
     }
     assert not names & {"torch", "torchvision", "torchaudio", "numpy", "transformers", "diffusers"}
     assert "opencv-python" in names
+
+
+def test_a_checkout_of_the_usual_name_passes_the_linter(tmp_path):
+    checkout = tmp_path / "ComfyUI-VLDM"
+    (checkout / "nodes").mkdir(parents=True)
+    for name in ("pyproject.toml", "__init__.py", "nodes/__init__.py"):
+        shutil.copy(ROOT / name, checkout / name)
+    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "."]
+    result = subprocess.run(command, cwd=checkout, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout

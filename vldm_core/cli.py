@@ -252,9 +252,16 @@ def detect(
 def simulate(
     source: FilmIn,
     destination: FilmOut,
-    masks: Annotated[Path | None, typer.Option(help="Folder for dirt.mkv, hair.mkv and scratch.mkv.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder for a mask film per kind of damage: dirt.mkv, scratch.mkv, tears.mkv …")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same damage.")] = 0,
-    preset: Annotated[str, typer.Option(help="How much damage.")] = "worn",
+    preset: Annotated[
+        str, typer.Option(help="light, worn, heavy, a decade from 1900s to 1970s, '8mm amateur' or newsreel.")
+    ] = "worn",
+    textures: Annotated[
+        Path | None, typer.Option(help="Folder of RGBA pictures of defects, a subfolder per kind; else drawn.")
+    ] = None,
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
 ) -> None:
@@ -267,7 +274,7 @@ def simulate(
         simulate_film(
             source,
             destination,
-            settings=SimulationSettings.preset(preset),
+            settings=replace(SimulationSettings.preset(preset), textures=textures),
             seed=seed,
             masks=masks,
             write=WriteSettings(codec=codec.value, quality=quality),

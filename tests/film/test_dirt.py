@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError
 from vldm_core.evaluation.metrics import dilate
-from vldm_core.film.dirt import RADIUS, DirtSettings, detect_dirt
+from vldm_core.film.dirt import RADIUS, DirtSettings, detect_dirt, dirt_probability
 from vldm_core.video.flow import estimate_flow, to_luma, warp
 
 from .dirt_scenes import scene, speckled, with_runner
@@ -141,6 +141,23 @@ def test_polarity_protection_size_and_growth() -> None:
     assert (grown & found).sum() == found.sum() < grown.sum()
 
 
+@pytest.mark.parametrize("settings", [DirtSettings(), DirtSettings(certainty=0.2, polarity="dark", lifetime=2)])
+def test_probability_above_certainty_is_the_mask(settings: DirtSettings) -> None:
+    dirty, _ = speckled(with_runner(scene(6)))
+    probability = dirt_probability(dirty, settings)
+    assert 0 <= probability.min() and probability.max() <= 1
+    assert torch.equal((probability >= settings.certainty).float(), detect_dirt(dirty, settings))
+    assert ((probability > 0) & (probability < settings.certainty)).any()
+
+
+def test_probability_looks_at_fainter_spots_when_nothing_is_set() -> None:
+    dirty, truth = speckled(scene(6))
+    everything = dirt_probability(dirty)
+    assert (everything > 0).sum() > (dirt_probability(dirty, DirtSettings()) > 0).sum()
+    assert everything[truth].mean() > 0.5 > 0.05 > everything[~dilate(truth, 1)].mean()
+    assert not dirt_probability(dirty, keep=slice(2, 3))[:2].any()
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_too_few_frames_find_nothing(count: int) -> None:
     dirty, _ = speckled(scene(2))
@@ -169,8 +186,11 @@ def test_wrong_arguments_are_refused() -> None:
         detect_dirt(frames, protect=torch.zeros(3, 32, 31))
     with pytest.raises(SettingsError, match="dirt detection needs"):
         detect_dirt(torch.zeros(3, 32, 32))
+    with pytest.raises(SettingsError, match="dirt detection needs"):
+        dirt_probability(torch.zeros(3, 32, 32))
     for wrong in (
         {"threshold": 0.5}, {"certainty": 1.0}, {"min_size": 0}, {"grow": 17}, {"lifetime": 4}, {"polarity": "grey"},
+        {"detector": "psychic"},
     ):  # fmt: skip
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             DirtSettings(**wrong)  # type: ignore[arg-type]

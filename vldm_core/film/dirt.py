@@ -6,19 +6,18 @@ in film coordinates, for a few.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.flow import to_luma
 from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
-from .dirt_evidence import Comparison, Window, combine
+from .dirt_evidence import Comparison, Plane, Window, combine
 from .dirt_spots import certainty_of, find_spots
 
 LONGEST_LIFE = 3
@@ -27,7 +26,13 @@ LONGEST_LIFE = 3
 RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
 """The mask of a frame depends on this many frames on each side."""
 
-BoolArray = NDArray[np.bool_]
+FAINTEST_THRESHOLD = 2.0
+"""The lowest threshold of the settings, in grey levels."""
+
+_DETECTORS = Literal["weight-free"]
+
+# `dirt_probability` leaves the costly search for a spot elsewhere out where it is as good as sure that it is no dirt.
+_LEAST_CERTAINTY = 0.02
 
 # A defect ends softly: its rim belongs to the mask where it differs visibly, in grey levels.
 _RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
@@ -47,6 +52,7 @@ class DirtSettings:
         grow: Pixels by which the mask is widened beyond what can be measured. 0 … 16.
         lifetime: A defect that stays in place for up to this many frames is found. 1 … 3.
         polarity: "dark" or "bright" restricts the search to one kind.
+        detector: "weight-free" judges spots by a few measures of each.
     """
 
     threshold: float = 4.0
@@ -55,10 +61,11 @@ class DirtSettings:
     grow: int = 0
     lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
+    detector: _DETECTORS = "weight-free"
 
     def __post_init__(self) -> None:
-        if not 2 <= self.threshold <= 128:
-            raise SettingsError(f"dirt threshold is {self.threshold}; use 2 … 128 grey levels")
+        if not FAINTEST_THRESHOLD <= self.threshold <= 128:
+            raise SettingsError(f"dirt threshold is {self.threshold}; use {FAINTEST_THRESHOLD:g} … 128 grey levels")
         if not 0 <= self.certainty < 1:
             raise SettingsError(f"dirt certainty is {self.certainty}; use 0 or more and less than 1")
         if self.min_size < 1:
@@ -69,6 +76,8 @@ class DirtSettings:
             raise SettingsError(f"dirt lifetime is {self.lifetime}; use 1 … {LONGEST_LIFE} frames")
         if self.polarity not in ("both", "dark", "bright"):
             raise SettingsError(f"dirt polarity is {self.polarity!r}; use 'both', 'dark' or 'bright'")
+        if self.detector not in get_args(_DETECTORS):
+            raise SettingsError(f"dirt detector is {self.detector!r}; use one of {', '.join(get_args(_DETECTORS))}")
 
 
 def detect_dirt(
@@ -96,19 +105,22 @@ def detect_dirt(
         SettingsError: `frames` or `protect` has the wrong shape.
     """
     settings = settings or DirtSettings()
-    if frames.ndim != 4 or frames.shape[1] not in (1, 3) or 0 in frames.shape:
-        raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
+    _check_frames(frames)
     count, _, height, width = frames.shape
     if protect is not None and tuple(protect.shape) != (count, height, width):
         raise SettingsError(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    window = Window(to_luma(frames))
-    finder = _Finder(window, settings)
+    finder = _Finder(Window(to_luma(frames)), settings, wanted=settings.certainty)
     masks = torch.zeros(count, height, width)
     for index in range(count)[keep or slice(None)]:
-        found = finder.mask(index)
+        certainty = finder.certainty(index)
+        found = (certainty >= np.float32(settings.certainty)) & (certainty > 0)
+        if settings.grow:
+            size = 2 * settings.grow + 1
+            element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+            found = cv2.dilate(found.astype(np.uint8), element) > 0
         if protect is not None:
             found &= ~(protect[index].detach().cpu().numpy() > 0)
         masks[index] = torch.from_numpy(found.astype(np.float32))
@@ -117,28 +129,67 @@ def detect_dirt(
     return masks.to(frames.device)
 
 
+def dirt_probability(
+    frames: Tensor,
+    settings: DirtSettings | None = None,
+    *,
+    keep: slice | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Tell how sure it is of every pixel that it is dirt.
+
+    Where this is at least `DirtSettings.certainty`, `detect_dirt` with the same settings marks dirt, before it grows
+    the mask.
+
+    Args:
+        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
+        settings: What is looked at; `certainty` and `grow` play no part. None looks at the faintest spots too
+            (`FAINTEST_THRESHOLD`), so that a precision-recall curve has both ends.
+        keep: As for `detect_dirt`.
+        progress: Called once per frame.
+
+    Returns:
+        (T, H, W) float32 in 0 … 1: the certainty of the spot that a pixel belongs to, 0 where there is none and in
+        frames outside `keep`.
+
+    Raises:
+        SettingsError: `frames` has the wrong shape.
+    """
+    settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
+    _check_frames(frames)
+    count, _, height, width = frames.shape
+    finder = _Finder(Window(to_luma(frames)), settings, wanted=_LEAST_CERTAINTY)
+    result = torch.zeros(count, height, width)
+    for index in range(count)[keep or slice(None)]:
+        result[index] = torch.from_numpy(finder.certainty(index))
+        finder.forget(index + 1)
+        progress("detect dirt", index + 1, count)
+    return result.to(frames.device)
+
+
+def _check_frames(frames: Tensor) -> None:
+    if frames.ndim != 4 or frames.shape[1] not in (1, 3) or 0 in frames.shape:
+        raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
+
+
 class _Finder:
     """Spots of every stretch of frames that a defect may live for, found once per stretch."""
 
-    def __init__(self, window: Window, settings: DirtSettings) -> None:
-        self._window, self._settings = window, settings
-        self._found: dict[tuple[int, int], BoolArray] = {}
+    def __init__(self, window: Window, settings: DirtSettings, *, wanted: float) -> None:
+        """Prepare the search; certainties below `wanted` need not be exact."""
+        self._window, self._settings, self._wanted = window, settings, wanted
+        self._found: dict[tuple[int, int], Plane] = {}
 
-    def mask(self, index: int) -> BoolArray:
-        """Return what is dirt in a frame, (H, W)."""
-        found = np.zeros(self._window.luma.shape[1:], bool)
+    def certainty(self, index: int) -> Plane:
+        """Return the certainty of the spot at each pixel of a frame, (H, W) float32, 0 where there is none."""
+        found: Plane = np.zeros(self._window.luma.shape[1:], np.float32)
         for life in range(1, self._settings.lifetime + 1):
             for first in range(index - life + 1, index + 1):
                 last = first + life - 1
                 if first >= 0 and last < len(self._window.luma):
-                    found |= self._stretch(first, last)
+                    found = cv2.max(found, self._stretch(first, last))
         # Single pixels of a defect that happen to look right would stand as pepper in the fill.
-        found = cv2.morphologyEx(found.astype(np.uint8), cv2.MORPH_CLOSE, _RIM) > 0
-        if self._settings.grow:
-            size = 2 * self._settings.grow + 1
-            element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-            found = cv2.dilate(found.astype(np.uint8), element) > 0
-        return found
+        return cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
@@ -146,11 +197,11 @@ class _Finder:
         for stretch in [stretch for stretch in self._found if stretch[1] < before]:
             del self._found[stretch]
 
-    def _stretch(self, first: int, last: int) -> BoolArray:
+    def _stretch(self, first: int, last: int) -> Plane:
         """What stands out in all frames first … last against the frame before and the frame after."""
         if (first, last) not in self._found:
             start, end = self._window.comparison(first), self._window.comparison(last)
-            found = np.zeros(self._window.luma.shape[1:], bool)
+            found = np.zeros(self._window.luma.shape[1:], np.float32)
             if start is not None and end is not None:
                 adjoining = start.references[0] == first - 1 and end.references[1] == last + 1
                 if first == last or adjoining:
@@ -158,19 +209,19 @@ class _Finder:
             self._found[first, last] = found
         return self._found[first, last]
 
-    def _judge(self, start: Comparison, end: Comparison, stretch: range) -> BoolArray:
+    def _judge(self, start: Comparison, end: Comparison, stretch: range) -> Plane:
         evidence = combine(start.sides[0], end.sides[1])
         signs = {"both": (1, -1), "bright": (1,), "dark": (-1,)}[self._settings.polarity]
         spots = find_spots(evidence, threshold=self._settings.threshold, min_size=self._settings.min_size, signs=signs)
         references = start.references[0], end.references[1]
-        luma, wanted = self._window.luma, self._settings.certainty
+        luma = self._window.luma
         certainty = certainty_of(
             spots,
             [luma[index] for index in stretch],
             [luma[index] for index in references],
-            wanted=wanted,
+            wanted=self._wanted,
             one_sided=not references[0] < stretch[0] < references[1],
         )
-        found = np.concatenate([[False], certainty >= wanted])[spots.labels]
-        rim = cv2.dilate(found.astype(np.uint8), _RIM) > 0
-        return found | (rim & (np.abs(evidence.soft) > _RIM_LEVEL))
+        found = np.concatenate([[0.0], certainty]).astype(np.float32)[spots.labels]
+        rim = cv2.dilate(found, _RIM)
+        return np.where(np.abs(evidence.soft) > _RIM_LEVEL, rim, found)

@@ -18,12 +18,12 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from .line_evidence import BandLayout, BandProfiles, Explained, band_profiles, explain_scene
+from .line_map import LineMap, LineTrack, in_order, join_track, line_mask, line_probability
 from .line_tracks import (
     BoolArray,
     FloatArray,
@@ -45,6 +45,18 @@ from .line_verdict import (
 )
 from .luma import luma_array
 from .motion import FrameMotion, measure_motion
+
+__all__ = [
+    "HOP",
+    "WINDOW",
+    "LineAnalyser",
+    "LineMap",
+    "LineSettings",
+    "LineTrack",
+    "detect_lines",
+    "line_mask",
+    "line_probability",
+]
 
 WINDOW = 48
 """Frames that are judged together."""
@@ -88,6 +100,10 @@ class LineSettings:
             scene vertical: "off" leaves everything to the scene; "cautious" accepts lines that run through the full
             height with constant strength; "on" accepts every line.
         grow: Pixels added to the visible width of a line on each side.
+        detector: "weight-free" tells scratch from scene by motion alone; "learned" lets a small network judge what a
+            line looks like besides (`line_network.py`), also where nothing moves.
+        certainty: Certainty that the learned detector asks of a scratch, 0 … 1. Lower finds more and marks more of the
+            scene.
     """
 
     sensitivity: float = 45.0
@@ -96,6 +112,8 @@ class LineSettings:
     min_frames: int = 8
     locked_shots: Literal["off", "cautious", "on"] = "off"
     grow: float = 1.0
+    detector: Literal["weight-free", "learned"] = "weight-free"
+    certainty: float = 0.5
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -105,64 +123,17 @@ class LineSettings:
             ("max_tilt", 0.0, 10.0),
             ("min_frames", 2, WINDOW),
             ("grow", 0.0, 20.0),
+            ("certainty", 0.0, 1.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise SettingsError(f"line setting {name} must be {low} to {high}, got {value}; choose one between")
         if self.locked_shots not in ("off", "cautious", "on"):
             raise SettingsError(f"locked_shots must be off, cautious or on, got {self.locked_shots!r}")
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LineTrack:
-    """One scratch. Positions are in pixels of the full frame.
-
-    Attributes:
-        first: First frame of the track, counted from the start of the shot.
-        x: (n,) position in the middle of the frame height, in every frame of the track.
-        tilt: (n,) change of x per row.
-        left: Visible extent to the left of x.
-        right: Visible extent to the right of x.
-        depth: Deviation from the surroundings, grey levels; negative for a dark line.
-        score: Evidence of its strongest window, standard deviations.
-        present: (n, bands) where the line is there.
-    """
-
-    first: int
-    x: FloatArray
-    tilt: FloatArray
-    left: float
-    right: float
-    depth: float
-    score: float
-    present: BoolArray
-
-    @property
-    def last(self) -> int:
-        """Frame after the last one of the track."""
-        return self.first + len(self.x)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LineMap:
-    """The scratches of a shot.
-
-    Attributes:
-        height: Frame height.
-        width: Frame width.
-        frame_count: Frames of the shot.
-        grow: Pixels to add on each side of a line.
-        tracks: The scratches.
-        doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
-            `line_cuts.confirm_across_cuts` turns them into scratches.
-    """
-
-    height: int
-    width: int
-    frame_count: int
-    grow: float
-    tracks: tuple[LineTrack, ...]
-    doubtful: tuple[LineTrack, ...] = ()
+        if self.detector not in ("weight-free", "learned"):
+            raise SettingsError(
+                f"line setting detector must be 'weight-free' or 'learned', got {self.detector!r}; choose one of them"
+            )
 
 
 class LineAnalyser:
@@ -220,8 +191,8 @@ class LineAnalyser:
             width=self._layout.width,
             frame_count=self._count,
             grow=self._settings.grow,
-            tracks=_in_order(self._tracks),
-            doubtful=_in_order(self._doubtful),
+            tracks=in_order(self._tracks),
+            doubtful=in_order(self._doubtful),
         )
 
     def _judge_window(self) -> None:
@@ -237,25 +208,7 @@ class LineAnalyser:
         found = _scratches(ridge, mean, steps, self._tilts, self._layout, self._settings, first)
         for tracks, known in zip(found, (self._tracks, self._doubtful), strict=True):
             for track in tracks:
-                _join(known, track)
-
-
-def _in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
-    return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
-
-
-def _join(known: list[LineTrack], track: LineTrack) -> None:
-    """Add a track, or append it to the one of an earlier window that it continues."""
-    for number, earlier in enumerate(known):
-        start, end = max(earlier.first, track.first), min(earlier.last, track.last)
-        if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
-            continue
-        shared = earlier.x[start - earlier.first : end - earlier.first]
-        apart = shared - track.x[start - track.first : end - track.first]
-        if float(np.median(np.abs(apart))) < 3.0:
-            known[number] = _joined(earlier, track)
-            return
-    known.append(track)
+                join_track(known, track)
 
 
 def _scratches(
@@ -315,12 +268,13 @@ def _scratches(
         owner = _belongs_to(path, verdict, explained, settings)
         if owner == "either" and _taken_when_locked(path, present, ridge, settings):
             owner = "film"
+        certainty = _certainty(path, verdict, settings, sure=owner == "film")
         if owner == "either":
-            doubtful.append(_track(path, present, profile, layout, first))
+            doubtful.append(_track(path, present, profile, certainty, layout, first))
         if owner != "film":
             continue
         accepted.append((path, abs(profile.depth)))
-        tracks.append(_track(path, present, profile, layout, first))
+        tracks.append(_track(path, present, profile, certainty, layout, first))
     # A groove has rims and a line has flanks of opposite sign: the deepest stands for all.
     lines = [
         track
@@ -361,6 +315,19 @@ def _belongs_to(
     return "film" if sure else "either"
 
 
+def _certainty(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bool) -> float:
+    """Grade a verdict: 0.5 … 1 for a scratch, below 0.5 for a doubtful line.
+
+    It grows with the evidence and the film's share in it, and falls with the part of the scene's motion that the line
+    takes, or may take within the error of its measurement.
+    """
+    seen = 1 - float(np.exp(-path.score / (2 * settings.sensitivity)))
+    apart = 1 / (1 + np.square(max(verdict.following, 0.0) / _MAX_FOLLOWING))
+    exact = 1 / (1 + verdict.following_error / _MAX_ERROR) if np.isfinite(verdict.following_error) else 0.0
+    grade = seen * float(np.clip(verdict.film_share, 0, 1)) * apart * exact
+    return 0.5 + 0.5 * grade if sure else 0.49 * grade
+
+
 def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settings: LineSettings) -> bool:
     """Accept a line that motion does not tell from the scene, as far as the settings allow."""
     if settings.locked_shots == "on":
@@ -371,7 +338,9 @@ def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settin
     return bool(strength.std() < _EVEN_SPREAD * strength.mean())
 
 
-def _track(path: Path, present: BoolArray, profile: CrossProfile, layout: BandLayout, first: int) -> LineTrack:
+def _track(
+    path: Path, present: BoolArray, profile: CrossProfile, certainty: float, layout: BandLayout, first: int
+) -> LineTrack:
     """Turn a path into a track of the full frame, from its first to its last sighting."""
     alive = np.flatnonzero(present.any(axis=1))
     keep = slice(int(alive[0]), int(alive[-1]) + 1)
@@ -385,73 +354,8 @@ def _track(path: Path, present: BoolArray, profile: CrossProfile, layout: BandLa
         depth=profile.depth,
         score=path.score,
         present=present[keep],
+        certainty=certainty,
     )
-
-
-def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
-    """Join two tracks of one scratch; each rules on its own side of the middle of what they share."""
-    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
-    first, last = min(earlier.first, later.first), max(earlier.last, later.last)
-    middle = (start + end) // 2
-    frames = np.arange(first, last)
-    from_earlier = (frames < middle) & (frames >= earlier.first) | (frames < later.first) | (frames >= later.last)
-
-    def pick(one: NDArray, two: NDArray) -> NDArray:
-        result = np.zeros((last - first, *one.shape[1:]), one.dtype)
-        result[from_earlier] = one[frames[from_earlier] - earlier.first]
-        result[~from_earlier] = two[frames[~from_earlier] - later.first]
-        return result
-
-    weights = np.array([len(earlier.x), len(later.x)], np.float64)
-    weights /= weights.sum()
-    return LineTrack(
-        first=first,
-        x=pick(earlier.x, later.x),
-        tilt=pick(earlier.tilt, later.tilt),
-        left=max(earlier.left, later.left),
-        right=max(earlier.right, later.right),
-        depth=float(weights @ (earlier.depth, later.depth)),
-        score=max(earlier.score, later.score),
-        present=pick(earlier.present, later.present),
-    )
-
-
-def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tensor:
-    """Draw the scratches of one frame.
-
-    Args:
-        lines: From :meth:`LineAnalyser.finish`.
-        frame_index: Frame, counted from the start of the shot.
-        height: Height of the frame that was analysed.
-        width: Its width.
-
-    Returns:
-        (H, W) float32, 1 on a scratch (visible width plus ``grow``), else 0.
-
-    Raises:
-        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
-    """
-    if (height, width) != (lines.height, lines.width):
-        raise SettingsError(
-            f"the line map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at the "
-            "size at which it is restored"
-        )
-    if not 0 <= frame_index < lines.frame_count:
-        raise SettingsError(f"frame {frame_index} lies outside the shot of {lines.frame_count} frames")
-    mask = np.zeros((height, width), np.float32)
-    rows = np.arange(height)
-    for track in lines.tracks:
-        if not track.first <= frame_index < track.last:
-            continue
-        at = frame_index - track.first
-        edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
-        there = np.repeat(track.present[at], np.diff(edges))
-        centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
-        start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
-        stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
-        for row in rows[there]:
-            mask[row, start[row] : stop[row]] = 1.0
-    return torch.from_numpy(mask)
 
 
 def detect_lines(

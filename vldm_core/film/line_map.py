@@ -1,0 +1,178 @@
+"""The scratches of a shot: tracks of lines through its frames, and the masks that they draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import SettingsError
+from .line_tracks import BoolArray, FloatArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineTrack:
+    """One scratch. Positions are in pixels of the full frame.
+
+    Attributes:
+        first: First frame of the track, counted from the start of the shot.
+        x: (n,) position in the middle of the frame height, in every frame of the track.
+        tilt: (n,) change of x per row.
+        left: Visible extent to the left of x.
+        right: Visible extent to the right of x.
+        depth: Deviation from the surroundings, grey levels; negative for a dark line.
+        score: Evidence of its strongest window, standard deviations.
+        present: (n, bands) where the line is there.
+        certainty: How sure it is that this is a scratch and no part of the scene, 0 … 1; of its surest window.
+    """
+
+    first: int
+    x: FloatArray
+    tilt: FloatArray
+    left: float
+    right: float
+    depth: float
+    score: float
+    present: BoolArray
+    certainty: float = 1.0
+
+    @property
+    def last(self) -> int:
+        """Frame after the last one of the track."""
+        return self.first + len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineMap:
+    """The scratches of a shot.
+
+    Attributes:
+        height: Frame height.
+        width: Frame width.
+        frame_count: Frames of the shot.
+        grow: Pixels to add on each side of a line.
+        tracks: The scratches.
+        doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
+            `line_cuts.confirm_across_cuts` turns them into scratches.
+    """
+
+    height: int
+    width: int
+    frame_count: int
+    grow: float
+    tracks: tuple[LineTrack, ...]
+    doubtful: tuple[LineTrack, ...] = ()
+
+
+def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+    return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
+
+
+def join_track(known: list[LineTrack], track: LineTrack) -> None:
+    """Add a track, or append it to the one of an earlier window that it continues."""
+    for number, earlier in enumerate(known):
+        start, end = max(earlier.first, track.first), min(earlier.last, track.last)
+        if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
+            continue
+        shared = earlier.x[start - earlier.first : end - earlier.first]
+        apart = shared - track.x[start - track.first : end - track.first]
+        if float(np.median(np.abs(apart))) < 3.0:
+            known[number] = _joined(earlier, track)
+            return
+    known.append(track)
+
+
+def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
+    """Join two tracks of one scratch; each rules on its own side of the middle of what they share."""
+    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
+    first, last = min(earlier.first, later.first), max(earlier.last, later.last)
+    middle = (start + end) // 2
+    frames = np.arange(first, last)
+    from_earlier = (frames < middle) & (frames >= earlier.first) | (frames < later.first) | (frames >= later.last)
+
+    def pick(one: NDArray, two: NDArray) -> NDArray:
+        result = np.zeros((last - first, *one.shape[1:]), one.dtype)
+        result[from_earlier] = one[frames[from_earlier] - earlier.first]
+        result[~from_earlier] = two[frames[~from_earlier] - later.first]
+        return result
+
+    weights = np.array([len(earlier.x), len(later.x)], np.float64)
+    weights /= weights.sum()
+    return LineTrack(
+        first=first,
+        x=pick(earlier.x, later.x),
+        tilt=pick(earlier.tilt, later.tilt),
+        left=max(earlier.left, later.left),
+        right=max(earlier.right, later.right),
+        depth=float(weights @ (earlier.depth, later.depth)),
+        score=max(earlier.score, later.score),
+        present=pick(earlier.present, later.present),
+        certainty=max(earlier.certainty, later.certainty),
+    )
+
+
+def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tensor:
+    """Draw the scratches of one frame.
+
+    Args:
+        lines: From `LineAnalyser.finish`.
+        frame_index: Frame, counted from the start of the shot.
+        height: Height of the frame that was analysed.
+        width: Its width.
+
+    Returns:
+        (H, W) float32, 1 on a scratch (visible width plus ``grow``), else 0.
+
+    Raises:
+        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
+    """
+    return _drawn(lines, [(track, 1.0) for track in lines.tracks], frame_index, height, width)
+
+
+def line_probability(lines: LineMap, index: int, height: int, width: int) -> Tensor:
+    """Draw how certain it is that there is a scratch, doubtful lines included.
+
+    Args:
+        lines: From `LineAnalyser.finish`.
+        index: Frame, counted from the start of the shot.
+        height: Height of the frame that was analysed.
+        width: Its width.
+
+    Returns:
+        (H, W) float32 in 0 … 1: the certainty of the surest line at its pixels, drawn like `line_mask`; 0 elsewhere.
+
+    Raises:
+        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
+    """
+    drawn = [(track, track.certainty) for track in (*lines.doubtful, *lines.tracks)]
+    return _drawn(lines, drawn, index, height, width)
+
+
+def _drawn(
+    lines: LineMap, tracks: Sequence[tuple[LineTrack, float]], index: int, height: int, width: int
+) -> Tensor:
+    """Draw tracks of one frame with a value each; where they overlap, the largest counts."""
+    if (height, width) != (lines.height, lines.width):
+        raise SettingsError(
+            f"the line map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at the "
+            "size at which it is restored"
+        )
+    if not 0 <= index < lines.frame_count:
+        raise SettingsError(f"frame {index} lies outside the shot of {lines.frame_count} frames")
+    picture = np.zeros((height, width), np.float32)
+    rows = np.arange(height)
+    for track, value in tracks:
+        if not track.first <= index < track.last:
+            continue
+        at = index - track.first
+        edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
+        there = np.repeat(track.present[at], np.diff(edges))
+        centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
+        start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
+        stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
+        for row in rows[there]:
+            core = picture[row, start[row] : stop[row]]
+            np.maximum(core, value, out=core)
+    return torch.from_numpy(picture)

@@ -145,7 +145,7 @@ def test_polarity_protection_size_and_growth() -> None:
 def test_probability_above_certainty_is_the_mask(settings: DirtSettings) -> None:
     dirty, _ = speckled(with_runner(scene(6)))
     probability = dirt_probability(dirty, settings)
-    assert 0 <= probability.min() and probability.max() <= 1
+    assert probability.min() >= 0 and probability.max() <= 1
     assert torch.equal((probability >= settings.certainty).float(), detect_dirt(dirty, settings))
     assert ((probability > 0) & (probability < settings.certainty)).any()
 

@@ -7,7 +7,7 @@ shot; :mod:`vldm_core.reel` runs the same streams over a file.
 missing or broken diffusers is no matter to anything else.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +16,17 @@ from torch import Tensor
 
 from .errors import SettingsError, VLDMError
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
-from .film.dirt import DirtSettings
+from .film.dirt import RADIUS as DIRT_RADIUS
+from .film.dirt import DirtSettings, dirt_probability
 from .film.dirt_repair import DirtRepairSettings
 from .film.flicker import FlickerSettings
 from .film.line_repair import LineRepairSettings
-from .film.lines import LineSettings
+from .film.lines import LineSettings, line_probability
 from .film.stabilise import StabiliseSettings
-from .film.stages import StageFrame, even_brightness, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
+from .film.stages import StageFrame, even_brightness, images, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
 from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings, covering_shots
-from .video.windows import window_size
+from .video.windows import window_size, windowed
 
 if TYPE_CHECKING:
     from .prior_pipeline import VideoRestorationPipeline as VideoRestorationPipeline
@@ -54,6 +55,19 @@ class DamageMasks:
     Attributes:
         dirt: (T, H, W), 1 = transient dirt, dust, hair or blotch.
         scratch: (T, H, W), 1 = persistent line scratch.
+    """
+
+    dirt: Tensor
+    scratch: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamageProbability:
+    """How likely the film is damaged, each pixel 0 … 1.
+
+    Attributes:
+        dirt: (T, H, W) of transient dirt, dust, hair or blotch.
+        scratch: (T, H, W) of persistent line scratch.
     """
 
     dirt: Tensor
@@ -165,6 +179,61 @@ def detect_damage(
             if frame.scratch is not None:
                 found.scratch[index] = frame.scratch
     return found
+
+
+def damage_probability(
+    frames: Tensor,
+    *,
+    shots: Iterable[Shot] | None = None,
+    dirt: DirtSettings | None = None,
+    lines: LineSettings | None = None,
+    progress: Progress = silent,
+) -> DamageProbability:
+    """Tell how likely every pixel is dirt or line scratch, for thresholds of one's own and for curves over all of them.
+
+    Dirt is judged with those scratches undone that `detect_damage` would mark with the same settings.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        shots: Shots that cover the frames; None is one shot.
+        dirt: How to find dirt; None leaves its probability 0.
+        lines: How to find line scratches; None leaves theirs 0.
+        progress: Called per frame.
+
+    Raises:
+        SettingsError: The frames or shots have another layout.
+    """
+    check_frames(frames)
+    count, _, height, width = frames.shape
+    size = window_size(height, width)
+    analysing, judging = Pulse(progress, "find scratches", count), Pulse(progress, "judge damage", count)
+    judged = DamageProbability(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
+    parts = covering_shots(shots, count)
+    wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
+    analyses = link_shots(
+        [analyse_shot(_counted(frames[s.first : s.last], analysing), wanted, height, width) for s in parts]
+    )
+    for shot, analysis in zip(parts, analyses, strict=True):
+        stream = _stage_frames(frames[shot.first : shot.last])
+        if analysis.lines is not None:
+            for index in range(shot.last - shot.first):
+                judged.scratch[shot.first + index] = torch.as_tensor(
+                    line_probability(analysis.lines, index, height, width)
+                )
+            stream = mend_lines(
+                mark_lines(stream, analysis.lines), LineRepairSettings(), size=size, beat=judging.beat
+            )
+        if dirt is None:
+            continue
+
+        def judge(window: Sequence[StageFrame[None]], core: slice) -> list[Tensor]:
+            assert dirt is not None
+            return list(dirt_probability(images(window), dirt, keep=core, progress=judging.beat)[core])
+
+        for index, plane in enumerate(windowed(stream, judge, size=size, radius=DIRT_RADIUS), shot.first):
+            judged.dirt[index] = plane
+            judging.step()
+    return judged
 
 
 def repair_damage(

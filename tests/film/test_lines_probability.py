@@ -33,9 +33,9 @@ LINES = LineMap(
 def test_doubtful_lines_are_drawn_with_their_certainty_and_the_surest_counts():
     picture = line_probability(LINES, 2, HEIGHT, WIDTH).numpy()
     assert picture.dtype == np.float32
-    assert np.allclose(picture[:, 18:23], 0.9)
-    assert np.allclose(picture[:, 23:25], 0.3)
-    assert not picture[:, :18].any() and not picture[:, 25:].any()
+    assert np.allclose(picture[:, 19:22], 0.9)
+    assert np.allclose(picture[:, 22:24], 0.3)
+    assert not picture[:, :19].any() and not picture[:, 24:].any()
     assert np.array_equal(picture > 0.5, line_mask(LINES, 2, HEIGHT, WIDTH).numpy() > 0)
 
 

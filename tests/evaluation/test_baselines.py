@@ -143,6 +143,56 @@ def test_local_extremum_ignores_short_and_strongly_tilted_strokes():
     assert float(line_baselines.detect_local_extremum(frames).sum()) == 0
 
 
+@pytest.mark.parametrize("level", [3.0, 5.0, 8.0])
+def test_the_strength_of_an_extremum_tells_the_masks_of_all_thresholds(level: float, monkeypatch):
+    frames, _, _ = _scratched(16.0, tilt=1.0)
+    strength = line_baselines.local_extremum_strength(frames[:2])
+    monkeypatch.setattr(line_baselines, "_LEAST_DIFFERENCE", level)
+    binary = torch.zeros_like(strength)
+    for index, plane in enumerate(line_baselines.luma(frames[:2]).numpy()):
+        smooth = line_baselines._vertical_blur(plane)
+        for sign in (-1.0, 1.0):
+            candidates = (line_baselines._extrema(smooth, sign) > level).astype(np.float32)
+            connected = line_baselines._connected(candidates)
+            grown = np.maximum(connected, np.maximum(np.roll(connected, 1, 1), np.roll(connected, -1, 1)))
+            binary[index] = torch.maximum(binary[index], torch.from_numpy(grown))
+    assert bool(binary.any())
+    assert torch.equal((strength > level)[..., 2:-2], (binary > 0)[..., 2:-2])
+    assert torch.equal(line_baselines.detect_local_extremum(frames[:2]), (strength > level).float())
+
+
+def test_the_strength_of_a_line_integral_is_its_largest_passing_threshold():
+    frames, _, _ = _scratched(8.0)
+    strength = line_baselines.line_integral_strength(frames)
+    assert torch.equal(strength[0], strength[-1])
+    on_line = float(strength[:, :, 59:62].amax())
+    assert on_line > 6
+    for threshold, marked in ((on_line * 0.95, True), (on_line * 1.05, False)):
+        found = line_baselines.detect_line_integral(frames, threshold=threshold)
+        assert bool(found[:, :, 59:62].any()) is marked
+
+
+@pytest.mark.parametrize(
+    ("detect", "strength", "threshold"),
+    [
+        (baselines.detect_sdip, baselines.sdip_strength, baselines.SDIP_THRESHOLD),
+        (baselines.detect_rod, baselines.rod_strength, 1.0),
+    ],
+)
+def test_the_strength_of_dirt_tells_the_mask(detect, strength, threshold: float):
+    dirty, truth = _dirty(_scene(step=2, noise=2.5))
+    values = strength(dirty)
+    assert float(values.min()) >= 0
+    assert torch.equal(detect(dirty), (values > threshold).float())
+    assert float(values[truth > 0].mean()) > 3 * float(values[truth == 0].mean())
+
+
+def test_sdip_strength_by_hand():
+    # 0.5 between 0.45 and 0.42: the smaller difference is 0.05.
+    frames = torch.stack([torch.full((3, 24, 24), level) for level in (0.45, 0.5, 0.42)])
+    assert float(baselines.sdip_strength(frames)[1].mean()) == pytest.approx(0.05 * 255, rel=1e-4)
+
+
 @pytest.mark.parametrize("depth", [10.0, 25.0])
 def test_subtraction_keeps_the_picture_where_inpainting_loses_it(depth: float):
     frames, clean, truth = _scratched(depth)

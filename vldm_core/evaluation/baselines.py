@@ -54,13 +54,28 @@ def detect_sdip(frames: Tensor, *, threshold: float = SDIP_THRESHOLD) -> Tensor:
     Raises:
         SettingsError: Fewer than three frames.
     """
-    masks = torch.zeros(frames.shape[0], *frames.shape[2:])
+    return (sdip_strength(frames) > threshold).float()
+
+
+def sdip_strength(frames: Tensor) -> Tensor:
+    """Return the smaller of the two differences of `detect_sdip` where they have one sign, 0 elsewhere.
+
+    Args:
+        frames: (T, 3, H, W), T ≥ 3.
+
+    Returns:
+        (T, H, W) grey levels, ≥ 0.
+
+    Raises:
+        SettingsError: Fewer than three frames.
+    """
+    strength = torch.zeros(frames.shape[0], *frames.shape[2:])
     for references in _motion_compensated(frames):
         first = references.current - references.first
         second = references.current - references.second
-        spike = (np.minimum(np.abs(first), np.abs(second)) > threshold) & (first * second > 0)
-        masks[references.index] = torch.from_numpy(spike.astype(np.float32))
-    return masks
+        least = np.where(first * second > 0, np.minimum(np.abs(first), np.abs(second)), 0)
+        strength[references.index] = torch.from_numpy(least.astype(np.float32))
+    return strength
 
 
 def detect_rod(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_THRESHOLDS) -> Tensor:
@@ -80,7 +95,23 @@ def detect_rod(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_T
     Raises:
         SettingsError: Fewer than three frames.
     """
-    masks = torch.zeros(frames.shape[0], *frames.shape[2:])
+    return (rod_strength(frames, thresholds=thresholds) > 1).float()
+
+
+def rod_strength(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_THRESHOLDS) -> Tensor:
+    """Return the largest of the rank-ordered differences of `detect_rod`, each in units of its threshold.
+
+    Args:
+        frames: (T, 3, H, W), T ≥ 3.
+        thresholds: Grey levels, rising.
+
+    Returns:
+        (T, H, W), ≥ 0.
+
+    Raises:
+        SettingsError: Fewer than three frames.
+    """
+    strength = torch.zeros(frames.shape[0], *frames.shape[2:])
     for references in _motion_compensated(frames):
         samples = []
         for plane in (references.first, references.second):
@@ -88,12 +119,12 @@ def detect_rod(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_T
             samples += [padded[:-2], plane, padded[2:]]
         ranked = np.sort(np.stack(samples), axis=0)
         below = references.current <= (ranked[2] + ranked[3]) / 2
-        dirt = np.zeros(below.shape, dtype=bool)
+        largest = np.zeros(below.shape, np.float32)
         for rank, threshold in enumerate(thresholds):
             difference = np.where(below, ranked[rank] - references.current, references.current - ranked[5 - rank])
-            dirt |= difference > threshold
-        masks[references.index] = torch.from_numpy(dirt.astype(np.float32))
-    return masks
+            largest = np.maximum(largest, difference / np.float32(threshold))
+        strength[references.index] = torch.from_numpy(largest)
+    return strength
 
 
 def inpaint_telea(frames: Tensor, mask: Tensor) -> Tensor:

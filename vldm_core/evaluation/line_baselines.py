@@ -41,20 +41,31 @@ def detect_line_integral(frames: Tensor, *, threshold: float = 6.0, vote: float 
     Returns:
         (T, H, W) float {0, 1}: lines three pixels wide over the whole height, the same in all frames.
     """
-    planes = luma(frames).numpy()
-    count, height, width = planes.shape
-    candidates = np.zeros((count, width), dtype=bool)
-    for index, plane in enumerate(planes):
-        score = np.abs(_column_scores(plane))
-        largest = cv2.dilate(score[None].astype(np.float32), np.ones((1, 5), np.uint8))[0]
-        candidates[index] = (score > threshold) & (score >= largest - 1e-6)
+    peaks = _column_peaks(frames)
+    candidates = peaks > threshold
     near = cv2.dilate(candidates.astype(np.uint8), np.ones((1, 3), np.uint8))
     share = near.mean(axis=0)
     # Of neighbouring columns that all pass, the one most often the candidate itself is the centre of the line.
     strength = np.where(share >= vote, candidates.mean(axis=0) + 1e-3 * share, 0.0)
-    peaks = (strength > 0) & (strength >= cv2.dilate(strength[None].astype(np.float64), np.ones((1, 5), np.uint8))[0])
-    columns = cv2.dilate(peaks[None].astype(np.uint8), np.ones((1, 3), np.uint8))[0]
-    return torch.from_numpy(columns.astype(np.float32)).expand(count, height, width).clone()
+    centres = (strength > 0) & (strength >= cv2.dilate(strength[None].astype(np.float64), np.ones((1, 5), np.uint8))[0])
+    return _columns_drawn(centres.astype(np.float32), frames)
+
+
+def line_integral_strength(frames: Tensor, *, vote: float = 0.6) -> Tensor:
+    """Return the largest threshold at which the vote of `detect_line_integral` still passes, per column.
+
+    Args:
+        frames: (T, 3, H, W), one shot.
+        vote: Least share of frames, 0 … 1.
+
+    Returns:
+        (T, H, W) |z|, ≥ 0, three pixels wide around each column whose strength is the largest within ±2 px.
+    """
+    near = cv2.dilate(_column_peaks(frames), np.ones((1, 3), np.uint8))
+    needed = max(1, math.ceil(vote * len(near) - 1e-9))
+    passing = np.sort(near, axis=0)[len(near) - needed]
+    largest = cv2.dilate(passing[None], np.ones((1, 5), np.uint8))[0]
+    return _columns_drawn(np.where(passing >= largest, passing, 0).astype(np.float32), frames)
 
 
 def detect_local_extremum(frames: Tensor) -> Tensor:
@@ -71,14 +82,27 @@ def detect_local_extremum(frames: Tensor) -> Tensor:
     Returns:
         (T, H, W) float {0, 1}.
     """
-    masks = torch.zeros(frames.shape[0], *frames.shape[2:])
+    return (local_extremum_strength(frames) > _LEAST_DIFFERENCE).float()
+
+
+def local_extremum_strength(frames: Tensor) -> Tensor:
+    """Return the largest difference that `detect_local_extremum` could ask for and still mark the pixel.
+
+    Its morphology is flat, so on grey values it gives for all thresholds at once what it gives on binary ones.
+
+    Args:
+        frames: (T, 3, H, W).
+
+    Returns:
+        (T, H, W) grey levels, ≥ 0.
+    """
+    strength = torch.zeros(frames.shape[0], *frames.shape[2:])
     for index, plane in enumerate(luma(frames).numpy()):
         smooth = _vertical_blur(plane)
-        found = _connected(_extrema(smooth, -1.0)) | _connected(_extrema(smooth, 1.0))
+        found = np.maximum(_connected(_extrema(smooth, -1.0)), _connected(_extrema(smooth, 1.0)))
         # A candidate is the core of the line; the profile it was tested against is one pixel wider on either side.
-        grown = cv2.dilate(found.astype(np.uint8), np.ones((1, _HALF_WIDTH + 1), np.uint8))
-        masks[index] = torch.from_numpy(grown.astype(np.float32))
-    return masks
+        strength[index] = torch.from_numpy(cv2.dilate(found, np.ones((1, _HALF_WIDTH + 1), np.uint8)))
+    return strength
 
 
 def subtract_local_extremum(frames: Tensor, mask: Tensor) -> Tensor:
@@ -107,6 +131,22 @@ def subtract_local_extremum(frames: Tensor, mask: Tensor) -> Tensor:
     return output
 
 
+def _column_peaks(frames: Tensor) -> np.ndarray:
+    """|z| of every column that is the largest within ±2 px, 0 elsewhere, (T, W) float32."""
+    peaks = []
+    for plane in luma(frames).numpy():
+        score = np.abs(_column_scores(plane)).astype(np.float32)
+        largest = cv2.dilate(score[None], np.ones((1, 5), np.uint8))[0]
+        peaks.append(np.where(score >= largest - 1e-6, score, 0))
+    return np.stack(peaks).astype(np.float32)
+
+
+def _columns_drawn(values: np.ndarray, frames: Tensor) -> Tensor:
+    """Draw columns (W,) three pixels wide over the whole height of all frames, (T, H, W)."""
+    broad = cv2.dilate(values[None], np.ones((1, 3), np.uint8))[0]
+    return torch.from_numpy(broad).expand(frames.shape[0], *frames.shape[2:]).clone()
+
+
 def _column_scores(plane: np.ndarray) -> np.ndarray:
     """Return z per column for one luma plane."""
     padded = np.pad(plane, ((0, 0), (_SIDE, _SIDE)), mode="reflect")
@@ -125,7 +165,10 @@ def _vertical_blur(plane: np.ndarray) -> np.ndarray:
 
 
 def _extrema(smooth: np.ndarray, sign: float) -> np.ndarray:
-    """Row extrema against ±2 pixels, of one polarity: sign -1 finds dark lines, +1 bright ones. (H, W) bool."""
+    """How far a row extremum stands out from ±2 pixels, of one polarity; 0 where it is none. (H, W) float32.
+
+    Sign -1 finds dark lines, +1 bright ones.
+    """
     values = sign * smooth
     padded = np.pad(values, ((0, 0), (_OUTER_WIDTH, _OUTER_WIDTH)), mode="edge")
     width = smooth.shape[1]
@@ -136,12 +179,19 @@ def _extrema(smooth: np.ndarray, sign: float) -> np.ndarray:
     left, right = values - at(-_HALF_WIDTH), values - at(_HALF_WIDTH)
     asymmetry = np.abs(at(-_OUTER_WIDTH) - at(_OUTER_WIDTH))
     sharp = (left > at(-_HALF_WIDTH) - at(-_OUTER_WIDTH)) & (right > at(_HALF_WIDTH) - at(_OUTER_WIDTH))
-    deep = (left > _LEAST_DIFFERENCE) & (right > _LEAST_DIFFERENCE)
-    return deep & (asymmetry <= _LARGEST_ASYMMETRY) & sharp
+    agree = asymmetry <= _LARGEST_ASYMMETRY
+    return np.where(agree & sharp, np.maximum(np.minimum(left, right), 0), 0).astype(np.float32)
 
 
 def _connected(candidates: np.ndarray) -> np.ndarray:
-    """Keep candidates that form long, nearly vertical runs: close gaps, then open with a long segment, per tilt."""
+    """Keep candidates that form long, nearly vertical runs: close gaps, then open with a long segment, per tilt.
+
+    Args:
+        candidates: (H, W) float32, strength, 0 for none.
+
+    Returns:
+        (H, W) float32: the strength up to which a pixel belongs to such a run.
+    """
     height, width = candidates.shape
     length = max(8, round(_LEAST_LENGTH * min(1.0, height / _REFERENCE_HEIGHT)))
     reach = math.ceil(math.tan(math.radians(_LARGEST_ANGLE)) * length / 2)
@@ -149,7 +199,7 @@ def _connected(candidates: np.ndarray) -> np.ndarray:
     if not candidates.any():
         return keep
     margin = math.ceil(math.tan(math.radians(_LARGEST_ANGLE)) * height / 2) + 1
-    wide = cv2.dilate(np.pad(candidates, ((0, 0), (margin, margin))).astype(np.uint8), np.ones((1, 3), np.uint8))
+    wide = cv2.dilate(np.pad(candidates, ((0, 0), (margin, margin))), np.ones((1, 3), np.uint8))
     gap = np.ones((_LARGEST_GAP + 1, 1), np.uint8)
     segment = np.ones((length, 1), np.uint8)
     rows = np.arange(height)
@@ -161,10 +211,9 @@ def _connected(candidates: np.ndarray) -> np.ndarray:
         closed = cv2.morphologyEx(sheared, cv2.MORPH_CLOSE, gap, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, segment, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         back = np.clip(np.arange(width + 2 * margin)[None] - shift[:, None], 0, width + 2 * margin - 1)
-        keep |= np.take_along_axis(opened, back, axis=1)[:, margin : margin + width] > 0
+        keep = np.maximum(keep, np.take_along_axis(opened, back, axis=1)[:, margin : margin + width])
     # The runs were widened to bridge a pixel of sway; hand back the line itself, gaps included.
-    core = cv2.morphologyEx(candidates.astype(np.uint8), cv2.MORPH_CLOSE, gap) > 0
-    return keep & core
+    return np.minimum(keep, cv2.morphologyEx(candidates, cv2.MORPH_CLOSE, gap))
 
 
 def _bridge(smooth: np.ndarray, inside: np.ndarray) -> np.ndarray:

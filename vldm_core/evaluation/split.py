@@ -1,4 +1,4 @@
-"""Which clips and photographs of the data folder are for validation: split by file, so nothing is trained and judged on.
+"""Which clips and photographs of the data folder are for validation: split by file, so none is trained and judged on.
 
 The validation clips hold what detectors stumble over: a locked-off camera with a moving subject (`01_dog`), static
 upright structure behind fast motion (`bedroom`), and fast crossings with occlusion (`seeking`).

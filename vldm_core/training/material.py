@@ -19,6 +19,7 @@ from ..evaluation.split import is_validation
 from .camera import CameraMove, FloatArray, draw_move, seen, smeared, still
 from .objects import MovingObject, draw_object
 from .stretches import Picture, Stretches
+from .structure import draw_uprights
 
 FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
@@ -45,30 +46,36 @@ class MaterialSettings:
         objects: Most objects in such a shot.
         object_size: Smallest and largest size, share of the height.
         object_speed: Slowest and fastest object.
+        upright_share: Share of photograph shots with a camera move in whose scene there are posts or fences.
+        uprights: Most posts in such a shot.
         shutter: Smallest and largest share of the time between frames for which the shutter is open.
         reduction: Largest number of picture pixels that become one pixel of the shot.
         grey_share: Share of shots in black and white.
+        gamma: Smallest and largest exponent of the tone curve: above 1 darkens.
         film_lines: Length to which the shorter side of clips is reduced before anything else, px.
         photo_side: Length to which the longer side of photographs is reduced, px.
         memory: Most bytes of decoded pictures that are kept.
     """
 
-    clip_share: float = 0.4
+    clip_share: float = 0.5
     clip_steps: int = 2
     clip_move_share: float = 0.25
     locked_share: float = 0.2
-    speed: tuple[float, float] = (0.1, 14.0)
+    speed: tuple[float, float] = (0.2, 14.0)
     zoom_share: float = 0.25
     turn_share: float = 0.25
     shake_share: float = 0.5
     shake: tuple[float, float] = (0.1, 1.5)
     object_share: float = 0.5
     objects: int = 3
-    object_size: tuple[float, float] = (0.06, 0.45)
-    object_speed: tuple[float, float] = (1.0, 40.0)
+    object_size: tuple[float, float] = (0.08, 0.6)
+    object_speed: tuple[float, float] = (2.0, 40.0)
+    upright_share: float = 0.25
+    uprights: int = 8
     shutter: tuple[float, float] = (0.1, 0.6)
     reduction: float = 3.0
     grey_share: float = 0.3
+    gamma: tuple[float, float] = (0.6, 1.6)
     film_lines: int = 540
     photo_side: int = 2400
     memory: int = 1 << 30
@@ -82,18 +89,20 @@ class MaterialSettings:
             "turn_share",
             "shake_share",
             "object_share",
+            "upright_share",
             "grey_share",
         ):
             share = getattr(self, name)
             if not 0 <= share <= 1:
                 raise SettingsError(f"material {name} is {share}; use a share from 0 to 1")
-        for name, ceiling in (("speed", 200), ("shake", 20), ("object_size", 1), ("object_speed", 200), ("shutter", 1)):
+        ceilings = {"speed": 200, "shake": 20, "object_size": 1, "object_speed": 200, "shutter": 1, "gamma": 5}
+        for name, ceiling in ceilings.items():
             low, high = getattr(self, name)
             if not 0 < low <= high <= ceiling:
                 raise SettingsError(
                     f"material {name} is {(low, high)}; use a smallest and a largest value above 0, at most {ceiling}"
                 )
-        for name in ("clip_steps", "objects", "film_lines", "photo_side", "memory"):
+        for name in ("clip_steps", "objects", "uprights", "film_lines", "photo_side", "memory"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"material {name} is {getattr(self, name)}; use 1 or more")
         if self.reduction < 1:
@@ -237,12 +246,17 @@ class TrainingMaterial:
         frames = len(move.zoom)
         view = _place_view(stream, move, pictures[0].shape[:2], height, width, self.settings.reduction)
         shutter = stream.uniform(*self.settings.shutter)
+        tones = _tone_curve(float(np.exp(stream.uniform(*np.log(self.settings.gamma)))))
+        # On a locked-off photograph nothing tells a post from a scratch.
+        uprights = len(pictures) == 1 and not view.move.locked and stream.random() < self.settings.upright_share
         motion = np.gradient(view.move.place, axis=0) if frames > 1 else np.zeros((frames, 2))
         shot = np.empty((frames, height, width, 3), dtype=np.float32)
         canvas: FloatArray | None = None
         for index in range(frames):
             if canvas is None or len(pictures) > 1:
-                canvas = view.reduce(pictures[index])
+                canvas = view.reduce(pictures[index], tones)
+                if uprights:
+                    canvas = draw_uprights(stream, canvas, height, self.settings.uprights)
             if not view.move.locked:
                 shot[index] = smeared(seen(canvas, view.move, index, height, width), shutter * motion[index])
             elif index and len(pictures) == 1:
@@ -270,10 +284,10 @@ class _View:
     size: tuple[int, int]
     move: CameraMove
 
-    def reduce(self, picture: Picture) -> FloatArray:
-        """Return that part of a picture, scaled, (h, w, 3) in [0, 1]."""
+    def reduce(self, picture: Picture, tones: FloatArray) -> FloatArray:
+        """Return that part of a picture, scaled and with a tone curve (256,), as (h, w, 3) in [0, 1]."""
         top, left, bottom, right = self.box
-        part = picture[top:bottom, left:right].astype(np.float32) / 255
+        part = tones[picture[top:bottom, left:right]]
         smaller = self.size[0] <= part.shape[0] and self.size[1] <= part.shape[1]
         kernel = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(part, self.size[::-1], interpolation=kernel), dtype=np.float32)
@@ -286,20 +300,24 @@ def _place_view(
 
     A picture that is too small for the move slows the move down; one that is too small for the frame is enlarged.
     """
-    margin = 0 if move.locked else 2 * _MARGIN
     spare = [
-        (side - margin) - (need - 2 * float(np.abs(move.place[:, axis]).max()))
+        (side - 2 * _MARGIN) - (need - 2 * float(np.abs(move.place[:, axis]).max()))
         for side, need, axis in zip(picture, move.reach(height, width), (1, 0), strict=True)
     ]
     travel = 2 * np.abs(move.place).max(axis=0)[::-1]
     fit = min([1.0, *(max(0.0, room) / way for room, way in zip(spare, travel, strict=True) if way > 0)])
     move = CameraMove(place=move.place * fit, zoom=move.zoom, angle=move.angle)
+    margin = 0 if move.locked else 2 * _MARGIN
     need = np.ceil(np.array(move.reach(height, width))).astype(int) + margin
     largest = min(picture[0] / need[0], picture[1] / need[1])
     scale = float(np.exp(stream.uniform(np.log(min(1.0, largest)), np.log(min(max(largest, 1e-6), reduction)))))
     box = [min(side, max(1, round(length * scale))) for side, length in zip(picture, need, strict=True)]
     top, left = (int(stream.integers(side - length + 1)) for side, length in zip(picture, box, strict=True))
     return _View(box=(top, left, top + box[0], left + box[1]), size=(int(need[0]), int(need[1])), move=move)
+
+
+def _tone_curve(gamma: float) -> FloatArray:
+    return np.asarray(np.linspace(0, 1, 256) ** gamma, dtype=np.float32)
 
 
 def _files(roots: Iterable[Path]) -> list[Path]:

@@ -12,6 +12,9 @@ from .stretches import Picture
 _MOST_EXPOSURES = 10
 """Positions that are averaged to smear an object; more cost time and are not told apart."""
 
+_PLACES = 4
+"""Places of a photograph that are looked at for a texture."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MovingObject:
@@ -77,9 +80,7 @@ def draw_object(
     side = max(6, int(round(height * float(np.exp(stream.uniform(*np.log(size)))))))
     # Cut out at one to three times the size, so that its texture is as sharp as a scene's.
     source = min(int(side * stream.uniform(1, 3)), *photo.shape[:2])
-    top = int(stream.integers(photo.shape[0] - source + 1))
-    left = int(stream.integers(photo.shape[1] - source + 1))
-    cut = np.asarray(photo[top : top + source, left : left + source], dtype=np.float32) / 255
+    cut = _liveliest(stream, photo, source).astype(np.float32) / 255
     texture = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if source >= side else cv2.INTER_LINEAR)
     alpha = blob(stream, side)[..., None]
     pace = float(np.exp(stream.uniform(*np.log(speed)))) * height / LINES
@@ -112,3 +113,11 @@ def blob(stream: np.random.Generator, side: int) -> NDArray[np.float32]:
     softness = stream.uniform(1, 2.5)
     inside = (outline - np.hypot(x, y)) * side / 2 / aspect**0.5 / softness + 0.5
     return np.asarray(np.clip(inside, 0, 1), dtype=np.float32)
+
+
+def _liveliest(stream: np.random.Generator, photo: Picture, side: int) -> Picture:
+    """Return the square of a photograph with most contrast among a few: an evenly coloured one would show no motion."""
+    tops = stream.integers(photo.shape[0] - side + 1, size=_PLACES)
+    lefts = stream.integers(photo.shape[1] - side + 1, size=_PLACES)
+    cuts = [photo[top : top + side, left : left + side] for top, left in zip(tops, lefts, strict=True)]
+    return max(cuts, key=lambda cut: float(cut[::4, ::4].std()))

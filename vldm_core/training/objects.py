@@ -12,6 +12,9 @@ from .stretches import Picture
 _MOST_EXPOSURES = 10
 """Positions that are averaged to smear an object; more cost time and are not told apart."""
 
+_LEAST_SIDE = 8
+"""px; the smallest object."""
+
 _PLACES = 4
 """Places of a photograph that are looked at for a texture."""
 
@@ -77,7 +80,7 @@ def draw_object(
         size: Smallest and largest size, share of the height.
         speed: Smallest and largest speed, px of a 480-line frame per frame.
     """
-    side = max(6, int(round(height * float(np.exp(stream.uniform(*np.log(size)))))))
+    side = max(_LEAST_SIDE, int(round(height * float(np.exp(stream.uniform(*np.log(size)))))))
     # Cut out at one to three times the size, so that its texture is as sharp as a scene's.
     source = min(int(side * stream.uniform(1, 3)), *photo.shape[:2])
     cut = _liveliest(stream, photo, source).astype(np.float32) / 255
@@ -103,7 +106,8 @@ def blob(stream: np.random.Generator, side: int) -> NDArray[np.float32]:
     order = np.arange(2, 7)
     strength = stream.normal(0, 0.35, len(order)) / order
     phase = stream.uniform(0, 2 * np.pi, len(order))
-    aspect = float(np.exp(stream.uniform(0, np.log(6))))
+    # A sliver that is narrower than its soft edge would hardly be there.
+    aspect = float(np.exp(stream.uniform(0, np.log(np.clip(side / 8, 1, 6)))))
     axis = (np.arange(side) - (side - 1) / 2) / (side / 2)
     x, y = axis[None, :], axis[:, None] * aspect
     bearing = np.arctan2(y, x)

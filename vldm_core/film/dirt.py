@@ -1,8 +1,8 @@
 """Find transient dirt, dust, hair and blotches: what a frame shows and its neighbours do not.
 
-`dirt_evidence` measures what stands out from the motion-compensated neighbours, `dirt_spots` groups it into spots and
-judges each. Here the two are run over a window of frames, for defects of one frame and for those that stay in place,
-in film coordinates, for a few.
+`dirt_evidence` measures what stands out from the motion-compensated neighbours, for defects of one frame and for those
+that stay in place, in film coordinates, for a few. Whether it is dirt or something that moves is judged spot by spot
+(`dirt_spots`) or by a small network pixel by pixel (`dirt_features`, `dirt_network`).
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
@@ -18,6 +19,8 @@ from ..progress import Progress, silent
 from ..video.flow import to_luma
 from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
 from .dirt_evidence import Comparison, Plane, Window, combine
+from .dirt_features import DirtFeatures
+from .dirt_network import shared_network
 from .dirt_spots import certainty_of, find_spots
 
 LONGEST_LIFE = 3
@@ -29,7 +32,8 @@ RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
 FAINTEST_THRESHOLD = 2.0
 """The lowest threshold of the settings, in grey levels."""
 
-_DETECTORS = Literal["weight-free"]
+Detector = Literal["weight-free", "learned"]
+"""How dirt is told from what moves."""
 
 # `dirt_probability` leaves the costly search for a spot elsewhere out where it is as good as sure that it is no dirt.
 _LEAST_CERTAINTY = 0.02
@@ -45,14 +49,15 @@ class DirtSettings:
 
     Attributes:
         threshold: Grey levels (0 … 255) by which dirt must stand out from everything its neighbours show around the
-            place, in a calm region; grain and motion raise it. Lower looks at fainter dirt. 2 … 128.
+            place, in a calm region; grain and motion raise it. Lower looks at fainter dirt. 2 … 128. The learned
+            detector judges that by itself and does without.
         certainty: How sure it must be that a spot is dirt and not something that moves, 0 … 1. Lower finds more dirt
             and takes more things that move for it.
         min_size: Defects of fewer pixels are left alone. 1 or more.
         grow: Pixels by which the mask is widened beyond what can be measured. 0 … 16.
         lifetime: A defect that stays in place for up to this many frames is found. 1 … 3.
         polarity: "dark" or "bright" restricts the search to one kind.
-        detector: "weight-free" judges spots by a few measures of each.
+        detector: "weight-free" judges spots by a few measures of each, "learned" pixels by a network.
     """
 
     threshold: float = 4.0
@@ -61,7 +66,7 @@ class DirtSettings:
     grow: int = 0
     lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
-    detector: _DETECTORS = "weight-free"
+    detector: Detector = "weight-free"
 
     def __post_init__(self) -> None:
         if not FAINTEST_THRESHOLD <= self.threshold <= 128:
@@ -76,8 +81,8 @@ class DirtSettings:
             raise SettingsError(f"dirt lifetime is {self.lifetime}; use 1 … {LONGEST_LIFE} frames")
         if self.polarity not in ("both", "dark", "bright"):
             raise SettingsError(f"dirt polarity is {self.polarity!r}; use 'both', 'dark' or 'bright'")
-        if self.detector not in get_args(_DETECTORS):
-            raise SettingsError(f"dirt detector is {self.detector!r}; use one of {', '.join(get_args(_DETECTORS))}")
+        if self.detector not in get_args(Detector):
+            raise SettingsError(f"dirt detector is {self.detector!r}; use one of {', '.join(get_args(Detector))}")
 
 
 def detect_dirt(
@@ -103,6 +108,7 @@ def detect_dirt(
 
     Raises:
         SettingsError: `frames` or `protect` has the wrong shape.
+        NetworkFileError: The file of the learned detector is missing or damaged.
     """
     settings = settings or DirtSettings()
     _check_frames(frames)
@@ -112,11 +118,13 @@ def detect_dirt(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    finder = _Finder(Window(to_luma(frames)), settings, wanted=settings.certainty)
+    finder = _finder(Window(to_luma(frames)), settings, wanted=settings.certainty)
     masks = torch.zeros(count, height, width)
     for index in range(count)[keep or slice(None)]:
         certainty = finder.certainty(index)
         found = (certainty >= np.float32(settings.certainty)) & (certainty > 0)
+        if settings.detector == "learned":
+            found = _without_small(found, settings.min_size)
         if settings.grow:
             size = 2 * settings.grow + 1
             element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -139,7 +147,7 @@ def dirt_probability(
     """Tell how sure it is of every pixel that it is dirt.
 
     Where this is at least `DirtSettings.certainty`, `detect_dirt` with the same settings marks dirt, before it grows
-    the mask.
+    the mask and, after the learned detector, drops spots smaller than `min_size`.
 
     Args:
         frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
@@ -149,16 +157,17 @@ def dirt_probability(
         progress: Called once per frame.
 
     Returns:
-        (T, H, W) float32 in 0 … 1: the certainty of the spot that a pixel belongs to, 0 where there is none and in
-        frames outside `keep`.
+        (T, H, W) float32 in 0 … 1, 0 in frames outside `keep`. Weight-free, the certainty of the spot that a pixel
+        belongs to, 0 where there is none; learned, the larger of the network's outputs for dirt and for blotches.
 
     Raises:
         SettingsError: `frames` has the wrong shape.
+        NetworkFileError: The file of the learned detector is missing or damaged.
     """
     settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
     _check_frames(frames)
     count, _, height, width = frames.shape
-    finder = _Finder(Window(to_luma(frames)), settings, wanted=_LEAST_CERTAINTY)
+    finder = _finder(Window(to_luma(frames)), settings, wanted=_LEAST_CERTAINTY)
     result = torch.zeros(count, height, width)
     for index in range(count)[keep or slice(None)]:
         result[index] = torch.from_numpy(finder.certainty(index))
@@ -172,11 +181,52 @@ def _check_frames(frames: Tensor) -> None:
         raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
 
 
-class _Finder:
+def _finder(window: Window, settings: DirtSettings, *, wanted: float) -> "_SpotFinder | _NetworkFinder":
+    """Return what finds the dirt in a window; certainties below `wanted` need not be exact."""
+    if settings.detector == "learned":
+        return _NetworkFinder(window, settings)
+    return _SpotFinder(window, settings, wanted=wanted)
+
+
+def _without_small(found: NDArray[np.bool_], min_size: int) -> NDArray[np.bool_]:
+    """Leave out spots of fewer pixels."""
+    if min_size == 1 or not found.any():
+        return found
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    kept = statistics[:, cv2.CC_STAT_AREA] >= min_size
+    kept[0] = False
+    return kept[parts]
+
+
+class _NetworkFinder:
+    """What the network says of each pixel."""
+
+    def __init__(self, window: Window, settings: DirtSettings) -> None:
+        self._window, self._settings = window, settings
+        self._features = DirtFeatures(window, lifetime=settings.lifetime)
+        self._network = shared_network()
+
+    def certainty(self, index: int) -> Plane:
+        """Return the probability of dirt at each pixel of a frame, (H, W) float32."""
+        planes = self._features.planes(index)
+        if planes is None:
+            return np.zeros(self._window.luma.shape[1:], np.float32)
+        found = self._network.probability(planes).amax(dim=0).numpy()
+        if self._settings.polarity != "both":
+            bright = self._features.bright(index)
+            found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
+        return found
+
+    def forget(self, before: int) -> None:
+        """Give back the memory of what frames from `before` on do not need."""
+        self._features.forget(before)
+        self._window.forget(before - RADIUS)
+
+
+class _SpotFinder:
     """Spots of every stretch of frames that a defect may live for, found once per stretch."""
 
     def __init__(self, window: Window, settings: DirtSettings, *, wanted: float) -> None:
-        """Prepare the search; certainties below `wanted` need not be exact."""
         self._window, self._settings, self._wanted = window, settings, wanted
         self._found: dict[tuple[int, int], Plane] = {}
 

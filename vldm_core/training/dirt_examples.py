@@ -38,10 +38,13 @@ from ..film.dirt_evidence import Window
 from ..film.dirt_features import PLANES, DirtFeatures
 from ..progress import Progress, silent
 from ..video.flow import to_luma
-from .material import TrainingMaterial
+from .material import MaterialSettings, TrainingMaterial
 
 DIRT, BLOTCH, FAINT_DIRT, FAINT_BLOTCH = 1, 2, 4, 8
 """Bits of a label: damage that is to be found, and what is too faint to count either way."""
+
+MATERIAL = MaterialSettings(clip_share=0.35, object_share=0.65)
+"""How shots are drawn for the detector: often with something fast in them."""
 
 STEPS = 26.0
 """8-bit steps per unit of a plane."""

@@ -1,5 +1,6 @@
 """Training material: clean moving shots, and the same shots aged with known truth."""
 
 from .material import MaterialSettings, TrainingMaterial
+from .pairs import DegradedClips, Pair, PairSettings, Target
 
-__all__ = ["MaterialSettings", "TrainingMaterial"]
+__all__ = ["DegradedClips", "MaterialSettings", "Pair", "PairSettings", "Target", "TrainingMaterial"]

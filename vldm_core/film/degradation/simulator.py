@@ -74,7 +74,9 @@ class Simulator:
     :meth:`frame` does all of that which needs no other frame; ``age_stream`` and ``age_span`` do all of it.
     """
 
-    def __init__(self, settings: SimulationSettings, seed: int, height: int, width: int) -> None:
+    def __init__(
+        self, settings: SimulationSettings, seed: int, height: int, width: int, *, damage: bool = True
+    ) -> None:
         """Prepare the simulation.
 
         Args:
@@ -82,6 +84,8 @@ class Simulator:
             seed: 0 … 2**64 - 1; the same seed gives the same film.
             height: Frame height, px, at least 16.
             width: Frame width, px, at least 16.
+            damage: Whether there is local damage, that is any of :data:`MASK_KINDS`. Without it everything else,
+                the jumps and lost frames at splices included, is the same as with it.
 
         Raises:
             SettingsError: When the seed or the size is out of range, or the folder of textures holds none.
@@ -106,7 +110,7 @@ class Simulator:
         self._emulsion = EmulsionLayer(settings.emulsion, height) if settings.emulsion else None
         self._fading = FadingLayer(settings.fading, seed) if settings.fading else None
         self._aperture = ApertureLayer(settings.aperture, *size) if settings.aperture else None
-        self._lines = LineLayer(settings.lines, *size) if settings.lines else None
+        self._lines = LineLayer(settings.lines, *size) if settings.lines and damage else None
         self._splices = SpliceLayer(settings.splices, *size) if settings.splices else None
         # In the order in which they come upon the print.
         self._marks: dict[str, TearLayer | BlotchLayer | StainLayer | DirtLayer | HairLayer | SpliceLayer | CueLayer]
@@ -125,6 +129,8 @@ class Simulator:
             self._marks["splices"] = self._splices
         if settings.cues:
             self._marks["cues"] = CueLayer(settings.cues, *size)
+        if not damage:
+            self._marks = {}
         self._grain = GrainLayer(settings.grain, *size) if settings.grain else None
         self._scanner = (
             WeaveLayer(settings.scanner_weave, seed, "scanner weave", height, width) if settings.scanner_weave else None

@@ -7,8 +7,15 @@ from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator,
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
 from .sockets import CATEGORY
 
-# What the dirt output covers: everything that hides the picture for a while and is no line.
-_DIRT = ("dirt", "hair", "blotches", "stains")
+# What each mask output covers. Dirt is everything that hides the picture for a while and is no line.
+_MASKS = {
+    "dirt": ("dirt", "hair", "blotches", "stains"),
+    "scratch": ("lines", "tears"),
+    "hair": ("hair",),
+    "blotch": ("blotches", "stains"),
+    "tear": ("tears",),
+    "splice": ("splices",),
+}
 
 
 class SimulateDamage(io.ComfyNode):
@@ -72,7 +79,23 @@ class SimulateDamage(io.ComfyNode):
                 io.Mask.Output(
                     "dirt_mask", display_name="dirt", tooltip="Where dirt, hair, blotches and stains are, 0 to 1."
                 ),
-                io.Mask.Output("scratch_mask", display_name="scratch", tooltip="Where line scratches are, 0 to 1."),
+                io.Mask.Output(
+                    "scratch_mask", display_name="scratch", tooltip="Where line scratches and tears are, 0 to 1."
+                ),
+                io.Mask.Output("hair_mask", display_name="hair", tooltip="Where hairs alone are, 0 to 1."),
+                io.Mask.Output(
+                    "blotch_mask", display_name="blotch", tooltip="Where blotches and stains alone are, 0 to 1."
+                ),
+                io.Mask.Output("tear_mask", display_name="tear", tooltip="Where torn emulsion alone is, 0 to 1."),
+                io.Mask.Output("splice_mask", display_name="splice", tooltip="Where the seams of splices are, 0 to 1."),
+                io.Image.Output(
+                    "clean",
+                    display_name="clean",
+                    tooltip=(
+                        "For every damaged frame the clean one that it shows, also where frames are lost or repeated. "
+                        "Compare a restoration with these."
+                    ),
+                ),
             ],
         )
 
@@ -93,9 +116,12 @@ class SimulateDamage(io.ComfyNode):
             aged.append(item)
             progress("simulate", len(aged), len(frames), item.frame)
         result = image_from_frames(torch.stack([item.frame for item in aged]))
-        dirt = torch.stack([torch.stack([item.masks[kind] for kind in _DIRT]).amax(0) for item in aged])
-        scratch = torch.stack([torch.maximum(item.masks["lines"], item.masks["tears"]) for item in aged])
-        return io.NodeOutput(result, dirt, scratch, ui=shown(result))
+        masks = [
+            torch.stack([torch.stack([item.masks[kind] for kind in kinds]).amax(dim=0) for item in aged])
+            for kinds in _MASKS.values()
+        ]
+        clean = image_from_frames(torch.stack([item.clean for item in aged]))
+        return io.NodeOutput(result, *masks, clean, ui=shown(result))
 
 
 def _simulated(

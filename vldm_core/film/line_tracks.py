@@ -3,7 +3,7 @@
 Within a window of frames the evidence is summed along straight lines of every allowed tilt (a Radon transform over
 bands), and the best paths through (time, position) are found by dynamic programming with free start and end, as in
 local sequence alignment (T. F. Smith, M. S. Waterman, J. Mol. Biol. 147, 1981): every frame pays a toll, so a path only
-grows where the line is seen. Presence is then decided per frame and band with hysteresis.
+grows where the line is seen. Presence is then decided per frame and band.
 """
 
 from dataclasses import dataclass
@@ -22,6 +22,11 @@ _FRAME_CAP = 12.0
 _CLEARANCE = 4
 _MAX_PATHS = 24
 _BORDER = 4
+_PRESENT_SHARE = 0.4
+_FROM_TIME = 0.1
+_FROM_TIME_WHEN_FAINT = 2.0
+_FROM_BESIDE = 0.25
+_SWITCH = 1.5
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -215,6 +220,10 @@ def sample_along(values: FloatArray, path: Path) -> FloatArray:
 def presence(evidence: FloatArray) -> BoolArray:
     """Decide where a line is present.
 
+    A scratch is cut while the film runs, so its gaps lie elsewhere in every frame: each frame is decided by itself,
+    down its bands, as the likeliest course of a two-state chain (A. Viterbi, IEEE Trans. Inf. Theory 13, 1967) that
+    pays for every begin and end of a gap. The neighbouring frames only help a little.
+
     Args:
         evidence: (n, bands) normalised evidence along the path, positive where it has the line's polarity.
 
@@ -222,13 +231,25 @@ def presence(evidence: FloatArray) -> BoolArray:
         (n, bands) True where the line is there.
     """
     # Lines fade along their length, so a fraction of their usual strength will do, and no more than is plain.
-    expected = float(np.clip(np.median(evidence), 0.8, 2.0))
-    likelihood = np.clip(expected * (evidence - expected / 2), -2.0, 2.0)
-    # A line keeps its gaps for a while, so time is pooled over more than height.
-    pooled = cv2.boxFilter(likelihood.astype(np.float32), -1, (3, 7), normalize=True, borderType=cv2.BORDER_REFLECT_101)
-    sure, likely = pooled > 0.4, pooled > -0.2
-    count, labels = cv2.connectedComponents(likely.astype(np.uint8), connectivity=4)
-    keep = np.zeros(count, bool)
-    keep[np.unique(labels[sure])] = True
-    keep[0] = False
-    return keep[labels]
+    expected = float(np.clip(np.median(evidence), 0.8, 3.5))
+    likelihood = np.clip(expected * (evidence - _PRESENT_SHARE * expected), -3.0, 3.0).astype(np.float32)
+    # What is faint needs the frames around it.
+    from_time = _FROM_TIME + _FROM_TIME_WHEN_FAINT * max(0.0, 1 - expected / 2)
+    likelihood += from_time * cv2.boxFilter(likelihood, -1, (1, 7), borderType=cv2.BORDER_REFLECT_101)
+    beside = np.array([[_FROM_BESIDE, 1.0, _FROM_BESIDE]], np.float32)
+    gain = cv2.filter2D(likelihood, -1, beside, borderType=cv2.BORDER_REFLECT_101) / 2
+    frames, bands = gain.shape
+    # Best total of a course that ends in a band: with the line there, and without it; and whether the state changed.
+    there, gone = gain[:, 0].copy(), -gain[:, 0]
+    came, went = np.zeros((2, frames, bands), bool)
+    for band in range(1, bands):
+        came[:, band], went[:, band] = gone - _SWITCH > there, there - _SWITCH > gone
+        there, gone = (
+            np.maximum(there, gone - _SWITCH) + gain[:, band],
+            np.maximum(gone, there - _SWITCH) - gain[:, band],
+        )
+    present = np.zeros((frames, bands), bool)
+    present[:, -1] = there > gone
+    for band in range(bands - 1, 0, -1):
+        present[:, band - 1] = np.where(present[:, band], ~came[:, band], went[:, band])
+    return present

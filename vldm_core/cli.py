@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 app.add_typer(benchmark_app, name="benchmark")
+train_app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
+app.add_typer(train_app, name="train")
 
 console = Console(stderr=True)
 
@@ -364,6 +366,37 @@ def benchmark_sampler(
         with _bars() as progress:
             report = run_sampler_benchmark(host, json_path=json_file, settings=settings, progress=progress)
         typer.echo(format_report(report))
+
+
+@train_app.command("dirt-detector")
+def train_dirt_detector(
+    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")],
+    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the examples: 2.9 MB per shot, made where missing.")],
+    textures: Annotated[Path | None, typer.Option(help="Folder with scanned shapes of dirt, hair and stains.")] = None,
+    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 1400,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 4500,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")] = None,
+) -> None:
+    """Train the detector of dirt and blotches on clean material that the simulation ages."""
+    from .training.dirt_detector import DirtTrainingSettings, train_on_material
+    from .training.dirt_examples import ExampleSettings
+
+    with _reported(), _bars() as progress:
+        network = train_on_material(
+            data,
+            out,
+            cache,
+            textures=textures,
+            examples=ExampleSettings(shots=shots, seed=seed),
+            settings=DirtTrainingSettings(steps=steps, seed=seed),
+            resume=resume,
+            threads=threads,
+            progress=progress,
+        )
+    console.print(f"{out}: calibrated by {network.config.offset}", highlight=False)
 
 
 def main() -> None:

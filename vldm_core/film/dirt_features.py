@@ -31,9 +31,12 @@ REACH = 2
 # Where the logarithm begins to bend: grey levels, and pixels for the inconsistency of the flow.
 _BEND = 2.0
 _BEND_PIXELS = 0.3
+# The two planes that are not compressed: brightness from mid-grey, and a flag.
 _PLAIN_PLANES = ("brightness", "one-sided")
 # Brightness counts from mid-grey in units of this.
 _BRIGHTNESS_UNIT = 64.0
+# Errors of the flow are rounded to steps of a pixel: the last bit depends on where in memory a frame happens to lie.
+_PIXEL_STEPS = np.float32(64)
 _SOFT = 1.2
 _SURROUNDINGS = 2.5
 
@@ -75,7 +78,7 @@ class DirtFeatures:
             *self._lasting(index, 2), *self._lasting(index, 3),
             self._spike(index - 1), self._spike(index + 1),
             cv2.absdiff(before.look, after.look), cv2.max(before.detail, after.detail),
-            before.inconsistency, after.inconsistency,
+            *(np.rint(side.inconsistency * _PIXEL_STEPS) / _PIXEL_STEPS for side in comparison.sides),
             np.full_like(frame, not comparison.references[0] < index < comparison.references[1]),
         ]  # fmt: skip
         planes = self._planes

@@ -127,7 +127,8 @@ def save_network(network: DirtNetwork, path: Path) -> None:
     """Write a network to a safetensors file."""
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
     text = json.dumps({"format": FORMAT, **asdict(network.config)})
-    save_file(tensors, path, metadata={"format": "pt", METADATA_KEY: text})
+    # One entry only: the order of several is left to chance, and the same network shall give the same file.
+    save_file(tensors, path, metadata={METADATA_KEY: text})
 
 
 def read_network(path: Path) -> DirtNetwork:

@@ -4,13 +4,16 @@ What happens in a step depends on its number and the seed alone, so a run that w
 same weights, bit by bit, as one that was not (on one machine, with one number of threads).
 """
 
+import logging
 import math
 import os
+import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,9 +24,22 @@ from ..evaluation.metrics import score_detection
 from ..film.dirt_features import PLANES, SIGNED_PLANES
 from ..film.dirt_network import KINDS, DirtNetwork, DirtNetworkConfig, save_network
 from ..progress import Progress, silent
-from .dirt_examples import BLOTCH, DIRT, FAINT_BLOTCH, FAINT_DIRT, STEPS
+from .dirt_examples import (
+    BLOTCH,
+    DIRT,
+    FAINT_BLOTCH,
+    FAINT_DIRT,
+    MATERIAL,
+    STEPS,
+    ExampleSettings,
+    generate_examples,
+    load_examples,
+)
+from .material import TrainingMaterial
 
 CHECKPOINT_FORMAT = 1
+
+_LOG = logging.getLogger(__name__)
 
 _OPPOSITES = {"before": "after", "after": "before", "earlier": "later", "later": "earlier"}
 _REVERSED = [PLANES.index(" ".join(_OPPOSITES.get(word, word) for word in name.split(" "))) for name in PLANES]
@@ -115,16 +131,52 @@ def train_dirt_network(
         run.load(checkpoint)
     # The last ones, so that no shot is on both sides but the one at the border.
     trained = slice(0, len(planes) - held)
+    losses: list[float] = []
     while run.step < settings.steps:
-        loss = run.advance(*_batch(planes[trained], labels[trained], settings, run.step))
+        losses.append(run.advance(*_batch(planes[trained], labels[trained], settings, run.step)))
         if run.step % settings.checkpoint_every == 0 or run.step == settings.steps:
             run.save(checkpoint)
-        progress(f"train, loss {loss:.3f}", run.step, settings.steps)
+        if run.step % 100 == 0:
+            _LOG.info("step %d: mean loss %.4f", run.step, sum(losses[-100:]) / len(losses[-100:]))
+        progress("train", run.step, settings.steps)
     network = run.averaged(config)
     network = calibrated(network, planes[-held:], labels[-held:])
     out.parent.mkdir(parents=True, exist_ok=True)
     save_network(network, out)
     return network
+
+
+def train_on_material(
+    data: Path,
+    out: Path,
+    cache: Path,
+    *,
+    textures: Path | None = None,
+    examples: ExampleSettings | None = None,
+    settings: DirtTrainingSettings | None = None,
+    resume: bool = False,
+    threads: int | None = None,
+    progress: Progress = silent,
+) -> DirtNetwork:
+    """Make examples from a folder of clips and photographs and train on them.
+
+    Args:
+        data: Folder with `clips/` and `photos/`; files kept for validation are left out.
+        out: File to write.
+        cache: Folder for the examples; those that are there already are not made again.
+        textures: Folder of scanned shapes, see `SimulationSettings.textures`.
+        examples: How examples are made.
+        settings: How the network is trained.
+        resume: Go on from the checkpoint, if there is one.
+        threads: Threads of torch and OpenCV; None leaves them as they are.
+        progress: Called once per shot and per step.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    material = TrainingMaterial(data, settings=MATERIAL)
+    files = generate_examples(material, cache, examples or ExampleSettings(), textures=textures, progress=progress)
+    return train_dirt_network(*load_examples(files), out, settings, resume=resume, progress=progress)
 
 
 class _Run:
@@ -194,7 +246,7 @@ class _Run:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.average, self.step = state["average"], int(state["step"])
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise FilmFileError(f"{path} is no checkpoint of this training ({error}); delete it") from error
 
 

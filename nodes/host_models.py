@@ -5,7 +5,7 @@ from pathlib import Path
 import folder_paths
 
 from ..vldm_core.errors import SettingsError
-from ..vldm_core.prior.weight_files import SUFFIXES
+from ..vldm_core.weight_files import SUFFIXES
 
 TEMPORAL = "vldm_temporal"
 MOTION = "animatediff_models"

@@ -13,9 +13,9 @@ from ..vldm_core.prior.motion_files import read_motion_modules
 from ..vldm_core.prior.shot_lora import ShotLora, read_lora, strengths_of_shots
 from ..vldm_core.prior.temporal_attention import AttentionWindows
 from ..vldm_core.prior.temporal_files import METADATA_KEY, read_temporal_layers
-from ..vldm_core.prior.weight_files import read_header
 from ..vldm_core.sampling.schedule import NoiseSchedule
 from ..vldm_core.video.shots import Shot
+from ..vldm_core.weight_files import read_header
 from .host import not_one_of
 from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
 from .host_prior import view_of, with_attachment, with_schedule, with_shots

@@ -11,7 +11,7 @@ from vldm_core.prior.attachment_files import load_attachments, read_attachment, 
 from vldm_core.prior.motion import MotionConfig, MotionModules, MotionSettings
 from vldm_core.prior.temporal import TemporalConfig, TemporalLayers
 from vldm_core.prior.temporal_attention import AttentionWindows
-from vldm_core.prior.weight_files import WeightFileError
+from vldm_core.weight_files import WeightFileError
 
 
 def layers() -> TemporalLayers:

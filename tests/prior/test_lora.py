@@ -6,7 +6,7 @@ import pytest
 
 from vldm_core.errors import SettingsError
 from vldm_core.prior.lora import LoraKey, check_strength, lora_keys
-from vldm_core.prior.weight_files import WeightFileError
+from vldm_core.weight_files import WeightFileError
 
 FILE = Path("some.safetensors")
 STEM = "lora_unet_down_blocks_0_attentions_0_proj_in"

@@ -16,7 +16,7 @@ from vldm_core.prior.motion_files import (
     read_motion_modules,
     save_motion_modules,
 )
-from vldm_core.prior.weight_files import WeightFileError
+from vldm_core.weight_files import WeightFileError
 
 WIDTHS = (32, 64, 128, 128)
 ONE = (("down.0.0", 32),)

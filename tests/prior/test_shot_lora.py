@@ -10,7 +10,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.prior.attachment import calling
 from vldm_core.prior.shot_lora import ShotLora, named_layers, read_lora, strengths_of_shots
 from vldm_core.prior.unet import UNetView
-from vldm_core.prior.weight_files import WeightFileError
+from vldm_core.weight_files import WeightFileError
 
 from .tiny_models import CONTEXT, tiny_unet, whole_clip
 

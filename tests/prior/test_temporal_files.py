@@ -11,7 +11,7 @@ from vldm_core.prior.temporal import TemporalConfig, TemporalLayers
 from vldm_core.prior.temporal_attention import AttentionWindows
 from vldm_core.prior.temporal_files import METADATA_KEY, config_text, read_temporal_layers, save_temporal_layers
 from vldm_core.prior.unet import UNetView
-from vldm_core.prior.weight_files import WeightFileError
+from vldm_core.weight_files import WeightFileError
 
 from .tiny_models import tiny_unet
 

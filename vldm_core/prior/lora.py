@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from ..errors import SettingsError
-from .weight_files import WeightFileError, some
+from ..weight_files import WeightFileError, some
 
 LoraFormat = Literal["kohya", "diffusers"]
 

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..weight_files import WeightFileError, read_contents, read_header, some, tensors_of
 from .motion import HEADS, MotionConfig, MotionModules, MotionSettings, MotionVersion, module_name
-from .weight_files import WeightFileError, read_contents, read_header, some, tensors_of
 
 MotionLayout = Literal["original", "diffusers"]
 

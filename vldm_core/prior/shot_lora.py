@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError
+from ..weight_files import read_contents, read_header
 from .attachment import Attached, Attachment
 from .call import UNetCall
 from .lora import lora_keys, peft_settings
 from .unet import UNetView
-from .weight_files import read_contents, read_header
 
 # Paths inside a block, in diffusers' words and in the other layout's.
 _RESNET_LAYERS = {

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import save_file
 
 from ..errors import SettingsError
+from ..weight_files import WeightFileError, read_contents, read_header, some, tensors_of
 from .temporal import TemporalConfig, TemporalLayers, check_fit
 from .temporal_attention import AttentionWindows
 from .unet import UNetView
-from .weight_files import WeightFileError, read_contents, read_header, some, tensors_of
 
 METADATA_KEY = "vldm.temporal_layers"
 FORMAT = 1

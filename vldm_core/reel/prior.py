@@ -24,7 +24,6 @@ from torch import Tensor
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..prior.attachment_files import read_attachment
 from ..prior.finish import FinishSettings
-from ..prior.weight_files import WeightFileError, read_header, some
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
 from ..sampling.restoration import RestorationSettings, default_restoration
@@ -34,6 +33,7 @@ from ..video.info import FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.writer import FilmWriter, WriteSettings, open_writer
+from ..weight_files import WeightFileError, read_header, some
 from .restore import ReelReport, ReelSettings, Source, restore_film
 
 logger = logging.getLogger(__name__)

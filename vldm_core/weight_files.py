@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import VLDMError
+from .errors import VLDMError
 
 PICKLED = (".ckpt", ".pt", ".pth")
 SUFFIXES = (".safetensors", *PICKLED)

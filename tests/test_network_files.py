@@ -1,0 +1,85 @@
+"""Files of our own networks describe themselves, load strictly and run nothing."""
+
+import json
+import pickle
+from dataclasses import dataclass
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vldm_core.errors import SettingsError
+from vldm_core.network_files import NetworkKind
+from vldm_core.weight_files import WeightFileError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    widths: tuple[int, ...] = (3, 5)
+    gain: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.widths) < 1:
+            raise SettingsError("widths must be positive")
+
+
+class Net(nn.Module):
+    def __init__(self, config: Shape) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.Linear(*config.widths)
+
+
+KIND: NetworkKind[Net] = NetworkKind("test.net", "test network", Net, Shape)
+
+
+def test_a_network_comes_back_as_it_was(tmp_path) -> None:
+    torch.manual_seed(0)
+    network = Net(Shape(widths=(4, 2), gain=0.5))
+    KIND.save(network, tmp_path / "a.safetensors")
+    KIND.save(network, tmp_path / "b.safetensors")
+    back = KIND.load(tmp_path / "a.safetensors")
+    assert back.config == network.config and not back.training
+    assert torch.equal(back.layer.weight, network.layer.weight)
+    assert not any(parameter.requires_grad for parameter in back.parameters())
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def _metadata(**changes) -> dict[str, str]:
+    return {"test.net": json.dumps({"format": 1, "widths": [4, 2], "gain": None, **changes})}
+
+
+GOOD = {"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "message"),
+    [
+        (GOOD, {}, "is no test network"),
+        (GOOD, _metadata(format=2), "format 2"),
+        (GOOD, _metadata(colour="red"), "colour"),
+        (GOOD, _metadata(widths=[0, 2]), "makes no sense"),
+        (GOOD, {"test.net": "{"}, "makes no sense"),
+        (GOOD | {"extra": torch.zeros(1)}, _metadata(), "extra"),
+        ({"layer.weight": torch.zeros(2, 4)}, _metadata(), "layer.bias"),
+        (GOOD | {"layer.weight": torch.full((2, 4), torch.nan)}, _metadata(), "not finite"),
+    ],
+)
+def test_a_wrong_file_says_what_is_wrong(tmp_path, tensors, metadata, message) -> None:
+    save_file(tensors, tmp_path / "a.safetensors", metadata=metadata)
+    with pytest.raises(WeightFileError, match=message):
+        KIND.load(tmp_path / "a.safetensors")
+
+
+def test_a_missing_a_cut_off_and_a_pickled_file(tmp_path) -> None:
+    with pytest.raises(WeightFileError, match="is not there"):
+        KIND.load(tmp_path / "none.safetensors")
+    KIND.save(Net(Shape()), tmp_path / "a.safetensors")
+    (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-8])
+    with pytest.raises(WeightFileError, match="not a readable"):
+        KIND.load(tmp_path / "a.safetensors")
+    (tmp_path / "b.safetensors").write_bytes(pickle.dumps(print))
+    with pytest.raises(WeightFileError, match="not a readable"):
+        KIND.load(tmp_path / "b.safetensors")

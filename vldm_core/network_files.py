@@ -1,0 +1,93 @@
+"""Files of the networks that this package trains: safetensors with the network's shape in the metadata.
+
+The metadata has one entry, named after the kind of network, with the format and the configuration as JSON. So a file
+says by its header alone what it holds, before a tensor is read and without running anything in it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from .errors import SettingsError
+from .weight_files import WeightFileError, read_contents, read_header, some
+
+Network = TypeVar("Network", bound=nn.Module)
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Folder of the networks that ship with the package."""
+
+_FORMAT = 1
+
+
+class NetworkKind(Generic[Network]):
+    """Reads and writes one kind of network.
+
+    Args:
+        name: In the metadata, for example "vldm.dirt_detector".
+        what: In messages, for example "dirt detector".
+        network: Class of the network. It takes its configuration as only argument and has it as `config`.
+        config: Class of the configuration: a dataclass of numbers, texts, None and tuples of them.
+    """
+
+    def __init__(self, name: str, what: str, network: type[Network], config: type[Any]) -> None:
+        assert is_dataclass(config)
+        self.name, self.what, self._network, self._config = name, what, network, config
+
+    def save(self, network: Network, path: Path) -> None:
+        """Write a network; the same network gives the same bytes."""
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+        text = json.dumps({"format": _FORMAT, **asdict(network.config)})  # type: ignore[call-overload]
+        part = path.with_name(path.name + ".part")
+        save_file(tensors, part, metadata={self.name: text})
+        part.replace(path)
+
+    def load(self, path: Path) -> Network:
+        """Read a network, ready to be used: in evaluation mode, without gradients.
+
+        Raises:
+            WeightFileError: The file is missing, damaged, of another kind, or does not fit its own description.
+        """
+        if not path.is_file():
+            raise WeightFileError(f"the {self.what} {path} is not there; install the package again or name another file")
+        header = read_header(path)
+        config = self._described(header.metadata, path)
+        with torch.device("meta"):
+            network = self._network(config)
+        wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+        wrong = sorted(key for key in wanted.keys() | header.shapes.keys() if wanted.get(key) != header.shapes.get(key))
+        if wrong:
+            raise WeightFileError(f"{path} does not fit its own description of a {self.what} at {some(wrong)}")
+        network = self._network(config)
+        network.load_state_dict(read_contents(path))
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
+            raise WeightFileError(f"{path} holds numbers that are not finite; get it again")
+        return network.eval().requires_grad_(False)
+
+    def _described(self, metadata: Mapping[str, str], path: Path) -> Any:
+        text = metadata.get(self.name)
+        if text is None:
+            raise WeightFileError(f"{path} is no {self.what}: its metadata lacks {self.name!r}")
+        try:
+            values = dict(json.loads(text))
+            version = values.pop("format", None)
+            if version != _FORMAT:
+                raise WeightFileError(
+                    f"{path} is a {self.what} in format {version!r}, this version reads {_FORMAT}; update the package"
+                )
+            known = {field.name for field in fields(self._config)}
+            if unknown := sorted(values.keys() - known):
+                raise WeightFileError(f"{path} describes its {self.what} with {some(unknown)}, unknown to this version")
+            return self._config(**{name: _tuples(value) for name, value in values.items()})
+        except (TypeError, ValueError, SettingsError) as error:
+            raise WeightFileError(f"{path} describes its {self.what} in a way that makes no sense ({error})") from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where configurations have tuples."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

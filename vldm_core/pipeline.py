@@ -9,10 +9,11 @@ missing or broken diffusers is no matter to anything else.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from .errors import SettingsError, VLDMError
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
@@ -23,7 +24,17 @@ from .film.flicker import FlickerSettings
 from .film.line_repair import LineRepairSettings
 from .film.lines import LineSettings, line_probability
 from .film.stabilise import StabiliseSettings
-from .film.stages import StageFrame, even_brightness, images, mark_dirt, mark_lines, mend_dirt, mend_lines, steady
+from .film.stages import (
+    StageFrame,
+    even_brightness,
+    images,
+    mark_dirt,
+    mark_lines,
+    mend_dirt,
+    mend_lines,
+    spare,
+    steady,
+)
 from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings, covering_shots
 from .video.windows import window_size, windowed
@@ -139,6 +150,7 @@ def detect_damage(
     shots: Iterable[Shot] | None = None,
     dirt: DirtSettings | None = None,
     lines: LineSettings | None = None,
+    protect: Tensor | None = None,
     progress: Progress = silent,
 ) -> DamageMasks:
     """Find transient dirt and persistent line scratches.
@@ -150,13 +162,19 @@ def detect_damage(
         shots: Shots that cover the frames; None is one shot.
         dirt: How to find dirt; None leaves the dirt mask empty.
         lines: How to find line scratches; None leaves the scratch mask empty.
+        protect: (T, H, W); above 0.5 nothing is marked, and scratches are not undone for the search for dirt.
         progress: Called per frame.
 
     Raises:
-        SettingsError: The frames or shots have another layout.
+        SettingsError: The frames, the shots or the mask have another layout.
     """
     check_frames(frames)
     count, _, height, width = frames.shape
+    if protect is not None and protect.shape != (count, height, width):
+        raise SettingsError(
+            f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
+            "make it from these frames"
+        )
     size = window_size(height, width)
     analysing, finding = Pulse(progress, "find scratches", count), Pulse(progress, "find damage", count)
     found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
@@ -167,12 +185,17 @@ def detect_damage(
     )
     for shot, analysis in zip(parts, analyses, strict=True):
         stream = _stage_frames(frames[shot.first : shot.last])
+        protected = None if protect is None else protect[shot.first : shot.last].cpu() > 0.5
         if analysis.lines is not None:
             stream = mark_lines(stream, analysis.lines)
+            if protected is not None:
+                stream = spare(stream, protected)
             if dirt is not None:
                 stream = mend_lines(stream, LineRepairSettings(), size=size, beat=finding.beat)
         if dirt is not None:
             stream = mark_dirt(stream, dirt, size=size, beat=finding.beat)
+            if protected is not None:
+                stream = spare(stream, protected)
         for index, frame in enumerate(_collect(stream, finding), shot.first):
             if frame.dirt is not None:
                 found.dirt[index] = frame.dirt
@@ -368,7 +391,14 @@ def stabilise(
     return _over_shots(frames, shots, wanted, change, "stabilise", progress)
 
 
-def overlay(frames: Tensor, dirt: Tensor, scratch: Tensor, *, strength: float = 0.7) -> Tensor:
+def overlay(
+    frames: Tensor,
+    dirt: Tensor,
+    scratch: Tensor,
+    *,
+    strength: float = 0.7,
+    style: Literal["overlay", "outline"] = "overlay",
+) -> Tensor:
     """Paint the masks over the frames: dirt red, scratches cyan.
 
     Args:
@@ -376,9 +406,13 @@ def overlay(frames: Tensor, dirt: Tensor, scratch: Tensor, *, strength: float = 
         dirt: (T, H, W), 0 … 1.
         scratch: (T, H, W), 0 … 1.
         strength: Opacity of the paint, 0 … 1.
+        style: "overlay" paints the marks, "outline" a line of one pixel around them, so that the damage stays in sight.
     """
     result = frames
     for mask, colour in ((dirt, (1.0, 0.1, 0.1)), (scratch, (0.0, 0.9, 1.0))):
-        alpha = mask.to(frames)[:, None] * strength
+        alpha = mask.to(frames)[:, None]
+        if style == "outline":
+            alpha = max_pool2d((alpha > 0.5).to(frames), 3, 1, 1) * (alpha <= 0.5)
+        alpha = alpha * strength
         result = result * (1 - alpha) + frames.new_tensor(colour)[None, :, None, None] * alpha
     return result

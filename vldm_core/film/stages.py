@@ -4,8 +4,9 @@ Every stage takes an iterator of :class:`StageFrame` and gives one, holding a bo
 functions of :mod:`vldm_core.pipeline` and the streamed reel run these same generators, so both give the same picture.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Generic, TypeVar
 
 import torch
@@ -100,6 +101,21 @@ def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int, beat
     return windowed(frames, process, size=size, radius=dirt_detection.RADIUS)
 
 
+def spare(frames: Frames[Origin], protected: Iterable[Tensor]) -> Frames[Origin]:
+    """Take marks off where nothing is to be marked.
+
+    Args:
+        frames: A stream whose masks are set as far as they are wanted.
+        protected: For each frame (H, W) bool; at least as many as there are frames.
+    """
+    for frame, where in zip(frames, protected, strict=False):
+        yield replace(
+            frame,
+            dirt=None if frame.dirt is None else frame.dirt.masked_fill(where, 0),
+            scratch=None if frame.scratch is None else frame.scratch.masked_fill(where, 0),
+        )
+
+
 def mend_dirt(
     frames: Frames[Origin], settings: DirtRepairSettings, *, size: int, beat: Progress = silent
 ) -> Frames[Origin]:
@@ -138,6 +154,7 @@ def restore_shot(
     size: int,
     line_repair_settings: LineRepairSettings,
     dirt_repair_settings: DirtRepairSettings,
+    protect: Tensor | None = None,
     beat: Progress = silent,
 ) -> Frames[Origin]:
     """Run every stage that was asked for over one shot.
@@ -153,14 +170,21 @@ def restore_shot(
         size: Frames per window.
         line_repair_settings: How scratches are undone.
         dirt_repair_settings: How dirt is filled.
+        protect: (H, W) bool, where nothing is marked, for all frames; None protects nothing.
         beat: Called between two frames of a window; may raise to interrupt.
     """
     if analysis.lines is not None:
-        frames = mend_lines(mark_lines(frames, analysis.lines), line_repair_settings, size=size, beat=beat)
+        frames = mark_lines(frames, analysis.lines)
+        if protect is not None:
+            frames = spare(frames, repeat(protect))
+        frames = mend_lines(frames, line_repair_settings, size=size, beat=beat)
     if dirt is not None:
         # Finding and filling take about the same time: side by side they keep two cores busy. A window's results come
         # at once, so a whole window has to fit in between for the next one to begin.
-        found = ahead(mark_dirt(frames, dirt, size=size, beat=beat), size)
+        marked = mark_dirt(frames, dirt, size=size, beat=beat)
+        if protect is not None:
+            marked = spare(marked, repeat(protect))
+        found = ahead(marked, size)
         frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat)
     if analysis.flicker is not None:
         frames = even_brightness(frames, analysis.flicker)

@@ -5,19 +5,21 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..film.degradation import MASK_KINDS, SimulationSettings, Simulator, age_stream
-from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines
+from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines, spare
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.windows import window_size
 from ..video.writer import FilmWriter, WriteSettings, open_writer
+from .protection import read_protection
 from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
 
 # Kinds of the simulation whose films have the name that detection gives them.
@@ -88,6 +90,7 @@ def detect_film(
     settings = settings or ReelSettings()
     wanted = replace(settings.analysis, flicker=None, stabilise=None)
     with open_film(source) as film:
+        protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         shots = find_shots(film, settings.shots, progress)
         analyses = analyse_film(film, shots, wanted, progress)
         size = window_size(film.info.height, film.info.width)
@@ -98,10 +101,14 @@ def detect_film(
                 stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
                 if analysis.lines is not None:
                     stream = mark_lines(stream, analysis.lines)
+                    if protect is not None:
+                        stream = spare(stream, repeat(protect))
                     if settings.dirt is not None:
                         stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat)
                 if settings.dirt is not None:
                     stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat)
+                    if protect is not None:
+                        stream = spare(stream, repeat(protect))
                 for frame in stream:
                     found = {"dirt": frame.dirt, "scratch": frame.scratch}
                     writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})

@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
+
+from torch import Tensor
 
 from ..errors import FilmFileError, FilmFileWarning
 from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
@@ -26,6 +29,7 @@ from ..video.shots import Shot, ShotDetector, ShotSettings
 from ..video.stream import FilmReader
 from ..video.windows import window_size
 from ..video.writer import WriteSettings, open_writer
+from .protection import read_protection
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class ReelSettings:
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
         line_repair: How scratches are undone.
+        protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
         write: Codec and quality of the result.
         keep_partial: After an error or interrupt in the last pass, keep what was finished as
@@ -55,6 +60,7 @@ class ReelSettings:
     stabilise: StabiliseSettings | None = None
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
     line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
+    protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
     write: WriteSettings = field(default_factory=WriteSettings)
     keep_partial: bool = True
@@ -139,7 +145,12 @@ def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Itera
 
 
 def _restored(
-    film: FilmReader, shots: tuple[Shot, ...], analyses: tuple[ShotAnalysis, ...], settings: ReelSettings, pulse: Pulse
+    film: FilmReader,
+    shots: tuple[Shot, ...],
+    analyses: tuple[ShotAnalysis, ...],
+    settings: ReelSettings,
+    protect: Tensor | None,
+    pulse: Pulse,
 ) -> Iterator[StageFrame[FilmFrame]]:
     """Run the second pass over all shots."""
     frames = iter(film)
@@ -151,6 +162,7 @@ def _restored(
             size=window_size(film.info.height, film.info.width),
             line_repair_settings=settings.line_repair,
             dirt_repair_settings=settings.dirt_repair,
+            protect=protect,
             beat=pulse.beat,
         )
 
@@ -180,6 +192,7 @@ def restore_film(
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
         film = stack.enter_context(open_film(source))
+        protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the reel is read, so that an output that cannot work costs no time.
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=source))
         shots = find_shots(film, settings.shots, progress)
@@ -190,7 +203,7 @@ def restore_film(
         analyses = analyse_film(film, shots, settings.analysis, progress)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in _restored(film, shots, analyses, settings, pulse):
+            for frame in _restored(film, shots, analyses, settings, protect, pulse):
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)

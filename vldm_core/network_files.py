@@ -54,7 +54,9 @@ class NetworkKind(Generic[Network]):
             WeightFileError: The file is missing, damaged, of another kind, or does not fit its own description.
         """
         if not path.is_file():
-            raise WeightFileError(f"the {self.what} {path} is not there; install the package again or name another file")
+            raise WeightFileError(
+                f"the {self.what} {path} is not there; install the package again or name another file"
+            )
         header = read_header(path)
         config = self._described(header.metadata, path)
         with torch.device("meta"):

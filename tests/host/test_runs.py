@@ -145,6 +145,81 @@ class TestSingleNodes:
         with av.open(str(host.server.temp_folder / entry["filename"])) as picture:
             assert (picture.streams.video[0].width, picture.streams.video[0].height) == (192, 128)
 
+    def test_every_kind_of_damage_has_a_mask_and_the_clean_frames_fit(self, host):
+        prompt = {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
+            "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+            "3": {
+                "class_type": "VLDM_SimulateDamage",
+                "inputs": {
+                    "images": ["2", 0], "condition": "1910s", "seed": 3, "dirt": True, "hair": True, "scratches": True,
+                    "flicker": False, "weave": False, "fading": False, "grain": False, "events": False,
+                },
+            },
+            "4": {
+                "class_type": "VLDM_Compare",
+                "inputs": {"before": ["2", 0], "after": ["3", 7], "layout": "split", "frame": 0, "temporal": False},
+            },
+        }  # fmt: skip
+        for slot in range(3, 7):
+            prompt[f"mask {slot}"] = {"class_type": "MaskPreview", "inputs": {"mask": ["3", slot]}}
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        assert "12 frames: identical" in run.outputs["4"]["text"][0]
+        assert all(len(run.outputs[f"mask {slot}"]["images"]) == 12 for slot in range(3, 7))
+
+    @pytest.mark.parametrize("protected", [0.0, 1.0])
+    def test_probability_is_refined_to_a_mask_and_protection_wins(self, host, protected):
+        prompt = {
+            "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
+            "2": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
+            "3": {"class_type": "SolidMask", "inputs": {"value": protected, "width": 160, "height": 120}},
+            "4": {
+                "class_type": "VLDM_DetectDamage",
+                "inputs": {
+                    "images": ["2", 0], "find": "dirt", "dirt_threshold": 4.0, "dirt_certainty": 0.5, "dirt_grow": 0,
+                    "dirt_polarity": "both", "scratch_threshold": 45.0, "scratch_min_depth": 1.5, "locked_shots": "off",
+                    "dirt_min_size": 5, "dirt_lifetime": 1, "preview_style": "outline", "judge_probability": True,
+                    "protect": ["3", 0],
+                },
+            },
+            "5": {
+                "class_type": "VLDM_RefineMask",
+                "inputs": {
+                    "mask": ["4", 3], "threshold": 0.4, "min_size": 4, "fill_holes": True, "grow": 1, "hold": 0,
+                    "feather": 1.0, "protect": ["3", 0],
+                },
+            },
+            "6": {
+                "class_type": "VLDM_RepairDamage",
+                "inputs": {"images": ["2", 0], "dirt": ["5", 0], "dirt_feather": 0.0, "scratch_rows": 40},
+            },
+            "7": {
+                "class_type": "VLDM_Compare",
+                "inputs": {"before": ["2", 0], "after": ["6", 0], "layout": "split", "frame": 0, "temporal": False},
+            },
+        }  # fmt: skip
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        assert ("12 frames: identical" in run.outputs["7"]["text"][0]) == bool(protected)
+
+    def test_a_protect_mask_of_another_size_is_refused_by_name(self, host):
+        prompt = {
+            "1": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 16, "height": 16}},
+            "2": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 16, "height": 17}},
+            "3": {
+                "class_type": "VLDM_RefineMask",
+                "inputs": {
+                    "mask": ["1", 0], "threshold": 0.5, "min_size": 0, "fill_holes": False, "grow": 0, "hold": 0,
+                    "feather": 0.0, "protect": ["2", 0],
+                },
+            },
+            "4": {"class_type": "MaskPreview", "inputs": {"mask": ["3", 0]}},
+        }  # fmt: skip
+        run = host.run(prompt)
+        assert run.status == "error"
+        assert "the protect mask has the shape (1, 17, 16)" in run.error["exception_message"]
+
     def test_alpha_is_dropped_and_one_mask_serves_all_frames(self, host):
         prompt = self.masked_repair(width=160, height=120)
         run = host.run(prompt)
@@ -299,6 +374,9 @@ class TestRefusals:
             ("VLDM_DetectDamage", "find", "ghosts", "find is 'ghosts'"),
             ("VLDM_DetectDamage", "dirt_polarity", "grey", "dirt_polarity is 'grey'"),
             ("VLDM_DetectDamage", "locked_shots", "maybe", "locked_shots is 'maybe'"),
+            ("VLDM_DetectDamage", "dirt_detector", "magic", "dirt_detector is 'magic'"),
+            ("VLDM_DetectDamage", "scratch_detector", "magic", "scratch_detector is 'magic'"),
+            ("VLDM_DetectDamage", "preview_style", "bold", "preview_style is 'bold'"),
             ("VLDM_DetectShots", "min_length", 0, "smaller than min"),
             ("VLDM_RepairDamage", "dirt_feather", 99, "bigger than max"),
             ("VLDM_RemoveFlicker", "strength", -1, "smaller than min"),

@@ -2,10 +2,14 @@
 
 import json
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from vldm_core.cli import app
+from vldm_core.film.dirt import DirtSettings
+from vldm_core.film.lines import LineSettings
 from vldm_core.video.reader import open_film
 
 from .reel.conftest import CUT, write_film
@@ -33,6 +37,35 @@ def test_restore_writes_the_film(film, tmp_path):
         assert restored.info.codec == "h264"
         assert restored.info.has_audio
         assert len(list(restored)) == 2 * CUT
+
+
+def test_nothing_is_found_where_a_mask_protects(film, tmp_path):
+    with open_film(film) as source:
+        height, width = source.info.height, source.info.width
+    protect = tmp_path / "protect.png"
+    cv2.imwrite(str(protect), np.full((height, width), 255, np.uint8))
+    options = ["--protect", str(protect), "--dirt-detector", "weight-free", "--scratch-detector", "weight-free"]
+    result = runner.invoke(app, ["detect", str(film), str(tmp_path / "masks"), *options])
+    assert result.exit_code == 0, result.output
+    for name in ("dirt", "scratch"):
+        with open_film(tmp_path / "masks" / f"{name}.mkv") as mask:
+            assert all(frame.image.max() == 0 for frame in mask)
+    result = runner.invoke(app, ["restore", str(film), str(tmp_path / "out.mkv"), "--no-flicker", *options])
+    assert result.exit_code == 0, result.output
+    with open_film(film) as source, open_film(tmp_path / "out.mkv") as restored:
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(source, restored, strict=True))
+
+
+def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
+    used = []
+    monkeypatch.setattr("vldm_core.reel.masks.detect_film", lambda *given, **_: used.append(given[2]))
+    options = ["--dirt-detector", "learned", "--scratch-detector", "learned"]
+    result = runner.invoke(app, ["detect", str(film), str(tmp_path), *options])
+    assert result.exit_code == 0, result.output
+    assert (used[0].dirt.detector, used[0].lines.detector) == ("learned", "learned")
+    assert runner.invoke(app, ["detect", str(film), str(tmp_path)]).exit_code == 0
+    assert (used[1].dirt, used[1].lines) == (DirtSettings(), LineSettings())
+    assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--dirt-detector", "magic"]).exit_code == 2
 
 
 def test_an_output_that_cannot_work_is_refused_before_the_film_is_read(film, tmp_path):

@@ -20,6 +20,7 @@ from .errors import FilmFileWarning, SettingsError, VLDMError
 
 if TYPE_CHECKING:
     from .reel.prior import PriorReelSettings
+    from .reel.restore import ReelSettings
 
 app = typer.Typer(
     name="vldm_core",
@@ -61,6 +62,23 @@ class PriorSampler(StrEnum):
     SPACED_DDPM = "spaced_ddpm"
 
 
+class Detector(StrEnum):
+    """Detectors the command line offers."""
+
+    WEIGHT_FREE = "weight-free"
+    LEARNED = "learned"
+
+
+DirtDetectorOption = Annotated[
+    Detector | None, typer.Option(help="What tells dirt from things that move; else the better one in the benchmark.")
+]
+ScratchDetectorOption = Annotated[
+    Detector | None, typer.Option(help="What tells scratches from the scene; else the better one in the benchmark.")
+]
+ProtectOption = Annotated[
+    Path | None,
+    typer.Option(metavar="MASK", help="Picture of the film's size; where it is white, no damage is found or repaired."),
+]
 CodecOption = Annotated[Codec, typer.Option(help="auto: lossless FFV1 for .mkv, H.264 for .mp4 and .mov.")]
 QualityOption = Annotated[
     int, typer.Option(min=0, max=51, help="CRF of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
@@ -126,6 +144,9 @@ def restore(
     lines: Annotated[bool, typer.Option(help="Find and undo persistent line scratches.")] = True,
     flicker: Annotated[bool, typer.Option(help="Remove brightness flicker.")] = True,
     stabilise: Annotated[bool, typer.Option(help="Remove gate weave.")] = False,
+    dirt_detector: DirtDetectorOption = None,
+    scratch_detector: ScratchDetectorOption = None,
+    protect: ProtectOption = None,
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
     prior: Annotated[
@@ -172,6 +193,7 @@ def restore(
 
     with _reported():
         settings = ReelSettings(write=WriteSettings(codec=codec.value, quality=quality))
+        settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
         settings = replace(
             settings,
             dirt=settings.dirt if dirt else None,
@@ -214,6 +236,16 @@ def restore(
         )
 
 
+def _with_detection(
+    settings: "ReelSettings", dirt: Detector | None, scratch: Detector | None, protect: Path | None
+) -> "ReelSettings":
+    if dirt is not None and settings.dirt is not None:
+        settings = replace(settings, dirt=replace(settings.dirt, detector=dirt.value))
+    if scratch is not None and settings.lines is not None:
+        settings = replace(settings, lines=replace(settings.lines, detector=scratch.value))
+    return replace(settings, protect=protect)
+
+
 def _prior_settings(
     *, window: int, tile: int, cfg: float, short_side: int, grain: bool, **more: Any
 ) -> "PriorReelSettings":
@@ -241,13 +273,19 @@ def _prior_settings(
 
 @app.command()
 def detect(
-    source: FilmIn, directory: Annotated[Path, typer.Argument(help="Folder for dirt.mkv and scratch.mkv.")]
+    source: FilmIn,
+    directory: Annotated[Path, typer.Argument(help="Folder for dirt.mkv and scratch.mkv.")],
+    dirt_detector: DirtDetectorOption = None,
+    scratch_detector: ScratchDetectorOption = None,
+    protect: ProtectOption = None,
 ) -> None:
     """Find damage and write it as lossless mask films: 255 is damage, 0 is not."""
     from .reel.masks import detect_film
+    from .reel.restore import ReelSettings
 
     with _reported(), _bars() as progress:
-        detect_film(source, directory, progress=progress)
+        settings = _with_detection(ReelSettings(), dirt_detector, scratch_detector, protect)
+        detect_film(source, directory, settings, progress=progress)
 
 
 @app.command()
@@ -334,15 +372,47 @@ def queue(
 def benchmark_film(
     data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
     quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="Every clip and photo, not only those kept for validation.")
+    ] = False,
+    sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
+    strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
 ) -> None:
     """Detection, repair, flicker and cost of the film stages beside the classical methods."""
     from .evaluation.film_benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
+    from .evaluation.film_curves import write_curves
+    from .evaluation.film_page import write_page
 
     with _reported():
         settings = FilmBenchmarkSettings.quick() if quick else FilmBenchmarkSettings()
+        chosen: dict[str, Any] = {
+            "sources": sources,
+            "methods": tuple(methods.split(",")) if methods else None,
+            "strata": tuple(strata.split(",")) if strata else None,
+            "lanes": lanes,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        settings = replace(settings, all_sources=all_sources, **given)
         with _bars() as progress:
             report = run_film_benchmark(data, json_path=json_file, settings=settings, progress=progress)
+        if curves is not None:
+            write_curves(report, curves)
+        if markdown is not None:
+            options = [
+                *(["--quick"] if quick else []),
+                *(["--all-sources"] if all_sources else []),
+                *(f"--{name} {value}" for name, value in (("sources", sources), ("methods", methods)) if value),
+                *([f"--strata {strata}"] if strata else []),
+                f"--markdown {markdown}",
+                *([f"--curves {curves}"] if curves else []),
+            ]
+            command = " ".join(["python -m vldm_core benchmark film --data DIR", *options])
+            write_page(report, markdown, command=command, curves=curves)
         typer.echo(format_report(report))
 
 

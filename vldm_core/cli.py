@@ -295,6 +295,9 @@ def simulate(
     masks: Annotated[
         Path | None, typer.Option(help="Folder for a mask film per kind of damage: dirt.mkv, scratch.mkv, tears.mkv …")
     ] = None,
+    clean: Annotated[
+        Path | None, typer.Option(help="File for the clean frames that the aged ones show, also where frames are lost.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same damage.")] = 0,
     preset: Annotated[
         str, typer.Option(help="light, worn, heavy, a decade from 1900s to 1970s, '8mm amateur' or newsreel.")
@@ -317,6 +320,7 @@ def simulate(
             settings=replace(SimulationSettings.preset(preset), textures=textures),
             seed=seed,
             masks=masks,
+            clean=clean,
             write=WriteSettings(codec=codec.value, quality=quality),
             progress=progress,
         )

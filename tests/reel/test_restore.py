@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -129,6 +130,16 @@ def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
         results.append(frames_of(out / "aged.mkv"))
     assert (results[0] == results[1]).all()
     assert (results[0] != frames_of(small_film)).mean() > 0.5
+
+
+def test_simulate_writes_the_clean_frames_that_the_aged_ones_show(small_film, tmp_path):
+    from vldm_core.film.degradation import CadenceModel, SimulationSettings
+
+    settings = replace(SimulationSettings().only(), cadence=CadenceModel(duplicates=0.4))
+    aged, clean = tmp_path / "aged.mkv", tmp_path / "clean.mkv"
+    assert masks.simulate_film(small_film, aged, settings=settings, seed=5, clean=clean) == 2 * CUT
+    assert (frames_of(aged) == frames_of(clean)).all()
+    assert (frames_of(clean) != frames_of(small_film)).any()
 
 
 def test_interrupt_leaves_no_file(small_film, tmp_path):

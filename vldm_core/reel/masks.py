@@ -123,6 +123,7 @@ def simulate_film(
     settings: SimulationSettings,
     seed: int,
     masks: str | os.PathLike[str] | None = None,
+    clean: str | os.PathLike[str] | None = None,
     write: WriteSettings | None = None,
     progress: Progress = silent,
 ) -> int:
@@ -135,6 +136,8 @@ def simulate_film(
         seed: Same seed, same damage.
         masks: Folder for a film per kind of local damage, such as ``dirt.mkv``, ``hair.mkv`` and ``scratch.mkv``
             (grey, the opacity of the damage from 0 to 255), or None to write none.
+        clean: File or image-sequence folder for the clean frames that the aged ones show, one for each, also where
+            frames are lost or repeated; or None to write none.
         write: Codec and quality of the aged film.
         progress: Called per frame; may raise to interrupt.
 
@@ -152,18 +155,25 @@ def simulate_film(
             open_writer(destination, film.info, settings=write or WriteSettings(), source=source)
         )
         names = {kind: _MASK_FILMS.get(kind, kind) for kind in MASK_KINDS}
+        target = None
+        if clean is not None:
+            target = stack.enter_context(
+                open_writer(clean, film.info, settings=write or WriteSettings(), source=source)
+            )
         films = stack.enter_context(MaskWriters(masks, names, film.info)) if masks is not None else None
         # Repeats and codecs look ahead; the frames that were read wait here for what they become.
         waiting: deque[FilmFrame] = deque()
 
-        def clean() -> Iterator[Tensor]:
+        def undamaged() -> Iterator[Tensor]:
             for frame in film:
                 waiting.append(frame)
                 yield frame.tensor()
 
-        for aged in age_stream(simulator, clean()):
+        for aged in age_stream(simulator, undamaged()):
             frame = waiting.popleft()
             writer.write(frame, aged.frame)
+            if target is not None:
+                target.write(frame, aged.clean)
             if films is not None:
                 films.write(frame, aged.masks)
             count += 1

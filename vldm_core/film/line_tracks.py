@@ -25,6 +25,7 @@ _BORDER = 4
 _PRESENT_SHARE = 0.4
 _FROM_TIME = 0.1
 _FROM_TIME_WHEN_FAINT = 2.0
+_LONG_GAP = 1.0
 _FROM_BESIDE = 0.25
 _SWITCH = 1.5
 
@@ -133,12 +134,7 @@ def find_paths(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_fra
         min_score: Least score of a path.
         min_frames: Least length of a path.
     """
-    frames, count, width = sums.shape
-    # The sums of neighbouring bands are correlated: measure their spread where there is no line.
-    spread = 1.4826 * float(np.median(np.abs(sums[:, count // 2])))
-    scaled = sums / max(spread, 1e-6)
-    scaled[..., :_BORDER] = 0
-    scaled[..., width - _BORDER :] = 0
+    scaled = scaled_sums(sums)
     found: list[Path] = []
     for polarity in (-1, 1):
         rewards = np.clip(polarity * scaled, -2.0, _FRAME_CAP) - _TOLL
@@ -149,9 +145,20 @@ def find_paths(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_fra
             first, tilt, columns, score = path
             _clear(rewards, first, tilt, columns, tilts)
             if len(columns) >= min_frames:
-                x = _subpixel(polarity * scaled[first : first + len(columns), tilt], columns)
+                x = refined_positions(polarity * scaled[first : first + len(columns), tilt], columns)
                 found.append(Path(first=first, x=x, tilt=float(tilts[tilt]), polarity=polarity, score=score))
     return sorted(found, key=lambda path: -path.score)
+
+
+def scaled_sums(sums: FloatArray) -> FloatArray:
+    """Scale (T, n, W) sums to unit spread where there is no line, and blank the border."""
+    width = sums.shape[2]
+    # The sums of neighbouring bands are correlated, so their spread is measured.
+    spread = 1.4826 * float(np.median(np.abs(sums[:, sums.shape[1] // 2])))
+    scaled = sums / np.float32(max(spread, 1e-6))
+    scaled[..., :_BORDER] = 0
+    scaled[..., width - _BORDER :] = 0
+    return scaled
 
 
 def _best_path(rewards: FloatArray) -> tuple[int, int, NDArray[np.int64], float] | None:
@@ -191,7 +198,7 @@ def _clear(rewards: FloatArray, first: int, tilt: int, columns: NDArray[np.int64
         rewards[t, :, max(0, x - _CLEARANCE) : min(width, x + _CLEARANCE + 1)] = -_FRAME_CAP
 
 
-def _subpixel(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArray:
+def refined_positions(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArray:
     """Refine integer positions by a parabola through the neighbours, smoothed over time by their weight."""
     rows = np.arange(len(columns))
     width = sums.shape[1]
@@ -233,9 +240,10 @@ def presence(evidence: FloatArray) -> BoolArray:
     # Lines fade along their length, so a fraction of their usual strength will do, and no more than is plain.
     expected = float(np.clip(np.median(evidence), 0.8, 3.5))
     likelihood = np.clip(expected * (evidence - _PRESENT_SHARE * expected), -3.0, 3.0).astype(np.float32)
-    # What is faint needs the frames around it.
+    pooled = cv2.boxFilter(likelihood, -1, (1, 7), borderType=cv2.BORDER_REFLECT_101)
+    # What is faint needs the frames around it, and where a line is missing for long, a chance ridge is not the line.
     from_time = _FROM_TIME + _FROM_TIME_WHEN_FAINT * max(0.0, 1 - expected / 2)
-    likelihood += from_time * cv2.boxFilter(likelihood, -1, (1, 7), borderType=cv2.BORDER_REFLECT_101)
+    likelihood += from_time * pooled + _LONG_GAP * np.minimum(pooled, 0)
     beside = np.array([[_FROM_BESIDE, 1.0, _FROM_BESIDE]], np.float32)
     gain = cv2.filter2D(likelihood, -1, beside, borderType=cv2.BORDER_REFLECT_101) / 2
     frames, bands = gain.shape

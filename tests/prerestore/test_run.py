@@ -1,0 +1,123 @@
+"""Pre-restoration of whole shots: the same however it is cut, at any size, in bounded memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.prerestore.network import PreRestorer
+from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
+
+from .test_network import trained
+
+
+def film(frames: int, height: int = 40, width: int = 52) -> Tensor:
+    generator = torch.Generator().manual_seed(frames)
+    picture = torch.rand(1, 3, height // 4 + 8, width // 4 + 8, generator=generator)
+    picture = torch.nn.functional.interpolate(picture, scale_factor=4, mode="bicubic")[0].clamp(0, 1)
+    return torch.stack([picture[:, 4 : 4 + height, t : t + width] for t in range(frames)])
+
+
+def test_it_is_the_network_on_one_segment() -> None:
+    network = trained()
+    frames = film(5)
+    images, latents = pre_restore(frames, network, PreRestoreSettings(keep_grain=0))
+    assert images.shape == frames.shape and latents is not None and latents.shape == (5, 4, 5, 7)
+    assert (images - frames).abs().max() > 0.01
+
+
+@settings(max_examples=8, deadline=None)
+@given(frames=st.integers(1, 13), segment=st.integers(1, 6), lookahead=st.integers(0, 4))
+def test_every_frame_comes_once_and_the_stream_reads_no_farther_than_it_must(frames, segment, lookahead) -> None:
+    network = trained()
+    read = 0
+
+    def source():
+        nonlocal read
+        for frame in film(frames):
+            read += 1
+            yield frame, None
+
+    count = 0
+    for made in pre_restore_stream(source(), network, PreRestoreSettings(segment=segment, lookahead=lookahead)):
+        assert made.image.shape == (3, 40, 52)
+        first = count // segment * segment
+        assert read <= first + segment + lookahead
+        count += 1
+    assert count == frames == read
+
+
+def test_the_last_segment_knows_all_of_its_past() -> None:
+    network = trained()
+    frames = film(9)
+    whole, _ = pre_restore(frames, network, PreRestoreSettings(segment=9))
+    cut, _ = pre_restore(frames, network, PreRestoreSettings(segment=4, lookahead=2))
+    assert torch.allclose(cut[8], whole[8], atol=1e-5)
+    # Elsewhere the horizon tells.
+    blind, _ = pre_restore(frames, network, PreRestoreSettings(segment=4, lookahead=0))
+    assert not torch.allclose(blind[3], whole[3], atol=1e-6)
+    far, _ = pre_restore(frames, network, PreRestoreSettings(segment=4, lookahead=8))
+    assert torch.allclose(far, whole, atol=1e-5)
+
+
+def test_masks_are_minded_and_a_single_frame_will_do() -> None:
+    network = trained()
+    frames = film(3)
+    masks = torch.zeros(3, 40, 52)
+    masks[1, 10:30, 10:40] = 1
+    free, _ = pre_restore(frames, network)
+    gated, _ = pre_restore(frames, network, masks=masks)
+    assert not torch.equal(free, gated)
+    assert pre_restore(frames[:1], network)[0].shape == (1, 3, 40, 52)
+
+
+def test_strength_and_grain() -> None:
+    network = trained()
+    frames = film(2)
+    assert torch.equal(pre_restore(frames, network, PreRestoreSettings(strength=0))[0], frames)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.full((3, 64, 64), 0.5)
+    grain = 0.05 * torch.randn(3, 64, 64, generator=generator)
+    spread = {}
+    for share in (0.0, 0.5, 1.0):
+        result = apply(image + grain, image + 0.1, PreRestoreSettings(keep_grain=share))
+        spread[share] = float(result.std() / grain.std())
+        assert abs(float(result.mean()) - 0.6) < 2e-3, "the tone is the network's"
+    assert spread[0.0] < 1e-5 and 0.35 < spread[0.5] < 0.55 and 0.8 < spread[1.0] < 1.05
+
+
+class Hungry(PreRestorer):
+    """Runs out of memory over more than some frames at once."""
+
+    most = 2
+
+    def encode(self, frames: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        if frames.shape[1] > self.most:
+            raise torch.OutOfMemoryError("no memory")
+        return super().encode(frames, masks)
+
+
+def test_out_of_memory_works_on_fewer_frames_at_once(monkeypatch) -> None:
+    network = trained()
+    wanted, _ = pre_restore(film(7), network)
+    hungry = Hungry(network.config).eval()
+    hungry.load_state_dict(network.state_dict())
+    monkeypatch.setattr("vldm_core.prerestore.run._frames_at_once", lambda parameter: 8)
+    got, _ = pre_restore(film(7), hungry)
+    assert torch.allclose(got, wanted, atol=1e-5)
+    hungry.most = 0
+    with pytest.raises(VLDMError, match="single frame"):
+        pre_restore(film(2), hungry)
+
+
+def test_wrong_input_is_named() -> None:
+    network = trained()
+    with pytest.raises(SettingsError, match="needs frames"):
+        pre_restore(torch.zeros(2, 1, 32, 32), network)
+    with pytest.raises(SettingsError, match="masks are"):
+        pre_restore(film(2), network, masks=torch.zeros(1, 40, 52))
+    for wrong in ({"strength": 1.5}, {"keep_grain": -1}, {"segment": 0}, {"lookahead": -1}):
+        with pytest.raises(SettingsError, match="pre-restore"):
+            PreRestoreSettings(**wrong)

@@ -1,0 +1,1 @@
+"""The pre-restoration encoder: a video network between repair and diffusion."""

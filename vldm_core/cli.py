@@ -473,6 +473,35 @@ def train_dirt_detector(
     console.print(f"{out}: calibrated by {network.config.offset}", highlight=False)
 
 
+@train_app.command("line-detector")
+def train_line_detector(
+    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")],
+    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the examples: 0.2 MB per shot, made where missing.")],
+    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 1200,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")] = None,
+) -> None:
+    """Train the network that tells line scratches from upright things of the scene."""
+    from .training.line_detector import LineTrainingSettings, train_on_material
+    from .training.line_examples import LineExampleSettings
+
+    with _reported(), _bars() as progress:
+        train_on_material(
+            data,
+            cache,
+            out,
+            LineTrainingSettings(steps=steps, seed=seed),
+            LineExampleSettings(shots=shots, seed=seed),
+            resume=resume,
+            threads=threads,
+            progress=progress,
+        )
+    console.print(f"{out} written", highlight=False)
+
+
 def main() -> None:
     """Run the command line."""
     app()

@@ -53,6 +53,9 @@ class LineNetwork(nn.Module):
         settings: Its size.
     """
 
+    temperature: Tensor
+    offset: Tensor
+
     def __init__(self, settings: LineNetworkSettings | None = None) -> None:
         super().__init__()
         self.settings = settings or LineNetworkSettings()

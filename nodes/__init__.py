@@ -3,8 +3,9 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
+from .detect import DetectDamage
 from .evaluate import Compare
-from .film import DetectDamage, DetectShots, RemoveFlicker, RepairDamage, Stabilise
+from .film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .host_models import register_folders
 from .masks import RefineMask
 from .patches import LongVideoWindows, RestorationGuidance, VideoNoise

@@ -7,6 +7,11 @@ CATEGORY = "VLDM/film"
 Shots = io.Custom("VLDM_SHOTS")
 """A tuple of :class:`vldm_core.video.shots.Shot`, covering the frames in order."""
 
+SHOTS_TOOLTIP = "From Detect Shots, on the same frames: nothing is compared across a cut. Unconnected: one shot."
+IMAGES_TOOLTIP = (
+    "Frames of the film in order, one batch. About 12 bytes of memory per pixel and frame; alpha is dropped."
+)
+
 Fit = io.Custom("VLDM_FIT")
 """A :class:`vldm_core.video.geometry.FitPlan`."""
 

@@ -147,7 +147,7 @@ def test_local_extremum_ignores_short_and_strongly_tilted_strokes():
 def test_the_strength_of_an_extremum_tells_the_masks_of_all_thresholds(level: float, monkeypatch):
     frames, _, _ = _scratched(16.0, tilt=1.0)
     strength = line_baselines.local_extremum_strength(frames[:2])
-    monkeypatch.setattr(line_baselines, "_LEAST_DIFFERENCE", level)
+    monkeypatch.setattr(line_baselines, "LEAST_DIFFERENCE", level)
     binary = torch.zeros_like(strength)
     for index, plane in enumerate(line_baselines.luma(frames[:2]).numpy()):
         smooth = line_baselines._vertical_blur(plane)

@@ -1,25 +1,19 @@
-"""Test material of the film benchmark: clean clips, aged by the simulation with known truth.
+"""Test material of the film benchmark: clean shots, aged by the simulation with known truth.
 
-A data folder holds `clips/` (clean films), `photos/` (stills, panned over to give a moving camera) and `film/` (real
-old films, used elsewhere). Every source becomes a short shot of one size, scaled to cover it and cropped at the centre,
-and is aged from its own fixed seed. The simulation draws each defect from its own counter, so ageing once more without
-dirt and lines gives the same film, same grain, same flicker, same weave, without the local damage: that film is what a
-repair is compared with. Aged films are rounded to 8 bits, as scans are.
+Every shot is aged from its own fixed seed. The simulation draws each defect from its own counter, so ageing once more
+without dirt and lines gives the same film, same grain, same flicker, same weave, without the local damage: that film is
+what a repair is compared with. Grain comes last, so the same film with other grain, as a second print would show it,
+and without any, tell how near a repair can come. Aged films are rounded to 8 bits, as scans are.
 """
 
 import zlib
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import FilmFileError
 from ..film.degradation import (
     BlotchModel,
     DirtModel,
@@ -35,36 +29,17 @@ from ..film.degradation import (
     simulate,
 )
 from ..video.flow import consistency, estimate_flow
-from ..video.reader import open_film
 from .film_settings import FilmBenchmarkSettings
-
-Stratum = Literal["fixed", "drifting", "weave", "flicker"]
-
-EXTRA_STRATA: tuple[Stratum, ...] = ("drifting", "weave", "flicker")
-
-FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
-
-LINE_DEPTHS = (6.0, 10.0, 20.0)
-"""Grey levels of the lines in every aged clip: one line of each depth, dark or bright."""
+from .film_sources import CleanClip
+from .film_strata import LINE_DEPTHS, Stratum
 
 _RIM = 0.05
 """Value of a soft mask from which a pixel counts as touched: 0.8 grey levels of dirt, 5 % of the depth of a line."""
 
-_SKIPPED_FRAMES = 40
-"""Frames passed over at the start of a clip, where cameras are often still at rest."""
+_LOCAL_DAMAGE = {"lines": None, "blotches": None, "dirt": None, "hair": None}
 
-
-@dataclass(frozen=True, kw_only=True)
-class CleanClip:
-    """A clean shot.
-
-    Attributes:
-        name: Name of the source, without suffix.
-        frames: (T, 3, H, W) in [0, 1].
-    """
-
-    name: str
-    frames: Tensor
+_DIRT_MASKS = ("dirt", "hair", "blotches")
+"""Masks of the simulation, in the order of `film_strata.DIRT_KINDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +49,12 @@ class AgedClip:
     Attributes:
         name: Source and stratum.
         stratum: What the lines do, or which other defect is there besides.
+        locked: Whether the scene stands still against the film: neither camera nor gate weave moves it.
         aged: (T, 3, H, W) in [0, 1], what a method gets to see.
         undamaged: The same film without dirt, hair, blotches and lines.
         steady: The same film without those and without flicker.
-        dirt: (T, H, W) bool: transient damage (dirt, blotches, hair) that changed a pixel by 8 grey levels or more.
+        dirt: (T, H, W) uint8: 0, or k + 1 where damage of the kind `DIRT_KINDS[k]` changed a pixel by 8 grey levels or
+            more; the strongest where kinds overlap.
         lines: (T, H, W) uint8: 0, or k + 1 where the line of depth `LINE_DEPTHS[k]` has at least half its depth.
         faint: (T, H, W) bool: changed by local damage, but by less than counts as damage: rims, faint blotches.
         courses: (T, H, W) bool: the lines without their gaps, with their faint rims.
@@ -87,6 +64,7 @@ class AgedClip:
 
     name: str
     stratum: Stratum
+    locked: bool
     aged: Tensor
     undamaged: Tensor
     steady: Tensor
@@ -97,16 +75,20 @@ class AgedClip:
     flow: Tensor
     visible: Tensor
 
+    @property
+    def damage(self) -> Tensor:
+        """(T, H, W) bool: damage of any kind."""
+        return (self.dirt > 0) | (self.lines > 0)
+
     def save(self, path: Path) -> None:
         """Write the clip to a file; frames as 8 bits, which is exact, flow in half precision."""
-        eight_bits = {
-            name: (getattr(self, name) * 255).round().to(torch.uint8).numpy()
-            for name in ("aged", "undamaged", "steady")
-        }
+        names = ("aged", "undamaged") if self.steady is self.undamaged else ("aged", "undamaged", "steady")
+        eight_bits = {name: (getattr(self, name) * 255).round().to(torch.uint8).numpy() for name in names}
         np.savez(
             path,
             name=self.name,
             stratum=self.stratum,
+            locked=self.locked,
             dirt=self.dirt.numpy(),
             lines=self.lines.numpy(),
             faint=self.faint.numpy(),
@@ -120,60 +102,51 @@ class AgedClip:
     def load(cls, path: Path) -> "AgedClip":
         """Read a clip that `save` wrote."""
         with np.load(path) as stored:
-            frames = {name: torch.from_numpy(stored[name]).float() / 255 for name in ("aged", "undamaged", "steady")}
+
+            def frames(name: str) -> Tensor:
+                return torch.from_numpy(stored[name]).float() / 255
+
+            undamaged = frames("undamaged")
             return cls(
                 name=str(stored["name"]),
                 stratum=str(stored["stratum"]),  # type: ignore[arg-type]
+                locked=bool(stored["locked"]),
+                aged=frames("aged"),
+                undamaged=undamaged,
+                steady=frames("steady") if "steady" in stored else undamaged,
                 dirt=torch.from_numpy(stored["dirt"]),
                 lines=torch.from_numpy(stored["lines"]),
                 faint=torch.from_numpy(stored["faint"]),
                 courses=torch.from_numpy(stored["courses"]),
                 flow=torch.from_numpy(stored["flow"]).float(),
                 visible=torch.from_numpy(stored["visible"]),
-                **frames,
             )
 
 
-def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Path, ...]:
-    """List the clips and photographs to use, in a fixed order.
+@dataclass(frozen=True, kw_only=True)
+class AgedMaterial:
+    """An aged clip with what tells how near to its undamaged film a repair can come.
 
-    Raises:
-        FilmFileError: The folder has neither.
+    Attributes:
+        clip: The aged clip.
+        other_grain: The undamaged film with other grain, as another print of the same negative would show it: what a
+            fill reaches that gets everything right but cannot know the grain, and looks like film.
+        no_grain: The undamaged film without grain: what a fill reaches that averages grain away.
     """
-    clips = sorted(path for path in data.glob("clips/*") if path.suffix.lower() in FILM_SUFFIXES)
-    photos = [data / "photos" / name for name in settings.photos]
-    found = clips + [path for path in photos if path.is_file()]
-    if not found:
-        raise FilmFileError(f"{data} holds no clips/*.mp4 and none of the photos; pass the folder with clips/ in it")
-    if settings.sources is not None and settings.sources < len(found):
-        picks = np.linspace(0, len(found) - 1, settings.sources).round().astype(int)
-        found = [found[pick] for pick in picks]
-    return tuple(found)
+
+    clip: AgedClip
+    other_grain: Tensor
+    no_grain: Tensor
 
 
-def clean_clips(data: Path, settings: FilmBenchmarkSettings) -> Iterator[CleanClip]:
-    """Yield the clean shots one by one.
-
-    Raises:
-        FilmFileError: A source cannot be read or is too short.
-    """
-    for path in find_sources(data, settings):
-        frames = _read_clip(path, settings) if path.suffix.lower() in FILM_SUFFIXES else _pan(path, settings)
-        yield CleanClip(name=path.stem, frames=frames)
-
-
-def strata_of(index: int) -> tuple[Stratum, ...]:
-    """Return the strata in which the source number `index` is aged: fixed lines, and for three of four another one."""
-    turn = index % (len(EXTRA_STRATA) + 1)
-    return ("fixed", *EXTRA_STRATA[turn : turn + 1])
-
-
-def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedClip:
-    """Age a clean shot: dirt, hair and blotches, three lines, grain, and what the stratum adds."""
-    name = f"{clip.name}/{stratum}"
+def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedMaterial:
+    """Age a clean shot: dirt, hair, blotches, grain, three lines, and what the stratum adds."""
+    name = f"{clean.name}/{stratum}"
     seed = (settings.seed << 32) | zlib.crc32(name.encode())
-    count, _, height, width = clip.frames.shape
-    lines = _pinned_lines(np.random.default_rng([settings.seed, seed & 0xFFFFFFFF]), stratum, count, height, width)
+    count, _, height, width = clean.frames.shape
+    lines: tuple[ScratchLine, ...] = ()
+    if stratum != "transient":
+        lines = _pinned_lines(np.random.default_rng([settings.seed, seed & 0xFFFFFFFF]), stratum, count, height, width)
     model = SimulationSettings(
         camera_weave=WeaveModel() if stratum == "weave" else None,
         flicker=FlickerModel() if stratum == "flicker" else None,
@@ -185,13 +158,50 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
         hair=HairModel(gate_count=0),
         grain=GrainModel(sigma=settings.grain),
     )
-    local = {"lines": None, "blotches": None, "dirt": None, "hair": None}
-    aged = simulate(clip.frames, model, seed)
-    undamaged = _eight_bit(simulate(clip.frames, replace(model, **local), seed).frames)
-    steady = undamaged
+    aged = simulate(clean.frames, model, seed)
+    no_grain = simulate(clean.frames, replace(model, **_LOCAL_DAMAGE, grain=None), seed).frames
+    undamaged = steady = _eight_bit(_grained(no_grain, model, seed))
     if model.flicker is not None:
-        steady = _eight_bit(simulate(clip.frames, replace(model, **local, flicker=None), seed).frames)
+        even = simulate(clean.frames, replace(model, **_LOCAL_DAMAGE, grain=None, flicker=None), seed).frames
+        steady = _eight_bit(_grained(even, model, seed))
+    transient = torch.stack([aged.masks[kind] for kind in _DIRT_MASKS])
+    strongest, kind = transient.max(dim=0)
+    dirt = torch.where(binary_truth(strongest), kind + 1, 0).to(torch.uint8)
+    labels, courses = _line_truth(lines, seed, count, height, width)
+    # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
+    labels[~binary_truth(aged.masks["lines"])] = 0
     flow = estimate_flow(undamaged)
+    clip = AgedClip(
+        name=name,
+        stratum=stratum,
+        locked=clean.locked and stratum != "weave",
+        aged=_eight_bit(aged.frames),
+        undamaged=undamaged,
+        steady=steady,
+        dirt=dirt,
+        lines=labels,
+        faint=(torch.maximum(strongest, aged.masks["lines"]) > _RIM) & (dirt == 0) & (labels == 0),
+        courses=courses,
+        flow=flow,
+        visible=consistency(flow, estimate_flow(undamaged, direction="forward")),
+    )
+    return AgedMaterial(
+        clip=clip,
+        other_grain=_eight_bit(_grained(no_grain, model, seed + 1)),
+        no_grain=_eight_bit(no_grain),
+    )
+
+
+def _grained(frames: Tensor, model: SimulationSettings, seed: int) -> Tensor:
+    """Give frames the grain that a simulation with this seed would give them as its last step."""
+    simulator = Simulator(model.only("grain"), seed, *frames.shape[-2:])
+    return torch.stack([simulator.frame(index, frame).frame for index, frame in enumerate(frames)])
+
+
+def _line_truth(
+    lines: tuple[ScratchLine, ...], seed: int, count: int, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Label the pixels of each line, (T, H, W) uint8, and draw the courses of all without their gaps, bool."""
     labels = torch.zeros(count, height, width, dtype=torch.uint8)
     courses = torch.zeros(count, height, width, dtype=torch.bool)
     for number, line in enumerate(lines):
@@ -200,33 +210,7 @@ def age(clip: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> A
         for index in range(count):
             labels[index][binary_truth(alone.line_masks(index)[line.kind])] = number + 1
             courses[index] |= whole.line_masks(index)[line.kind] > _RIM
-    # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
-    labels[~binary_truth(aged.masks["lines"])] = 0
-    transient = torch.stack([aged.masks[kind] for kind in ("dirt", "blotches", "hair")]).amax(dim=0)
-    damage = binary_truth(transient) | (labels > 0)
-    return AgedClip(
-        name=name,
-        stratum=stratum,
-        aged=_eight_bit(aged.frames),
-        undamaged=undamaged,
-        steady=steady,
-        dirt=binary_truth(transient),
-        lines=labels,
-        faint=(torch.maximum(transient, aged.masks["lines"]) > _RIM) & ~damage,
-        courses=courses,
-        flow=flow,
-        visible=consistency(flow, estimate_flow(undamaged, direction="forward")),
-    )
-
-
-def read_film(path: Path) -> Tensor:
-    """Read a whole short film as (T, 3, H, W) in [0, 1].
-
-    Raises:
-        FilmFileError: It cannot be read.
-    """
-    with open_film(path) as film:
-        return torch.stack([frame.tensor() for frame in film])
+    return labels, courses
 
 
 def _pinned_lines(
@@ -259,56 +243,6 @@ def _pinned_lines(
 def _lines_only(seed: int, height: int, width: int, line: ScratchLine) -> Simulator:
     settings = replace(SimulationSettings().only("lines"), lines=LineModel(count=0, pinned=(line,)))
     return Simulator(settings, seed, height, width)
-
-
-def _read_clip(path: Path, settings: FilmBenchmarkSettings) -> Tensor:
-    """Read `settings.frames` frames: those after the skipped ones, or the last ones of a shorter clip."""
-    kept: deque[np.ndarray] = deque(maxlen=settings.frames)
-    with open_film(path) as film:
-        for number, frame in enumerate(film):
-            kept.append(_cover(frame.image, settings.height, settings.width))
-            if number + 1 == _SKIPPED_FRAMES + settings.frames:
-                break
-    if len(kept) < settings.frames:
-        raise FilmFileError(f"{path} has {len(kept)} frames; the benchmark needs {settings.frames}")
-    return torch.from_numpy(np.stack(kept))
-
-
-def _cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Scale an RGB image (H, W, 3) to cover the size, crop its centre; returns (3, height, width) in [0, 1]."""
-    scale = max(height / image.shape[0], width / image.shape[1])
-    size = (max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale)))
-    levels = np.float32(np.iinfo(image.dtype).max)
-    scaled = cv2.resize(
-        image.astype(np.float32) / levels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
-    top, left = (size[1] - height) // 2, (size[0] - width) // 2
-    return np.ascontiguousarray(scaled[top : top + height, left : left + width].transpose(2, 0, 1))
-
-
-def _pan(path: Path, settings: FilmBenchmarkSettings) -> Tensor:
-    """Move a camera over a photograph: about 2 px a frame sideways and a quarter of that up, easing in."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise FilmFileError(f"{path} cannot be read as a picture; replace it or leave it out")
-    rgb = np.ascontiguousarray(picture[..., ::-1])
-    time = np.arange(settings.frames, dtype=np.float64)
-    path_x = 2.1 * settings.width / 480 * (time + 0.02 * time**2)
-    path_y = 0.25 * path_x
-    reach_x, reach_y = int(np.ceil(path_x[-1])) + 4, int(np.ceil(path_y[-1])) + 4
-    wide = _cover(rgb, settings.height + reach_y, settings.width + reach_x).transpose(1, 2, 0)
-    frames = []
-    for x, y in zip(path_x, path_y, strict=True):
-        shift = np.array([[1, 0, x + 2], [0, 1, y + 2]], dtype=np.float64)
-        moved = cv2.warpAffine(
-            wide,
-            shift,
-            (settings.width, settings.height),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REFLECT,
-        )
-        frames.append(np.clip(moved, 0, 1).transpose(2, 0, 1))
-    return torch.from_numpy(np.ascontiguousarray(np.stack(frames), dtype=np.float32))
 
 
 def _eight_bit(frames: Tensor) -> Tensor:

@@ -1,123 +1,132 @@
-"""What the film benchmark reports: its data, its JSON form, its tables."""
+"""What the film benchmark reports: its figures, put together from the results of the clips, and their JSON form."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
+import numpy as np
 
-from .film_material import LINE_DEPTHS
-from .film_scores import RepairScores, Scores
+from .detection_curve import TOLERANCES
+from .film_methods import KNOWN_MASK_REPAIRS, METHODS, distinct
+from .film_scores import (
+    DetectionFigures,
+    DetectionTally,
+    RepairFigures,
+    detection_figures,
+    mean_of,
+    mean_repair,
+    pooled,
+)
 from .film_settings import FilmBenchmarkSettings
+from .film_strata import DIRT_KINDS, LINE_KINDS, STRATA
+from .film_tasks import REFERENCES, UNDAMAGED, UNTOUCHED, ClipResult, DeflickerRow, FalseAlarms
+from .method_worker import MethodCost
 from .real_film import RealFilmResult
 
-_TABLE_WIDTH = 180
+ALL = "all clips"
+MOVING = "scene moves against the film"
+LOCKED = "locked-off scene"
+
+MEAN = "mean"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipRow:
-    """One method on one clip; the method "untouched" is the damaged film, "undamaged" the film without the damage."""
-
-    clip: str
-    stratum: str
-    method: str
-    scores: Scores
-
-
-@dataclass(frozen=True, kw_only=True)
-class FalseAlarms:
-    """Share of pixels that a detector marks on clean clips, where every mark is wrong; None = does not look.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve:
+    """A precision-recall curve, by rising threshold.
 
     Attributes:
-        clip: Name of the clean clip, or "mean".
-        method: Name of the method.
-        dirt: Share of pixels marked as dirt.
-        lines: Share of pixels marked as line.
+        thresholds: (K,).
+        recall: (tolerances, K).
+        precision: (tolerances, K), NaN where nothing is marked.
+        operating: Recall and precision of the method's own mask for each tolerance.
     """
 
-    clip: str
-    method: str
-    dirt: float | None
-    lines: float | None
+    thresholds: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    operating: tuple[tuple[float, float], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain lists; None for what is not defined."""
+
+        def plain(values: np.ndarray) -> list[float | None]:
+            return [None if np.isnan(value) else round(float(value), 5) for value in values]
+
+        return {
+            "thresholds": plain(self.thresholds),
+            "recall": [plain(row) for row in self.recall],
+            "precision": [plain(row) for row in self.precision],
+            "operating": [plain(np.array(point)) for point in self.operating],
+        }
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeflickerRow:
-    """Our deflicker stage on one clip of the flicker stratum, after repair.
+Detections = Mapping[str, Mapping[str, DetectionFigures]]
+"""Group of clips → method → figures."""
 
-    Attributes:
-        clip: Name of the clip.
-        flicker_before: Overall flicker index of the repaired film.
-        flicker_after: The same after deflicker.
-        local_before: Local flicker index of the repaired film.
-        local_after: The same after deflicker.
-        psnr_before: PSNR in dB of the repaired film against the film without damage and without flicker.
-        psnr_after: The same after deflicker.
-        seconds_per_frame: Wall time of the stage.
-    """
-
-    clip: str
-    flicker_before: float
-    flicker_after: float
-    local_before: float
-    local_after: float
-    psnr_before: float
-    psnr_after: float
-    seconds_per_frame: float
+Repairs = Mapping[str, Mapping[str, RepairFigures]]
+"""Stratum → method, repair or reference → figures."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FilmBenchmarkReport:
     """All figures of one run. Shares are fractions, PSNR in dB, changes in grey levels, time in s, memory in MB.
 
     Attributes:
-        summary: Method → means over the clips.
-        strata: Stratum → method → means over its clips.
+        dirt: Transient damage found, over all clips and per stratum.
+        lines: Lines found, over all clips with lines, per stratum, and apart for scenes that move against the film and
+            those that do not.
+        dirt_curves: Group → method → curve of transient damage.
+        line_curves: Group → method → curve of lines.
+        repair_own: Films that the methods made with their own masks; references beside them.
+        repair_known: Films that the repairs made with the true masks; references beside them.
         clips: Every method on every clip.
-        repair_known_mask: Repair → means over the clips of the stratum of fixed lines, given the true masks.
-        clean_false_alarms: Detectors on unaged clips.
+        clean_false_alarms: Detectors on unaged clips; the means of each group of clips come last.
         deflicker: Our deflicker stage, per clip.
         real: Our restoration of the real films.
-        methods: Method → what it is and the memory of its process before it saw a frame.
+        costs: Method → what it costs.
+        methods: Method → what it is, and which other method it is the same as.
         settings: What the benchmark ran on.
         machine: Processor count and versions.
     """
 
-    summary: Mapping[str, Scores]
-    strata: Mapping[str, Mapping[str, Scores]]
-    clips: Sequence[ClipRow]
-    repair_known_mask: Mapping[str, RepairScores]
+    dirt: Detections
+    lines: Detections
+    dirt_curves: Mapping[str, Mapping[str, Curve]]
+    line_curves: Mapping[str, Mapping[str, Curve]]
+    repair_own: Repairs
+    repair_known: Repairs
+    clips: Sequence[Mapping[str, Any]]
     clean_false_alarms: Sequence[FalseAlarms]
     deflicker: Sequence[DeflickerRow]
     real: Sequence[RealFilmResult]
+    costs: Mapping[str, MethodCost]
     methods: Mapping[str, Mapping[str, Any]]
     settings: FilmBenchmarkSettings
     machine: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain dictionaries, lists, numbers, strings and None, ready for JSON."""
+
+        def nested(groups: Mapping[str, Mapping[str, Any]], plain: Callable[[Any], Any]) -> dict[str, Any]:
+            return {group: {name: plain(value) for name, value in rows.items()} for group, rows in groups.items()}
+
         return {
-            "summary": {name: asdict(scores) for name, scores in self.summary.items()},
-            "strata": {
-                stratum: {name: asdict(scores) for name, scores in means.items()}
-                for stratum, means in self.strata.items()
-            },
-            "clips": [
-                {"clip": row.clip, "stratum": row.stratum, "method": row.method, **asdict(row.scores)}
-                for row in self.clips
-            ],
-            "repair_known_mask": {name: asdict(scores) for name, scores in self.repair_known_mask.items()},
+            "dirt": nested(self.dirt, asdict),
+            "lines": nested(self.lines, asdict),
+            "repair_own": nested(self.repair_own, asdict),
+            "repair_known": nested(self.repair_known, asdict),
+            "clips": [dict(row) for row in self.clips],
             "clean_false_alarms": [asdict(row) for row in self.clean_false_alarms],
             "deflicker": [asdict(row) for row in self.deflicker],
             "real": [asdict(row) for row in self.real],
+            "costs": {name: asdict(cost) for name, cost in self.costs.items()},
             "methods": {name: dict(facts) for name, facts in self.methods.items()},
             "settings": asdict(self.settings),
             "machine": dict(self.machine),
+            "dirt_curves": nested(self.dirt_curves, Curve.as_dict),
+            "line_curves": nested(self.line_curves, Curve.as_dict),
         }
 
     def write_json(self, path: Path) -> None:
@@ -126,140 +135,173 @@ class FilmBenchmarkReport:
         path.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
-_SCORE_COLUMNS = (
-    ("dirt R", "dirt_recall", "share"),
-    ("P", "dirt_precision", "share"),
-    ("F1", "dirt_f1", "share"),
-    ("line R", "line_recall", "share"),
-    ("faint R", "line_recall_faint", "share"),
-    ("FA %", "line_false_alarm", "percent"),
-    ("far %", "line_false_alarm_far", "percent"),
-    ("in dB", "psnr_inside", "one"),
-    ("dirt dB", "psnr_dirt", "one"),
-    ("line dB", "psnr_lines", "one"),
-    ("all dB", "psnr_whole", "one"),
-    ("out max", "outside_max", "one"),
-    ("out chg %", "outside_changed", "percent"),
-    ("flicker %", "flicker", "percent"),
-    ("warp", "warp_error", "two"),
-    ("s/frame", "seconds_per_frame", "share"),
-    ("peak MB", "peak_mb", "whole"),
-)
+def make_report(
+    *,
+    results: Sequence[ClipResult],
+    alarms: Sequence[FalseAlarms],
+    real: Sequence[RealFilmResult],
+    costs: Mapping[str, MethodCost],
+    settings: FilmBenchmarkSettings,
+    machine: Mapping[str, Any],
+) -> FilmBenchmarkReport:
+    """Put the report together.
+
+    Args:
+        results: Every method, and every reference, on every clip.
+        alarms: Detectors on clean clips.
+        real: Real films.
+        costs: Method → cost.
+        settings: What the benchmark ran on.
+        machine: Facts about it.
+    """
+    stands_for = distinct(settings.methods)
+    groups = _groups(results)
+    line_groups = {
+        **groups,
+        MOVING: [row for row in results if not row.locked],
+        LOCKED: [row for row in results if row.locked],
+    }
+
+    def tallies(chosen: Mapping[str, Sequence[ClipResult]], kind: str) -> dict[str, dict[str, DetectionTally]]:
+        made: dict[str, dict[str, DetectionTally]] = {}
+        for group, rows in chosen.items():
+            for name, first in stands_for.items():
+                tally = pooled(getattr(row, kind) for row in rows if row.method == first)
+                if tally is not None:
+                    made.setdefault(group, {})[name] = tally
+        return made
+
+    dirt, lines = tallies(groups, "dirt"), tallies(line_groups, "lines")
+    return FilmBenchmarkReport(
+        dirt=_figures(dirt, DIRT_KINDS),
+        lines=_figures(lines, LINE_KINDS),
+        dirt_curves=_curves(dirt, (ALL,)),
+        line_curves=_curves(lines, (ALL, MOVING, LOCKED)),
+        repair_own=_repair_own(results, stands_for),
+        repair_known=_repair_known(results),
+        clips=_clip_rows(results, [UNTOUCHED, *settings.methods, UNDAMAGED]),
+        clean_false_alarms=_named(_with_means(alarms), stands_for),
+        deflicker=_named([row.deflicker for row in results if row.deflicker is not None], stands_for),
+        real=_named(real, stands_for),
+        costs=costs,
+        methods={
+            name: {"description": METHODS[name].description, "same_as": None if name == first else first}
+            for name, first in stands_for.items()
+        },
+        settings=settings,
+        machine=machine,
+    )
 
 
-def format_report(report: FilmBenchmarkReport) -> str:
-    """Lay the report out as plain text tables."""
-    clips = _table("Per clip", ("clip", "method"), _SCORE_COLUMNS)
-    for row in report.clips:
-        clips.add_row(row.clip, row.method, *_cells(row.scores, _SCORE_COLUMNS))
-    tables = [clips]
-    for stratum, means in report.strata.items():
-        tables.append(_means(f"Stratum: {stratum}", means))
-    tables.append(_alarm_table(report))
-    if report.deflicker:
-        tables.append(_rows(f"Deflicker ({_count(report.deflicker)})", "clip", report.deflicker, _DEFLICKER_COLUMNS))
-    tables.append(_known_table(report))
-    if report.real:
-        tables.append(_rows("Real films", "film", report.real, _REAL_COLUMNS))
-    tables.append(_means("Mean over all clips", report.summary))
-    text = StringIO()
-    console = Console(file=text, width=_TABLE_WIDTH, no_color=True, highlight=False, soft_wrap=True)
-    for table in tables:
-        console.print(table)
-    for result in report.real:
-        if result.line is not None:
-            line = result.line
-            console.print(
-                f"{result.film}: line at x = 287 … 288 detected in {line.frames_detected} of {line.frames} frames; "
-                f"depth {line.depth_before:.2f} → {line.depth_after:.2f} grey levels (ratio {line.depth_ratio:.2f}); "
-                f"line mask covers {line.mask_share:.2%} of the picture."
-            )
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+def _groups(results: Sequence[ClipResult]) -> dict[str, Sequence[ClipResult]]:
+    strata = {stratum: [row for row in results if row.stratum == stratum] for stratum in STRATA}
+    return {ALL: results, **{stratum: rows for stratum, rows in strata.items() if rows}}
 
 
-_DEFLICKER_COLUMNS = (
-    ("flicker % before", "flicker_before", "percent"),
-    ("after", "flicker_after", "percent"),
-    ("local % before", "local_before", "percent"),
-    ("after", "local_after", "percent"),
-    ("dB to steady before", "psnr_before", "one"),
-    ("after", "psnr_after", "one"),
-    ("s/frame", "seconds_per_frame", "share"),
-)
-
-_REAL_COLUMNS = (
-    ("frames", "frames", "whole"),
-    ("flicker % before", "flicker_before", "percent"),
-    ("after", "flicker_after", "percent"),
-    ("local % before", "local_flicker_before", "percent"),
-    ("after", "local_flicker_after", "percent"),
-    ("warp before", "warp_error_before", "two"),
-    ("after", "warp_error_after", "two"),
-    ("dirt %", "dirt_share", "percent"),
-    ("lines %", "line_share", "percent"),
-    ("s/frame", "seconds_per_frame", "share"),
-)
-
-_Columns = Sequence[tuple[str, str, str]]
+def _figures(tallies: Mapping[str, Mapping[str, DetectionTally]], kinds: Sequence[str]) -> Detections:
+    return {
+        group: {name: detection_figures(tally, kinds) for name, tally in rows.items()}
+        for group, rows in tallies.items()
+    }
 
 
-def _table(title: str, names: Sequence[str], columns: _Columns) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in names:
-        table.add_column(name, no_wrap=True)
-    for heading, _, _ in columns:
-        table.add_column(heading, justify="right")
-    return table
+def _curves(
+    tallies: Mapping[str, Mapping[str, DetectionTally]], wanted: Sequence[str]
+) -> dict[str, dict[str, Curve]]:
+    return {
+        group: {name: _curve(tally) for name, tally in tallies[group].items() if tally.soft is not None}
+        for group in wanted
+        if group in tallies
+    }
 
 
-def _means(title: str, means: Mapping[str, Scores]) -> Table:
-    table = _table(title, ("method",), _SCORE_COLUMNS)
-    for name, scores in means.items():
-        table.add_row(name, *_cells(scores, _SCORE_COLUMNS))
-    return table
+def _curve(tally: DetectionTally) -> Curve:
+    assert tally.soft is not None
+    return Curve(
+        thresholds=tally.soft.thresholds.astype(np.float64),
+        recall=np.stack([tally.soft.recall(tolerance) for tolerance in TOLERANCES]),
+        precision=np.stack([tally.soft.precision(tolerance) for tolerance in TOLERANCES]),
+        operating=tuple(
+            (float(tally.mask.recall(tolerance)[0]), float(tally.mask.precision(tolerance)[0]))
+            for tolerance in TOLERANCES
+        ),
+    )
 
 
-def _rows(title: str, name: str, rows: Sequence[Any], columns: _Columns) -> Table:
-    table = _table(title, (name,), columns)
+def _repair_own(results: Sequence[ClipResult], stands_for: Mapping[str, str]) -> Repairs:
+    made: dict[str, dict[str, RepairFigures]] = {}
+    names = {UNTOUCHED: UNTOUCHED, **stands_for, UNDAMAGED: UNDAMAGED}
+    for group, rows in _groups(results).items():
+        # Not over all clips: some methods run on some strata only, and their means would not compare.
+        if group == ALL:
+            continue
+        for name, first in names.items():
+            figures = [row.repair for row in rows if row.method == first and row.repair is not None]
+            if figures:
+                made.setdefault(group, {})[name] = mean_repair(figures)
+    return made
+
+
+def _repair_known(results: Sequence[ClipResult]) -> Repairs:
+    made: dict[str, dict[str, RepairFigures]] = {}
+    for group, rows in _groups(results).items():
+        if group == ALL:
+            continue
+        for name in (UNTOUCHED, *KNOWN_MASK_REPAIRS, *(name for name in REFERENCES if name != UNTOUCHED)):
+            figures = [row.known[name] for row in rows if name in row.known]
+            if figures:
+                made.setdefault(group, {})[name] = mean_repair(figures)
+    return made
+
+
+def _clip_rows(results: Sequence[ClipResult], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Every method on every clip, the clips one after the other."""
+    order = {clip: number for number, clip in enumerate(dict.fromkeys(row.clip for row in results))}
+    rows = sorted(
+        (row for row in results if row.method in names),
+        key=lambda row: (order[row.clip], names.index(row.method)),
+    )
+    merged: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
-        table.add_row(getattr(row, name), *_cells(row, columns))
-    return table
-
-
-def _known_table(report: FilmBenchmarkReport) -> Table:
-    depths = [f"line {depth:g}" for depth in LINE_DEPTHS]
-    table = _table("Repair with the true masks: PSNR inside, dB", ("repair", "all", "dirt", "lines", *depths), ())
-    table.add_column("out max", justify="right")
-    for name, scores in report.repair_known_mask.items():
-        figures = (scores.psnr_inside, scores.psnr_dirt, scores.psnr_lines, *scores.psnr_line_depths)
-        table.add_row(name, *(_cell(figure, "one") for figure in (*figures, scores.outside_max)))
-    return table
-
-
-def _alarm_table(report: FilmBenchmarkReport) -> Table:
-    methods = list(dict.fromkeys(row.method for row in report.clean_false_alarms))
-    table = _table("False alarms on clean clips, % of pixels (dirt / lines)", ("clip", *methods), ())
-    for clip in dict.fromkeys(row.clip for row in report.clean_false_alarms):
-        cells = {row.method: row for row in report.clean_false_alarms if row.clip == clip}
-        table.add_row(
-            clip,
-            *(f"{_cell(cells[name].dirt, 'percent')} / {_cell(cells[name].lines, 'percent')}" for name in methods),
+        entry = merged.setdefault(
+            (row.clip, row.method),
+            {"clip": row.clip, "stratum": row.stratum, "locked": row.locked, "method": row.method},
         )
-    return table
+        if row.dirt is not None:
+            entry["dirt"] = asdict(detection_figures(row.dirt, DIRT_KINDS))
+        if row.lines is not None:
+            entry["lines"] = asdict(detection_figures(row.lines, LINE_KINDS))
+        if row.repair is not None:
+            entry["repair"] = asdict(row.repair)
+        if row.known:
+            entry["repair_known"] = {name: asdict(figures) for name, figures in row.known.items()}
+    return list(merged.values())
 
 
-def _cells(scores: object, columns: _Columns) -> list[str]:
-    return [_cell(getattr(scores, attribute), form) for _, attribute, form in columns]
+def _with_means(alarms: Sequence[FalseAlarms]) -> list[FalseAlarms]:
+    """Append the mean over all clips of a group, for each group and method."""
+    means = []
+    for group in dict.fromkeys(row.group for row in alarms):
+        for name in dict.fromkeys(row.method for row in alarms):
+            rows = [row for row in alarms if (row.group, row.method) == (group, name)]
+            means.append(
+                FalseAlarms(
+                    clip=MEAN,
+                    group=group,
+                    method=name,
+                    dirt=mean_of(row.dirt for row in rows),
+                    lines=mean_of(row.lines for row in rows),
+                )
+            )
+    return [*alarms, *means]
 
 
-def _cell(value: float | None, form: str) -> str:
-    if value is None:
-        return "-"
-    if form == "percent":
-        return f"{100 * value:.2f}"
-    digits = {"whole": 0, "one": 1, "two": 2, "share": 3}[form]
-    return f"{value:.{digits}f}"
-
-
-def _count(rows: Sequence[object]) -> str:
-    return f"{len(rows)} clip{'s' if len(rows) != 1 else ''}"
+def _named(rows: Iterable[Any], stands_for: Mapping[str, str]) -> list[Any]:
+    """Repeat the rows of a method under every name that it stands for."""
+    rows = list(rows)
+    return [
+        type(row)(**{**vars(row), "method": name})
+        for name, first in stands_for.items()
+        for row in rows
+        if row.method == first
+    ]

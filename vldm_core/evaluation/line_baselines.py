@@ -12,13 +12,18 @@ from torch import Tensor
 
 from ..film.luma import luma
 
+LINE_INTEGRAL_THRESHOLD = 6.0
+"""|z| from which a column is a candidate of the line integral."""
+
+LEAST_DIFFERENCE = 5.0
+"""Grey levels by which a local extremum must stand out on either side."""
+
 _SIDE = 4
 """Pixels on either side of a column whose median is the background of the line integral."""
 
 _BLUR_ROWS = 16
 _HALF_WIDTH = 2
 _OUTER_WIDTH = 3
-_LEAST_DIFFERENCE = 5.0
 _LARGEST_ASYMMETRY = 10.0
 _LARGEST_GAP = 3
 _LEAST_LENGTH = 100
@@ -26,7 +31,7 @@ _LARGEST_ANGLE = 5.0
 _REFERENCE_HEIGHT = 480
 
 
-def detect_line_integral(frames: Tensor, *, threshold: float = 6.0, vote: float = 0.6) -> Tensor:
+def detect_line_integral(frames: Tensor, *, threshold: float = LINE_INTEGRAL_THRESHOLD, vote: float = 0.6) -> Tensor:
     """Detect full-height lines by a column integral per frame and a vote over the shot.
 
     Per frame the luma minus the median of its horizontal surroundings is averaged down each column; with the robust
@@ -82,7 +87,7 @@ def detect_local_extremum(frames: Tensor) -> Tensor:
     Returns:
         (T, H, W) float {0, 1}.
     """
-    return (local_extremum_strength(frames) > _LEAST_DIFFERENCE).float()
+    return (local_extremum_strength(frames) > LEAST_DIFFERENCE).float()
 
 
 def local_extremum_strength(frames: Tensor) -> Tensor:

@@ -1,164 +1,99 @@
-"""Runs one method in a process of its own, so that its time and its memory are its own.
+"""Measures what one method costs, in a process of its own, so that its time and its memory are its own.
 
-The parent writes one JSON request per line to the worker's standard input and reads one JSON answer per line from its
-standard output; frames and masks travel as NumPy files. The worker does nothing but run the method: ageing and scoring
-stay in the parent, and the parent waits meanwhile, so neither disturbs the clock.
+The process loads a clip, runs the method once on its first frames, so that libraries, weights and caches are warm, and
+then once on all that it was given, timed. Nothing else should run meanwhile.
 
-Peak memory is the high-water mark of resident memory of the whole worker process: interpreter, libraries, the clip and
-what the method needs. Allocation tracers see neither OpenCV nor torch, so the kernel's own count is taken (VmHWM on
-Linux, ru_maxrss elsewhere on Unix; none on Windows).
+Peak memory is the high-water mark of resident memory of the whole process: interpreter, libraries, the clip and what
+the method needs. Allocation tracers see neither OpenCV nor torch, so the kernel's own count is taken (VmHWM on Linux,
+ru_maxrss elsewhere on Unix; none on Windows).
 """
 
 import importlib.util
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import VLDMError
+from .film_material import AgedClip
 from .film_methods import METHODS, Masks, Method
 
-Task = Literal["restore", "repair", "detect"]
-"""restore: detect, then repair. repair: with the masks handed over. detect: nothing else."""
+_WARM_UP = 4
+"""Frames of the run that is not timed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MethodRun:
-    """What a method made of a clip, and what that cost.
+class MethodCost:
+    """What a method costs on one clip, process warm: detection and repair, or what of the two it does.
 
     Attributes:
-        masks: What it found, or what it was given.
-        output: (T, 3, H, W) after repair, or None for a detector.
-        even: (T, 3, H, W) after repair and deflicker, or None where that was not asked for.
-        seconds: Wall time of detection and repair.
-        deflicker_seconds: Wall time of the deflicker stage, 0 where it did not run.
-        peak_mb: High-water mark of the process so far, MB of 10^6 bytes, or None where the system does not tell.
+        seconds_per_frame: Wall time.
+        cpu_seconds_per_frame: Time of all threads together, of the user and of the system.
+        peak_mb: High-water mark of the memory of the process, MB of 10^6 bytes, or None where the system does not tell.
+        loaded_mb: The same before it saw a frame.
+        threads: Threads of torch.
+        frames: Frames it was measured on.
     """
 
-    masks: Masks
-    output: Tensor | None
-    even: Tensor | None
-    seconds: float
-    deflicker_seconds: float
+    seconds_per_frame: float
+    cpu_seconds_per_frame: float
     peak_mb: float | None
+    loaded_mb: float | None
+    threads: int
+    frames: int
 
 
-class MethodWorker:
-    """The parent's end of a worker; make it with `method_worker`."""
+def measure_cost(method: str, clip: Path, frames: int) -> MethodCost:
+    """Measure one of `METHODS` on the first frames of a clip.
 
-    def __init__(self, process: "subprocess.Popen[str]", folder: Path, log: Path) -> None:
-        self._process, self._folder, self._log = process, folder, log
-        self.loaded_mb: float | None = self._ask({"task": "hello"})["peak_mb"]
+    Args:
+        method: Its name.
+        clip: File that `AgedClip.save` wrote.
+        frames: Frames to measure on.
 
-    def run(self, frames: Tensor, task: Task, masks: Masks | None = None, *, deflicker: bool = False) -> MethodRun:
-        """Run the method on one clip.
-
-        Args:
-            frames: (T, 3, H, W) in [0, 1].
-            task: What to do.
-            masks: Damage for the task "repair".
-            deflicker: Run the method's deflicker stage, if it has one, on what the repair gave.
-
-        Raises:
-            VLDMError: The worker failed; the message ends with what it logged.
-        """
-        source, result = self._folder / "source.npz", self._folder / "result.npz"
-        masks = masks or Masks()
-        _store(source, frames=frames, dirt=masks.dirt, lines=masks.lines)
-        answer = self._ask({"task": task, "source": str(source), "result": str(result), "deflicker": deflicker})
-        made = _fetch(result)
-        result.unlink()
-        return MethodRun(
-            masks=Masks(dirt=made.get("dirt"), lines=made.get("lines")),
-            output=made.get("output"),
-            even=made.get("even"),
-            seconds=answer["seconds"],
-            deflicker_seconds=answer["deflicker_seconds"],
-            peak_mb=answer["peak_mb"],
-        )
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # The worker is gone; the empty answer below tells why.
-        answer = self._process.stdout.readline()
-        if not answer:
-            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
-            raise VLDMError(
-                f"the benchmark worker ended with code {self._process.wait()} instead of answering:\n{tail}"
-            )
-        return json.loads(answer)
+    Raises:
+        VLDMError: The method failed; the message ends with what it logged.
+    """
+    command = [sys.executable, "-m", __name__, method, str(clip), str(frames)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stderr.splitlines()[-12:])
+        raise VLDMError(f"measuring {method} ended with code {done.returncode}:\n{tail}")
+    # Libraries may greet on standard output; the answer is the last line.
+    return MethodCost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-@contextmanager
-def method_worker(method: str) -> Iterator[MethodWorker]:
-    """Start a worker for one of `METHODS`; it ends with the block, whatever happens in it."""
-    with tempfile.TemporaryDirectory(prefix="vldm-worker-") as name:
-        folder = Path(name)
-        log = folder / "log.txt"
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(
-                [sys.executable, "-m", __name__, method],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            ) as process,
-        ):
-            try:
-                yield MethodWorker(process, folder, log)
-            finally:
-                # It holds nothing worth a graceful end, and may be in the middle of a long clip.
-                process.kill()
+def serve(name: str, path: Path, count: int) -> MethodCost:
+    """Measure a method in this process; see `measure_cost`."""
+    method = METHODS[name]
+    loaded = peak_memory_mb()
+    frames = AgedClip.load(path).aged[:count].clone()
+    _run(method, frames[: min(_WARM_UP, len(frames))])
+    wall, cpu = time.perf_counter(), time.process_time()
+    _run(method, frames)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return MethodCost(
+        seconds_per_frame=wall / len(frames),
+        cpu_seconds_per_frame=cpu / len(frames),
+        peak_mb=peak_memory_mb(),
+        loaded_mb=loaded,
+        threads=torch.get_num_threads(),
+        frames=len(frames),
+    )
 
 
-def serve(name: str) -> None:
-    """Answer requests from standard input until it ends."""
-    # Libraries that greet on standard output would break the protocol; they get standard error instead.
-    answers, sys.stdout = sys.stdout, sys.stderr
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["task"] == "hello":
-            answer: dict[str, Any] = {"peak_mb": peak_memory_mb()}
-        else:
-            answer = _serve_clip(METHODS[name], request)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
-def _serve_clip(method: Method, request: dict[str, Any]) -> dict[str, Any]:
-    clip = _fetch(Path(request["source"]))
-    frames = clip["frames"]
-    masks = Masks(dirt=clip.get("dirt"), lines=clip.get("lines"))
-    output = even = None
-    deflicker_seconds = 0.0
-    start = time.perf_counter()
-    if request["task"] != "repair" and method.detect is not None:
-        masks = method.detect(frames)
-    if request["task"] != "detect" and method.repair is not None:
-        output = method.repair(frames, masks)
-    seconds = time.perf_counter() - start
-    if request["deflicker"] and method.deflicker is not None and output is not None:
-        start = time.perf_counter()
-        even = method.deflicker(output)
-        deflicker_seconds = time.perf_counter() - start
-    peak = peak_memory_mb()
-    _store(Path(request["result"]), dirt=masks.dirt, lines=masks.lines, output=output, even=even)
-    return {"seconds": seconds, "deflicker_seconds": deflicker_seconds, "peak_mb": peak}
+def _run(method: Method, frames: Tensor) -> None:
+    if method.restore is not None:
+        method.restore(frames)
+        return
+    masks = Masks() if method.detect is None else method.detect(frames)
+    if method.repair is not None:
+        method.repair(frames, masks)
 
 
 def peak_memory_mb() -> float | None:
@@ -177,14 +112,5 @@ def peak_memory_mb() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def _store(path: Path, **tensors: Tensor | None) -> None:
-    np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None})  # type: ignore[arg-type]
-
-
-def _fetch(path: Path) -> dict[str, Tensor]:
-    with np.load(path) as stored:
-        return {name: torch.from_numpy(stored[name]) for name in stored.files}
-
-
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    sys.stdout.write(json.dumps(vars(serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))) + "\n")

@@ -97,16 +97,25 @@ def ssim(output: Tensor, reference: Tensor, mask: Tensor | None = None) -> float
     Returns:
         -1 … 1, or None when the mask is empty.
     """
+    values = ssim_map(output, reference)
+    if mask is not None:
+        values = values[_binary(mask, output)]
+    return float(values.mean(dtype=torch.float64)) if values.numel() else None
+
+
+def ssim_map(output: Tensor, reference: Tensor) -> Tensor:
+    """Return the structural similarity of the luma around every pixel; see `ssim`.
+
+    Args:
+        output: (T, 3, H, W) in [0, 1].
+        reference: Same shape.
+
+    Returns:
+        (T, H, W), -1 … 1.
+    """
     _same_shape(output, reference)
-    total, count = 0.0, 0
-    chosen = None if mask is None else _binary(mask, output)
-    for index in range(output.shape[0]):
-        values = _ssim_map(luma_array(output[index]), luma_array(reference[index]))
-        if chosen is not None:
-            values = values[chosen[index].numpy()]
-        total += float(values.sum())
-        count += values.size
-    return total / count if count else None
+    maps = [_ssim_map(luma_array(one), luma_array(other)) for one, other in zip(output, reference, strict=True)]
+    return torch.from_numpy(np.stack(maps).astype(np.float32))
 
 
 def largest_change_outside(output: Tensor, source: Tensor, mask: Tensor) -> float:

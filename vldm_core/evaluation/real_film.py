@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..film.luma import luma
 from ..video.flow import consistency, estimate_flow
-from .film_material import read_film
+from .film_methods import METHODS
 from .film_settings import FilmBenchmarkSettings
-from .method_worker import MethodWorker
+from .film_sources import read_film
 from .metrics import flicker_index, warp_error
 
 SAN_FRANCISCO = "san_francisco_1906"
@@ -60,6 +60,7 @@ class RealFilmResult:
 
     Attributes:
         film: Its name.
+        method: Which of our methods restored it.
         frames: Frames it has.
         flicker_before: Overall flicker index of the film, as a fraction.
         flicker_after: The same after repair and deflicker.
@@ -69,11 +70,11 @@ class RealFilmResult:
         warp_error_after: The same after repair and deflicker.
         dirt_share: Share of the picture found dirty.
         line_share: Share of the picture found scratched.
-        seconds_per_frame: Detection, repair and deflicker.
         line: The known line, in the film that has it.
     """
 
     film: str
+    method: str
     frames: int
     flicker_before: float
     flicker_after: float
@@ -83,7 +84,6 @@ class RealFilmResult:
     warp_error_after: float | None
     dirt_share: float
     line_share: float
-    seconds_per_frame: float
     line: LineRemoval | None
 
 
@@ -154,31 +154,37 @@ def find_real_films(data: Path, settings: FilmBenchmarkSettings) -> tuple[Path, 
     return tuple(path for path in paths if path.is_file())
 
 
-def measure_real_film(path: Path, worker: MethodWorker) -> RealFilmResult:
-    """Restore one real film with our method and measure it.
+def measure_real_film(name: str, path: Path) -> RealFilmResult:
+    """Restore one real film with one of our methods and measure it.
+
+    Args:
+        name: One of `film_methods.METHODS`, with detectors, repair and deflicker.
+        path: The film.
 
     Raises:
         FilmFileError: The film cannot be read.
     """
-    film = read_film(path)
-    made = worker.run(film, "restore", deflicker=True)
-    assert made.output is not None and made.even is not None
-    assert made.masks.dirt is not None and made.masks.lines is not None
-    damaged = torch.maximum(made.masks.dirt, made.masks.lines)
+    method, film = METHODS[name], read_film(path)
+    assert method.detect is not None and method.repair is not None and method.deflicker is not None
+    masks = method.detect(film)
+    assert masks.dirt is not None and masks.lines is not None
+    output = method.repair(film, masks)
+    even = method.deflicker(output)
+    damaged = torch.maximum(masks.dirt, masks.lines)
     flow = estimate_flow(film, masks=damaged)
     visible = consistency(flow, estimate_flow(film, masks=damaged, direction="forward"))
-    before, after = flicker_index(film, flow, visible), flicker_index(made.even, flow, visible)
+    before, after = flicker_index(film, flow, visible), flicker_index(even, flow, visible)
     return RealFilmResult(
         film=path.stem,
+        method=name,
         frames=len(film),
         flicker_before=before.overall,
         flicker_after=after.overall,
         local_flicker_before=before.local,
         local_flicker_after=after.local,
         warp_error_before=warp_error(film, flow, visible),
-        warp_error_after=warp_error(made.even, flow, visible),
-        dirt_share=float(made.masks.dirt.mean()),
-        line_share=float(made.masks.lines.mean()),
-        seconds_per_frame=(made.seconds + made.deflicker_seconds) / len(film),
-        line=measure_line(film, made.output, made.masks.lines) if path.stem == SAN_FRANCISCO else None,
+        warp_error_after=warp_error(even, flow, visible),
+        dirt_share=float(masks.dirt.mean()),
+        line_share=float(masks.lines.mean()),
+        line=measure_line(film, output, masks.lines) if path.stem == SAN_FRANCISCO else None,
     )

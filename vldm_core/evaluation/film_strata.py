@@ -1,0 +1,45 @@
+"""The strata of the film benchmark: what each holds, and which sources are aged in it."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Stratum = Literal["transient", "persistent", "drifting", "weave", "flicker", "upright"]
+
+STRATA: Mapping[Stratum, str] = {
+    "transient": "dirt, hair and blotches; no lines",
+    "persistent": "the same and lines fixed to the film",
+    "drifting": "the same and lines that move across the film by 0.1 to 0.6 px a frame",
+    "weave": "the same and fixed lines, while gate weave moves the scene below them",
+    "flicker": "the same and fixed lines, while the brightness flickers",
+    "upright": "the same and fixed lines over a scene full of upright structure of its own",
+}
+"""Stratum → what it holds, in the order of the report."""
+
+LINE_STRATA: tuple[Stratum, ...] = tuple(stratum for stratum in STRATA if stratum != "transient")
+
+DIRT_KINDS = ("dirt", "hair", "blotch")
+"""Kinds of transient damage; dirt stands for dirt and dust."""
+
+LINE_DEPTHS = (6.0, 10.0, 20.0)
+"""Grey levels of the lines in every clip with lines: one line of each depth, dark or bright."""
+
+LINE_KINDS = tuple(f"line {depth:g}" for depth in LINE_DEPTHS)
+
+UPRIGHT_CLIPS = frozenset({"bedroom"})
+"""Clips whose own scene is full of upright structure: striped wallpaper, curtain and door frame."""
+
+_TURNS: tuple[Stratum, ...] = ("weave", "drifting", "flicker")
+
+
+def strata_of(number: int, name: str, photo: int | None) -> tuple[Stratum, ...]:
+    """Return the strata in which a source is aged: without lines, with fixed ones, and in one stratum by turns.
+
+    Args:
+        number: Number of the source.
+        name: Its name, without suffix.
+        photo: Its number among the photographs, or None for a clip. Every second photograph is aged once more with
+            posts drawn into the scene.
+    """
+    fixed: Stratum = "upright" if name in UPRIGHT_CLIPS else "persistent"
+    extra: tuple[Stratum, ...] = ("upright",) if photo is not None and photo % 2 == 0 else ()
+    return ("transient", fixed, _TURNS[number % len(_TURNS)], *extra)

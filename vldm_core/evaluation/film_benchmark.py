@@ -133,15 +133,15 @@ def _run_methods(
     """Run every method that is not another one by name on every clip."""
     names = [name for name, first in distinct(settings.methods).items() if name == first]
     repairers = {owner for owner in KNOWN_MASK_REPAIRS.values() if METHODS[owner].detectors is None}
-    # The repair is the same for all of our own methods: the first of them stands for it.
+    # The repair is the same for all of our own methods: the first of them stands for it, and for the real films.
     own = [name for name in names if METHODS[name].detectors is not None]
-    jobs: list[Job] = [(measure_real_film, (name, path)) for name in own for path in real_films]
+    jobs: list[Job] = [(measure_real_film, (name, path)) for name in own[:1] for path in real_films]
     for name in names:
         method = METHODS[name]
         for path, stratum in aged:
             if stratum not in method.strata:
                 continue
-            jobs.append((run_aged, (name, path)))
+            jobs.append((run_aged, (name, path, name not in own[1:] or stratum in KNOWN_MASK_STRATA)))
             if stratum in KNOWN_MASK_STRATA and (name in repairers or name in own[:1]):
                 jobs.append((run_known, (name, path)))
         if method.detect is not None and not method.borrowed:

@@ -30,7 +30,7 @@ class FilmBenchmarkSettings:
     """
 
     frames: int = 16
-    line_frames: int = 24
+    line_frames: int = 20
     height: int = 368
     width: int = 480
     grain: float = 2.5

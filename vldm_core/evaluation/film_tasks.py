@@ -148,12 +148,18 @@ def prepare_clean(source: Source, posts: bool, settings: FilmBenchmarkSettings, 
     torch.save({"name": clean.name, "group": clean.group, "frames": clean.frames}, path)
 
 
-def run_aged(name: str, path: Path) -> ClipResult:
-    """Run one method on one aged clip: with its own masks, with the true ones, and its deflicker stage."""
+def run_aged(name: str, path: Path, repairing: bool = True) -> ClipResult:
+    """Run one method on one aged clip with its own masks, and its deflicker stage.
+
+    Args:
+        name: The method.
+        path: File of the clip.
+        repairing: Whether the repair is wanted, too.
+    """
     method, clip = METHODS[name], AgedClip.load(path)
     masks = _detected(method, clip)
     repair = deflicker = None
-    if method.repair is not None:
+    if repairing and method.repair is not None:
         output = method.repair(clip.aged, masks)
         even = None
         if method.deflicker is not None and clip.stratum == "flicker":

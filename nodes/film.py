@@ -115,6 +115,18 @@ class RepairDamage(io.ComfyNode):
                     ),
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                io.Float.Input(
+                    "dirt_grain",
+                    default=default.grain,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip=(
+                        "Share of the film's grain that filled places are given back. 1 looks like the surroundings, 0 "
+                        "is the smoothest and measures best."
+                    ),
+                ),
             ],
             outputs=[io.Image.Output("repaired", display_name="images", tooltip="The repaired frames.")],
         )
@@ -135,6 +147,7 @@ class RepairDamage(io.ComfyNode):
         dirt: Tensor | None = None,
         scratch: Tensor | None = None,
         shots: tuple[Shot, ...] | None = None,
+        dirt_grain: float = DirtRepairSettings.grain,
     ) -> io.NodeOutput:
         """Repair what the masks mark."""
         frames = frames_from_image(images)
@@ -143,7 +156,7 @@ class RepairDamage(io.ComfyNode):
             dirt=mask_for(dirt, images, "dirt"),
             scratch=mask_for(scratch, images, "scratch"),
             shots=shots,
-            dirt_settings=DirtRepairSettings(feather=dirt_feather),
+            dirt_settings=DirtRepairSettings(feather=dirt_feather, grain=dirt_grain),
             scratch_settings=LineRepairSettings(rows=scratch_rows),
             progress=NodeProgress(),
         )

@@ -164,6 +164,20 @@ def test_the_print_is_aligned_with_the_aged_film_and_the_scene_is_not(material):
     assert errors["print"] < 0.3 and errors["scene"] > 1
 
 
+def test_the_sharp_target_has_no_softness_and_the_undamaged_film_comes_with_it(material):
+    model = replace(PRESETS["1900s"], codec=None)
+    shape = replace(_SMALL, height=96, width=128, simulation=model)
+    made = {
+        target: DegradedClips(material, seed=2, settings=replace(shape, target=target, undamaged=True)).sample(1)
+        for target in ("sharp", "print", "film")
+    }
+    detail = {target: float(pair["clean"].diff(dim=-1).abs().mean()) for target, pair in made.items()}
+    assert detail["sharp"] > 1.02 * detail["print"]
+    assert torch.equal(made["sharp"]["undamaged"], made["film"]["clean"])
+    assert torch.equal(made["sharp"]["aged"], made["film"]["aged"])
+    assert "undamaged" not in DegradedClips(material, seed=2, settings=shape).sample(1)
+
+
 @pytest.mark.parametrize("target", ["scene", "print", "film"])
 def test_repeated_and_missing_frames_are_in_the_target_too(material, target):
     model = replace(

@@ -92,4 +92,6 @@ def aligned(features: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
         flow: (B, 2, h, w), pixels of the features.
         trust: (B, h, w).
     """
-    return warp(features, flow.to(features.dtype)) * (trust[:, None] > 0).to(features.dtype)
+    # Positions need single precision, whatever the features are kept in.
+    moved = warp(features.float(), flow.float()).to(features.dtype)
+    return moved * (trust[:, None] > 0).to(features.dtype)

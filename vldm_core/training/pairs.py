@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict, get_args
+from typing import Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from ..film.degradation import MASK_KINDS, PRESETS, SimulationSettings, Simulato
 from ..film.degradation.codec import GROUP
 from .material import TrainingMaterial
 
-Target = Literal["scene", "print", "film"]
+Target = Literal["scene", "sharp", "print", "film"]
 
 
 class Pair(TypedDict):
@@ -27,6 +27,7 @@ class Pair(TypedDict):
         source: Name of the file it was made from, without suffix.
         preset: Name of the simulation preset, or "settings" where settings were given.
         index: Number of the sample.
+        undamaged: (T, 3, H, W) in [0, 1], the aged clip without local damage; where it was asked for.
     """
 
     clean: Tensor
@@ -35,6 +36,7 @@ class Pair(TypedDict):
     source: str
     preset: str
     index: int
+    undamaged: NotRequired[Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +52,12 @@ class PairSettings:
         windows: Samples that are cut from one simulated film. More cost less time and are more alike.
         target: What `clean` is. "scene": what was in front of the camera, `AgedFrame.clean`; weave moves the aged
             picture against it. "print": the same film without damage, grain, flicker, mixed frames and codec, but with
-            its weave and its tones, so aligned with the aged film. "film": the same film without local damage alone;
+            its weave and its tones, so aligned with the aged film. "sharp": likewise, and without the softness of lens
+            and copy. "film": the same film without local damage alone;
             where nothing is marked it equals the aged one, but for what softness and a codec make of it.
         presets: Weight of every preset that is used; None uses all alike.
         simulation: Settings to age with instead of presets.
+        undamaged: Whether samples have `undamaged`, too: what the target "film" would be.
         reel: Frames at the start of a reel among which the clips begin. A reel loses at most 48 frames at its splices
             and gaps, so they are seen near its start only.
     """
@@ -66,6 +70,7 @@ class PairSettings:
     target: Target = "scene"
     presets: Mapping[str, float] | None = None
     simulation: SimulationSettings | None = None
+    undamaged: bool = False
     reel: int = 240
 
     def __post_init__(self) -> None:
@@ -207,7 +212,7 @@ class DegradedClips(IterableDataset[Pair]):
         rows, columns = slice(top, top + settings.height), slice(left, left + settings.width)
         if settings.windows == 1:
             self._films = {}
-        return Pair(
+        sample = Pair(
             clean=film["clean"][..., rows, columns].contiguous(),
             aged=film["aged"][..., rows, columns].contiguous(),
             masks={kind: mask[..., rows, columns].contiguous() for kind, mask in film["masks"].items()},
@@ -215,6 +220,9 @@ class DegradedClips(IterableDataset[Pair]):
             preset=film["preset"],
             index=index,
         )
+        if "undamaged" in film:
+            sample["undamaged"] = film["undamaged"][..., rows, columns].contiguous()
+        return sample
 
     def _age(self, number: int) -> Pair:
         """Simulate a film and return the whole of it."""
@@ -233,14 +241,19 @@ class DegradedClips(IterableDataset[Pair]):
         clean = self.material.shot(number, frames=len(needed), height=height, width=width, seed=self.seed)
         reel = _Reel(clean, needed)
         aged = list(age_span(simulator, reel, first, last))
+
+        def without_damage(model: SimulationSettings) -> Tensor:
+            simulator = Simulator(model, seed, height, width, damage=False)
+            return torch.stack([frame.frame for frame in age_span(simulator, reel, first, last)])
+
         if settings.target == "scene":
             target = torch.stack([frame.clean for frame in aged])
+        elif settings.target == "film":
+            target = without_damage(model)
         else:
-            if settings.target == "print":
-                model = replace(model, flicker=None, grain=None, mixing=None, codec=None)
-            undamaged = Simulator(model, seed, height, width, damage=False)
-            target = torch.stack([frame.frame for frame in age_span(undamaged, reel, first, last)])
-        return Pair(
+            smooth = replace(model, flicker=None, grain=None, mixing=None, codec=None)
+            target = without_damage(replace(smooth, lens=None, softness=None) if settings.target == "sharp" else smooth)
+        film = Pair(
             clean=target,
             aged=torch.stack([frame.frame for frame in aged]),
             masks={kind: torch.stack([frame.masks[kind] for frame in aged]) for kind in MASK_KINDS},
@@ -248,6 +261,9 @@ class DegradedClips(IterableDataset[Pair]):
             preset=preset,
             index=number,
         )
+        if settings.undamaged:
+            film["undamaged"] = target if settings.target == "film" else without_damage(model)
+        return film
 
 
 class _Reel(Sequence[Tensor]):

@@ -1,0 +1,123 @@
+"""Training of the pre-restorer: it learns, goes on bit for bit, and minds its latent head."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from vldm_core.errors import SettingsError
+from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
+from vldm_core.prerestore.run import pre_restore
+from vldm_core.training.prerestore import (
+    LatentTarget,
+    PreRestoreTask,
+    PreRestoreTrainingSettings,
+    train_prerestorer,
+)
+from vldm_core.training.repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings
+from vldm_core.training.trainer import TrainerSettings
+
+from .test_repaired_clips import photographs
+
+TINY = PreRestorerConfig(
+    widths=(8, 8, 12), encoder_blocks=(1, 1), state_blocks=1, bottom_blocks=1, decoder_blocks=(1, 1), heads=2, window=4
+)
+SETTINGS = PreRestoreTrainingSettings(
+    trainer=TrainerSettings(steps=24, batch=2, rate=5e-3, warmup=3, average=0.8, checkpoint_every=8, validate_every=0),
+    films=RepairedFilmSettings(films=2, frames=3, height=64, width=64, presets={"worn": 1.0}),
+    validation_films=1,
+    frames=3,
+    side=32,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = photographs(tmp_path_factory.mktemp("photos"))
+    (folder / "sea.png").rename(folder / "sean-afnan-244576.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+class StopError(Exception):
+    pass
+
+
+def run(data, cache, out, settings=SETTINGS, **options) -> PreRestorer:
+    return train_prerestorer(data, out, cache, config=TINY, settings=settings, **options)
+
+
+def test_it_learns_and_goes_on_bit_for_bit(data, cache, tmp_path) -> None:
+    figures = {}
+    network = run(data, cache, tmp_path / "whole.safetensors")
+    task = PreRestoreTask(network, SETTINGS, [_film(cache)])
+    with torch.no_grad():
+        figures = task.validate(network).figures
+    assert figures["psnr"] > figures["psnr before"] + 0.5
+    assert network.config.latent is False
+
+    def stop(phase, done, total, preview=None) -> None:
+        if phase == "train" and done == 13:
+            raise StopError
+
+    with pytest.raises(StopError):
+        run(data, cache, tmp_path / "cut.safetensors", progress=stop)
+    assert not (tmp_path / "cut.safetensors").exists()
+    run(data, cache, tmp_path / "cut.safetensors", resume=True)
+    assert (tmp_path / "cut.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert KIND.load(tmp_path / "cut.safetensors").config == replace(TINY, latent=False)
+
+
+def _film(cache) -> RepairedClip:
+    return RepairedClips.whole(cache / "validation" / "00000.npz")
+
+
+class TinyVAE(nn.Module):
+    """Stands for diffusers' AutoencoderKL: a distribution with a mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv2d(3, 4, 8, stride=8)
+        # The mean colour of a patch, which is quickly learnt.
+        self.encoder.weight.data[:] = torch.randn(4, 3, 1, 1) / 64
+
+    def encode(self, pictures):
+        mode = self.encoder(pictures)
+
+        class Encoded:
+            class latent_dist:  # noqa: N801 - diffusers' name
+                @staticmethod
+                def mode():
+                    return mode
+
+        return Encoded
+
+
+def test_the_latent_head_is_trained_against_a_vae(data, cache, tmp_path) -> None:
+    torch.manual_seed(0)
+    vae = TinyVAE()
+    settings = replace(SETTINGS, latent=5.0, trainer=replace(SETTINGS.trainer, steps=60))
+    network = run(data, cache, tmp_path / "latent.safetensors", settings, vae=vae)
+    assert network.config.latent and not any(p.requires_grad for p in vae.parameters())
+    film = _film(cache)
+    wanted = LatentTarget(vae)(film["target"][None])
+    _, latents = pre_restore(film["frames"], network, masks=film["masks"])
+    assert latents is not None
+    untrained = pre_restore(film["frames"], PreRestorer(TINY).eval(), masks=film["masks"])[1]
+    assert (latents - wanted[0]).abs().mean() < 0.8 * (untrained - wanted[0]).abs().mean()
+
+
+def test_a_latent_head_needs_a_vae_and_a_vae_a_head() -> None:
+    with pytest.raises(SettingsError, match="latent head"):
+        PreRestoreTask(PreRestorer(TINY), SETTINGS)
+    with pytest.raises(SettingsError, match="latent head"):
+        PreRestoreTask(PreRestorer(replace(TINY, latent=False)), SETTINGS, latents=LatentTarget(TinyVAE()))
+    with pytest.raises(SettingsError, match="no longer than films"):
+        replace(SETTINGS, frames=9)
+    with pytest.raises(SettingsError, match="gradient"):
+        replace(SETTINGS, gradient=-1.0)

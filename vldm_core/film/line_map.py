@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
-from .line_tracks import BoolArray, FloatArray
+from .line_evidence import BandLayout
+from .line_tracks import BoolArray, FloatArray, Path
+from .line_verdict import CrossProfile
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,6 +66,35 @@ class LineMap:
     grow: float
     tracks: tuple[LineTrack, ...]
     doubtful: tuple[LineTrack, ...] = ()
+
+
+def make_track(
+    path: Path, present: BoolArray, profile: CrossProfile, certainty: float, layout: BandLayout, first: int
+) -> LineTrack:
+    """Turn a path into a track of the full frame, from its first to its last sighting.
+
+    Args:
+        path: In the window.
+        present: (n, bands) where it is there, not nowhere.
+        profile: What it looks like across.
+        certainty: That it is a scratch.
+        layout: Of the bands.
+        first: First frame of the window, counted from the start of the shot.
+    """
+    alive = np.flatnonzero(present.any(axis=1))
+    keep = slice(int(alive[0]), int(alive[-1]) + 1)
+    scale = layout.scale
+    return LineTrack(
+        first=first + path.first + keep.start,
+        x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
+        tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
+        left=profile.left * scale,
+        right=profile.right * scale,
+        depth=profile.depth,
+        score=path.score,
+        present=present[keep],
+        certainty=certainty,
+    )
 
 
 def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:

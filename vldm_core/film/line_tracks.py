@@ -138,15 +138,17 @@ def find_paths(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_fra
     found: list[Path] = []
     for polarity in (-1, 1):
         rewards = np.clip(polarity * scaled, -2.0, _FRAME_CAP) - _TOLL
-        for _ in range(_MAX_PATHS):
-            path = _best_path(rewards)
-            if path is None or path[3] < min_score:
+        taken = 0
+        while taken < _MAX_PATHS:
+            round_ = _best_paths(rewards, min_score, _MAX_PATHS - taken)
+            if not round_:
                 break
-            first, tilt, columns, score = path
-            _clear(rewards, first, tilt, columns, tilts)
-            if len(columns) >= min_frames:
-                x = refined_positions(polarity * scaled[first : first + len(columns), tilt], columns)
-                found.append(Path(first=first, x=x, tilt=float(tilts[tilt]), polarity=polarity, score=score))
+            taken += len(round_)
+            for first, tilt, columns, score in round_:
+                _clear(rewards, first, columns)
+                if len(columns) >= min_frames:
+                    x = refined_positions(polarity * scaled[first : first + len(columns), tilt], columns)
+                    found.append(Path(first=first, x=x, tilt=float(tilts[tilt]), polarity=polarity, score=score))
     return sorted(found, key=lambda path: -path.score)
 
 
@@ -161,37 +163,50 @@ def scaled_sums(sums: FloatArray) -> FloatArray:
     return scaled
 
 
-def _best_path(rewards: FloatArray) -> tuple[int, int, NDArray[np.int64], float] | None:
-    """Best path with free start and end: first frame, tilt index, columns (n,), score."""
+def _best_paths(rewards: FloatArray, min_score: float, most: int) -> list[tuple[int, int, NDArray[np.int64], float]]:
+    """Best paths with free start and end that keep clear of each other, strongest first.
+
+    Returns:
+        First frame, tilt index, columns (n,) and score of each.
+    """
     frames, count, width = rewards.shape
     origin = np.zeros((frames, count, width), np.int8)  # 0: starts here, 1..3: came from x-1, x, x+1
     total = np.zeros((count, width), np.float32)
-    best: float = 0.0
-    where: tuple[int, int, int] | None = None
+    best, end = np.zeros((count, width), np.float32), np.zeros((count, width), np.int32)
+    options = np.zeros((4, count, width), np.float32)
     for t in range(frames):
-        options = np.zeros((4, count, width), np.float32)
         options[1, :, 1:] = total[:, :-1] - _MOVE_COST
         options[2] = total
         options[3, :, :-1] = total[:, 1:] - _MOVE_COST
         # A path that starts beats one that comes in with nothing.
-        choice = np.argmax(options, axis=0)
-        total = np.take_along_axis(options, choice[None], axis=0)[0] + rewards[t]
-        origin[t] = choice
-        peak = int(np.argmax(total))
-        if total.flat[peak] > best:
-            best, where = float(total.flat[peak]), (t, peak // width, peak % width)
-    if where is None:
-        return None
-    t, tilt, x = where
-    columns = [x]
-    while origin[t, tilt, x]:
-        x += int(origin[t, tilt, x]) - 2
-        t -= 1
-        columns.append(x)
-    return t, tilt, np.array(columns[::-1]), best
+        origin[t] = np.argmax(options, axis=0)
+        total = options.max(axis=0) + rewards[t]
+        better = total > best
+        best[better] = total[better]
+        end[better] = t
+    tilt_of = best.argmax(axis=0)
+    highest = best.max(axis=0)
+    free = np.ones((frames, width), bool)
+    found: list[tuple[int, int, NDArray[np.int64], float]] = []
+    for x in np.argsort(-highest, kind="stable"):
+        if highest[x] < max(min_score, 1e-6) or len(found) == most:
+            break
+        tilt, t = int(tilt_of[x]), int(end[tilt_of[x], x])
+        columns = [int(x)]
+        while origin[t, tilt, columns[-1]]:
+            columns.append(columns[-1] + int(origin[t, tilt, columns[-1]]) - 2)
+            t -= 1
+        way = np.array(columns[::-1])
+        # What touches a stronger path has to be found again without it.
+        if not free[np.arange(t, t + len(way)), way].all():
+            continue
+        for time, place in enumerate(way, start=t):
+            free[time, max(0, place - _CLEARANCE) : place + _CLEARANCE + 1] = False
+        found.append((t, tilt, way, float(highest[x])))
+    return found
 
 
-def _clear(rewards: FloatArray, first: int, tilt: int, columns: NDArray[np.int64], tilts: FloatArray) -> None:
+def _clear(rewards: FloatArray, first: int, columns: NDArray[np.int64]) -> None:
     """Forbid what lies on a path already found, at every tilt that crosses it closely."""
     width = rewards.shape[2]
     for t, x in enumerate(columns, start=first):

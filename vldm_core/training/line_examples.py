@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -45,7 +46,8 @@ SHOTS = MaterialSettings(clip_share=0.6, upright_share=0.1)
 SHOTS_A_FILE = 8
 _MIN_SCORE = 20.0
 _MIN_FRAMES = 8
-_LENGTHS = (16, 16, 24, 24, 32, 48)
+_LENGTHS = (16, 16, 16, 16, 24, 32)
+_MEASURED_SHARE = 0.25
 _HIT = 2.0
 _NEAR = 10.0
 _FAINT = 2.5
@@ -163,8 +165,8 @@ def shot_examples(
     """Age a shot, look for lines in it, and label what is found."""
     stream = np.random.default_rng([settings.seed, index, 0x11])
     frames = int(stream.choice(_LENGTHS))
-    height = int(stream.integers(240, 401))
-    width = int(np.clip(height * stream.uniform(1.2, 1.4), 320, 520))
+    height = int(stream.integers(208, 353))
+    width = int(height * stream.uniform(1.25, 1.4))
     if stream.random() < settings.scene_share or not shots.clips:
         clean = _scene(stream, stills, index, settings, frames, height, width)
         source = stills.source(index, seed=settings.seed).stem
@@ -174,7 +176,7 @@ def shot_examples(
     lines = _draw_lines(stream, settings, frames, height, width)
     seed = settings.seed << 32 | index
     aged = simulate(clean, _draw_ageing(stream, lines), seed).frames
-    window, layout, tilts = _window(aged)
+    window, layout, tilts = _window(aged, measured=stream.random() < _MEASURED_SHARE)
     candidates = find_candidates(window, tilts, layout, min_score=_MIN_SCORE, min_frames=_MIN_FRAMES)
     layer = LineLayer(LineModel(count=0, pinned=lines), seed, height, width)
     labels = np.array([label(candidate, layer, lines) for candidate in candidates], np.int64)
@@ -286,22 +288,34 @@ def _draw_ageing(stream: np.random.Generator, lines: tuple[ScratchLine, ...]) ->
         flicker=FlickerModel() if stream.random() < 0.4 else None,
         fading=None,
         lines=LineModel(count=0, pinned=lines),
-        blotches=BlotchModel() if stream.random() < 0.3 else None,
-        dirt=DirtModel() if stream.random() < 0.5 else None,
+        blotches=BlotchModel() if stream.random() < 0.2 else None,
+        dirt=DirtModel() if stream.random() < 0.3 else None,
         hair=None,
         grain=GrainModel(sigma=float(np.exp(stream.uniform(0, np.log(6.0)))) if stream.random() < 0.9 else 0.3),
     )
 
 
-def _window(frames: Tensor) -> tuple[Window, BandLayout, FloatArray]:
+def _window(frames: Tensor, *, measured: bool) -> tuple[Window, BandLayout, FloatArray]:
+    """Reduce a shot to the profiles that the detector sees.
+
+    The motion of the scene is only a start, which `explain_scene` makes exact; where it is not measured as the detector
+    does, a phase correlation, which takes a tenth of the time, stands for it.
+    """
     lumas = [luma_array(frame) for frame in frames]
     height, width = lumas[0].shape
     layout = BandLayout.of(height, width)
     profiles = [band_profiles(luma, layout) for luma in lumas]
     steps = np.zeros((len(lumas), 2), np.float32)
+    frame_window = cv2.createHanningWindow((width // 2, height // 2), cv2.CV_32F)
+    small = [cv2.resize(luma, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for luma in lumas]
     for index in range(1, len(lumas)):
-        motion = measure_motion(lumas[index - 1], lumas[index])
-        steps[index] = motion.dx / layout.scale, motion.dy * layout.bands / layout.height
+        if measured:
+            motion = measure_motion(lumas[index - 1], lumas[index])
+            dx, dy = motion.dx, motion.dy
+        else:
+            (dx, dy), _ = cv2.phaseCorrelate(small[index - 1], small[index], frame_window)
+            dx, dy = 2 * dx, 2 * dy
+        steps[index] = dx / layout.scale, dy * layout.bands / layout.height
     moved = np.cumsum(steps, axis=0, dtype=np.float32)
     ridge = np.stack([profile.ridge for profile in profiles])
     mean = np.stack([profile.mean for profile in profiles])

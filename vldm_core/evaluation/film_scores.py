@@ -89,7 +89,7 @@ class DetectionFigures:
         recall_by_kind: Kind of damage → share found, 1 px tolerance.
         average_precision: Area under the precision-recall curve of the scores.
         best_f1: Highest F1 on that curve, 1 px tolerance.
-        best_threshold: Score at which that is.
+        best_threshold: Highest score at which that is.
         recall_at_alarm: Highest recall on that curve with at most 0.1 % of undamaged pixels marked, 1 px tolerance.
     """
 
@@ -181,8 +181,10 @@ def detection_figures(tally: DetectionTally, kinds: Sequence[str]) -> DetectionF
     by_kind = {kind: _number(mask.recall(TOLERANCE, label)[0]) for label, kind in enumerate(kinds)}
     best = best_at = alarm = None
     if soft is not None and not np.isnan(soft.f1(TOLERANCE)).any():
-        top = int(np.argmax(soft.f1(TOLERANCE)))
-        best, best_at = float(soft.f1(TOLERANCE)[top]), float(soft.thresholds[top])
+        curve = soft.f1(TOLERANCE)
+        # The highest of several thresholds that do as well.
+        top = int(np.flatnonzero(curve == curve.max())[-1])
+        best, best_at = float(curve[top]), float(soft.thresholds[top])
         alarm = soft.recall_at(ALLOWED_ALARM, TOLERANCE)
     return DetectionFigures(
         recall=tuple(_number(mask.recall(tolerance)[0]) for tolerance in TOLERANCES),

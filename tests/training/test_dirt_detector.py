@@ -67,14 +67,15 @@ def test_examples_depend_on_number_and_seed_alone(photos: Path) -> None:
 
 
 def test_examples_are_made_once(photos: Path, tmp_path: Path) -> None:
-    material, settings = TrainingMaterial(photos), ExampleSettings(shots=2, side=32)
-    paths = generate_examples(material, tmp_path, settings)
+    settings = ExampleSettings(shots=1, hard_shots=1, side=32)
+    paths = generate_examples(photos, tmp_path, settings)
+    assert sorted(path.name for path in paths) == ["hard-00000.npz", "shot-00000.npz"]
     times = [path.stat().st_mtime_ns for path in paths]
-    assert [path.stat().st_mtime_ns for path in generate_examples(material, tmp_path, settings)] == times
+    assert [path.stat().st_mtime_ns for path in generate_examples(photos, tmp_path, settings)] == times
     planes, labels = load_examples(paths)
     assert len(planes) == len(labels) > 0
     with pytest.raises(SettingsError, match="other settings"):
-        generate_examples(material, tmp_path, ExampleSettings(shots=2, side=48))
+        generate_examples(photos, tmp_path, ExampleSettings(shots=1, side=48))
     paths[0].write_bytes(b"damaged")
     with pytest.raises(FilmFileError, match="holds no examples"):
         load_examples(paths)
@@ -159,7 +160,7 @@ def test_training_refuses_what_cannot_be(examples: tuple[Tensor, Tensor], tmp_pa
     for wrong in ({"steps": 0}, {"side": 12}, {"rate": 0.0}, {"average": 1.0}):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             DirtTrainingSettings(**wrong)  # type: ignore[arg-type]
-    for wrong in ({"shots": 0}, {"side": 16}, {"clean_share": 2.0}):
+    for wrong in ({"shots": 0}, {"side": 16}, {"clean_share": 0.6}, {"hard_shots": -1}):
         with pytest.raises(SettingsError):
             ExampleSettings(**wrong)  # type: ignore[arg-type]
 
@@ -167,6 +168,6 @@ def test_training_refuses_what_cannot_be(examples: tuple[Tensor, Tensor], tmp_pa
 def test_command(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "detector.safetensors"
     arguments = ["train", "dirt-detector", "--data", str(photos), "--out", str(out), "--cache", str(tmp_path / "cache")]
-    result = CliRunner().invoke(app, [*arguments, "--shots", "1", "--steps", "1"])
+    result = CliRunner().invoke(app, [*arguments, "--shots", "1", "--hard-shots", "0", "--steps", "1"])
     assert result.exit_code == 0, result.output
     assert read_network(out).config == DirtNetworkConfig(offset=read_network(out).config.offset)

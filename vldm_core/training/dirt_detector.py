@@ -29,13 +29,11 @@ from .dirt_examples import (
     DIRT,
     FAINT_BLOTCH,
     FAINT_DIRT,
-    MATERIAL,
     STEPS,
     ExampleSettings,
     generate_examples,
     load_examples,
 )
-from .material import TrainingMaterial
 
 CHECKPOINT_FORMAT = 1
 
@@ -177,8 +175,7 @@ def train_on_material(
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    material = TrainingMaterial(data, settings=MATERIAL)
-    files = generate_examples(material, cache, examples or ExampleSettings(), textures=textures, progress=progress)
+    files = generate_examples(data, cache, examples or ExampleSettings(), textures=textures, progress=progress)
     return train_dirt_network(*load_examples(files), out, settings, resume=resume, progress=progress)
 
 

@@ -46,6 +46,11 @@ DIRT, BLOTCH, FAINT_DIRT, FAINT_BLOTCH = 1, 2, 4, 8
 MATERIAL = MaterialSettings(clip_share=0.35, object_share=0.65)
 """How shots are drawn for the detector: often with something fast in them."""
 
+HARD_MATERIAL = MaterialSettings(
+    clip_share=0.35, clip_steps=4, object_share=1.0, objects=6, object_speed=(8.0, 60.0), speed=(1.0, 24.0)
+)
+"""The same for hard shots: always with several fast things."""
+
 STEPS = 26.0
 """8-bit steps per unit of a plane."""
 
@@ -62,13 +67,15 @@ class ExampleSettings:
 
     Attributes:
         shots: Number of shots.
+        hard_shots: Number of shots besides, in which things move so fast that hardly any flow is right.
         side: Side of the square that is kept of a frame, px.
-        clean_share: Share of shots without dirt: what moves there is the whole lesson.
+        clean_share: Share of shots without dirt: what moves there is the whole lesson. Twice as many of the hard ones.
         texture_share: Share of shots whose dirt has the shapes of a folder, where one is given.
         seed: Another seed gives other shots.
     """
 
     shots: int = 1200
+    hard_shots: int = 0
     side: int = 176
     clean_share: float = 0.25
     texture_share: float = 0.35
@@ -79,9 +86,11 @@ class ExampleSettings:
             raise SettingsError(f"{self.shots} shots of examples were asked for; use 1 or more")
         if not 32 <= self.side <= _HEIGHT:
             raise SettingsError(f"the side of an example is {self.side}; use 32 … {_HEIGHT} px")
-        for name in ("clean_share", "texture_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"example {name} is {getattr(self, name)}; use a share from 0 to 1")
+        if self.hard_shots < 0:
+            raise SettingsError(f"{self.hard_shots} hard shots of examples were asked for; use 0 or more")
+        for name, most in (("clean_share", 0.5), ("texture_share", 1)):
+            if not 0 <= getattr(self, name) <= most:
+                raise SettingsError(f"example {name} is {getattr(self, name)}; use a share from 0 to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +165,12 @@ def _draw_codec(stream: np.random.Generator) -> CodecModel:
 
 
 def make_examples(
-    material: TrainingMaterial, index: int, settings: ExampleSettings, textures: Path | None = None
+    material: TrainingMaterial,
+    index: int,
+    settings: ExampleSettings,
+    textures: Path | None = None,
+    *,
+    hard: bool = False,
 ) -> Examples:
     """Make the examples of a shot.
 
@@ -165,14 +179,18 @@ def make_examples(
         index: Number of the shot.
         settings: How examples are made.
         textures: Folder of scanned shapes, see `SimulationSettings.textures`.
+        hard: Whether it is one of the hard shots, of which more are clean, and more frames begin or end a shot.
     """
-    stream = np.random.default_rng([settings.seed, index, zlib.crc32(b"dirt examples")])
+    name = b"hard dirt examples" if hard else b"dirt examples"
+    stream = np.random.default_rng([settings.seed, index, zlib.crc32(name)])
+    if hard:
+        settings = replace(settings, clean_share=2 * settings.clean_share)
     clean = material.shot(index, frames=_FRAMES, height=_HEIGHT, width=_WIDTH, seed=settings.seed)
     aged = simulate(clean, draw_ageing(stream, settings, textures), seed=int(stream.integers(1 << 62)))
     features = DirtFeatures(Window(to_luma((aged.frames * 255).round() / 255)), lifetime=LONGEST_LIFE)
     labels = label(aged)
     ends, near = (0, _FRAMES - 1), (1, 2, _FRAMES - 3, _FRAMES - 2)
-    outer = [int(stream.choice(near)), int(stream.choice(ends if stream.random() < 0.4 else near))]
+    outer = [int(stream.choice(near)), int(stream.choice(ends if stream.random() < (0.8 if hard else 0.4) else near))]
     planes, kept = [], []
     for number in (*_MIDDLE, *dict.fromkeys(outer)):
         seen = features.planes(number)
@@ -220,7 +238,7 @@ def _place(
 
 
 def generate_examples(
-    material: TrainingMaterial,
+    data: Path,
     folder: Path,
     settings: ExampleSettings,
     *,
@@ -230,33 +248,44 @@ def generate_examples(
     """Make all examples that are not in a folder yet.
 
     Args:
-        material: Clean shots.
+        data: Folder with clean clips and photographs, see `TrainingMaterial`.
         folder: Where the files go, one per shot; about 2.9 MB each with the default settings.
         settings: How examples are made; a folder holds those of one setting.
         textures: Folder of scanned shapes.
         progress: Called once per shot.
 
     Returns:
-        The files, in the order of the shots.
+        The files, mixed.
 
     Raises:
         SettingsError: The folder holds examples of other settings.
+        FilmFileError: There is nothing to use in the data.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stamp, note = repr(replace(settings, shots=1)) + f" {PLANES}", folder / "settings.txt"
+    stamp, note = repr(replace(settings, shots=1, hard_shots=0)) + f" {PLANES}", folder / "settings.txt"
     if note.is_file() and note.read_text() != stamp:
         raise SettingsError(f"{folder} holds examples of other settings; empty it or choose another folder")
     note.write_text(stamp)
-    paths = tuple(folder / f"shot-{index:05d}.npz" for index in range(settings.shots))
-    for index, path in enumerate(paths):
-        if not path.is_file():
-            made = make_examples(material, index, settings, textures)
-            part = path.with_suffix(".part")
-            with part.open("wb") as file:
-                np.savez(file, planes=made.planes, labels=made.labels)
-            os.replace(part, path)
-        progress("make examples", index + 1, settings.shots)
-    return paths
+    paths: list[Path] = []
+    total = settings.shots + settings.hard_shots
+    for hard, count in ((False, settings.shots), (True, settings.hard_shots)):
+        material = TrainingMaterial(data, settings=HARD_MATERIAL if hard else MATERIAL)
+        for index in range(count):
+            path = folder / f"{'hard' if hard else 'shot'}-{index:05d}.npz"
+            if not path.is_file():
+                _write(path, make_examples(material, index, settings, textures, hard=hard))
+            paths.append(path)
+            progress("make examples", len(paths), total)
+    order = np.random.default_rng(settings.seed).permutation(total)
+    return tuple(paths[number] for number in order)
+
+
+def _write(path: Path, made: Examples) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, planes=made.planes, labels=made.labels)
+    os.replace(part, path)
 
 
 def load_examples(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:

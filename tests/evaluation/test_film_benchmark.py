@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -194,6 +198,34 @@ def test_the_command_refuses_unknown_methods(data):
     done = CliRunner().invoke(app, ["benchmark", "film", "--data", str(data), "--methods", "magic"])
     assert done.exit_code == 1
     assert "magic" in done.output and "line_vote" in done.output
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_lanes_end_with_the_process_that_started_them(tmp_path):
+    """Even when it is killed."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os\n"
+        "from vldm_core.evaluation.film_tasks import lanes\n"
+        "if __name__ == '__main__':\n"
+        "    with lanes(1) as workers:\n"
+        "        print(workers.run([(os.getpid, ())], lambda done, total: None)[0], flush=True)\n"
+        "        os.kill(os.getpid(), 9)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == -9, done.stderr
+    worker = int(done.stdout)
+    deadline = time.monotonic() + 20
+    while _lives(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _lives(worker)
+
+
+def _lives(process: int) -> bool:
+    """Whether a process is there and is no zombie that nobody has collected."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(") ")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ together they keep all processors busy, and figures do not depend on how many th
 """
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -262,13 +264,22 @@ class Lanes:
 @contextmanager
 def lanes(count: int) -> Iterator[Lanes]:
     """Start processes of one thread each; jobs that have not begun when the block ends are dropped."""
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_use_one_thread)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin_lane)
     try:
         yield Lanes(pool)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _use_one_thread() -> None:
+def _begin_lane() -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed perhaps, and nobody else would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

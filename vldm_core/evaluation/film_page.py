@@ -18,10 +18,9 @@ Detection and repair of film damage beside the textbook methods, on the same cli
 {command}
 ```
 
-`DIR` holds `clips/`, `photos/` and `film/`. {sources} are aged by the damage simulation, {frames} frames each
-({line_frames} where there are lines) at {width}×{height} with grain of σ {grain:g} grey levels, seed {seed}.
-Nothing was trained on them where they are those kept for validation (`vldm_core/evaluation/split.py`). The run
-took {minutes:.0f} minutes on {cores} virtual cores (torch {torch}, OpenCV {opencv}).
+`DIR` holds `clips/`, `photos/` and `film/`. {sources} are aged by the damage simulation,
+{frames} frames each ({line_frames} where there are lines) at {width}×{height} with grain of σ {grain:g} grey
+levels, seed {seed}. The run took {minutes:.0f} minutes on {cores} virtual cores (torch {torch}, OpenCV {opencv}).
 
 ## Strata
 
@@ -57,6 +56,10 @@ _READING = """\
 """
 
 
+_VALIDATION = "The files kept for validation, on which nothing was trained (`vldm_core/evaluation/split.py`),"
+_EVERY = "All clips and photographs there, also those that our detectors were trained on,"
+
+
 def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves: Path | None = None) -> None:
     """Write the results page.
 
@@ -70,7 +73,7 @@ def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves:
     parts = [
         _INTRODUCTION.format(
             command=command,
-            sources="All clips and photographs there" if settings.all_sources else "The files kept for validation",
+            sources=_EVERY if settings.all_sources else _VALIDATION,
             frames=settings.frames,
             line_frames=settings.line_frames,
             width=settings.width,
@@ -81,7 +84,7 @@ def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves:
             cores=machine["cpu_count"],
             torch=machine["torch"],
             opencv=machine["opencv"],
-            strata=_strata(report),
+            strata=_strata(report).rstrip(),
             depths=", ".join(f"{depth:g}" for depth in LINE_DEPTHS),
         ),
         "## Methods\n\n" + _methods(report),

@@ -11,6 +11,7 @@ from rich.table import Table
 from .film_report import ALL, LOCKED, MEAN, MOVING, Detections, FilmBenchmarkReport
 from .film_scores import DetectionFigures, RepairFigures
 from .film_strata import DIRT_KINDS, LINE_KINDS
+from .film_targets import TARGETS, best_other, own_methods
 from .film_tasks import FalseAlarms
 
 _WIDTH = 200
@@ -59,6 +60,7 @@ def format_report(report: FilmBenchmarkReport) -> str:
 def report_tables(report: FilmBenchmarkReport) -> tuple[ReportTable, ...]:
     """Return all tables, in order, without those that would be empty."""
     tables = [
+        _targets(report),
         _glance(report),
         _dirt(report),
         _per_stratum("Dirt, hair and blotches", report.dirt, "F1 (recall / precision), 1 px"),
@@ -86,6 +88,20 @@ def real_line_sentences(report: FilmBenchmarkReport) -> list[str]:
         for row in report.real
         if row.line is not None
     ]
+
+
+def _targets(report: FilmBenchmarkReport) -> ReportTable:
+    own = own_methods(report)
+    rows = [
+        (target.what, target.show_bound(), *(target.reached(name, report) for name in own), best_other(target, report))
+        for target in TARGETS
+    ]
+    return ReportTable(
+        section="Targets",
+        title="",
+        headings=("what", "target", *own, "best textbook method"),
+        rows=tuple(rows) if own else (),
+    )
 
 
 def _glance(report: FilmBenchmarkReport) -> ReportTable:

@@ -141,8 +141,9 @@ def test_progress_reaches_the_end_of_every_phase(report):
 def test_tables_page_and_curves_show_it_all(report, tmp_path):
     made, _, _ = report
     text = format_report(made)
-    for words in (*TINY.methods, "Targets", "At a glance", "Repair with the true masks: transient", "upright structure", "CPU s"):
+    for words in ("Targets", "At a glance", "Repair with the true masks: transient", "upright structure", "CPU s"):
         assert words in text
+    assert all(name in text for name in TINY.methods)
     assert "nan" not in text and "None" not in text
     write_page(made, tmp_path / "page.md", command="do it --all", curves=tmp_path / "curves.png")
     page = (tmp_path / "page.md").read_text()

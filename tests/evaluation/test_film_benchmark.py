@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vldm_core.cli import app
-from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.errors import FilmFileError, SettingsError, VLDMError
 from vldm_core.evaluation import film_benchmark
 from vldm_core.evaluation.film_benchmark import format_report, run_film_benchmark
 from vldm_core.evaluation.film_curves import draw_curves
@@ -164,6 +164,13 @@ def test_progress_may_interrupt(data):
 
     with pytest.raises(KeyboardInterrupt):
         run_film_benchmark(data, settings=TINY, progress=stop)
+
+
+def test_a_source_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "broken.mp4").write_bytes(b"no film")
+    with pytest.raises(FilmFileError, match=r"broken\.mp4"):
+        run_film_benchmark(tmp_path, settings=TINY)
 
 
 def test_the_command_writes_its_files(report, data, tmp_path, monkeypatch):

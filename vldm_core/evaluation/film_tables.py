@@ -106,7 +106,8 @@ def _targets(report: FilmBenchmarkReport) -> ReportTable:
 
 def _glance(report: FilmBenchmarkReport) -> ReportTable:
     rows = []
-    own = {name: figures for group in ("persistent", "transient") for name, figures in _of(report.repair_own, group)}
+    stratum = next(iter(report.repair_own), None)
+    own = {} if stratum is None else report.repair_own[stratum]
     for name in ("untouched", *report.methods):
         dirt, lines = report.dirt.get(ALL, {}).get(name), report.lines.get(MOVING, {}).get(name)
         repair, cost = own.get(name), report.costs.get(name)
@@ -128,7 +129,8 @@ def _glance(report: FilmBenchmarkReport) -> ReportTable:
         )
     return ReportTable(
         section="At a glance",
-        title="dirt over all clips, lines where the scene moves against the film, repair with own masks of dirt alone",
+        title="dirt over all clips, lines where the scene moves against the film, repair with own masks"
+        + (f" in the stratum {stratum}" if stratum else ""),
         headings=(
             "method",
             "dirt F1 (recall / precision)",
@@ -145,10 +147,6 @@ def _glance(report: FilmBenchmarkReport) -> ReportTable:
         ),
         rows=tuple(rows),
     )
-
-
-def _of(groups: Mapping[str, Mapping[str, RepairFigures]], group: str) -> list[tuple[str, RepairFigures]]:
-    return list(groups.get(group, {}).items())
 
 
 def _dirt(report: FilmBenchmarkReport) -> ReportTable:

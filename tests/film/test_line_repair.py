@@ -92,17 +92,18 @@ def test_an_empty_mask_changes_nothing():
     assert torch.equal(repair_lines(frames, torch.zeros(2, HEIGHT, WIDTH)), frames)
 
 
-@pytest.mark.parametrize("size", [3, 7])
-def test_chunks_give_the_same_frames_as_the_whole(size):
-    count = 16
-    added, mask = line(12, drift=0.2, count=count)
+@pytest.mark.parametrize(("size", "depth", "count"), [(3, 12, 16), (7, 12, 16), (8, -250, 24)])
+def test_chunks_give_the_same_frames_as_the_whole(size, depth, count):
+    added, mask = line(depth, drift=0.2, count=count)
     damaged, marked = to_tensor(scene(count=count) + added), to_mask(mask)
     whole = repair_lines(damaged, marked)
     for first in range(0, count, size):
         last = min(count, first + size)
         start, stop = max(0, first - RADIUS), min(count, last + RADIUS)
-        part = repair_lines(damaged[start:stop], marked[start:stop])
-        assert torch.equal(part[first - start : last - start], whole[first:last])
+        kept = slice(first - start, last - start)
+        part = repair_lines(damaged[start:stop], marked[start:stop], keep=kept)
+        assert torch.equal(part[kept], whole[first:last])
+        assert torch.equal(part[: kept.start], damaged[start:first])
 
 
 def test_a_coloured_scratch_is_taken_out_of_each_channel():
@@ -125,6 +126,36 @@ def test_clipped_pixels_are_filled():
     assert (repaired[:, 0].numpy()[mask] > 0.1).mean() > 0.98
 
 
+def test_clipped_rows_are_seen_in_other_frames():
+    """Where the scene moves past a black line, the neighbours show what both sides cannot tell."""
+    moving = scene(speed=3.0)
+    added, mask = line(-250)
+    damaged, clean = to_tensor(moving + added), to_tensor(moving)
+    opaque = np.broadcast_to(added < -120, mask.shape)
+    repaired = repair_lines(damaged, to_mask(mask), LineRepairSettings(grain=0.0))
+    still = repair_lines(to_tensor(scene(speed=0.0) + added), to_mask(mask), LineRepairSettings(grain=0.0))
+    bridged = psnr(still, to_tensor(scene(speed=0.0)), opaque)
+    assert psnr(repaired, clean, opaque) > bridged + 2
+
+
+def test_filled_rows_get_their_grain_back():
+    rng = np.random.default_rng(3)
+    smooth = cv2.GaussianBlur(rng.normal(size=(HEIGHT, WIDTH)), (0, 0), 25)
+    grain = 4.0 * rng.normal(size=(COUNT, HEIGHT, WIDTH))
+    clean = (120 + 20 * smooth / smooth.std() + grain).astype(np.float32)
+    added, mask = line(-250, width=6.0)
+    inner = np.broadcast_to(added < -200, mask.shape)
+
+    def fine(frames):
+        planes = frames[:, 0].numpy() * 255
+        return np.mean(np.square(planes - np.stack([cv2.GaussianBlur(p, (0, 0), 2.0) for p in planes]))[inner])
+
+    damaged = to_tensor(clean + added)
+    wanted = fine(to_tensor(clean))
+    assert fine(repair_lines(damaged, to_mask(mask), LineRepairSettings(grain=0.0))) < 0.5 * wanted
+    assert fine(repair_lines(damaged, to_mask(mask))) == pytest.approx(wanted, rel=0.15)
+
+
 def test_two_lines_that_cross_are_both_repaired():
     clean = to_tensor(scene())
     first, one = line(12, x=90, tilt=8)
@@ -139,6 +170,8 @@ def test_bad_shapes_and_settings_are_refused():
         repair_lines(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 9))
     with pytest.raises(SettingsError, match="rows"):
         LineRepairSettings(rows=2)
+    with pytest.raises(SettingsError, match="grain"):
+        LineRepairSettings(grain=2)
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
+from .dirt_repair import RADIUS as FILL_RADIUS
 from .line_strands import FloatArray, Strand, counterpart, find_strands
 from .luma import LUMA_WEIGHTS
+from .repair_fill import fill, fill_roughly
+from .repair_window import RepairWindow
 
-RADIUS = 4
-"""A repaired frame depends on so many frames on each side."""
+_VIEWS = 4
+RADIUS = _VIEWS + FILL_RADIUS
+"""A repaired frame depends on so many frames on each side: lines are measured over a few, and filled from others."""
 
 _GAP = 0
 _FLANK = 3
@@ -41,6 +45,9 @@ _BRIEF_ROWS = 4
 _SURE_STRENGTH = 0.04
 _OPAQUE_DEPTH = 30 * _LEVEL
 _OPAQUE_ACTIVITY = 0.15
+_DEEP = 12 * _LEVEL
+_FEWEST_LOST = 20
+_REACH = FILL_RADIUS - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,23 +57,30 @@ class LineRepairSettings:
     Attributes:
         rows: Height of the window over which a line may change its strength, pixels; 8 … 400. Smaller follows quick
             changes, larger is steadier on faint lines.
+        grain: How much of the grain around it a filled place gets back, where a line has left no picture; 0 … 1.
     """
 
     rows: int = 40
+    grain: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        if not 0 <= self.grain <= 1:
+            raise SettingsError(f"line repair grain must be 0 to 1, got {self.grain}; 1 is as around the line")
         if not 8 <= self.rows <= 400:
             raise SettingsError(f"line repair rows must be 8 to 400, got {self.rows}; 40 suits most films")
 
 
-def repair_lines(frames: Tensor, scratch_mask: Tensor, settings: LineRepairSettings | None = None) -> Tensor:
+def repair_lines(
+    frames: Tensor, scratch_mask: Tensor, settings: LineRepairSettings | None = None, *, keep: slice | None = None
+) -> Tensor:
     """Undo line scratches.
 
     Args:
         frames: (T, 3, H, W), RGB, [0, 1], consecutive frames of one shot.
         scratch_mask: (T, H, W), > 0.5 = scratch. It alone says where to work, so it may be edited by hand.
         settings: How to.
+        keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
 
     Returns:
         (T, 3, H, W). Pixels outside the mask are bit-equal to the input.
@@ -81,26 +95,77 @@ def repair_lines(frames: Tensor, scratch_mask: Tensor, settings: LineRepairSetti
             f"{tuple(scratch_mask.shape)}"
         )
     masks = (scratch_mask > 0.5).cpu().numpy()
-    if not masks.any():
+    wanted = [t for t in range(len(frames))[keep or slice(None)] if masks[t].any()]
+    if not wanted:
         return frames
-    images = frames.detach().float().cpu().permute(0, 2, 3, 1).contiguous().numpy()
-    strips = [_strips(image, mask) for image, mask in zip(images, masks, strict=True)]
+    shot = _Shot(frames, masks, settings)
     result = frames.clone()
-    for t, own in enumerate(strips):
-        if not own:
-            continue
-        repaired = images[t].copy()
-        for strip in own:
-            views = [strip if k == t else _other_view(strip, strips[k]) for k in _window(t, len(images))]
-            _mend(repaired, strip, [view for view in views if view is not None], settings)
+    refilled = shot.refilled([t for t in wanted if shot.mended(t)[1].sum() >= _FEWEST_LOST])
+    for t in wanted:
+        repaired = refilled.get(t, shot.mended(t)[0])
         inside = torch.as_tensor(masks[t], device=frames.device)
         mended = torch.as_tensor(repaired, device=frames.device, dtype=frames.dtype).permute(2, 0, 1)
         result[t] = torch.where(inside, mended, frames[t])
     return result
 
 
-def _window(t: int, count: int) -> range:
-    return range(max(0, t - RADIUS), min(count, t + RADIUS + 1))
+class _Shot:
+    """Frames of a shot with their lines taken out; everything is computed when first asked for."""
+
+    def __init__(self, frames: Tensor, masks: NDArray[np.bool_], settings: LineRepairSettings) -> None:
+        self._frames, self._masks, self._settings = frames, masks, settings
+        self._strips: dict[int, list[_Strip]] = {}
+        self._mended: dict[int, tuple[FloatArray, NDArray[np.bool_]]] = {}
+        self._images: dict[int, FloatArray] = {}
+
+    def image(self, t: int) -> FloatArray:
+        """A frame as it came, (H, W, 3)."""
+        if t not in self._images:
+            self._images[t] = np.ascontiguousarray(self._frames[t].detach().float().cpu().permute(1, 2, 0).numpy())
+        return self._images[t]
+
+    def strips(self, t: int) -> list["_Strip"]:
+        """The lines of a frame."""
+        if t not in self._strips:
+            self._strips[t] = _strips(self.image(t), self._masks[t]) if self._masks[t].any() else []
+        return self._strips[t]
+
+    def mended(self, t: int) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """A frame (H, W, 3) without its lines, and the pixels (H, W) in which they have left no picture."""
+        if t not in self._mended:
+            repaired, lost = self.image(t).copy(), np.zeros(self._masks[t].shape, bool)
+            for strip in self.strips(t):
+                near = range(max(0, t - _VIEWS), min(len(self._masks), t + _VIEWS + 1))
+                views = [strip if k == t else _other_view(strip, self.strips(k)) for k in near]
+                _mend(repaired, lost, strip, [view for view in views if view is not None], self._settings)
+            self._mended[t] = repaired, lost & self._masks[t]
+        return self._mended[t]
+
+    def refilled(self, wanted: list[int]) -> dict[int, FloatArray]:
+        """Frames (H, W, 3) with the lost pixels as neighbours show them, where the line lies elsewhere in the scene."""
+        if not wanted:
+            return {}
+        first, last = max(0, wanted[0] - FILL_RADIUS), min(len(self._masks), wanted[-1] + FILL_RADIUS + 1)
+        near = {t for w in wanted for t in range(w - FILL_RADIUS, w + FILL_RADIUS + 1)}
+        blank = np.zeros(self._masks.shape[1:], bool)
+        parts = [self.mended(t) if t in near else (self.image(t), blank) for t in range(first, last)]
+        window = RepairWindow(
+            torch.from_numpy(np.stack([picture for picture, _ in parts])).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack([lost for _, lost in parts])).float(),
+            fill_roughly,
+        )
+        result = {}
+        for t in wanted:
+            place = window.atlas(t - first).place
+            repaired = self.mended(t)[0].copy()
+            values = fill(
+                window, t - first, reach=_REACH, grain=self._settings.grain, fallback=repaired[place] * np.float32(255)
+            )
+            if values is not None:
+                repaired[place] = values / np.float32(255)
+            window.forget(t - first + 1 - FILL_RADIUS)
+            result[t] = repaired
+        return result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,8 +237,14 @@ def _other_view(strip: _Strip, others: list[_Strip]) -> _Strip | None:
     )
 
 
-def _mend(repaired: FloatArray, strip: _Strip, views: list[_Strip], settings: LineRepairSettings) -> None:
-    """Take one line out of one frame."""
+def _mend(
+    repaired: FloatArray,
+    lost: NDArray[np.bool_],
+    strip: _Strip,
+    views: list[_Strip],
+    settings: LineRepairSettings,
+) -> None:
+    """Take one line out of one frame; note the pixels in which it has left no picture."""
     core = strip.core
     luma = np.stack([view.luma for view in views])
     known = ~np.isnan(luma[..., 0]) & np.stack([view.free for view in views])
@@ -210,11 +281,14 @@ def _mend(repaired: FloatArray, strip: _Strip, views: list[_Strip], settings: Li
     area = np.ix_(rows, columns)
     before = repaired[area]
     after = before - profile[..., None].astype(np.float32) * tint
-    lost = _lost(before, luma, known, profile, settings.rows, core)
-    if lost.any():
-        after = np.where(lost[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
     # Neighbouring strands share columns: each row changes only between its own ends.
     inside = (columns >= strip.strand.start[:, None]) & (columns < strip.strand.stop[:, None])
+    gone = _lost(before, luma, known, profile, settings.rows, core) & inside
+    if gone.any():
+        # Whatever fills them later is measured on this frame, and best on one without the line.
+        after = np.where(gone[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
+        # A faint line over black or white is as well bridged.
+        lost[area] |= gone & (np.abs(profile) > _DEEP)
     repaired[area] = np.where(inside[..., None], np.clip(after, 0.0, 1.0), before)
 
 

@@ -17,6 +17,9 @@ from .repair_window import SHRINK, RepairWindow
 _GRAIN = 4.0
 _SHARPNESS = 3.0
 _HOPELESS = 1e4
+_DOUBT = 2500.0
+# Share of the variance of grain that a mean of a few pixels has kept.
+_FALLBACK_GRAIN = 0.3
 _STREAK_SIGMA = 1.5
 _RIM = np.ones((5, 5), np.uint8)
 
@@ -32,7 +35,7 @@ def fill_roughly(window: RepairWindow, index: int) -> Plane:
     return _inpainted(atlas, window.grey(index)[..., None], filled, missing)[:, 0]
 
 
-def fill(window: RepairWindow, index: int, *, reach: int, grain: float) -> Plane | None:
+def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback: Plane | None = None) -> Plane | None:
     """Return the colours (N, C) of the holes of a frame, grey levels, 0 … 255.
 
     Args:
@@ -40,6 +43,8 @@ def fill(window: RepairWindow, index: int, *, reach: int, grain: float) -> Plane
         index: Frame with at least one hole.
         reach: Frames on each side that may be asked.
         grain: Share of the missing grain to give back, 0 … 1.
+        fallback: (N, C) what to take where no neighbour shows a place, in place of inpainting; nothing then shows
+            through the holes.
 
     Returns:
         None where the frame is one hole and no neighbour shows anything of it.
@@ -72,11 +77,20 @@ def fill(window: RepairWindow, index: int, *, reach: int, grain: float) -> Plane
             share = kept_by_kernel(across, model.correlation[0]) * kept_by_kernel(down, model.correlation[1])
             # Along its several flows one neighbour mostly shows the same grain.
             kept[look.other] = kept.get(look.other, np.float32(0)) + weight * np.sqrt(np.maximum(share, 0))
-    filled = _inpainted(atlas, picture, filled, missing)
-    filled, through = lift_veil(atlas, picture[atlas.place], filled, cost)
+    through, share = np.zeros((2, len(missing)), np.float32)
+    if fallback is None:
+        filled = _inpainted(atlas, picture, filled, missing)
+        share = np.ones_like(share)
+        filled, through = lift_veil(atlas, picture[atlas.place], filled, cost)
+    else:
+        # A look at another frame that fits badly is worse than the fallback.
+        share = np.where(missing, 0, np.float32(_DOUBT) / (np.float32(_DOUBT) + cost)).astype(np.float32)
+        filled = fallback + share[:, None] * (filled - fallback)
     if model is not None:
         left = sum((np.square(amount) for amount in kept.values()), np.zeros(len(missing), np.float32))
-        left = np.where(missing, 0, np.square(1 - through) * left) + np.square(through)
+        left = np.where(missing, 0, np.square(share * (1 - through)) * left) + np.square(through)
+        if fallback is not None:
+            left += _FALLBACK_GRAIN * np.square(1 - share)
         lost = np.sqrt(np.maximum(1 - left, 0) * model.variance[atlas.own])
         noise = grain_noise(atlas.place, model.correlation, model.mixing.shape[1], seed_of(window.grey(index)))
         filled = filled + grain * lost[:, None] * (noise @ model.mixing.T)

@@ -86,7 +86,7 @@ def mend_lines(
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
         masks = _masks(window, "scratch")
-        return repair_lines(images(window), masks, settings)[core]
+        return repair_lines(images(window), masks, settings, keep=core)[core]
 
     return _windowed_images(frames, change, size=size, radius=line_repair.RADIUS)
 

@@ -480,7 +480,7 @@ def train_line_detector(
     out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
     cache: Annotated[Path, typer.Option(help="Folder for the examples: 0.2 MB per shot, made where missing.")],
     shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 1200,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 2000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 1400,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")] = None,

@@ -1,10 +1,11 @@
 """Candidates for scratches that a network judges: everything long and nearly upright, fixed to the film or not.
 
-Two searches. What the motion of the scene does not explain is searched for lines that may drift, as the weight-free
-detector does, but for fainter ones. And the plain ridge response is searched for what stands still, because in a
-locked-off shot the scene explains every scratch that does not drift. Standing lines need no dynamic programming over
-positions: the best stretch of frames at every position and tilt is a maximum subarray (J. Bentley, "Programming
-Pearls", Comm. ACM 27(9), 1984), found for all at once.
+Three searches. What the motion of the scene does not explain is searched for lines that may drift, as the weight-free
+detector does, but for fainter ones. The plain ridge response is searched for what stands still, because in a
+locked-off shot the scene explains every scratch that does not drift. And where the scene is nearly at rest, what
+differs from the median over time is searched for lines that pass, because these leave a trace in a mean. Standing
+lines need no dynamic programming over positions: the best stretch of frames at every position and tilt is a maximum
+subarray (J. Bentley, "Programming Pearls", Comm. ACM 27(9), 1984), found for all at once.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _CLEARANCE = 4
 _MOST_STANDING = 20
 _MOST_TESTED = 40
 _SAME = 2.5
+_AT_REST = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,17 +96,23 @@ def find_candidates(
         min_score: Least evidence, standard deviations.
         min_frames: Least number of frames.
     """
-    unexplained = find_paths(line_sums(window.evidence, tilts), tilts, min_score=min_score, min_frames=min_frames)
+    ridge, rest = window.ridge, window.explained.evidence
+    found: list[tuple[Path, bool, FloatArray, FloatArray]] = []
+    searched = [(rest, window.evidence)]
+    if float(np.ptp(window.explained.overall)) < _AT_REST:
+        passing = (ridge - np.median(ridge, axis=0)).astype(np.float32)
+        searched.append((passing, normalised_evidence(passing, ridge, floor=_FLOOR)))
+    for raw, normalised in searched:
+        paths = find_paths(line_sums(normalised, tilts), tilts, min_score=min_score, min_frames=min_frames)
+        found += [(path, False, raw, normalised) for path in paths]
     standing = find_standing(line_sums(window.plain, tilts), tilts, min_score=min_score, min_frames=min_frames)
-    found = [(path, False) for path in unexplained] + [(path, True) for path in standing]
+    found += [(path, True, ridge, window.plain) for path in standing]
     found.sort(key=lambda one: -one[0].score)
     margin = max(2.0, _EDGE_SHARE * layout.work_width)
     candidates: list[Candidate] = []
-    for path, stands in found[:_MOST_TESTED]:
+    for path, stands, raw, normalised in found[:_MOST_TESTED]:
         if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
             continue
-        normalised = window.plain if stands else window.evidence
-        raw = window.ridge if stands else window.explained.evidence
         path = straightened(raw, path, presence(path.polarity * sample_along(normalised, path)))
         present = presence(path.polarity * sample_along(normalised, path))
         seen = present.any(axis=1)

@@ -36,7 +36,7 @@ class LineNetworkSettings:
         hidden: Width of the joint layers, 8 … 256.
     """
 
-    width: int = 16
+    width: int = 12
     hidden: int = 64
 
     def __post_init__(self) -> None:

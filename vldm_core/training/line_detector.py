@@ -49,8 +49,8 @@ class LineTrainingSettings:
         seed: Another seed gives other weights.
     """
 
-    steps: int = 2000
-    batch: int = 128
+    steps: int = 1400
+    batch: int = 64
     scratches: float = 0.4
     rate: float = 2e-3
     warmup: int = 100
@@ -178,8 +178,8 @@ def calibrate(network: LineNetwork, parts: Sequence[Tensor]) -> None:
         weight = (probability * (1 - probability))[:, None]
         place = place - torch.linalg.solve(design.T @ (design * weight) + torch.eye(2, dtype=torch.float64), gradient)
     with torch.no_grad():
-        network.temperature.fill_(float(place[0].clamp(0.1, 3)))
-        network.offset.fill_(float(place[1].clamp(-5, 5)))
+        network.temperature.fill_(float(place[0].clamp(0.1, 10)))
+        network.offset.fill_(float(place[1].clamp(-10, 10)))
 
 
 def held_out_figures(network: LineNetwork, parts: Sequence[Tensor]) -> dict[str, float]:

@@ -25,6 +25,7 @@ from vldm_core.evaluation.film_page import write_page
 from vldm_core.evaluation.film_report import ALL, MOVING
 from vldm_core.evaluation.film_settings import FilmBenchmarkSettings
 from vldm_core.evaluation.film_sources import clean_clip, find_sources
+from vldm_core.evaluation.film_tasks import lanes
 from vldm_core.evaluation.method_worker import measure_cost
 
 from .film_data import moving_texture, write_film, write_photo
@@ -206,6 +207,11 @@ def test_the_command_refuses_unknown_methods(data):
     done = CliRunner().invoke(app, ["benchmark", "film", "--data", str(data), "--methods", "magic"])
     assert done.exit_code == 1
     assert "magic" in done.output and "line_vote" in done.output
+
+
+def test_a_lane_that_is_killed_is_reported():
+    with lanes(1) as workers, pytest.raises(VLDMError, match="run with fewer lanes"):
+        workers.run([(os._exit, (3,))], lambda done, total: None)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

@@ -46,8 +46,9 @@ def test_every_source_is_aged_without_lines_with_fixed_ones_and_in_one_stratum_m
     assert [strata[:2] for strata in clips] == [("transient", "persistent")] * 3
     assert {strata[2] for strata in clips} == {"weave", "drifting", "flicker"}
     assert strata_of(1, "bedroom", None)[1] == "upright"
-    assert "upright" in strata_of(3, "photo", 0) and "upright" not in strata_of(4, "photo", 1)
-    assert set(STRATA) == {stratum for strata in clips for stratum in strata} | {"upright"}
+    assert strata_of(3, "photo", 0)[3:] == ("upright",)
+    assert strata_of(4, "photo", 1)[3:] == ("at rest",)
+    assert set(STRATA) == {stratum for strata in clips for stratum in strata} | {"upright", "at rest"}
 
 
 def test_folders_without_material_and_short_clips_are_refused(tmp_path):
@@ -84,12 +85,25 @@ def test_photographs_pan_at_their_speed_and_posts_move_with_them(tmp_path):
     plain = [film_sources.clean_clip(source, settings, frames=5) for source in sources]
     sways = [film_sources.camera_sway(clip.frames) for clip in plain]
     assert sways[0] < sways[1] < sways[2]
-    fenced = film_sources.clean_clip(sources[0], settings, frames=5, posts=True)
+    look = film_sources.look_of("upright")
+    fenced = film_sources.clean_clip(sources[0], settings, frames=5, look=look)
     assert (fenced.name, fenced.upright, fenced.group) == ("0 with posts", True, "upright structure")
     assert not plain[0].upright
-    again = film_sources.clean_clip(sources[0], settings, frames=5, posts=True)
+    again = film_sources.clean_clip(sources[0], settings, frames=5, look=look)
     assert torch.equal(fenced.frames, again.frames)
     posts = (fenced.frames - plain[0].frames).abs().amax(dim=1)
     # Upright: what a post changes, it changes in most rows below its top.
     assert float((posts[0] > 4 / 255).float().mean(dim=0).max()) > 0.6
     assert film_sources.camera_sway(fenced.frames) == pytest.approx(sways[0], rel=0.25)
+
+
+def test_the_camera_rests_where_it_shall(tmp_path):
+    for number in range(2):
+        write_photo(tmp_path / "photos" / f"{number}.png", seed=number)
+    settings = FilmBenchmarkSettings(**SMALL)
+    moving, resting = film_sources.find_sources(tmp_path, settings)
+    assert moving.looks == (film_sources.PLAIN, film_sources.Look(posts=True))
+    assert resting.looks == (film_sources.PLAIN, film_sources.Look(posts=True, at_rest=True))
+    clip = film_sources.clean_clip(resting, settings, frames=4, look=resting.looks[1])
+    assert (clip.name, clip.locked, clip.group) == ("1 with posts at rest", True, "upright structure at rest")
+    assert torch.equal(clip.frames[0], clip.frames[-1])

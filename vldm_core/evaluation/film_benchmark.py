@@ -102,9 +102,9 @@ def _prepare(
             jobs.append((prepare_aged, (source, stratum, settings, aged[-1][0])))
     ageing = len(jobs)
     for source in find_sources(data, settings):
-        for posts in (False, True) if source.has_posts and "upright" in source.strata else (False,):
+        for look in source.looks:
             clean.append(folder / f"clean-{len(clean)}.pt")
-            jobs.append((prepare_clean, (source, posts, settings, clean[-1])))
+            jobs.append((prepare_clean, (source, look, settings, clean[-1])))
     made = workers.run(jobs, partial(progress, "age clips"))
     return aged, clean, [result for results in made[:ageing] for result in results]
 

@@ -1,7 +1,7 @@
 """Clean shots for the film benchmark: clips, and photographs that a camera pans over.
 
 A data folder holds `clips/` (clean films), `photos/` (stills) and `film/` (real old films, used elsewhere). Every
-source becomes a short shot of one size, scaled to cover it and cropped at the centre. For the stratum of upright
+source becomes a short shot of one size, scaled to cover it and cropped at the centre. For the strata of upright
 structure posts are drawn into photographs before the camera moves, so they belong to the scene and move with it.
 """
 
@@ -20,7 +20,7 @@ from ..film.luma import luma_array
 from ..film.motion import measure_motion
 from ..video.reader import open_film
 from .film_settings import FilmBenchmarkSettings
-from .film_strata import UPRIGHT_CLIPS, Stratum, strata_of
+from .film_strata import POSTS_STRATA, UPRIGHT_CLIPS, Stratum, strata_of
 from .split import is_validation
 
 FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
@@ -54,9 +54,30 @@ class Source:
     speed: float
 
     @property
-    def has_posts(self) -> bool:
-        """Whether posts are drawn into the scene for the stratum of upright structure."""
-        return self.speed > 0
+    def looks(self) -> tuple["Look", ...]:
+        """The clean shots that false alarms are counted on: the plain one, and those of the strata with posts."""
+        return (PLAIN, *(look_of(stratum) for stratum in self.strata if self.speed and stratum in POSTS_STRATA))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What is done to a photograph before it is aged; clips are taken as they are.
+
+    Attributes:
+        posts: Draw posts into the scene.
+        at_rest: Keep the camera still.
+    """
+
+    posts: bool = False
+    at_rest: bool = False
+
+
+PLAIN = Look()
+
+
+def look_of(stratum: Stratum) -> Look:
+    """Return the look of photographs in a stratum."""
+    return Look(posts=stratum in POSTS_STRATA, at_rest=stratum == "at rest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +99,9 @@ class CleanClip:
     @property
     def group(self) -> str:
         """The group that false alarms on this clip are reported in."""
-        return "upright structure" if self.upright else "locked-off camera" if self.locked else "fast motion"
+        if self.upright:
+            return "upright structure at rest" if self.locked else "upright structure"
+        return "locked-off camera" if self.locked else "fast motion"
 
 
 def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Source, ...]:
@@ -118,30 +141,27 @@ def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Source, .
     return tuple(found)
 
 
-def clean_clip(
-    source: Source, settings: FilmBenchmarkSettings, *, frames: int, posts: bool = False
-) -> CleanClip:
+def clean_clip(source: Source, settings: FilmBenchmarkSettings, *, frames: int, look: Look = PLAIN) -> CleanClip:
     """Return the clean shot of a source.
 
     Args:
         source: Where it comes from.
         settings: Its size.
         frames: Its length.
-        posts: Draw posts into the scene; only into photographs.
+        look: What is done to a photograph.
 
     Raises:
         FilmFileError: The source cannot be read or is too short.
     """
-    posts = posts and source.has_posts
-    shot = (
-        _pan(source, settings, frames, posts=posts) if source.speed else _read_clip(source.path, settings, frames)
-    )
-    return CleanClip(
-        name=source.path.stem + (" with posts" if posts else ""),
-        frames=shot,
-        upright=posts or source.path.stem in UPRIGHT_CLIPS,
-        locked=camera_sway(shot) < _LOCKED_SWAY * settings.width / 480,
-    )
+    name, upright = source.path.stem, source.path.stem in UPRIGHT_CLIPS
+    if source.speed:
+        shot = _pan(source, settings, frames, look)
+        name += (" with posts" if look.posts else "") + (" at rest" if look.at_rest else "")
+        upright = look.posts
+    else:
+        shot = _read_clip(source.path, settings, frames)
+    locked = camera_sway(shot) < _LOCKED_SWAY * settings.width / 480
+    return CleanClip(name=name, frames=shot, upright=upright, locked=locked)
 
 
 def camera_sway(frames: Tensor) -> float:
@@ -195,20 +215,21 @@ def _cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(scaled[top : top + height, left : left + width].transpose(2, 0, 1))
 
 
-def _pan(source: Source, settings: FilmBenchmarkSettings, count: int, *, posts: bool) -> Tensor:
+def _pan(source: Source, settings: FilmBenchmarkSettings, count: int, look: Look) -> Tensor:
     """Move a camera over a photograph: sideways, gathering speed, and an eighth of that up."""
     picture = cv2.imread(str(source.path), cv2.IMREAD_COLOR)
     if picture is None:
         raise FilmFileError(f"{source.path} cannot be read as a picture; replace it or leave it out")
     rgb = np.ascontiguousarray(picture[..., ::-1])
     time = np.arange(count, dtype=np.float64)
-    path_x = source.speed * settings.width / 480 * (time + 0.02 * time**2)
+    speed = 0.0 if look.at_rest else source.speed
+    path_x = speed * settings.width / 480 * (time + 0.02 * time**2)
     path_y = 0.125 * path_x
     reach_x, reach_y = int(np.ceil(path_x[-1])) + 4, int(np.ceil(path_y[-1])) + 4
     wide = np.ascontiguousarray(
         _cover(rgb, settings.height + reach_y, settings.width + reach_x).transpose(1, 2, 0)
     )
-    if posts:
+    if look.posts:
         key = zlib.crc32(source.path.stem.encode())
         draw_posts(wide, np.random.default_rng([settings.seed, key]), settings.height, settings.width)
     frames = []

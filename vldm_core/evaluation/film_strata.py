@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
-Stratum = Literal["transient", "persistent", "drifting", "weave", "flicker", "upright"]
+Stratum = Literal["transient", "persistent", "drifting", "weave", "flicker", "upright", "at rest"]
 
 STRATA: Mapping[Stratum, str] = {
     "transient": "dirt, hair and blotches; no lines",
@@ -12,6 +12,7 @@ STRATA: Mapping[Stratum, str] = {
     "weave": "the same and fixed lines, while gate weave moves the scene below them",
     "flicker": "the same and fixed lines, while the brightness flickers",
     "upright": "the same and fixed lines over a scene full of upright structure of its own",
+    "at rest": "the same as upright in a locked-off shot, where nothing but its looks tells a line from the scene",
 }
 """Stratum → what it holds, in the order of the report."""
 
@@ -25,6 +26,9 @@ LINE_DEPTHS = (6.0, 10.0, 20.0)
 
 LINE_KINDS = tuple(f"line {depth:g}" for depth in LINE_DEPTHS)
 
+POSTS_STRATA: frozenset[Stratum] = frozenset({"upright", "at rest"})
+"""Strata for which posts are drawn into photographs."""
+
 UPRIGHT_CLIPS = frozenset({"bedroom"})
 """Clips whose own scene is full of upright structure: striped wallpaper, curtain and door frame."""
 
@@ -37,9 +41,11 @@ def strata_of(number: int, name: str, photo: int | None) -> tuple[Stratum, ...]:
     Args:
         number: Number of the source.
         name: Its name, without suffix.
-        photo: Its number among the photographs, or None for a clip. Every second photograph is aged once more with
-            posts drawn into the scene.
+        photo: Its number among the photographs, or None for a clip. Photographs are aged once more with posts drawn
+            into the scene, by turns under a moving camera and under one at rest.
     """
     fixed: Stratum = "upright" if name in UPRIGHT_CLIPS else "persistent"
-    extra: tuple[Stratum, ...] = ("upright",) if photo is not None and photo % 2 == 0 else ()
+    extra: tuple[Stratum, ...] = ()
+    if photo is not None:
+        extra = ("at rest",) if photo % 2 else ("upright",)
     return ("transient", fixed, _TURNS[number % len(_TURNS)], *extra)

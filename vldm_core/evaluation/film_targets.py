@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .detection_curve import TOLERANCES
 from .film_methods import METHODS, OURS
-from .film_report import ALL, MEAN, MOVING, FilmBenchmarkReport
+from .film_report import ALL, LOCKED, MEAN, MOVING, FilmBenchmarkReport
 from .film_scores import ALLOWED_ALARM, TOLERANCE
 from .film_tasks import REFERENCES
 
@@ -126,6 +126,7 @@ TARGETS: tuple[Target, ...] = (
     _lines("drifting", "drifting"),
     _lines("gate weave", "weave"),
     _lines("upright structure", "upright"),
+    _lines("locked-off scene", LOCKED),
     Target(
         what="frames of san_francisco_1906 in which its line is found, of 49",
         bound=45,

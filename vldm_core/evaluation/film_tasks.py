@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import cv2
 import torch
 
+from ..errors import VLDMError
 from .film_material import AgedClip, age
 from .film_methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, OURS, Masks, Method
 from .film_scores import (
@@ -30,7 +32,7 @@ from .film_scores import (
     tally_lines,
 )
 from .film_settings import FilmBenchmarkSettings
-from .film_sources import Source, clean_clip
+from .film_sources import Look, Source, clean_clip, look_of
 from .film_strata import Stratum
 from .metrics import flicker_index, psnr
 
@@ -125,7 +127,7 @@ def prepare_aged(source: Source, stratum: Stratum, settings: FilmBenchmarkSettin
         FilmFileError: The source cannot be read.
     """
     frames = settings.frames if stratum == "transient" else settings.line_frames
-    clean = clean_clip(source, settings, frames=frames, posts=stratum == "upright")
+    clean = clean_clip(source, settings, frames=frames, look=look_of(stratum))
     material = age(clean, stratum, settings)
     material.clip.save(path)
     # Scored as it will be read back, as the methods are.
@@ -140,13 +142,13 @@ def prepare_aged(source: Source, stratum: Stratum, settings: FilmBenchmarkSettin
     ]
 
 
-def prepare_clean(source: Source, posts: bool, settings: FilmBenchmarkSettings, path: Path) -> None:
+def prepare_clean(source: Source, look: Look, settings: FilmBenchmarkSettings, path: Path) -> None:
     """Store the clean shot of a source.
 
     Raises:
         FilmFileError: The source cannot be read.
     """
-    clean = clean_clip(source, settings, frames=settings.line_frames, posts=posts)
+    clean = clean_clip(source, settings, frames=settings.line_frames, look=look)
     torch.save({"name": clean.name, "group": clean.group, "frames": clean.frames}, path)
 
 
@@ -253,12 +255,20 @@ class Lanes:
         Args:
             jobs: What to do.
             step: Called with the number of jobs done and of all jobs after each; may raise to interrupt.
+
+        Raises:
+            VLDMError: A process was ended from outside, or whatever a job raised.
         """
-        waiting: list[Future[Any]] = [self._pool.submit(function, *arguments) for function, arguments in jobs]
-        for done, future in enumerate(as_completed(waiting), 1):
-            future.result()
-            step(done, len(waiting))
-        return [future.result() for future in waiting]
+        try:
+            waiting: list[Future[Any]] = [self._pool.submit(function, *arguments) for function, arguments in jobs]
+            for done, future in enumerate(as_completed(waiting), 1):
+                future.result()
+                step(done, len(waiting))
+            return [future.result() for future in waiting]
+        except BrokenProcessPool as error:
+            raise VLDMError(
+                "a process of the benchmark was ended from outside, perhaps for want of memory; run with fewer lanes"
+            ) from error
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from vldm_core.evaluation import film_benchmark
 from vldm_core.evaluation.film_benchmark import format_report, run_film_benchmark
 from vldm_core.evaluation.film_curves import draw_curves
 from vldm_core.evaluation.film_material import age
-from vldm_core.evaluation.film_methods import KNOWN_MASK_REPAIRS, METHODS, distinct
 from vldm_core.evaluation.film_page import write_page
 from vldm_core.evaluation.film_report import ALL, MOVING
 from vldm_core.evaluation.film_settings import FilmBenchmarkSettings
@@ -269,15 +268,3 @@ def test_a_method_that_fails_says_why(data, tmp_path):
     age(clean_clip(source, settings, frames=4), "persistent", settings).clip.save(tmp_path / "clip.npz")
     with pytest.raises(VLDMError, match="at least 3 frames, got 2"):
         measure_cost("median", tmp_path / "clip.npz", 2)
-
-
-def test_every_method_can_do_something():
-    assert all(method.detect is not None or method.repair is not None for method in METHODS.values())
-    assert all(METHODS[owner].repair is not None for owner in KNOWN_MASK_REPAIRS.values())
-
-
-def test_the_same_detectors_are_run_once():
-    names = ("ours", "weight_free", "sdip")
-    same = METHODS["ours"].detectors() == METHODS["weight_free"].detectors()
-    assert distinct(names) == {"ours": "ours", "weight_free": "ours" if same else "weight_free", "sdip": "sdip"}
-    assert distinct(("weight_free",)) == {"weight_free": "weight_free"}

@@ -11,13 +11,16 @@ a wide window (the background right beside something fast), and the continuation
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, estimate_pair, fill_masked, warp_array
+from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma, warp_array
+from .once import Once
 
 Plane = NDArray
 """(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
@@ -67,6 +70,23 @@ class Side:
     detail: Plane
     inconsistency: Plane
 
+    # A side is combined with several others, when a defect may live for several frames.
+
+    @cached_property
+    def near(self) -> Plane:
+        """The residual after a small blur."""
+        return cv2.GaussianBlur(self.residual, (0, 0), 0.7)
+
+    @cached_property
+    def wide(self) -> Plane:
+        """The residual after a wider blur."""
+        return cv2.GaussianBlur(self.residual, (0, 0), 1.5)
+
+    @cached_property
+    def magnitude(self) -> Plane:
+        """The residual without its sign."""
+        return np.abs(self.residual)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -109,21 +129,21 @@ class Evidence:
 
 def same_sign(first: Plane, second: Plane) -> Plane:
     """Return the value of smaller magnitude where two planes have one sign, 0 elsewhere."""
-    return np.maximum(cv2.min(first, second), 0.0) + np.minimum(cv2.max(first, second), 0.0)
+    low, high = cv2.min(first, second), cv2.max(first, second)
+    return np.maximum(low, 0, out=low) + np.minimum(high, 0, out=high)
 
 
 def combine(first: Side, second: Side) -> Evidence:
     """Join two sides; they may belong to different frames, when a defect stays in place from the one to the other."""
-    near, wide = (
-        same_sign(*(cv2.GaussianBlur(side.residual, (0, 0), sigma) for side in (first, second))) for sigma in (0.7, 1.5)
-    )
-    look = (first.look + second.look) / 2
+    near, wide = same_sign(first.near, second.near), same_sign(first.wide, second.wide)
+    look = first.look + second.look
+    look *= np.float32(0.5)
     return Evidence(
         spike=same_sign(first.spike, second.spike),
         novelty=same_sign(first.novelty, second.novelty),
-        residual=cv2.min(np.abs(first.residual), np.abs(second.residual)),
+        residual=cv2.min(first.magnitude, second.magnitude),
         # Cut off at the narrow blur, or the wide one would carry a strong spot over its edge.
-        soft=np.clip(wide, -2 * np.maximum(-near, 0), 2 * np.maximum(near, 0)),
+        soft=cv2.min(cv2.max(wide, 2 * np.minimum(near, 0)), 2 * np.maximum(near, 0)),
         disagreement=cv2.absdiff(first.look, second.look),
         detail=cv2.max(first.detail, second.detail),
         structure=look - cv2.GaussianBlur(look, (0, 0), 2.5),
@@ -173,7 +193,10 @@ def _blocks(plane: Plane, step: int) -> Plane:
 
 def apply_gain(image: Plane, gain: Plane) -> Plane:
     """Apply a gain of `local_gain` to an image (H, W) or (H, W, C), grey levels."""
-    return (image + _PEDESTAL) * (gain if image.ndim == 2 else gain[..., None]) - _PEDESTAL
+    result = image + _PEDESTAL
+    result *= gain if image.ndim == 2 else gain[..., None]
+    result -= _PEDESTAL
+    return result
 
 
 def is_duplicate(frame: Plane, other: Plane) -> bool:
@@ -201,7 +224,8 @@ def _ways(flow: Plane, continued: Plane) -> list[Plane]:
 
 def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:
     """Signed distance of the frame to the interval [low, high]."""
-    return np.maximum(frame - high, 0.0) - np.maximum(low - frame, 0.0)
+    above, below = frame - high, low - frame
+    return np.maximum(above, 0, out=above) - np.maximum(below, 0, out=below)
 
 
 def _beyond(flow: Plane) -> NDArray[np.bool_]:
@@ -215,20 +239,22 @@ def _beyond(flow: Plane) -> NDArray[np.bool_]:
 def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistency: Plane) -> Side:
     """Look a reference up along several flows and hold the frame against all it shows."""
     # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
-    stack = np.dstack([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
+    stack = cv2.merge([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
     looks = [warp_array(stack, way) for way in ways]
-    dense, gain = looks[0], local_gain(np.ascontiguousarray(looks[0][..., 0]), frame)
+    dense = looks[0]
+    gain = local_gain(np.ascontiguousarray(dense[..., 0]), frame)
     least, most = dense, dense
     for look in looks[1:]:
         least, most = cv2.min(least, look), cv2.max(most, look)
-    here = np.ascontiguousarray(apply_gain(dense[..., 0], gain))
+    here = apply_gain(dense[..., 0], gain)
     spike = _outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain))
     novelty = _outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain))
     # Of what comes from beyond the border a reference knows nothing.
     spike[_beyond(ways[0])] = 0.0
+    np.copyto(novelty, 0, where=spike == 0)
     return Side(
         spike=spike,
-        novelty=np.where(spike == 0, np.float32(0), novelty),
+        novelty=novelty,
         residual=frame - here,
         look=here,
         detail=(dense[..., 2] - dense[..., 1]) * gain,
@@ -239,27 +265,19 @@ def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistenc
 class Window:
     """Frames of one shot with what has been measured on them so far; everything is computed when first asked for.
 
-    What is measured on a frame depends on the frames within `RADIUS` and not on which others are in the window.
+    What is measured on a frame depends on the frames within `RADIUS` and not on which others are in the window. Several
+    threads may ask at a time.
     """
 
     def __init__(self, luma: Plane) -> None:
         """Hold frames (T, H, W) float32, grey levels 0 … 255, of one shot."""
         self.luma = luma
-        self._references: dict[int, tuple[int, int] | None] = {}
-        self._first_flows: dict[tuple[int, int], Plane] = {}
-        self._flows: dict[tuple[int, int], Plane] = {}
-        self._clean: dict[int, Plane] = {}
-        self._comparisons: dict[int, Comparison | None] = {}
+        self._once = Once()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vldm-evidence")
 
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold; they may still be asked for."""
-        for pairs in (self._first_flows, self._flows):
-            for pair in [pair for pair in pairs if max(pair) < before]:
-                del pairs[pair]
-        for index in [index for index in self._clean if index < before]:
-            del self._clean[index]
-        for index in [index for index in self._comparisons if index < before]:
-            del self._comparisons[index]
+        self._once.forget(lambda key: key[0] != "references" and max(key[1:]) < before)
 
     def references(self, index: int) -> tuple[int, int] | None:
         """Return the two frames a frame is compared with, or None where there are not two.
@@ -267,14 +285,14 @@ class Window:
         These are the nearest frames before and after it that are not copies of it; at the ends of a shot the two
         nearest on the one side.
         """
-        if index not in self._references:
-            before, after = self._distinct(index, -1), self._distinct(index, 1)
-            side = before or after
-            if before and after:
-                self._references[index] = before[0], after[0]
-            else:
-                self._references[index] = (side[0], side[1]) if len(side) > 1 else None
-        return self._references[index]
+        return self._once.get(("references", index), lambda: self._find_references(index))
+
+    def _find_references(self, index: int) -> tuple[int, int] | None:
+        before, after = self._distinct(index, -1), self._distinct(index, 1)
+        side = before or after
+        if before and after:
+            return before[0], after[0]
+        return (side[0], side[1]) if len(side) > 1 else None
 
     def _distinct(self, index: int, direction: int) -> list[int]:
         last = index
@@ -289,14 +307,18 @@ class Window:
 
     def clean(self, index: int) -> Plane:
         """Return a frame with its obvious spikes replaced by what its neighbours show: for estimation only."""
-        if index not in self._clean:
-            self._clean[index] = self._first_look(index)
-        return self._clean[index]
+        return self._once.get(("clean", index), lambda: self._first_look(index))
 
     def _first_flow(self, here: int, there: int) -> Plane:
-        if (here, there) not in self._first_flows:
-            self._first_flows[here, there] = estimate_pair(self.luma[here], self.luma[there], settings=_FIRST_FLOW)
-        return self._first_flows[here, there]
+        def compute() -> Plane:
+            pair = self._prepared(here), self._prepared(there)
+            return estimate_prepared(*pair, self.luma[here].shape, settings=_FIRST_FLOW)
+
+        return self._once.get(("first flow", here, there), compute)
+
+    def _prepared(self, index: int) -> Plane:
+        """A frame ready for the first flow, which asks for it four times."""
+        return self._once.get(("ready", index), lambda: prepare_luma(self.luma[index], settings=_FIRST_FLOW))
 
     def _first_look(self, index: int) -> Plane:
         frame = self.luma[index]
@@ -317,16 +339,24 @@ class Window:
 
     def flow(self, here: int, there: int) -> Plane:
         """Return the flow that lives on one frame and looks up another, both cleaned first."""
-        if (here, there) not in self._flows:
-            self._flows[here, there] = estimate_pair(self.clean(here), self.clean(there), settings=_FLOW)
-        return self._flows[here, there]
+        return self._once.get(
+            ("flow", here, there), lambda: estimate_pair(self.clean(here), self.clean(there), settings=_FLOW)
+        )
 
     def comparison(self, index: int) -> Comparison | None:
         """Hold a frame against its references; None where it has not two."""
-        if index not in self._comparisons:
+        result = self._compared(index)
+        # Frames are judged in their order: while the caller does so, a thread prepares the next one.
+        if index + 1 < len(self.luma):
+            self._worker.submit(self._compared, index + 1)
+        return result
+
+    def _compared(self, index: int) -> Comparison | None:
+        def compute() -> Comparison | None:
             pair = self.references(index)
-            self._comparisons[index] = None if pair is None else self._hold_against(index, pair)
-        return self._comparisons[index]
+            return None if pair is None else self._hold_against(index, pair)
+
+        return self._once.get(("comparison", index), compute)
 
     def _hold_against(self, index: int, pair: tuple[int, int]) -> Comparison:
         # A motion goes on at the same speed: backwards on the other side of the frame, further on the same side.

@@ -101,15 +101,23 @@ def find_spots(evidence: Evidence, *, threshold: float, min_size: int, signs: tu
     """
     activity = activity_of(evidence)
     guard = activity + 0.5 * cv2.blur(evidence.inconsistency, _FLOW_WINDOW)
+    busy = 0.05 * evidence.detail
+    seed_level, weak_level = threshold + guard, 0.75 * threshold + 0.5 * guard
     labels = np.zeros(activity.shape, np.uint16)
     boxes: list[NDArray[np.int32]] = []
     for sign in signs:
-        texture = 0.05 * evidence.detail + 0.4 * np.maximum(sign * evidence.structure, 0)
-        seeds = sign * evidence.novelty - 2 * texture > threshold + guard
-        weak = (sign * evidence.spike - texture > 0.75 * threshold + 0.5 * guard) | seeds
+        texture = sign * evidence.structure
+        np.maximum(texture, 0, out=texture)
+        texture *= np.float32(0.4)
+        texture += busy
+        seeds = sign * evidence.novelty - 2 * texture > seed_level
+        if not seeds.any():
+            continue
+        weak = sign * evidence.spike - texture > weak_level
+        weak |= seeds
         # A faint patch hides in the grain pixel by pixel, but not on the average over a few pixels.
-        weak |= sign * evidence.soft - texture > 0.75 * threshold + 0.5 * guard
-        _, parts, statistics, _ = cv2.connectedComponentsWithStats(weak.astype(np.uint8), connectivity=8)
+        weak |= sign * evidence.soft - texture > weak_level
+        _, parts, statistics, _ = cv2.connectedComponentsWithStats(weak.view(np.uint8), connectivity=8)
         wanted = np.zeros(len(statistics), bool)
         wanted[parts[seeds]] = True
         wanted &= statistics[:, cv2.CC_STAT_AREA] >= min_size
@@ -132,7 +140,10 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.int32], evidence: Evi
     def inside(plane: Plane) -> Plane:
         return np.bincount(which, weights=plane.ravel()[where], minlength=count + 1)[1:] / area
 
-    ring = np.where(cv2.dilate((labels > 0).astype(np.uint8), _RING_INNER) > 0, 0, cv2.dilate(labels, _RING_OUTER))
+    ring: NDArray = labels
+    if count:
+        ring = cv2.dilate(labels, _RING_OUTER)
+        np.copyto(ring, 0, where=cv2.dilate((labels > 0).astype(np.uint8), _RING_INNER) > 0)
     places = np.flatnonzero(ring)
     owner = ring.ravel()[places]
     size = np.bincount(owner, minlength=count + 1)[1:]

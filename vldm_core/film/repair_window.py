@@ -4,22 +4,18 @@ Motion is measured twice: quickly on frames whose holes are filled smoothly, whi
 roughly; then finely on the frames so filled. Several threads may ask at a time.
 """
 
-import threading
-from collections.abc import Callable, Hashable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..video.flow import FlowSettings, estimate_pair, fill_masked
+from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma
 from .dirt_evidence import Plane
 from .luma import LUMA_WEIGHTS
+from .once import Once
 from .repair_atlas import Atlas, BoolArray
-
-Value = TypeVar("Value")
 
 SHRINK = 4
 """Brightness is compared on frames reduced by this factor."""
@@ -30,40 +26,6 @@ _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
 _FOOT = np.ones((9, 9), np.uint8)
 _REACHED = np.ones((3, 3), np.uint8)
 _RIM = np.ones((5, 5), np.uint8)
-
-
-class Once:
-    """Values by key, each computed by the first thread that asks for it; the others wait.
-
-    Values may depend on one another as long as no circle arises.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._values: dict[tuple[Hashable, ...], Future[Any]] = {}
-
-    def get(self, key: tuple[Hashable, ...], compute: Callable[[], Value]) -> Value:
-        """Return the value of a key."""
-        with self._lock:
-            known = self._values.get(key)
-            if known is None:
-                mine = self._values[key] = Future()
-        if known is not None:
-            found: Value = known.result()
-            return found
-        try:
-            value = compute()
-        except BaseException as error:
-            mine.set_exception(error)
-            raise
-        mine.set_result(value)
-        return value
-
-    def forget(self, useless: Callable[[tuple[Any, ...]], bool]) -> None:
-        """Give back the memory of the values whose keys are useless; they are computed again when asked for."""
-        with self._lock:
-            for key in [key for key, value in self._values.items() if value.done() and useless(key)]:
-                del self._values[key]
 
 
 class RepairWindow:
@@ -148,11 +110,20 @@ class RepairWindow:
 
         return self._once.get(("rough", index), compute)
 
+    def _prepared(self, index: int) -> Plane:
+        """A frame ready for the quick flow, which asks for it four times."""
+
+        def compute() -> Plane:
+            return prepare_luma(self.smooth(index), settings=_ROUGH_FLOW)
+
+        return self._once.get(("prepared", index), compute)
+
     def rough_flow(self, here: int, there: int) -> Plane:
         """Quick flow (H, W, 2) that lives on one frame and looks up another."""
 
         def compute() -> NDArray[np.float32]:
-            return estimate_pair(self.smooth(here), self.smooth(there), settings=_ROUGH_FLOW)
+            pair = self._prepared(here), self._prepared(there)
+            return estimate_prepared(*pair, self.holes[here].shape, settings=_ROUGH_FLOW)
 
         return self._once.get(("rough flow", here, there), compute)
 

@@ -16,6 +16,7 @@ Results do not depend on the number of OpenCV threads: DIS cuts a picture into a
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, cast
 
 import cv2
@@ -145,7 +146,7 @@ def prefill_dirt(luma: FloatArray, mask: NDArray | None = None, *, spike_thresho
     filled = luma.astype(np.float32, copy=True) if mask is None else fill_masked(luma, np.asarray(mask) > 0)
     if spike_threshold > 0 and min(filled.shape) >= 5:
         median = cv2.medianBlur(np.ascontiguousarray(filled), 5)
-        filled = np.where(np.abs(filled - median) > spike_threshold, median, filled)
+        np.copyto(filled, median, where=cv2.absdiff(filled, median) > spike_threshold)
     return filled
 
 
@@ -216,6 +217,42 @@ def estimate_pair(
     )
 
 
+def prepare_luma(luma: FloatArray, *, mask: NDArray | None = None, settings: FlowSettings | None = None) -> FloatArray:
+    """Prepare a frame for `estimate_prepared`, once for all the flows it takes part in.
+
+    Args:
+        luma: (H, W) float32, grey levels 0 … 255.
+        mask: (H, W), non-zero where the frame is known to be damaged.
+        settings: Defaults to `FlowSettings()`.
+
+    Returns:
+        (h, w) float32: clean of spikes and at most as large as the working size.
+    """
+    return _prepare(luma, mask, settings or FlowSettings())
+
+
+def estimate_prepared(
+    here: FloatArray, there: FloatArray, size: tuple[int, int], *, settings: FlowSettings | None = None
+) -> FloatArray:
+    """Estimate the flow between two frames from `prepare_luma`; the same as `estimate_pair` on the frames themselves.
+
+    Args:
+        here: The frame that the flow lives on, prepared.
+        there: The frame that is looked up, prepared with the same settings.
+        size: (H, W) of the frames before they were prepared.
+        settings: Defaults to `FlowSettings()`.
+
+    Returns:
+        (H, W, 2) float32, pixels.
+
+    Raises:
+        SettingsError: The frames differ in size.
+    """
+    if here.ndim != 2 or here.shape != there.shape:
+        raise SettingsError(f"flow needs two (H, W) frames of one size; got {here.shape} and {there.shape}")
+    return _flow_between(here, there, size, settings or FlowSettings())
+
+
 def estimate_flow(
     frames: Tensor,
     *,
@@ -277,7 +314,8 @@ def _flow_between(here: FloatArray, there: FloatArray, size: tuple[int, ...], se
     # Dark material would leave DIS, which works on 8 bits, with a handful of levels; both frames get the same gain.
     peak = float(np.percentile(here[::4, ::4], 99.5))
     gain = min(max(235.0 / max(peak, 1.0), 1.0), _LARGEST_STRETCH)
-    pair = [np.clip(np.rint(picture * gain), 0, 255).astype(np.uint8) for picture in (here, there)]
+    # The conversion rounds to nearest, ties to even, and saturates.
+    pair = [cv2.add(picture * np.float32(gain), np.zeros(1), dtype=cv2.CV_8U) for picture in (here, there)]
 
     height, width = here.shape
     least = max(_SMALLEST_SIDE, -(-max(height, width) // _LARGEST_ASPECT))
@@ -378,9 +416,9 @@ def warp_array(image: NDArray, flow: FloatArray, interpolation: Literal["linear"
     Returns:
         Array like `image`: value at p is image(p + flow(p)).
     """
-    x, y = _positions_array(flow)
     mode = cv2.INTER_NEAREST if interpolation == "nearest" else cv2.INTER_LINEAR
-    return cv2.remap(image, x, y, mode, borderMode=cv2.BORDER_REPLICATE)
+    place = cv2.add(flow, _grid(*flow.shape[:2]))
+    return cv2.remap(image, place, cast(NDArray, None), mode, borderMode=cv2.BORDER_REPLICATE)
 
 
 def inside_array(flow: FloatArray) -> BoolArray:
@@ -396,6 +434,16 @@ def consistency_array(flow: FloatArray, back: FloatArray) -> BoolArray:
     error = np.square(flow + returned).sum(-1)
     length = np.square(flow).sum(-1) + np.square(returned).sum(-1)
     return cast(BoolArray, (error < CONSISTENCY_SLOPE * length + CONSISTENCY_OFFSET) & inside_array(flow))
+
+
+@lru_cache(maxsize=4)
+def _grid(height: int, width: int) -> FloatArray:
+    """Position of every pixel, (H, W, 2), x first."""
+    grid = np.empty((height, width, 2), np.float32)
+    grid[..., 0] = np.arange(width, dtype=np.float32)
+    grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
+    grid.flags.writeable = False
+    return grid
 
 
 def _positions_array(flow: FloatArray) -> tuple[FloatArray, FloatArray]:

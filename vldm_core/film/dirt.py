@@ -18,8 +18,9 @@ from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.flow import to_luma
 from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
-from .dirt_evidence import Comparison, Plane, Window, combine
+from .dirt_evidence import Comparison, Plane, Window, combine, same_sign
 from .dirt_features import DirtFeatures
+from .dirt_motion import moving_spots
 from .dirt_network import shared_network
 from .dirt_spots import certainty_of, find_spots
 
@@ -37,6 +38,8 @@ Detector = Literal["weight-free", "learned"]
 
 # `dirt_probability` leaves the costly search for a spot elsewhere out where it is as good as sure that it is no dirt.
 _LEAST_CERTAINTY = 0.02
+# Pixels that the network is surer of than this are joined to spots that are looked for in the neighbours.
+_DOUBTFUL = 0.3
 
 # A defect ends softly: its rim belongs to the mask where it differs visibly, in grey levels.
 _RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
@@ -212,10 +215,21 @@ class _NetworkFinder:
         if planes is None:
             return np.zeros(self._window.luma.shape[1:], np.float32)
         found = self._network.probability(planes).amax(dim=0).numpy()
+        found[self._moving(index, found)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
         return found
+
+    def _moving(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
+        """Tell which spots are seen elsewhere in a neighbour, (H, W)."""
+        comparison = self._window.comparison(index)
+        if comparison is None:
+            return np.zeros(certainty.shape, bool)
+        luma, (first, second) = self._window.luma, comparison.references
+        excess = same_sign(comparison.sides[0].residual, comparison.sides[1].residual)
+        ratio = (second - index) / (first - index)
+        return moving_spots(certainty, _DOUBTFUL, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""

@@ -13,6 +13,7 @@ without a line changes next to nothing. Only where a line leaves no picture behi
 filled from both sides.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -45,7 +46,7 @@ _BRIEF_ROWS = 4
 _SURE_STRENGTH = 0.04
 _OPAQUE_DEPTH = 30 * _LEVEL
 _OPAQUE_ACTIVITY = 0.15
-_DEEP = 12 * _LEVEL
+_DEEP = 24 * _LEVEL
 _FEWEST_LOST = 20
 _REACH = FILL_RADIUS - 1
 
@@ -251,9 +252,9 @@ def _mend(
     if known.sum() < _FEWEST_ROWS:
         return
     luma = np.nan_to_num(luma)
-    beside = np.stack([_deviation(luma, core, at) for at in _controls(core)])
+    beside = _deviation(luma, core, _controls(core))
     trust = _trust(beside, known, core)
-    deviation = _deviation(luma, core)
+    deviation = _deviation(luma, core)[0]
     phase = np.stack([view.phase for view in views])
     shape = _Shape.of(deviation, trust, phase)
     phase = phase + _misplaced(deviation, trust, shape, phase)
@@ -394,20 +395,25 @@ def _bridge(core: int) -> tuple[int, FloatArray]:
     return half, np.clip((offsets + middle) / (2 * middle), 0, 1).astype(np.float32)
 
 
-def _deviation(luma: FloatArray, core: int, at: int = 0) -> FloatArray:
-    """Deviation of a straightened line from the straight bridge between its sides, ``at`` pixels beside the line.
+def _deviation(luma: FloatArray, core: int, at: Sequence[int] = (0,)) -> FloatArray:
+    """Deviation of straightened lines from the straight bridge between their sides, at places beside the line.
 
     Args:
         luma: (..., 2·reach + 1).
         core: Half width of the line.
-        at: Where to measure.
+        at: Where to measure, pixels from the line.
+
+    Returns:
+        (places, ..., u).
     """
     half, share = _bridge(core)
-    centre = luma.shape[-1] // 2 + at
-    piece = luma[..., centre - half : centre + half + 1]
-    left = piece[..., :_FLANK].mean(axis=-1, keepdims=True)
-    right = piece[..., -_FLANK:].mean(axis=-1, keepdims=True)
-    return piece - (left * (1 - share) + right * share)
+    centre = luma.shape[-1] // 2
+    pieces = np.stack([luma[..., centre + place - half : centre + place + half + 1] for place in at])
+    left = np.einsum("...u->...", pieces[..., :_FLANK])[..., None] / np.float32(_FLANK)
+    right = np.einsum("...u->...", pieces[..., -_FLANK:])[..., None] / np.float32(_FLANK)
+    pieces -= left
+    pieces -= (right - left) * share
+    return pieces
 
 
 def _kept(energy: float, misled: float) -> float:
@@ -425,21 +431,21 @@ def _strength(
     weight = trust * energy
 
     def smooth(values: FloatArray) -> FloatArray:
-        line = values.sum(axis=0)[None].astype(np.float32)
-        return cv2.filter2D(line, -1, kernel[None], borderType=cv2.BORDER_CONSTANT)[0]
+        lines = np.einsum("pkn->pn", values)
+        return cv2.filter2D(lines, -1, kernel[None], borderType=cv2.BORDER_CONSTANT).reshape(lines.shape)
 
-    def local_mean(place: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
-        reading = (place * template).sum(axis=-1) / energy
-        mean = smooth(weight * reading) / (smooth(weight) + 1e-20)
+    def local_means(places: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
+        readings = np.einsum("pknu,knu->pkn", places, template) / energy
+        mean = smooth(weight * readings) / (smooth(weight[None]) + np.float32(1e-20))
         for _ in range(rounds):
-            error = np.square(reading - mean)
-            usual = float(np.median(error[trust > 0]))
-            robust = weight / (1 + error / max(2 * usual, 1e-12))
-            mean = smooth(robust * reading) / (smooth(robust) + 1e-20)
+            error = np.square(readings - mean[:, None])
+            usual = np.maximum(2 * np.median(error[:, trust > 0], axis=1), 1e-12).astype(np.float32)
+            robust = weight / (1 + error / usual[:, None, None])
+            mean = smooth(robust * readings) / (smooth(robust) + np.float32(1e-20))
         return mean
 
-    strength = local_mean(deviation)
-    misled = np.mean([np.square(local_mean(place, rounds=1)) for place in beside], axis=0)
+    strength = local_means(deviation[None])[0]
+    misled = np.square(local_means(beside, rounds=1)).mean(axis=0)
     certain = 1 / (misled + _LEAST_MODULATION)
     usual_strength = float((certain * strength).sum() / certain.sum())
     modulation = max(_LEAST_MODULATION, float(np.mean(np.square(strength - usual_strength) - misled)))
@@ -456,7 +462,7 @@ def _tint(views: list[_Strip], deviation: FloatArray, trust: FloatArray, templat
     for channel in range(3):
         difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
         if np.abs(difference).max() >= 0.5 * _LEVEL:
-            extra = (robust * _deviation(difference, core) * template).sum()
+            extra = (robust * _deviation(difference, core)[0] * template).sum()
             result[channel] += np.float32(np.clip(float(extra) / energy, -1, 4))
     return result
 

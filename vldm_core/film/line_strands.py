@@ -4,7 +4,9 @@ The repair works along a line, but a mask may come from anywhere: from the detec
 that cross or touch. So it is cut into strands where runs meet or part.
 """
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,12 @@ class Strand:
     def rows(self) -> NDArray[np.int64]:
         return np.arange(self.top, self.top + len(self.start))
 
-    @property
+    @cached_property
+    def span(self) -> tuple[float, float]:
+        """Leftmost and rightmost centre."""
+        return float(self.centre.min()), float(self.centre.max())
+
+    @cached_property
     def half_width(self) -> float:
         return float(np.percentile(self.stop - self.start, 90)) / 2
 
@@ -42,27 +49,30 @@ def find_strands(mask: NDArray[np.bool_]) -> list[Strand]:
     edge = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
     run_rows, starts = np.nonzero(edge == 1)
     stops = np.nonzero(edge == -1)[1]
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(mask.shape[0] + 1)]
+    for run in zip(run_rows.tolist(), starts.tolist(), stops.tolist(), strict=True):
+        rows[run[0]].append(run)
     finished: list[list[tuple[int, int, int]]] = []
     open_strands: list[list[tuple[int, int, int]]] = []
-    first = 0
-    for row in range(mask.shape[0] + 1):
-        last = first
-        while last < len(run_rows) and run_rows[last] == row:
-            last += 1
-        runs = [(row, int(starts[i]), int(stops[i])) for i in range(first, last)]
-        first = last
+    for runs in rows:
+        if not runs:
+            finished += open_strands
+            open_strands = []
+            continue
         following: list[list[tuple[int, int, int]]] = []
         touched = [[o for o in open_strands if o[-1][1] <= run[2] and run[1] <= o[-1][2]] for run in runs]
+        times = Counter(id(strand) for group in touched for strand in group)
         for run, before in zip(runs, touched, strict=True):
             # Where lines meet or part, new strands begin.
-            alone = len(before) == 1 and sum(before[0] is other for group in touched for other in group) == 1
+            alone = len(before) == 1 and times[id(before[0])] == 1
             width = run[2] - run[1]
             if alone and abs(width - (before[0][-1][2] - before[0][-1][1])) <= 3:
                 before[0].append(run)
                 following.append(before[0])
             else:
                 following.append([run])
-        finished += [strand for strand in open_strands if not any(strand is other for other in following)]
+        kept = {id(strand) for strand in following}
+        finished += [strand for strand in open_strands if id(strand) not in kept]
         open_strands = following
     return [_strand(runs) for runs in finished]
 
@@ -87,12 +97,17 @@ def _strand(runs: list[tuple[int, int, int]]) -> Strand:
 def counterpart(strand: Strand, others: list[Strand]) -> int | None:
     """Index of the strand of another frame that shows the same line, or None."""
     best, most = None, 0
+    reach = 3.0 + strand.half_width
+    leftmost, rightmost = strand.span
     for number, other in enumerate(others):
+        # No median lies beyond the extremes; the slack is for rounding.
+        if other.span[0] - rightmost > reach + 0.01 or leftmost - other.span[1] > reach + 0.01:
+            continue
         top, bottom = max(strand.top, other.top), min(strand.top + len(strand.start), other.top + len(other.start))
         if bottom - top <= most:
             continue
         theirs = other.centre[top - other.top : bottom - other.top]
         apart = theirs - strand.centre[top - strand.top : bottom - strand.top]
-        if abs(float(np.median(apart))) <= 3.0 + strand.half_width:
+        if abs(float(np.median(apart))) <= reach:
             best, most = number, bottom - top
     return best

@@ -82,13 +82,13 @@ def _windowed_images(
 def mend_lines(
     frames: Frames[Origin], settings: LineRepairSettings, *, size: int, beat: Progress = silent
 ) -> Frames[Origin]:
-    """Undo the persistent scratches that ``scratch`` marks."""
+    """Undo the persistent scratches that ``scratch`` marks, in a thread of its own beside the stages that follow."""
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
         masks = _masks(window, "scratch")
         return repair_lines(images(window), masks, settings, keep=core)[core]
 
-    return _windowed_images(frames, change, size=size, radius=line_repair.RADIUS)
+    return ahead(_windowed_images(frames, change, size=size, radius=line_repair.RADIUS), size)
 
 
 def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int, beat: Progress = silent) -> Frames[Origin]:

@@ -108,3 +108,12 @@ def test_a_clip_survives_saving(stratum, tmp_path):
         assert torch.equal(getattr(back, name), getattr(clip, name))
     assert float((back.flow - clip.flow).abs().max()) < 0.02
     assert (back.name, back.stratum, back.locked) == (clip.name, clip.stratum, clip.locked)
+
+
+def test_a_clean_shot_with_grain_is_film_without_damage():
+    clean = _clean()
+    grained = film_material.with_grain(clean, SETTINGS)
+    assert (grained.name, grained.group) == ("alpha, with grain", clean.group)
+    change = (grained.frames - clean.frames) * 255
+    assert float(change.std()) == pytest.approx(2.5, rel=0.2)
+    assert float(change.abs().max()) < 20

@@ -103,8 +103,10 @@ def _prepare(
     ageing = len(jobs)
     for source in find_sources(data, settings):
         for look in source.looks:
-            clean.append(folder / f"clean-{len(clean)}.pt")
-            jobs.append((prepare_clean, (source, look, settings, clean[-1])))
+            # Grain breaks up what is upright in the scene, which then looks more like scratches.
+            for grain in (False, True) if source.is_upright(look) else (False,):
+                clean.append(folder / f"clean-{len(clean)}.pt")
+                jobs.append((prepare_clean, (source, look, grain, settings, clean[-1])))
     made = workers.run(jobs, partial(progress, "age clips"))
     return aged, clean, [result for results in made[:ageing] for result in results]
 

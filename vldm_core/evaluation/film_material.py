@@ -192,6 +192,13 @@ def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> 
     )
 
 
+def with_grain(clean: CleanClip, settings: FilmBenchmarkSettings) -> CleanClip:
+    """Return a clean shot as film without damage: with grain, in 8 bits."""
+    model = SimulationSettings(grain=GrainModel(sigma=settings.grain))
+    frames = _eight_bit(_grained(clean.frames, model, zlib.crc32(clean.name.encode())))
+    return replace(clean, name=f"{clean.name}, with grain", frames=frames)
+
+
 def _grained(frames: Tensor, model: SimulationSettings, seed: int) -> Tensor:
     """Give frames the grain that a simulation with this seed would give them as its last step."""
     simulator = Simulator(model.only("grain"), seed, *frames.shape[-2:])

@@ -38,6 +38,7 @@ _READING = """\
   Pixels on damage of the other kind, or touched by less than counts as damage, count neither way.
 - **False alarm**: share of undamaged pixels that are marked; the gaps of a line are undamaged. *Away from
   lines* counts marks more than 2 px from any line, gaps counted as line: lines that are not there.
+- **Clean clips** are the sources as they are; those with upright structure are looked at once more with grain.
 - **AP**: area under the precision-recall curve of the scores over {thresholds} fixed thresholds. For SDIp the
   score is the smaller of the two differences where they agree in sign, for ROD the largest ranked difference in
   units of its threshold, for the column integral the largest |z| at which the vote still passes, for the row

@@ -58,6 +58,10 @@ class Source:
         """The clean shots that false alarms are counted on: the plain one, and those of the strata with posts."""
         return (PLAIN, *(look_of(stratum) for stratum in self.strata if self.speed and stratum in POSTS_STRATA))
 
+    def is_upright(self, look: "Look") -> bool:
+        """Tell whether a look of the scene is full of upright structure."""
+        return look.posts if self.speed else self.path.stem in UPRIGHT_CLIPS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -153,15 +157,14 @@ def clean_clip(source: Source, settings: FilmBenchmarkSettings, *, frames: int, 
     Raises:
         FilmFileError: The source cannot be read or is too short.
     """
-    name, upright = source.path.stem, source.path.stem in UPRIGHT_CLIPS
+    name = source.path.stem
     if source.speed:
         shot = _pan(source, settings, frames, look)
         name += (" with posts" if look.posts else "") + (" at rest" if look.at_rest else "")
-        upright = look.posts
     else:
         shot = _read_clip(source.path, settings, frames)
     locked = camera_sway(shot) < _LOCKED_SWAY * settings.width / 480
-    return CleanClip(name=name, frames=shot, upright=upright, locked=locked)
+    return CleanClip(name=name, frames=shot, upright=source.is_upright(look), locked=locked)
 
 
 def camera_sway(frames: Tensor) -> float:

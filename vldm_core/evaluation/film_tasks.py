@@ -20,7 +20,7 @@ import cv2
 import torch
 
 from ..errors import VLDMError
-from .film_material import AgedClip, age
+from .film_material import AgedClip, age, with_grain
 from .film_methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, OURS, Masks, Method
 from .film_scores import (
     DetectionTally,
@@ -142,13 +142,15 @@ def prepare_aged(source: Source, stratum: Stratum, settings: FilmBenchmarkSettin
     ]
 
 
-def prepare_clean(source: Source, look: Look, settings: FilmBenchmarkSettings, path: Path) -> None:
-    """Store the clean shot of a source.
+def prepare_clean(source: Source, look: Look, grain: bool, settings: FilmBenchmarkSettings, path: Path) -> None:
+    """Store the clean shot of a source, with grain or without.
 
     Raises:
         FilmFileError: The source cannot be read.
     """
     clean = clean_clip(source, settings, frames=settings.line_frames, look=look)
+    if grain:
+        clean = with_grain(clean, settings)
     torch.save({"name": clean.name, "group": clean.group, "frames": clean.frames}, path)
 
 

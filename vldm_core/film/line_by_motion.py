@@ -159,7 +159,7 @@ def _certainty(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bo
     apart = 1 / (1 + np.square(max(verdict.following, 0.0) / _MAX_FOLLOWING))
     exact = 1 / (1 + verdict.following_error / _MAX_ERROR) if np.isfinite(verdict.following_error) else 0.0
     grade = seen * float(np.clip(verdict.film_share, 0, 1)) * apart * exact
-    return 0.5 + 0.5 * grade if sure else 0.49 * grade
+    return float(0.5 + 0.5 * grade if sure else 0.49 * grade)
 
 
 def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settings: LineSettings) -> bool:

@@ -38,7 +38,7 @@ class LineSettings:
     min_frames: int = 8
     locked_shots: Literal["off", "cautious", "on"] = "off"
     grow: float = 1.0
-    detector: Literal["weight-free", "learned"] = "weight-free"
+    detector: Literal["weight-free", "learned"] = "learned"
     certainty: float = 0.5
 
     def __post_init__(self) -> None:

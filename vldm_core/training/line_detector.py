@@ -26,6 +26,8 @@ from .line_examples import LineExamples, LineExampleSettings, load_line_examples
 
 CHECKPOINT_FORMAT = 1
 
+_COST = 2.0
+
 _LOG = logging.getLogger(__name__)
 
 # Places in the planes and numbers that change their sign under a reflection.
@@ -159,6 +161,9 @@ def held_out(examples: LineExamples, settings: LineTrainingSettings) -> np.ndarr
 def calibrate(network: LineNetwork, parts: Sequence[Tensor]) -> None:
     """Fit temperature and offset of a network so that its output is a probability (Platt scaling).
 
+    The odds are then halved, so that 0.5 is where a mark on the scene, which costs picture, counts as twice as bad as a
+    scratch that is missed.
+
     Args:
         network: Trained network; changed in place.
         parts: Pictures, numbers and labels, see `tensors`, of examples it was not trained on.
@@ -179,7 +184,7 @@ def calibrate(network: LineNetwork, parts: Sequence[Tensor]) -> None:
         place = place - torch.linalg.solve(design.T @ (design * weight) + torch.eye(2, dtype=torch.float64), gradient)
     with torch.no_grad():
         network.temperature.fill_(float(place[0].clamp(0.1, 10)))
-        network.offset.fill_(float(place[1].clamp(-10, 10)))
+        network.offset.fill_(float(place[1].clamp(-10, 10)) - math.log(_COST))
 
 
 def held_out_figures(network: LineNetwork, parts: Sequence[Tensor]) -> dict[str, float]:

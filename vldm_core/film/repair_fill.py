@@ -17,6 +17,9 @@ from .repair_window import SHRINK, RepairWindow
 _GRAIN = 4.0
 _SHARPNESS = 3.0
 _HOPELESS = 1e4
+# A look with a smaller share of the best one's say is not asked; and fewer pixels are not worth a farther frame.
+_UNHEARD = 0.01
+_FEWEST_MISSING = 6
 _DOUBT = 2500.0
 # Share of the variance of grain that a mean of a few pixels has kept.
 _FALLBACK_GRAIN = 0.3
@@ -55,7 +58,7 @@ def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback
     missing = ~_shown(atlas, looks)
     for distance in range(2, 1 + reach):
         # Farther frames drift; they are asked only where nobody nearer shows the place.
-        if not missing.any():
+        if int(missing.sum()) < _FEWEST_MISSING:
             break
         more = _looks(window, index, distance, rough=False)
         gone = np.zeros(atlas.hole.shape, bool)
@@ -70,13 +73,18 @@ def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback
     kept: dict[int, Plane] = {}
     x, y = atlas.x[atlas.own], atlas.y[atlas.own]
     for look, weight in zip(looks, weights, strict=True):
-        flow = look.flow[atlas.own]
-        values, across, down = sample(window.colour(look.other), x + flow[:, 0], y + flow[:, 1])
-        filled += weight[:, None] * brighten(values, look.gain[atlas.own][:, None])
+        heard = np.flatnonzero(weight)
+        if not len(heard):
+            continue
+        pixels = atlas.own[0][heard], atlas.own[1][heard]
+        flow, weight = look.flow[pixels], weight[heard]
+        values, across, down = sample(window.colour(look.other), x[heard] + flow[:, 0], y[heard] + flow[:, 1])
+        filled[heard] += weight[:, None] * brighten(values, look.gain[pixels][:, None])
         if model is not None:
             share = kept_by_kernel(across, model.correlation[0]) * kept_by_kernel(down, model.correlation[1])
             # Along its several flows one neighbour mostly shows the same grain.
-            kept[look.other] = kept.get(look.other, np.float32(0)) + weight * np.sqrt(np.maximum(share, 0))
+            amount = kept.setdefault(look.other, np.zeros(len(missing), np.float32))
+            amount[heard] += weight * np.sqrt(np.maximum(share, 0))
     through, share = np.zeros((2, len(missing)), np.float32)
     if fallback is None:
         filled = _inpainted(atlas, picture, filled, missing)
@@ -109,7 +117,10 @@ def _weights(atlas: Atlas, looks: list[Look]) -> tuple[list[Plane], Plane]:
     """Share (N,) of every look in the fill, zero where none shows a place; and the expected squared error (N,)."""
     costs = [cost[atlas.own] for cost in joint_costs(looks)]
     raw = [look.seen[atlas.own] * (cost + _GRAIN) ** -_SHARPNESS for look, cost in zip(looks, costs, strict=True)]
-    total = np.maximum(sum(raw, np.zeros(len(atlas.own[0]), np.float32)), 1e-24)
+    blank = np.zeros(len(atlas.own[0]), np.float32)
+    loudest = np.max(raw, axis=0) if raw else blank
+    raw = [np.where(weight < _UNHEARD * loudest, 0, weight) for weight in raw]
+    total = np.maximum(sum(raw, blank), 1e-24)
     weights = [weight / total for weight in raw]
     error = sum((weight * cost for weight, cost in zip(weights, costs, strict=True)), np.zeros_like(total))
     return weights, np.where(total > 1e-24, error, np.float32(_HOPELESS)).astype(np.float32)

@@ -119,11 +119,15 @@ def sample(picture: Plane, x: Plane, y: Plane) -> tuple[Plane, Taps, Taps]:
     left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
     across, down = _kernel(x - left), _kernel(y - top)
     columns = [np.clip(left + tap - 1, 0, width - 1) for tap in range(4)]
+    pixels = picture.reshape(height * width, -1)
     total = np.zeros((len(x), picture.shape[2]), np.float32)
     for tap in range(4):
-        row = np.clip(top + tap - 1, 0, height - 1)
-        line = sum(across[at][:, None] * picture[row, columns[at]] for at in range(4))
-        total += down[tap][:, None] * line
+        row = np.clip(top + tap - 1, 0, height - 1) * width
+        line = across[0][:, None] * pixels.take(row + columns[0], axis=0)
+        for at in range(1, 4):
+            line += across[at][:, None] * pixels.take(row + columns[at], axis=0)
+        line *= down[tap][:, None]
+        total += line
     return total, across, down
 
 

@@ -123,6 +123,10 @@ def fill_masked(luma: FloatArray, mask: BoolArray) -> FloatArray:
     while pyramid:
         values, weight = pyramid.pop()
         coarse = cv2.resize(filled, (weight.shape[1], weight.shape[0]), interpolation=cv2.INTER_LINEAR)
+        if not pyramid:
+            # In the picture itself a pixel is either known or not.
+            filled = coarse
+            break
         # A pixel of the pyramid with weight 1 is known; with less, the coarser level supplies the rest.
         trust = np.minimum(weight, 1.0)
         filled = values / np.maximum(weight, 1e-6) * trust + coarse * (1.0 - trust)

@@ -1,4 +1,7 @@
-"""Transient dirt is found, and what moves, flickers or stays is left alone."""
+"""Transient dirt is found without weights, and what moves, flickers or stays is left alone."""
+
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,10 +10,17 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError
 from vldm_core.evaluation.metrics import dilate
-from vldm_core.film.dirt import RADIUS, DirtSettings, detect_dirt, dirt_probability
+from vldm_core.film import dirt
+from vldm_core.film.dirt import RADIUS, dirt_probability
 from vldm_core.video.flow import estimate_flow, to_luma, warp
 
 from .dirt_scenes import scene, speckled, with_runner
+
+DirtSettings = partial(dirt.DirtSettings, detector="weight-free")
+
+
+def detect_dirt(frames: Tensor, settings: dirt.DirtSettings | None = None, **more: Any) -> Tensor:
+    return dirt.detect_dirt(frames, settings or DirtSettings(), **more)
 
 
 def score(found: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -142,7 +152,7 @@ def test_polarity_protection_size_and_growth() -> None:
 
 
 @pytest.mark.parametrize("settings", [DirtSettings(), DirtSettings(certainty=0.2, polarity="dark", lifetime=2)])
-def test_probability_above_certainty_is_the_mask(settings: DirtSettings) -> None:
+def test_probability_above_certainty_is_the_mask(settings: dirt.DirtSettings) -> None:
     dirty, _ = speckled(with_runner(scene(6)))
     probability = dirt_probability(dirty, settings)
     assert probability.min() >= 0 and probability.max() <= 1
@@ -150,12 +160,12 @@ def test_probability_above_certainty_is_the_mask(settings: DirtSettings) -> None
     assert ((probability > 0) & (probability < settings.certainty)).any()
 
 
-def test_probability_looks_at_fainter_spots_when_nothing_is_set() -> None:
+def test_probability_looks_at_fainter_spots_when_the_threshold_is_low() -> None:
     dirty, truth = speckled(scene(6))
-    everything = dirt_probability(dirty)
+    everything = dirt_probability(dirty, DirtSettings(threshold=dirt.FAINTEST_THRESHOLD))
     assert (everything > 0).sum() > (dirt_probability(dirty, DirtSettings()) > 0).sum()
     assert everything[truth].mean() > 0.5 > 0.05 > everything[~dilate(truth, 1)].mean()
-    assert not dirt_probability(dirty, keep=slice(2, 3))[:2].any()
+    assert not dirt_probability(dirty, DirtSettings(), keep=slice(2, 3))[:2].any()
 
 
 @pytest.mark.parametrize("count", [1, 2])

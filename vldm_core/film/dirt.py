@@ -69,7 +69,7 @@ class DirtSettings:
     grow: int = 0
     lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
-    detector: Detector = "weight-free"
+    detector: Detector = "learned"
 
     def __post_init__(self) -> None:
         if not FAINTEST_THRESHOLD <= self.threshold <= 128:

@@ -1,21 +1,29 @@
 """Scratches by what they look like: a small network judges every candidate, also where nothing moves.
 
-Motion still counts: how well it separates film and scene, and what of the line it leaves unexplained, is part of what
-the network is shown (`line_appearance.py`).
+Motion still counts. How well it separates film and scene, and what of the line it leaves unexplained, is part of what
+the network is shown (`line_appearance.py`); what surely stays with the film by the tests of `line_by_motion.py` is a
+scratch whatever it looks like; and what surely moves with the scene is none.
 """
 
+from dataclasses import replace
+
 from .line_appearance import appearance
-from .line_by_motion import runs_beside
+from .line_by_motion import belongs_to, grade, runs_beside
 from .line_candidates import Window, find_candidates
 from .line_evidence import BandLayout
 from .line_map import LineTrack, make_track
 from .line_network import load_network
 from .line_settings import LineSettings
 from .line_tracks import FloatArray, Path
-from .line_verdict import judge
+from .line_verdict import Verdict, judge
 
 _FAINTER = 0.5
 _DOUBTFUL = 0.1
+_SURELY_FOLLOWING = 0.75
+_FAIR_ERROR = 0.2
+_NO_FILM_SHARE = 0.1
+_FAINT = 3.0
+_FAINT_EXTENT = 2.5
 _FLANK_REACH = 12.0
 _FLANK_DEPTH = 0.5
 _FLANK_SCORE = 0.9
@@ -45,18 +53,31 @@ def find_by_appearance(
     tracks: list[LineTrack] = []
     doubtful: list[LineTrack] = []
     accepted: list[tuple[Path, float]] = []
+    least_certainty = min(_DOUBTFUL, settings.certainty)
     # The plainest come first: what they add to their flanks is no line of its own.
-    for candidate, certainty in zip(candidates, certainties, strict=True):
-        path, present = candidate.path, candidate.present
-        if certainty < min(_DOUBTFUL, settings.certainty):
+    for candidate, looks in zip(candidates, certainties, strict=True):
+        path, present, certainty = candidate.path, candidate.present, looks
+        # Where motion tells film from scene, a line needs not look like one that the network knows.
+        moving = not candidate.standing and path.score >= settings.sensitivity
+        if not moving and certainty < least_certainty:
             continue
         beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, _FLANK_REACH)]
         if any(path.score < _FLANK_SCORE * other.score for other, _ in beside):
             continue
-        profile = judge(window.ridge, window.mean, displacements, path, present).profile
+        verdict = judge(window.ridge, window.mean, displacements, path, present)
+        if _moves_with_scene(verdict):
+            continue
+        if moving and belongs_to(path, verdict, window.explained, settings) == "film":
+            certainty = max(certainty, grade(path, verdict, settings, sure=True))
+        if certainty < least_certainty:
+            continue
+        profile = verdict.profile
         least = max([settings.min_depth, *(_FLANK_DEPTH * depth for _, depth in beside)])
         if profile.depth * path.polarity < least:
             continue
+        if abs(profile.depth) < _FAINT:
+            # Beside a faint line the scene shows more than the line's own flanks do.
+            profile = replace(profile, left=min(profile.left, _FAINT_EXTENT), right=min(profile.right, _FAINT_EXTENT))
         track = make_track(path, present, profile, certainty, layout, first)
         if certainty < settings.certainty:
             doubtful.append(track)
@@ -64,3 +85,12 @@ def find_by_appearance(
             tracks.append(track)
             accepted.append((path, abs(profile.depth)))
     return tracks, doubtful
+
+
+def _moves_with_scene(verdict: Verdict) -> bool:
+    """Does a line take part in the motion of the scene, and has the film no part in it? Looks do not matter then."""
+    return (
+        verdict.following > _SURELY_FOLLOWING
+        and verdict.following_error <= _FAIR_ERROR
+        and verdict.film_share < _NO_FILM_SHARE
+    )

@@ -99,10 +99,10 @@ def find_by_motion(
         least = max([settings.min_depth, *(_FLANK_DEPTH * depth for _, depth in beside)])
         if profile.depth * path.polarity < least:
             continue
-        owner = _belongs_to(path, verdict, explained, settings)
+        owner = belongs_to(path, verdict, explained, settings)
         if owner == "either" and _taken_when_locked(path, present, ridge, settings):
             owner = "film"
-        certainty = _certainty(path, verdict, settings, sure=owner == "film")
+        certainty = grade(path, verdict, settings, sure=owner == "film")
         if owner == "either":
             doubtful.append(make_track(path, present, profile, certainty, layout, first))
         if owner != "film":
@@ -127,7 +127,7 @@ def runs_beside(path: Path, other: Path, reach: float) -> bool:
     return float(np.median(np.abs(apart))) < reach
 
 
-def _belongs_to(
+def belongs_to(
     path: Path, verdict: Verdict, explained: Explained, settings: LineSettings
 ) -> Literal["film", "scene", "either"]:
     """Tell a scratch from a part of the scene, as far as their motion tells."""
@@ -149,7 +149,7 @@ def _belongs_to(
     return "film" if sure else "either"
 
 
-def _certainty(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bool) -> float:
+def grade(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bool) -> float:
     """Grade a verdict: 0.5 … 1 for a scratch, below 0.5 for a doubtful line.
 
     It grows with the evidence and the film's share in it, and falls with the part of the scene's motion that the line

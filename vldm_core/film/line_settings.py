@@ -18,13 +18,14 @@ class LineSettings:
 
     Attributes:
         sensitivity: Evidence a line must gather over a window, standard deviations. Lower finds fainter lines and
-            raises more false alarms; 10 … 200.
+            raises more false alarms; 10 … 200. The learned detector looks at lines with half of it.
         min_depth: Least deviation of a line from its surroundings, grey levels (0 … 255).
         max_tilt: Steepest tilt from the vertical, degrees, 0 … 10.
         min_frames: Shortest life of a line. Shorter ones are dirt.
-        locked_shots: What to do where the scene does not move against the film, so that a scratch cannot be told from a
-            scene vertical: "off" leaves everything to the scene; "cautious" accepts lines that run through the full
-            height with constant strength; "on" accepts every line.
+        locked_shots: What the weight-free detector does where the scene does not move against the film, so that a
+            scratch cannot be told from a scene vertical; the learned one takes no notice. "off" leaves everything to
+            the scene; "cautious" accepts lines that run through the full height with constant strength; "on" accepts
+            every line.
         grow: Pixels added to the visible width of a line on each side.
         detector: "weight-free" tells scratch from scene by motion alone; "learned" lets a small network judge what a
             line looks like besides (`line_network.py`), also where nothing moves.

@@ -264,3 +264,16 @@ def test_interrupts_come_out() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         repair_dirt(dirty, truth.float(), progress=stop)
+
+
+def test_local_light_leaves_no_seam() -> None:
+    """A patch of light that one frame alone has, smaller than the brightness match can follow."""
+    clean = scene(5, pan=0.5)
+    columns, rows = torch.meshgrid(torch.arange(192.0), torch.arange(144.0), indexing="xy")
+    patch = torch.exp(-((columns - 95) ** 2 + (rows - 70) ** 2) / (2 * 22**2))
+    clean[2] = (clean[2] + 0.05 * patch).clamp(0, 1)
+    mask = torch.zeros(5, 144, 192)
+    mask[2, 60:80, 82:108] = 1
+    dirty = torch.where(mask[:, None] > 0, torch.zeros(()), clean)
+    error = (repair_dirt(dirty, mask, DirtRepairSettings(grain=0.0)) - clean)[2, 0][mask[2] > 0].mean() * 255
+    assert abs(error) < 5

@@ -68,7 +68,7 @@ class DirtTrainingSettings:
         seed: Another seed gives other weights.
     """
 
-    steps: int = 4500
+    steps: int = 3600
     batch: int = 16
     side: int = 128
     rate: float = 2e-3

@@ -74,8 +74,8 @@ class ExampleSettings:
         seed: Another seed gives other shots.
     """
 
-    shots: int = 1200
-    hard_shots: int = 0
+    shots: int = 790
+    hard_shots: int = 200
     side: int = 176
     clean_share: float = 0.25
     texture_share: float = 0.35

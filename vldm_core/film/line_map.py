@@ -104,15 +104,40 @@ def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
 def join_track(known: list[LineTrack], track: LineTrack) -> None:
     """Add a track, or append it to the one of an earlier window that it continues."""
     for number, earlier in enumerate(known):
-        start, end = max(earlier.first, track.first), min(earlier.last, track.last)
-        if np.sign(earlier.depth) != np.sign(track.depth) or end - start < 1:
-            continue
-        shared = earlier.x[start - earlier.first : end - earlier.first]
-        apart = shared - track.x[start - track.first : end - track.first]
-        if float(np.median(np.abs(apart))) < 3.0:
+        if _continues(earlier, track):
             known[number] = _joined(earlier, track)
             return
     known.append(track)
+
+
+def continue_tracks(tracks: list[LineTrack], doubtful: list[LineTrack]) -> None:
+    """Let scratches go on where they became doubtful: what is a scratch in one window is no scene in the next.
+
+    Args:
+        tracks: The scratches; those that go on are replaced.
+        doubtful: Lines that may be scratches; those that continue one are taken out.
+    """
+    joined = True
+    while joined:
+        joined = False
+        for line in list(doubtful):
+            for number, track in enumerate(tracks):
+                earlier, later = (track, line) if track.first <= line.first else (line, track)
+                if _continues(earlier, later):
+                    tracks[number] = _joined(earlier, later)
+                    doubtful.remove(line)
+                    joined = True
+                    break
+
+
+def _continues(earlier: LineTrack, later: LineTrack) -> bool:
+    """Do two tracks show one line in the frames that both have?"""
+    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
+    if np.sign(earlier.depth) != np.sign(later.depth) or end - start < 1:
+        return False
+    shared = earlier.x[start - earlier.first : end - earlier.first]
+    apart = shared - later.x[start - later.first : end - later.first]
+    return float(np.median(np.abs(apart))) < 3.0
 
 
 def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:

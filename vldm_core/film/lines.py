@@ -23,7 +23,7 @@ from .line_by_appearance import find_by_appearance
 from .line_by_motion import find_by_motion
 from .line_candidates import Window
 from .line_evidence import BandLayout, BandProfiles, band_profiles, explain_scene
-from .line_map import LineMap, LineTrack, in_order, join_track, line_mask, line_probability
+from .line_map import LineMap, LineTrack, continue_tracks, in_order, join_track, line_mask, line_probability
 from .line_settings import HOP, WINDOW, LineSettings
 from .line_tracks import FloatArray, tilt_steps
 from .luma import luma_array
@@ -94,6 +94,8 @@ class LineAnalyser:
             self._judge_window()
         self._profiles.clear()
         self._steps.clear()
+        if self._settings.detector == "learned":
+            continue_tracks(self._tracks, self._doubtful)
         return LineMap(
             height=self._layout.height,
             width=self._layout.width,

@@ -1,6 +1,7 @@
 """The learned verdict on lines: its weights, their file, and what it says of made scenes."""
 
 import json
+import pickle
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.film.line_appearance import FAR_PLANES, NEAR_PLANES, NUMBERS, TIME_PLANES, Appearance, appearance
 from vldm_core.film.line_candidates import Window, find_candidates, find_standing
 from vldm_core.film.line_evidence import BandLayout, band_profiles, explain_scene
+from vldm_core.film.line_map import continue_tracks
 from vldm_core.film.line_network import (
     FORMAT,
     WEIGHTS,
@@ -21,7 +23,7 @@ from vldm_core.film.line_network import (
     save_network,
 )
 from vldm_core.film.line_tracks import tilt_steps
-from vldm_core.film.lines import LineSettings, detect_lines
+from vldm_core.film.lines import LineAnalyser, LineSettings, LineTrack, detect_lines
 
 HEIGHT, WIDTH, COUNT = 240, 320, 24
 LEARNED = LineSettings(detector="learned")
@@ -213,3 +215,51 @@ def test_certainty_is_a_threshold():
     more = detect_lines(frames, LineSettings(detector="learned", certainty=0.02))
     assert not none.any()
     assert bool((more >= some).all()) and float(some.mean()) > 0
+
+
+def test_a_candidate_is_cut_with_its_window():
+    window, tilts, layout = window_of(film(scratch=120.3))
+    found = find_candidates(window, tilts, layout, min_score=22, min_frames=8)[0]
+    half = window.within(slice(COUNT // 2, COUNT))
+    part = found.within(slice(COUNT // 2, COUNT))
+    assert len(half.ridge) == COUNT // 2
+    assert part.path.frames == slice(0, COUNT // 2)
+    assert np.array_equal(part.path.x, found.path.x[COUNT // 2 :])
+    assert part.path.score == pytest.approx(found.path.score / 2)
+    assert found.within(slice(COUNT, 2 * COUNT)) is None
+
+
+def test_where_the_stream_is_interrupted_does_not_matter():
+    """A long shot, analysed in one go and with the analyser stored and taken up again in the middle of a window."""
+    frames = film(scratch=120.3).repeat(3, 1, 1, 1)[:60, 0].numpy() * 255
+    whole, parted = LineAnalyser(LEARNED, HEIGHT, WIDTH), LineAnalyser(LEARNED, HEIGHT, WIDTH)
+    for number, luma in enumerate(frames):
+        whole.update(luma, None)
+        if number == 31:
+            parted = pickle.loads(pickle.dumps(parted))
+        parted.update(luma, None)
+    one, other = whole.finish(), parted.finish()
+    # Two windows, one scratch.
+    assert [track.last - track.first for track in one.tracks] == [60]
+    assert np.array_equal(one.tracks[0].x, other.tracks[0].x)
+    assert np.array_equal(one.tracks[0].present, other.tracks[0].present)
+
+
+def test_a_scratch_goes_on_where_it_became_doubtful():
+    def track(first, x, certainty):
+        return LineTrack(
+            first=first,
+            x=np.full(48, x, np.float32),
+            tilt=np.zeros(48, np.float32),
+            left=1.0,
+            right=1.0,
+            depth=-6.0,
+            score=90.0,
+            present=np.ones((48, 10), bool),
+            certainty=certainty,
+        )
+
+    tracks, doubtful = [track(24, 100.0, 0.9)], [track(48, 101.0, 0.3), track(72, 101.5, 0.2), track(0, 140.0, 0.4)]
+    continue_tracks(tracks, doubtful)
+    assert [(one.first, one.last, one.certainty) for one in tracks] == [(24, 120, 0.9)]
+    assert [float(one.x[0]) for one in doubtful] == [140.0]

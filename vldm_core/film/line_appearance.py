@@ -33,8 +33,6 @@ NUMBERS = 18
 _REACH = COLUMNS // 2
 _FAR_STEP = 4
 _LEAST_DEPTH = 1.5
-# What lives longer is as sure as that: the network was trained on shots of up to so many frames.
-_LONGEST = 32
 _CLIP = 3.0
 
 
@@ -196,8 +194,8 @@ def _numbers(
     return np.array(
         (
             float(candidate.standing),
-            min(frames, _LONGEST) / 24 - 1,
-            min(len(window.ridge), _LONGEST) / 24 - 1,
+            frames / 24 - 1,
+            len(window.ridge) / 24 - 1,
             np.log(path.score / frames + 0.1),
             np.log(path.score / max(candidates[0].path.score, 1.0)),
             np.log1p(len(candidates)) / 2 - 1,

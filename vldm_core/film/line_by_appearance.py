@@ -7,17 +7,20 @@ scratch whatever it looks like; and what surely moves with the scene is none.
 
 from dataclasses import replace
 
+import numpy as np
+
 from .line_appearance import appearance
 from .line_by_motion import belongs_to, grade, runs_beside
-from .line_candidates import Window, find_candidates
+from .line_candidates import Candidate, Window, find_candidates
 from .line_evidence import BandLayout
 from .line_map import LineTrack, make_track
-from .line_network import load_network
+from .line_network import LineNetwork, load_network
 from .line_settings import LineSettings
 from .line_tracks import FloatArray, Path
 from .line_verdict import Verdict, judge
 
 _FAINTER = 0.5
+_LONGEST = 32
 _DOUBTFUL = 0.1
 _SURELY_FOLLOWING = 0.75
 _FAIR_ERROR = 0.2
@@ -48,7 +51,7 @@ def find_by_appearance(
     candidates = find_candidates(
         window, tilts, layout, min_score=_FAINTER * settings.sensitivity, min_frames=settings.min_frames
     )
-    certainties = network.probability(appearance(window, candidates))
+    certainties = _certainties(network, window, candidates)
     displacements = (window.explained.overall, window.explained.local)
     tracks: list[LineTrack] = []
     doubtful: list[LineTrack] = []
@@ -85,6 +88,28 @@ def find_by_appearance(
             tracks.append(track)
             accepted.append((path, abs(profile.depth)))
     return tracks, doubtful
+
+
+def _certainties(network: LineNetwork, window: Window, candidates: list[Candidate]) -> list[float]:
+    """Probability of every candidate being a scratch.
+
+    The network was trained on short shots, so a long window is judged in halves; the verdicts are joined as the mean of
+    their log odds, by the number of frames.
+    """
+    frames = len(window.ridge)
+    parts = 2 if frames > _LONGEST else 1
+    odds, weights = np.zeros((2, len(candidates)))
+    for part in range(parts):
+        span = slice(part * frames // parts, (part + 1) * frames // parts)
+        cut = [candidate.within(span) for candidate in candidates]
+        there = [number for number, candidate in enumerate(cut) if candidate is not None]
+        short = [candidate for candidate in cut if candidate is not None]
+        found = network.probability(appearance(window.within(span), short))
+        probability = np.clip(found, 1e-6, 1 - 1e-6)
+        length = np.array([len(candidate.path.x) for candidate in short], np.float64)
+        odds[there] += length * np.log(probability / (1 - probability))
+        weights[there] += length
+    return [float(value) for value in 1 / (1 + np.exp(-odds / np.maximum(weights, 1)))]
 
 
 def _moves_with_scene(verdict: Verdict) -> bool:

@@ -8,7 +8,7 @@ lines need no dynamic programming over positions: the best stretch of frames at 
 subarray (J. Bentley, "Programming Pearls", Comm. ACM 27(9), 1984), found for all at once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,7 @@ _MOST_STANDING = 20
 _MOST_TESTED = 40
 _SAME = 2.5
 _AT_REST = 3.0
+_FEWEST = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +70,21 @@ class Window:
         )
 
 
+    def within(self, span: slice) -> "Window":
+        """Return some frames of the window."""
+        explained = self.explained
+        part = Explained(
+            evidence=explained.evidence[span], overall=explained.overall[span], local=explained.local[span]
+        )
+        return Window(
+            ridge=self.ridge[span],
+            mean=self.mean[span],
+            explained=part,
+            evidence=self.evidence[span],
+            plain=self.plain[span],
+        )
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
     """A line that may be a scratch.
@@ -82,6 +98,18 @@ class Candidate:
     path: Path
     present: BoolArray
     standing: bool
+
+    def within(self, span: slice) -> "Candidate | None":
+        """Return what lies in some frames of the window; None where that is less than a few frames."""
+        path = self.path
+        first, last = max(path.first, span.start), min(path.frames.stop, span.stop)
+        # Of any path, one half of the window holds as much.
+        if last - first < min(_FEWEST, (len(path.x) + 1) // 2):
+            return None
+        own = slice(first - path.first, last - path.first)
+        score = path.score * (last - first) / len(path.x)
+        part = replace(path, first=first - span.start, x=path.x[own], score=score)
+        return Candidate(path=part, present=self.present[own], standing=self.standing)
 
 
 def find_candidates(

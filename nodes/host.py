@@ -193,6 +193,29 @@ def film_source(video: Input.Video, progress: Progress) -> Iterator[str | stream
         yield str(path)
 
 
+@contextlib.contextmanager
+def mask_file(mask: Tensor, name: str) -> Iterator[Path]:
+    """Keep one MASK as a picture, white where it is above 0.5, for as long as it is needed.
+
+    Args:
+        mask: (H, W) or (1, H, W), [0, 1].
+        name: Name of the input, for messages.
+
+    Raises:
+        SettingsError: It holds more than one mask.
+    """
+    picture = mask[None] if mask.ndim == 2 else mask
+    if len(picture) != 1:
+        raise SettingsError(f"{name} holds {len(picture)} masks; give one mask, which counts for the whole film")
+    folder = folder_paths.get_temp_directory()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix="vldm-mask-") as own:
+        path = Path(own) / f"{name}.png"
+        white = (picture[0] > 0.5).to(torch.uint8) * 255
+        PILImage.fromarray(white.cpu().numpy()).save(path)
+        yield path
+
+
 def _is_its_file(video: Input.Video) -> bool:
     if not isinstance(video, InputImpl.VideoFromFile):
         return False

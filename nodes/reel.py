@@ -1,17 +1,24 @@
 """Node that restores a whole film from file to file, at memory that does not grow with the film."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import PurePath
+from typing import get_args
 
 from comfy_api.latest import Input, io, ui
+from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
+from ..vldm_core.film.dirt import Detector, DirtSettings
+from ..vldm_core.film.dirt_repair import DirtRepairSettings
+from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ..vldm_core.video.writer import WriteSettings
-from .host import NodeProgress, film_source, new_file, not_one_of, video_from_file
+from .host import NodeProgress, film_source, mask_file, new_file, not_one_of, video_from_file
 from .sockets import CATEGORY
 
+_DETECTORS = get_args(Detector)
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
 # Find shots, analyse, restore.
@@ -90,6 +97,46 @@ class RestoreReel(io.ComfyNode):
                     default="video/restored",
                     tooltip="Start of the file name, with subfolders and %date:yyyy-MM-dd% as in Save Video.",
                 ),
+                io.Combo.Input(
+                    "dirt_detector",
+                    options=list(_DETECTORS),
+                    default=DirtSettings.detector,
+                    optional=True,
+                    tooltip=(
+                        "What tells dirt from things that move. learned: a small network that ships with the pack, "
+                        "pixel by pixel; weight-free: a few measures of every spot."
+                    ),
+                ),
+                io.Combo.Input(
+                    "scratch_detector",
+                    options=list(_DETECTORS),
+                    default=LineSettings.detector,
+                    optional=True,
+                    tooltip=(
+                        "What tells scratches from the scene. learned: motion, and a small network that judges what a "
+                        "line looks like, also where nothing moves; weight-free: motion alone."
+                    ),
+                ),
+                io.Float.Input(
+                    "dirt_grain",
+                    default=DirtRepairSettings.grain,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip=(
+                        "Share of the film's grain that filled places are given back. 1 looks like the surroundings, 0 "
+                        "is the smoothest and measures best."
+                    ),
+                ),
+                io.Mask.Input(
+                    "protect",
+                    optional=True,
+                    tooltip=(
+                        "Where no damage is found or repaired in any frame, above 0.5 = protected; one mask of the "
+                        "film's size, such as a title. Flicker and weave are still taken out there."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
@@ -108,13 +155,21 @@ class RestoreReel(io.ComfyNode):
         codec: str | None = None,
         folder: str | None = None,
         filename_prefix: str | None = None,
+        dirt_detector: str | None = None,
+        scratch_detector: str | None = None,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
         if all(stage is False for stage in (dirt, scratches, flicker, stabilise)):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
-        return not_one_of("codec", codec, tuple(_SUFFIXES)) or not_one_of("folder", folder, _FOLDERS) or True
+        return (
+            not_one_of("codec", codec, tuple(_SUFFIXES))
+            or not_one_of("folder", folder, _FOLDERS)
+            or not_one_of("dirt_detector", dirt_detector, _DETECTORS)
+            or not_one_of("scratch_detector", scratch_detector, _DETECTORS)
+            or True
+        )
 
     @classmethod
     def execute(
@@ -128,6 +183,10 @@ class RestoreReel(io.ComfyNode):
         quality: int,
         folder: str,
         filename_prefix: str,
+        dirt_detector: str = DirtSettings.detector,
+        scratch_detector: str = LineSettings.detector,
+        dirt_grain: float = DirtRepairSettings.grain,
+        protect: Tensor | None = None,
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
         if not (dirt or scratches or flicker or stabilise):
@@ -135,14 +194,18 @@ class RestoreReel(io.ComfyNode):
         settings = ReelSettings(write=WriteSettings(codec=codec, quality=quality), keep_partial=False)  # type: ignore[arg-type]
         settings = replace(
             settings,
-            dirt=settings.dirt if dirt else None,
-            lines=settings.lines if scratches else None,
+            dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]
+            lines=LineSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
+            dirt_repair=DirtRepairSettings(grain=dirt_grain),
             flicker=settings.flicker if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
         )
         file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
         progress = NodeProgress(_PASSES, previews=True)
-        with film_source(video, progress) as source:
+        with ExitStack() as stack:
+            if protect is not None:
+                settings = replace(settings, protect=stack.enter_context(mask_file(protect, "protect")))
+            source = stack.enter_context(film_source(video, progress))
             report = restore_film(source, file.path, settings, progress)
         text = _report(report)
         shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}

@@ -50,8 +50,8 @@ class DetectDamage(io.ComfyNode):
                     max=128.0,
                     step=0.5,
                     tooltip=(
-                        "Grey levels (of 255) by which dirt must stand out from the frames around it. Lower finds "
-                        "fainter dirt and marks more sound picture."
+                        "Weight-free detector only: grey levels (of 255) by which dirt must stand out from the frames "
+                        "around it. Lower finds fainter dirt and marks more sound picture."
                     ),
                 ),
                 io.Float.Input(
@@ -61,8 +61,8 @@ class DetectDamage(io.ComfyNode):
                     max=0.99,
                     step=0.01,
                     tooltip=(
-                        "How sure it must be that a spot is dirt and not something that moves. Lower finds more dirt "
-                        "and takes more things that move for it."
+                        "How sure it must be, 0 to 1, that it is dirt and not something that moves. Lower finds more "
+                        "dirt and takes more things that move for it; higher spares them and misses faint dirt."
                     ),
                 ),
                 io.Int.Input(
@@ -70,7 +70,10 @@ class DetectDamage(io.ComfyNode):
                     default=dirt.grow,
                     min=0,
                     max=16,
-                    tooltip="Pixels by which dirt is marked wider, to cover its soft edge. Raise it when a rim stays.",
+                    tooltip=(
+                        "Pixels by which dirt is marked wider on every side, to cover its soft edge. Raise it when a "
+                        "rim stays."
+                    ),
                 ),
                 io.Combo.Input(
                     "dirt_polarity",
@@ -85,8 +88,9 @@ class DetectDamage(io.ComfyNode):
                     max=200.0,
                     step=1.0,
                     tooltip=(
-                        "Evidence a line scratch must gather over the frames. Lower finds fainter scratches and takes "
-                        "more upright edges of the scene for scratches."
+                        "Evidence a line must gather over up to 48 frames, in standard deviations. Lower finds fainter "
+                        "scratches and takes more edges of the scene for them. The learned detector looks from half of "
+                        "it on."
                     ),
                 ),
                 io.Float.Input(
@@ -95,15 +99,19 @@ class DetectDamage(io.ComfyNode):
                     min=0.0,
                     max=64.0,
                     step=0.1,
-                    tooltip="Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings.",
+                    tooltip=(
+                        "Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings. "
+                        "Higher leaves faint lines alone."
+                    ),
                 ),
                 io.Combo.Input(
                     "locked_shots",
                     options=list(_LOCKED),
                     default=lines.locked_shots,
                     tooltip=(
-                        "Where the scene does not move at all, a scratch looks like an upright edge of the scene. off: "
-                        "take none; cautious: take lines that run evenly from top to bottom; on: take every line."
+                        "Weight-free detector only. Where the scene does not move at all, motion cannot tell a scratch "
+                        "from an upright edge. off: take none; cautious: take lines that run evenly from top to "
+                        "bottom; on: take every line."
                     ),
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
@@ -113,8 +121,8 @@ class DetectDamage(io.ComfyNode):
                     default=dirt.detector,
                     optional=True,
                     tooltip=(
-                        "What tells dirt from things that move. weight-free: a few measures of every spot; learned: a "
-                        "small network that ships with the pack, pixel by pixel."
+                        "What tells dirt from things that move. learned: a small network that ships with the pack, "
+                        "pixel by pixel; weight-free: a few measures of every spot."
                     ),
                 ),
                 io.Int.Input(
@@ -123,7 +131,7 @@ class DetectDamage(io.ComfyNode):
                     min=1,
                     max=1000,
                     optional=True,
-                    tooltip="Spots of fewer pixels are left alone. Raise it when grain is marked.",
+                    tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
                 ),
                 io.Int.Input(
                     "dirt_lifetime",
@@ -139,8 +147,8 @@ class DetectDamage(io.ComfyNode):
                     default=lines.detector,
                     optional=True,
                     tooltip=(
-                        "What tells scratches from the scene. weight-free: motion alone; learned: besides, a small "
-                        "network judges what a line looks like, also where nothing moves."
+                        "What tells scratches from the scene. learned: motion, and a small network that judges what a "
+                        "line looks like, also where nothing moves; weight-free: motion alone."
                     ),
                 ),
                 io.Float.Input(
@@ -151,8 +159,8 @@ class DetectDamage(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     tooltip=(
-                        "How sure the learned detector must be that a line is a scratch. Lower finds more and takes "
-                        "more of the scene for scratches."
+                        "Learned detector only: how sure it must be, 0 to 1, that a line is a scratch. Lower finds "
+                        "more and takes more of the scene for scratches."
                     ),
                 ),
                 io.Float.Input(

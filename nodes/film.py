@@ -48,7 +48,10 @@ class DetectShots(io.ComfyNode):
                     default=default.min_length,
                     min=2,
                     max=1000,
-                    tooltip="Least frames between two cuts. What is over sooner counts as a flash, not as a cut.",
+                    tooltip=(
+                        "Least frames between two cuts. What is over sooner counts as a flash, not as a cut; lower "
+                        "finds shorter shots."
+                    ),
                 ),
             ],
             outputs=[
@@ -102,7 +105,10 @@ class RepairDamage(io.ComfyNode):
                     min=0.0,
                     max=8.0,
                     step=0.5,
-                    tooltip="Pixels over which the fill fades in, inside the mask. Raise it when the seams show.",
+                    tooltip=(
+                        "Pixels over which the fill fades in, inside the mask, so the rim of the mask keeps some of the "
+                        "old picture. Raise it when the seams show and the mask is wider than the damage."
+                    ),
                 ),
                 io.Int.Input(
                     "scratch_rows",
@@ -199,7 +205,10 @@ class RemoveFlicker(io.ComfyNode):
                     min=4.0,
                     max=1000.0,
                     step=1.0,
-                    tooltip="Changes that take longer than this many frames belong to the film and stay.",
+                    tooltip=(
+                        "Changes that take longer than this many frames belong to the film and stay. Higher takes out "
+                        "slower pumping, lower spares slow changes of light."
+                    ),
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
             ],
@@ -253,7 +262,10 @@ class Stabilise(io.ComfyNode):
                     min=4.0,
                     max=1000.0,
                     step=1.0,
-                    tooltip="Movements that take longer than this many frames are the camera's own and stay.",
+                    tooltip=(
+                        "Movements that take longer than this many frames are the camera's own and stay. Higher takes "
+                        "out slower weave, lower spares quick camera moves."
+                    ),
                 ),
                 io.Float.Input(
                     "max_shift",

@@ -106,8 +106,8 @@ class RepairDamage(io.ComfyNode):
                     max=8.0,
                     step=0.5,
                     tooltip=(
-                        "Pixels over which the fill fades in, inside the mask, so the rim of the mask keeps some of the "
-                        "old picture. Raise it when the seams show and the mask is wider than the damage."
+                        "Pixels over which the fill fades in, inside the mask, so its rim keeps some of the old "
+                        "picture. Raise it when the seams show and the mask is wider than the damage."
                     ),
                 ),
                 io.Int.Input(

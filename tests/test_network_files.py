@@ -1,6 +1,7 @@
 """Files of our own networks describe themselves, load strictly and run nothing."""
 
 import json
+import os
 import pickle
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ class Net(nn.Module):
 
 
 KIND: NetworkKind[Net] = NetworkKind("test.net", "test network", Net, Shape)
+HINTED: NetworkKind[Net] = NetworkKind("test.net", "test network", Net, Shape, hint="or do without")
 
 
 def test_a_network_comes_back_as_it_was(tmp_path) -> None:
@@ -62,6 +64,9 @@ GOOD = {"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2)}
         (GOOD, _metadata(colour="red"), "colour"),
         (GOOD, _metadata(widths=[0, 2]), "makes no sense"),
         (GOOD, {"test.net": "{"}, "makes no sense"),
+        (GOOD, {"test.net": "[1]"}, "makes no sense"),
+        (GOOD, {"test.net": "[]"}, "format None"),
+        (GOOD, {"test.net": "[" * 200_000}, "makes no sense"),
         (GOOD | {"extra": torch.zeros(1)}, _metadata(), "extra"),
         ({"layer.weight": torch.zeros(2, 4)}, _metadata(), "layer.bias"),
         (GOOD | {"layer.weight": torch.full((2, 4), torch.nan)}, _metadata(), "not finite"),
@@ -69,13 +74,18 @@ GOOD = {"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2)}
 )
 def test_a_wrong_file_says_what_is_wrong(tmp_path, tensors, metadata, message) -> None:
     save_file(tensors, tmp_path / "a.safetensors", metadata=metadata)
-    with pytest.raises(WeightFileError, match=message):
+    with pytest.raises(WeightFileError, match=f"a.safetensors.*{message}.*the package"):
         KIND.load(tmp_path / "a.safetensors")
+    with pytest.raises(WeightFileError, match=f"a.safetensors.*{message}.*the package.*, or do without$"):
+        HINTED.load(tmp_path / "a.safetensors")
 
 
 def test_a_missing_a_cut_off_and_a_pickled_file(tmp_path) -> None:
-    with pytest.raises(WeightFileError, match="is not there"):
-        KIND.load(tmp_path / "none.safetensors")
+    for read in (KIND.load, KIND.shared):
+        with pytest.raises(WeightFileError, match="is not there; install"):
+            read(tmp_path / "none.safetensors")
+    with pytest.raises(WeightFileError, match="is not there; install.*, or do without$"):
+        HINTED.shared(tmp_path / "none.safetensors")
     KIND.save(Net(Shape()), tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-8])
     with pytest.raises(WeightFileError, match="not a readable"):
@@ -83,3 +93,41 @@ def test_a_missing_a_cut_off_and_a_pickled_file(tmp_path) -> None:
     (tmp_path / "b.safetensors").write_bytes(pickle.dumps(print))
     with pytest.raises(WeightFileError, match="not a readable"):
         KIND.load(tmp_path / "b.safetensors")
+
+
+def test_a_file_that_is_much_too_large_is_refused_before_it_is_read(tmp_path) -> None:
+    path = tmp_path / "a.safetensors"
+    header = json.dumps({"__metadata__": _metadata(), "layer.weight": _tensor(2 << 30)}).encode()
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        # A hole, which takes no room.
+        file.truncate(8 + len(header) + (8 << 30))
+    with pytest.raises(WeightFileError, match="a.safetensors does not fit"):
+        KIND.load(path)
+    with path.open("wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(WeightFileError, match="a.safetensors is not a readable"):
+        KIND.load(path)
+
+
+def _tensor(count: int) -> dict:
+    return {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}
+
+
+def test_a_shared_network_is_read_once_and_again_when_its_file_changes(tmp_path) -> None:
+    path = tmp_path / "a.safetensors"
+    KIND.save(Net(Shape()), path)
+    first = KIND.shared(path)
+    assert KIND.shared(path) is first and HINTED.shared(path) is not first
+    KIND.save(Net(Shape(widths=(4, 2))), path)
+    os.utime(path, (1, 1))
+    assert KIND.shared(path).config == Shape(widths=(4, 2))
+
+
+def test_who_may_read_a_written_file_is_up_to_the_umask(tmp_path) -> None:
+    before = os.umask(0o022)
+    try:
+        KIND.save(Net(Shape()), tmp_path / "a.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.safetensors").stat().st_mode & 0o777 == 0o644

@@ -13,7 +13,7 @@ from vldm_core.cli import app
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.film.degradation import BlotchModel, DirtModel, SimulationSettings, simulate
 from vldm_core.film.dirt_features import PLANES
-from vldm_core.film.dirt_network import DirtNetwork, DirtNetworkConfig, read_network
+from vldm_core.film.dirt_network import KIND, DirtNetwork, DirtNetworkConfig
 from vldm_core.training.dirt_detector import DirtTrainingSettings, calibrated, dirt_loss, train_dirt_network
 from vldm_core.training.dirt_examples import (
     BLOTCH,
@@ -140,7 +140,7 @@ def test_training_learns(examples: tuple[Tensor, Tensor], tmp_path: Path) -> Non
     planes, labels = examples
     settings = DirtTrainingSettings(steps=60, batch=4, side=32, warmup=5, held_out=0.2, rate=1e-2, average=0.9)
     train_dirt_network(planes, labels, tmp_path / "network.safetensors", settings, TINY)
-    network = read_network(tmp_path / "network.safetensors")
+    network = KIND.load(tmp_path / "network.safetensors")
     found = torch.stack([network.probability(one.float() / STEPS).amax(0) for one in planes]) > 0.5
     assert (found == (labels > 0)).float().mean() > 0.97
 
@@ -170,4 +170,4 @@ def test_command(photos: Path, tmp_path: Path) -> None:
     arguments = ["train", "dirt-detector", "--data", str(photos), "--out", str(out), "--cache", str(tmp_path / "cache")]
     result = CliRunner().invoke(app, [*arguments, "--shots", "1", "--hard-shots", "0", "--steps", "1"])
     assert result.exit_code == 0, result.output
-    assert read_network(out).config == DirtNetworkConfig(offset=read_network(out).config.offset)
+    assert KIND.load(out).config == DirtNetworkConfig(offset=KIND.load(out).config.offset)

@@ -9,7 +9,7 @@ from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.film.degradation import LineModel, ScratchLine
 from vldm_core.film.degradation.lines import LineLayer
 from vldm_core.film.line_candidates import Candidate
-from vldm_core.film.line_network import LineNetworkSettings, load_network
+from vldm_core.film.line_network import KIND, LineNetworkConfig
 from vldm_core.film.line_tracks import Path as LinePath
 from vldm_core.training.line_detector import LineTrainingSettings, held_out, train_line_network
 from vldm_core.training.line_examples import (
@@ -22,7 +22,7 @@ from vldm_core.training.line_examples import (
 )
 from vldm_core.training.line_scenes import draw_scene, scene_margin
 
-SMALL = LineNetworkSettings(width=8, hidden=16)
+SMALL = LineNetworkConfig(width=8, hidden=16)
 TRAINING = LineTrainingSettings(steps=12, batch=16, warmup=3, checkpoint_every=4, held_out=0.2)
 
 
@@ -55,7 +55,7 @@ def test_a_resumed_run_gives_the_same_weights(tmp_path):
         train_line_network(examples(), parted, TRAINING, SMALL, progress=stop)
     assert not parted.exists()
     train_line_network(examples(), parted, TRAINING, SMALL, resume=True)
-    one, other = load_network(whole).state_dict(), load_network(parted).state_dict()
+    one, other = KIND.load(whole).state_dict(), KIND.load(parted).state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 

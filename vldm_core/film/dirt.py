@@ -111,7 +111,7 @@ def detect_dirt(
 
     Raises:
         SettingsError: `frames` or `protect` has the wrong shape.
-        NetworkFileError: The file of the learned detector is missing or damaged.
+        WeightFileError: The file of the learned detector is missing or damaged.
     """
     settings = settings or DirtSettings()
     _check_frames(frames)
@@ -165,7 +165,7 @@ def dirt_probability(
 
     Raises:
         SettingsError: `frames` has the wrong shape.
-        NetworkFileError: The file of the learned detector is missing or damaged.
+        WeightFileError: The file of the learned detector is missing or damaged.
     """
     settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
     _check_frames(frames)

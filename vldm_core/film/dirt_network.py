@@ -3,36 +3,22 @@
 It is a U-Net (O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation",
 MICCAI 2015) on the planes of `dirt_features`, begun at half resolution so that it costs little on a CPU; the last
 layer gives four pixels at once (W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
-Sub-Pixel Convolutional Neural Network", CVPR 2016). Its file holds the weights, and as metadata the configuration and
-the calibration of the output.
+Sub-Pixel Convolutional Neural Network", CVPR 2016). Its configuration holds the calibration of the output.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+import math
+from dataclasses import dataclass
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import SettingsError, VLDMError
+from ..errors import SettingsError
+from ..network_files import WEIGHTS, NetworkKind
 from .dirt_features import PLANES
-
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "dirt_detector.safetensors"
-"""The file that ships with the package."""
 
 KINDS = ("dirt", "blotch")
 """What the outputs stand for: dust, dirt and hair; and large faint patches."""
-
-METADATA_KEY = "vldm.dirt_network"
-FORMAT = 1
-
-
-class NetworkFileError(VLDMError):
-    """The file of a detector is missing, damaged or made for something else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +46,8 @@ class DirtNetworkConfig:
             raise SettingsError(f"dirt network widths are {self.widths}; use three whole numbers, 1 … 512")
         if len(self.depths) != 3 or not all(isinstance(depth, int) and 0 <= depth <= 16 for depth in self.depths):
             raise SettingsError(f"dirt network depths are {self.depths}; use three whole numbers, 0 … 16")
-        if len(self.offset) != len(KINDS) or not 0 < self.scale < 100:
+        calibrated = len(self.offset) == len(KINDS) and all(math.isfinite(offset) for offset in self.offset)
+        if not calibrated or not 0 < self.scale < 100:
             raise SettingsError(f"dirt network calibration is {self.scale}, {self.offset}; give a factor, two offsets")
 
 
@@ -123,64 +110,17 @@ class DirtNetwork(nn.Module):
         return torch.sigmoid(logits * self.config.scale + offset)
 
 
-def save_network(network: DirtNetwork, path: Path) -> None:
-    """Write a network to a safetensors file."""
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-    text = json.dumps({"format": FORMAT, **asdict(network.config)})
-    # One entry only: the order of several is left to chance, and the same network shall give the same file.
-    save_file(tensors, path, metadata={METADATA_KEY: text})
+KIND: NetworkKind[DirtNetwork] = NetworkKind(
+    "vldm.dirt_network", "dirt detector", DirtNetwork, DirtNetworkConfig, hint="or use the detector 'weight-free'"
+)
+"""How such networks are kept in files."""
 
 
-def read_network(path: Path) -> DirtNetwork:
-    """Read a network, ready to be used.
+def shared_network() -> DirtNetwork:
+    """Return the network that ships with the package, read once per process and laid out for speed.
 
     Raises:
-        NetworkFileError: The file is missing, damaged, or does not hold such a network.
+        WeightFileError: Its file is missing, damaged, or does not hold such a network.
     """
-    if not path.is_file():
-        raise NetworkFileError(
-            f"the dirt detector {path} does not exist; install the package again, or use the detector 'weight-free'"
-        )
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise NetworkFileError(f"{path} is not a readable safetensors file ({error}); install it again") from error
-    if text is None:
-        raise NetworkFileError(f"{path} does not say that it is a dirt detector (no {METADATA_KEY} in its metadata)")
-    network = DirtNetwork(_config(text, path))
-    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    found = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    if shapes != found:
-        wrong = sorted(key for key in shapes.keys() | found.keys() if shapes.get(key) != found.get(key))
-        raise NetworkFileError(f"{path} does not fit its own description at {', '.join(wrong[:3])}; install it again")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise NetworkFileError(f"{path} holds numbers that are not finite; install it again")
-    network.load_state_dict(tensors)
-    return network.eval()
-
-
-@lru_cache(maxsize=4)
-def shared_network(path: Path = WEIGHTS) -> DirtNetwork:
-    """Read a network once per process; see `read_network`."""
-    network = read_network(path)
-    network.requires_grad_(False)
+    network = KIND.shared(WEIGHTS / "dirt_detector.safetensors")
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _config(text: str, path: Path) -> DirtNetworkConfig:
-    try:
-        fields = dict(json.loads(text))
-        version = fields.pop("format")
-        if version != FORMAT:
-            raise NetworkFileError(f"{path} has the format {version}, this version reads {FORMAT}; update the package")
-        return DirtNetworkConfig(
-            planes=tuple(fields.pop("planes")),
-            widths=tuple(fields.pop("widths")),
-            depths=tuple(fields.pop("depths")),
-            offset=tuple(fields.pop("offset")),
-            **fields,
-        )
-    except (ValueError, TypeError, KeyError, SettingsError) as error:
-        raise NetworkFileError(f"{path} describes no dirt detector ({error}); install it again") from error

@@ -14,7 +14,7 @@ from .line_by_motion import belongs_to, grade, runs_beside
 from .line_candidates import Candidate, Window, find_candidates
 from .line_evidence import BandLayout
 from .line_map import LineTrack, make_track
-from .line_network import LineNetwork, load_network
+from .line_network import LineNetwork, shared_network
 from .line_settings import LineSettings
 from .line_tracks import FloatArray, Path
 from .line_verdict import Verdict, judge
@@ -45,9 +45,9 @@ def find_by_appearance(
         first: First frame of the window, counted from the start of the shot.
 
     Raises:
-        VLDMError: The weights cannot be read.
+        WeightFileError: The weights cannot be read.
     """
-    network = load_network()
+    network = shared_network()
     candidates = find_candidates(
         window, tilts, layout, min_score=_FAINTER * settings.sensitivity, min_frames=settings.min_frames
     )

@@ -5,30 +5,21 @@ path, far from it and over time, joined with the numbers. The weights were train
 card lies beside them.
 """
 
-import json
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ..errors import SettingsError, VLDMError
+from ..errors import SettingsError
+from ..network_files import WEIGHTS, NetworkKind
 from .line_appearance import FAR_PLANES, NEAR_PLANES, NUMBERS, TIME_PLANES, Appearance
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights" / "line_detector.safetensors"
-"""The weights that come with the package."""
-
-FORMAT = "vldm line detector 1"
-_MOST_BYTES = 8 << 20
 _NEAR_GROUPS = 9
 _GROUPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineNetworkSettings:
+class LineNetworkConfig:
     """Size of the network.
 
     Attributes:
@@ -50,16 +41,16 @@ class LineNetwork(nn.Module):
     """Judges candidates.
 
     Args:
-        settings: Its size.
+        config: Its size.
     """
 
     temperature: Tensor
     offset: Tensor
 
-    def __init__(self, settings: LineNetworkSettings | None = None) -> None:
+    def __init__(self, config: LineNetworkConfig | None = None) -> None:
         super().__init__()
-        self.settings = settings or LineNetworkSettings()
-        width, hidden = self.settings.width, self.settings.hidden
+        self.config = config = config or LineNetworkConfig()
+        width, hidden = config.width, config.hidden
         self.near = _branch(NEAR_PLANES, width, pool=(1, 2))
         self.far = _branch(FAR_PLANES, width // 2, pool=(1, 2))
         self.times = _branch(TIME_PLANES, width // 2, pool=(1, 1))
@@ -125,51 +116,16 @@ def _pooled(features: Tensor, columns: int) -> Tensor:
     return nn.functional.adaptive_avg_pool1d(rows, columns).flatten(1)
 
 
-def save_network(network: LineNetwork, path: Path, description: dict[str, str] | None = None) -> None:
-    """Write a network with its settings.
-
-    Args:
-        network: To write.
-        path: A .safetensors file.
-        description: More metadata, for readers.
-    """
-    config = {"width": network.settings.width, "hidden": network.settings.hidden}
-    metadata = {**(description or {}), "format": FORMAT, "config": json.dumps(config)}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata=metadata)
+KIND: NetworkKind[LineNetwork] = NetworkKind(
+    "vldm.line_network", "line detector", LineNetwork, LineNetworkConfig, hint="or use the detector 'weight-free'"
+)
+"""How such networks are kept in files."""
 
 
-def load_network(path: Path = WEIGHTS) -> LineNetwork:
-    """Read a network; a file is read once per process and state of the file.
+def shared_network() -> LineNetwork:
+    """Return the network that ships with the package, read once per process.
 
     Raises:
-        VLDMError: The file is missing, damaged, or no line detector.
+        WeightFileError: Its file is missing, damaged, or does not hold such a network.
     """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise VLDMError(
-            f"{path}: the weights of the learned line detector cannot be read ({error.strerror}); install the package "
-            "again, or set the line detector to 'weight-free'"
-        ) from error
-    if status.st_size > _MOST_BYTES:
-        raise VLDMError(f"{path} has {status.st_size} bytes; a line detector has at most {_MOST_BYTES}; wrong file?")
-    return _read(path, status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=4)
-def _read(path: Path, changed: int, size: int) -> LineNetwork:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise VLDMError(f"{path} is no line detector (format {metadata.get('format')!r}, not {FORMAT!r})")
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-        config = json.loads(metadata["config"])
-        network = LineNetwork(LineNetworkSettings(**config))
-        network.load_state_dict(state)
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, SettingsError) as error:
-        raise VLDMError(f"{path} is damaged or no line detector ({error}); install the package again") from error
-    if not all(bool(torch.isfinite(value).all()) for value in network.state_dict().values()):
-        raise VLDMError(f"{path} holds values that are not finite; install the package again")
-    return network.eval().requires_grad_(False)
+    return KIND.shared(WEIGHTS / "line_detector.safetensors")

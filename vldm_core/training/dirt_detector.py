@@ -22,7 +22,7 @@ from torch.nn import functional
 from ..errors import FilmFileError, SettingsError
 from ..evaluation.metrics import score_detection
 from ..film.dirt_features import PLANES, SIGNED_PLANES
-from ..film.dirt_network import KINDS, DirtNetwork, DirtNetworkConfig, save_network
+from ..film.dirt_network import KIND, KINDS, DirtNetwork, DirtNetworkConfig
 from ..progress import Progress, silent
 from .dirt_examples import (
     BLOTCH,
@@ -147,7 +147,7 @@ def train_dirt_network(
     network = run.averaged(config)
     network = calibrated(network, planes[-held:], labels[-held:])
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_network(network, out)
+    KIND.save(network, out)
     return network
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import FilmFileError, SettingsError
-from ..film.line_network import LineNetwork, LineNetworkSettings, save_network
+from ..film.line_network import KIND, LineNetwork, LineNetworkConfig
 from ..progress import Progress, silent
 from .line_examples import LineExamples, LineExampleSettings, load_line_examples, make_line_examples, tensors
 
@@ -77,7 +77,7 @@ def train_line_network(
     examples: LineExamples,
     out: Path,
     settings: LineTrainingSettings | None = None,
-    shape: LineNetworkSettings | None = None,
+    shape: LineNetworkConfig | None = None,
     *,
     resume: bool = False,
     progress: Progress = silent,
@@ -99,7 +99,7 @@ def train_line_network(
         SettingsError: There are too few examples, or only of one kind.
         FilmFileError: The checkpoint is of another run.
     """
-    settings, shape = settings or LineTrainingSettings(), shape or LineNetworkSettings()
+    settings, shape = settings or LineTrainingSettings(), shape or LineNetworkConfig()
     held = held_out(examples, settings)
     parts = tensors(examples)
     kept = [torch.from_numpy(np.flatnonzero(~held & (examples.labels == kind))) for kind in (0, 1)]
@@ -123,7 +123,7 @@ def train_line_network(
     figures = held_out_figures(network, checked)
     _LOG.info("held out: %s", figures)
     out.parent.mkdir(parents=True, exist_ok=True)
-    save_network(network, out, {name: f"{value:.4f}" for name, value in figures.items()})
+    KIND.save(network, out)
     return network
 
 
@@ -204,7 +204,7 @@ def held_out_figures(network: LineNetwork, parts: Sequence[Tensor]) -> dict[str,
 class _Run:
     """The state of a training run."""
 
-    def __init__(self, settings: LineTrainingSettings, shape: LineNetworkSettings) -> None:
+    def __init__(self, settings: LineTrainingSettings, shape: LineNetworkConfig) -> None:
         self.settings, self.shape, self.step = settings, shape, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)

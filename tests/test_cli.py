@@ -1,6 +1,8 @@
 """The command line reaches the functions, and failures end in one line and an exit code."""
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -88,3 +90,15 @@ def test_queue_says_that_no_server_answers(tmp_path):
     result = runner.invoke(app, ["queue", str(workflow), "--server", "http://127.0.0.1:9", "--out", str(tmp_path)])
     assert result.exit_code == 1
     assert "127.0.0.1:9" in result.stderr
+
+
+def test_help_is_quick_to_come():
+    """Training, measuring and diffusers are loaded by the commands that need them."""
+    program = (
+        "import sys; from typer.testing import CliRunner; from vldm_core.cli import app\n"
+        "result = CliRunner().invoke(app, ['train', '--help'])\n"
+        "heavy = ('diffusers', 'accelerate', 'cv2', 'vldm_core.training', 'vldm_core.evaluation', 'vldm_core.film')\n"
+        "print(result.exit_code, 'prerestore' in result.output, [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=2) == ["0", "True", "[]\n"]

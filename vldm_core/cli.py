@@ -2,9 +2,6 @@
 
 import json
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -12,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
-from .errors import FilmFileWarning, SettingsError, VLDMError
+from . import cli_benchmarks, cli_training
+from .cli_support import bars, console, reported
+from .errors import SettingsError
 
 if TYPE_CHECKING:
     from .reel.prior import PriorReelSettings
@@ -29,12 +25,8 @@ app = typer.Typer(
     help="Restore old film.",
     pretty_exceptions_enable=False,
 )
-benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
-app.add_typer(benchmark_app, name="benchmark")
-train_app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
-app.add_typer(train_app, name="train")
-
-console = Console(stderr=True)
+app.add_typer(cli_benchmarks.app, name="benchmark")
+app.add_typer(cli_training.app, name="train")
 
 FilmIn = Annotated[Path, typer.Argument(help="Film file, or a folder with an image sequence.", show_default=False)]
 FilmOut = Annotated[
@@ -83,52 +75,6 @@ CodecOption = Annotated[Codec, typer.Option(help="auto: lossless FFV1 for .mkv, 
 QualityOption = Annotated[
     int, typer.Option(min=0, max=51, help="CRF of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
 ]
-
-
-class _Bars:
-    """One rich progress bar per phase."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
-        if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase, total=total)
-        self._progress.update(self._tasks[phase], completed=done, total=total)
-
-
-@contextmanager
-def _bars() -> Iterator[_Bars]:
-    columns = (
-        TextColumn("{task.description:>16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        yield _Bars(progress)
-
-
-@contextmanager
-def _reported() -> Iterator[None]:
-    """Turn expected failures into one line and an exit code; everything else keeps its traceback."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", FilmFileWarning)
-            warnings.showwarning = _show_warning  # type: ignore[assignment]
-            yield
-    except VLDMError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        raise typer.Exit(1) from error
-    except KeyboardInterrupt as error:
-        console.print("interrupted")
-        raise typer.Exit(130) from error
-
-
-def _show_warning(message: Warning | str, *_: object) -> None:
-    console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
 @app.callback()
@@ -191,7 +137,7 @@ def restore(
     from .reel.restore import ReelSettings, restore_film
     from .video.writer import WriteSettings
 
-    with _reported():
+    with reported():
         settings = ReelSettings(write=WriteSettings(codec=codec.value, quality=quality))
         settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
         settings = replace(
@@ -205,7 +151,7 @@ def restore(
             given = {"--prior-config": prior_config, "--prompt": prompt, "--negative": negative, "--temporal": temporal}
             if unused := [name for name, value in given.items() if value]:
                 raise SettingsError(f"{' and '.join(unused)}: give --prior PATH too, the model this is for")
-            with _bars() as progress:
+            with bars() as progress:
                 report = restore_film(source, destination, settings, progress)
         else:
             from .reel.prior import open_prior, restore_film_with_prior
@@ -226,7 +172,7 @@ def restore(
                 most_frames=max_frames,
             )
             pipeline = open_prior(prior, config=prior_config, temporal=temporal, device=device)
-            with _bars() as progress:
+            with bars() as progress:
                 report = restore_film_with_prior(source, destination, pipeline, how, progress)
         console.print(
             f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
@@ -283,7 +229,7 @@ def detect(
     from .reel.masks import detect_film
     from .reel.restore import ReelSettings
 
-    with _reported(), _bars() as progress:
+    with reported(), bars() as progress:
         settings = _with_detection(ReelSettings(), dirt_detector, scratch_detector, protect)
         detect_film(source, directory, settings, progress=progress)
 
@@ -313,7 +259,7 @@ def simulate(
     from .reel.masks import simulate_film
     from .video.writer import WriteSettings
 
-    with _reported(), _bars() as progress:
+    with reported(), bars() as progress:
         simulate_film(
             source,
             destination,
@@ -335,8 +281,8 @@ def shots(
     from .video.reader import open_film
     from .video.shots import ShotSettings
 
-    with _reported():
-        with _bars() as progress, open_film(source) as film:
+    with reported():
+        with bars() as progress, open_film(source) as film:
             found = find_shots(film, ShotSettings(), progress)
         rows = [{"shot": i, "first": shot.first, "last": shot.last - 1} for i, shot in enumerate(found)]
         if as_json:
@@ -362,145 +308,14 @@ def queue(
     """Run a workflow on a ComfyUI server: upload inputs, queue, follow, fetch the results."""
     from .queue import load_workflow, run_workflow
 
-    with _reported():
+    with reported():
         prompt = load_workflow(workflow)
-        with _bars() as progress:
+        with bars() as progress:
             results = run_workflow(
                 prompt, server=server, sets=settings or (), out=out, progress=progress, timeout=timeout
             )
         for path in results:
             typer.echo(path)
-
-
-@benchmark_app.command("film")
-def benchmark_film(
-    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
-    curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
-    quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
-    all_sources: Annotated[
-        bool, typer.Option("--all-sources", help="Every clip and photo, not only those kept for validation.")
-    ] = False,
-    sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
-    methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
-    strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
-    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
-) -> None:
-    """Detection, repair, flicker and cost of the film stages beside the classical methods."""
-    from .evaluation.film_benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
-    from .evaluation.film_curves import write_curves
-    from .evaluation.film_page import write_page
-
-    with _reported():
-        settings = FilmBenchmarkSettings.quick() if quick else FilmBenchmarkSettings()
-        chosen: dict[str, Any] = {
-            "sources": sources,
-            "methods": tuple(methods.split(",")) if methods else None,
-            "strata": tuple(strata.split(",")) if strata else None,
-            "lanes": lanes,
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        settings = replace(settings, all_sources=all_sources, **given)
-        with _bars() as progress:
-            report = run_film_benchmark(data, json_path=json_file, settings=settings, progress=progress)
-        if curves is not None:
-            write_curves(report, curves)
-        if markdown is not None:
-            options = [
-                *(["--quick"] if quick else []),
-                *(["--all-sources"] if all_sources else []),
-                *(f"--{name} {value}" for name, value in (("sources", sources), ("methods", methods)) if value),
-                *([f"--strata {strata}"] if strata else []),
-                f"--markdown {markdown}",
-                *([f"--curves {curves}"] if curves else []),
-            ]
-            command = " ".join(["python -m vldm_core benchmark film --data DIR", *options])
-            write_page(report, markdown, command=command, curves=curves)
-        typer.echo(format_report(report))
-
-
-@benchmark_app.command("sampler")
-def benchmark_sampler(
-    host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    quick: Annotated[bool, typer.Option(help="A narrow UNet, for a first look.")] = False,
-    latent: Annotated[int | None, typer.Option(min=8, help="Side of the latents; 8 pixels each.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Repeats; ratios are medians over them.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
-    only: Annotated[list[str] | None, typer.Option(metavar="GROUP", help="Measure this group. Repeatable.")] = None,
-) -> None:
-    """Time and memory per frame and step beside the host's sampler, AnimateDiff-Evolved and diffusers, as ratios."""
-    from .evaluation.sampler_benchmark import SamplerBenchmarkSettings, format_report, run_sampler_benchmark
-
-    with _reported():
-        settings = SamplerBenchmarkSettings.quick() if quick else SamplerBenchmarkSettings()
-        chosen = {"latent": latent, "rounds": rounds, "threads": threads, "groups": tuple(only or ()) or None}
-        settings = replace(settings, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore
-        with _bars() as progress:
-            report = run_sampler_benchmark(host, json_path=json_file, settings=settings, progress=progress)
-        typer.echo(format_report(report))
-
-
-@train_app.command("dirt-detector")
-def train_dirt_detector(
-    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")],
-    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
-    cache: Annotated[Path, typer.Option(help="Folder for the examples: 2.9 MB per shot, made where missing.")],
-    textures: Annotated[Path | None, typer.Option(help="Folder with scanned shapes of dirt, hair and stains.")] = None,
-    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 790,
-    hard_shots: Annotated[int, typer.Option(min=0, help="Shots besides, in which things move very fast.")] = 200,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3600,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")] = None,
-) -> None:
-    """Train the detector of dirt and blotches on clean material that the simulation ages."""
-    from .training.dirt_detector import DirtTrainingSettings, train_on_material
-    from .training.dirt_examples import ExampleSettings
-
-    with _reported(), _bars() as progress:
-        network = train_on_material(
-            data,
-            out,
-            cache,
-            textures=textures,
-            examples=ExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
-            settings=DirtTrainingSettings(steps=steps, seed=seed),
-            resume=resume,
-            threads=threads,
-            progress=progress,
-        )
-    console.print(f"{out}: calibrated by {network.config.offset}", highlight=False)
-
-
-@train_app.command("line-detector")
-def train_line_detector(
-    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")],
-    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
-    cache: Annotated[Path, typer.Option(help="Folder for the examples: 0.2 MB per shot, made where missing.")],
-    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 1200,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 1400,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same weights.")] = 0,
-    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")] = None,
-) -> None:
-    """Train the network that tells line scratches from upright things of the scene."""
-    from .training.line_detector import LineTrainingSettings, train_on_material
-    from .training.line_examples import LineExampleSettings
-
-    with _reported(), _bars() as progress:
-        train_on_material(
-            data,
-            cache,
-            out,
-            LineTrainingSettings(steps=steps, seed=seed),
-            LineExampleSettings(shots=shots, seed=seed),
-            resume=resume,
-            threads=threads,
-            progress=progress,
-        )
-    console.print(f"{out} written", highlight=False)
 
 
 def main() -> None:

@@ -1,11 +1,17 @@
 """Training of the pre-restorer: it learns, goes on bit for bit, and minds its latent head."""
 
+import inspect
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
 from torch import nn
+from typer.testing import CliRunner
 
+from vldm_core.cli import app
+from vldm_core.cli_training import train_prerestore
 from vldm_core.errors import SettingsError
 from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
 from vldm_core.prerestore.run import pre_restore
@@ -121,3 +127,68 @@ def test_a_latent_head_needs_a_vae_and_a_vae_a_head() -> None:
         replace(SETTINGS, frames=9)
     with pytest.raises(SettingsError, match="gradient"):
         replace(SETTINGS, gradient=-1.0)
+
+
+def _command(*options: object):
+    return CliRunner().invoke(app, ["train", "prerestore", *(str(option) for option in options)])
+
+
+@pytest.fixture(scope="module")
+def vae_folder(tmp_path_factory):
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+    folder = tmp_path_factory.mktemp("models") / "vae"
+    vae.save_pretrained(folder)
+    return folder
+
+
+def test_command(data, cache, vae_folder, tmp_path, monkeypatch) -> None:
+    # The films of the other tests, which are small and there already.
+    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    out = tmp_path / "net.safetensors"
+    options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--vae", vae_folder)
+    result = _command(*options, "--steps", 2, "--precision", "no", "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert KIND.load(out).config.latent
+    result = _command(*options, "--steps", 3, "--precision", "no", "--threads", 1, "--resume")
+    assert result.exit_code == 1 and "another run: settings differ" in " ".join(result.output.split()), result.output
+
+
+def test_the_command_has_the_defaults_of_the_settings() -> None:
+    defaults = {name: each.default for name, each in inspect.signature(train_prerestore).parameters.items()}
+    trainer, films = PreRestoreTrainingSettings().trainer, PreRestoreTrainingSettings().films
+    assert (defaults["films"], defaults["seed"]) == (films.films, films.seed)
+    for name in ("steps", "batch", "precision", "seed"):
+        assert defaults[name] == getattr(trainer, name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (None, "has no config.json"),
+        ({"_class_name": "UNet2DConditionModel"}, "not an AutoencoderKL"),
+        ({"latent_channels": 16}, "holds no readable AutoencoderKL"),
+        ("weights", "holds no readable AutoencoderKL"),
+    ],
+)
+def test_the_command_says_what_is_wrong_with_a_vae(change, message, data, cache, vae_folder, tmp_path) -> None:
+    folder = tmp_path / "vae"
+    folder.mkdir()
+    if change is not None:
+        config = json.loads((vae_folder / "config.json").read_text())
+        weights = (vae_folder / "diffusion_pytorch_model.safetensors").read_bytes()
+        config |= change if isinstance(change, dict) else {}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "diffusion_pytorch_model.safetensors").write_bytes(weights[:-9] if change == "weights" else weights)
+    options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache)
+    result = _command(*options, "--vae", folder)
+    assert result.exit_code == 1
+    assert message in " ".join(result.output.split()), result.output
+    assert "usually named 'vae'" in " ".join(result.output.split())

@@ -72,7 +72,8 @@ class LatentTarget(nn.Module):
     @torch.no_grad()
     def forward(self, frames: Tensor) -> Tensor:
         """Return (B, T, 4, H/8, W/8) for frames (B, T, 3, H, W) in [0, 1]."""
-        encoded: Any = self.vae.encode(2 * frames.flatten(0, 1) - 1)  # type: ignore[operator]
+        vae: Any = self.vae.to(frames.device)
+        encoded = vae.encode(2 * frames.flatten(0, 1) - 1)
         return encoded.latent_dist.mode().unflatten(0, frames.shape[:2])
 
 

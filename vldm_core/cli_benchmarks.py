@@ -1,0 +1,81 @@
+"""Commands that measure: ``python -m vldm_core benchmark …``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .cli_support import bars, reported
+
+app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
+
+
+@app.command("film")
+def benchmark_film(
+    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="Every clip and photo, not only those kept for validation.")
+    ] = False,
+    sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
+    strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+) -> None:
+    """Detection, repair, flicker and cost of the film stages beside the classical methods."""
+    from .evaluation.film_benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
+    from .evaluation.film_curves import write_curves
+    from .evaluation.film_page import write_page
+
+    with reported():
+        settings = FilmBenchmarkSettings.quick() if quick else FilmBenchmarkSettings()
+        chosen: dict[str, Any] = {
+            "sources": sources,
+            "methods": tuple(methods.split(",")) if methods else None,
+            "strata": tuple(strata.split(",")) if strata else None,
+            "lanes": lanes,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        settings = replace(settings, all_sources=all_sources, **given)
+        with bars() as progress:
+            report = run_film_benchmark(data, json_path=json_file, settings=settings, progress=progress)
+        if curves is not None:
+            write_curves(report, curves)
+        if markdown is not None:
+            options = [
+                *(["--quick"] if quick else []),
+                *(["--all-sources"] if all_sources else []),
+                *(f"--{name} {value}" for name, value in (("sources", sources), ("methods", methods)) if value),
+                *([f"--strata {strata}"] if strata else []),
+                f"--markdown {markdown}",
+                *([f"--curves {curves}"] if curves else []),
+            ]
+            command = " ".join(["python -m vldm_core benchmark film --data DIR", *options])
+            write_page(report, markdown, command=command, curves=curves)
+        typer.echo(format_report(report))
+
+
+@app.command("sampler")
+def benchmark_sampler(
+    host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    quick: Annotated[bool, typer.Option(help="A narrow UNet, for a first look.")] = False,
+    latent: Annotated[int | None, typer.Option(min=8, help="Side of the latents; 8 pixels each.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Repeats; ratios are medians over them.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="GROUP", help="Measure this group. Repeatable.")] = None,
+) -> None:
+    """Time and memory per frame and step beside the host's sampler, AnimateDiff-Evolved and diffusers, as ratios."""
+    from .evaluation.sampler_benchmark import SamplerBenchmarkSettings, format_report, run_sampler_benchmark
+
+    with reported():
+        settings = SamplerBenchmarkSettings.quick() if quick else SamplerBenchmarkSettings()
+        chosen = {"latent": latent, "rounds": rounds, "threads": threads, "groups": tuple(only or ()) or None}
+        settings = replace(settings, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore
+        with bars() as progress:
+            report = run_sampler_benchmark(host, json_path=json_file, settings=settings, progress=progress)
+        typer.echo(format_report(report))

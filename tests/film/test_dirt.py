@@ -12,7 +12,8 @@ from vldm_core.errors import SettingsError
 from vldm_core.evaluation.metrics import dilate
 from vldm_core.film import dirt
 from vldm_core.film.dirt import RADIUS, dirt_probability
-from vldm_core.video.flow import estimate_flow, to_luma, warp
+from vldm_core.video.flow import estimate_flow, to_luma
+from vldm_core.video.warping import warp
 
 from .dirt_scenes import scene, speckled, with_runner
 

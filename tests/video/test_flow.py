@@ -11,19 +11,14 @@ from scipy import ndimage
 from vldm_core.errors import SettingsError
 from vldm_core.video.flow import (
     FlowSettings,
-    consistency,
-    consistency_array,
     estimate_flow,
     estimate_pair,
     fill_masked,
-    inside,
-    inside_array,
     normalise_brightness,
     prefill_dirt,
     to_luma,
-    warp,
-    warp_array,
 )
+from vldm_core.video.warping import consistency, consistency_array, inside, inside_array, warp, warp_array
 
 
 def scene(height=184, width=240, seed=0, sigma=2.0):

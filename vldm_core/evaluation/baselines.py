@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..film.luma import luma
-from ..video.flow import warp_array
+from ..video.warping import warp_array
 
 SDIP_THRESHOLD = 14.0
 """Grey levels; the threshold at which the spike detection index is usually quoted."""

@@ -9,8 +9,9 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..pipeline import check_frames
 from ..progress import Progress, silent
-from ..video.flow import FlowSettings, consistency, estimate_flow
+from ..video.flow import FlowSettings, estimate_flow
 from ..video.shots import Shot, covering_shots
+from ..video.warping import consistency
 from .metrics import GREY_LEVELS, flicker_index, warp_error
 
 # Half an 8-bit level: what rounds to another value in an 8-bit file has changed.

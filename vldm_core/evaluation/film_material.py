@@ -28,7 +28,8 @@ from ..film.degradation import (
     binary_truth,
     simulate,
 )
-from ..video.flow import consistency, estimate_flow
+from ..video.flow import estimate_flow
+from ..video.warping import consistency
 from .film_settings import FilmBenchmarkSettings
 from .film_sources import CleanClip
 from .film_strata import LINE_DEPTHS, Stratum

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..film.luma import luma_array
-from ..video.flow import warp_array
+from ..video.warping import warp_array
 
 GREY_LEVELS = 255.0
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..film.luma import luma
-from ..video.flow import consistency, estimate_flow
+from ..video.flow import estimate_flow
+from ..video.warping import consistency
 from .film_methods import METHODS
 from .film_settings import FilmBenchmarkSettings
 from .film_sources import read_film

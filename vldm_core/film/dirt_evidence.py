@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma, warp_array
+from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma
+from ..video.warping import warp_array
 from .once import Once
 
 Plane = NDArray

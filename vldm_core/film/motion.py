@@ -21,15 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
-from ..video.flow import (
-    BoolArray,
-    FloatArray,
-    FlowSettings,
-    consistency_array,
-    estimate_pair,
-    normalise_brightness,
-    prefill_dirt,
-)
+from ..video.flow import BoolArray, FloatArray, FlowSettings, estimate_pair, normalise_brightness, prefill_dirt
+from ..video.warping import consistency_array
 
 RADIUS = 1
 """A measurement needs the frame and the one before it."""

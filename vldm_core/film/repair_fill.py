@@ -5,7 +5,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from ..video.flow import fill_masked, warp_array
+from ..video.flow import fill_masked
+from ..video.warping import warp_array
 from .dirt_evidence import Plane
 from .repair_atlas import Atlas, BoolArray
 from .repair_grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..video.flow import consistency, warp
+from ..video.warping import consistency, warp
 
 
 @dataclass(frozen=True, kw_only=True)

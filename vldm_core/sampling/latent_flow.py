@@ -74,7 +74,7 @@ def consistent(flow: Tensor, back: Tensor, *, slope: float = 0.001, offset: floa
 
     With f = flow(p) and b = back(p + f), valid where |f + b|² < slope · (|f|² + |b|²) + offset and where p + f is
     inside the frame. The default constants are Upscale-A-Video's, for flow in latent pixels; they are stricter than
-    :func:`vldm_core.video.flow.consistency`, because a wrong latent spreads over 8 × 8 picture pixels.
+    :func:`vldm_core.video.warping.consistency`, because a wrong latent spreads over 8 × 8 picture pixels.
 
     Args:
         flow: (2, h, w), latent pixels; the answer lives on its frame.

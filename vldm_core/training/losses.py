@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..video.flow import warp
+from ..video.warping import warp
 
 _EPSILON = 1e-3
 

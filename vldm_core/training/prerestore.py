@@ -14,7 +14,7 @@ from ..evaluation.metrics import psnr, ssim
 from ..prerestore.alignment import alignments
 from ..prerestore.network import KIND, SMALL, STATE_SCALE, PreRestorer, PreRestorerConfig
 from ..progress import Progress, silent
-from ..video.flow import consistency
+from ..video.warping import consistency
 from .losses import charbonnier, gradient, multi_scale, temporal
 from .material import TrainingMaterial
 from .repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings, make_films

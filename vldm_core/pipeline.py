@@ -23,6 +23,7 @@ from .film.dirt_repair import DirtRepairSettings
 from .film.flicker import FlickerSettings
 from .film.line_repair import LineRepairSettings
 from .film.lines import LineSettings, line_probability
+from .film.luma import luma_array
 from .film.stabilise import StabiliseSettings
 from .film.stages import (
     StageFrame,
@@ -240,9 +241,8 @@ def damage_probability(
         stream = _stage_frames(frames[shot.first : shot.last])
         if analysis.lines is not None:
             for index in range(shot.last - shot.first):
-                judged.scratch[shot.first + index] = torch.as_tensor(
-                    line_probability(analysis.lines, index, height, width)
-                )
+                luma = luma_array(frames[shot.first + index])
+                judged.scratch[shot.first + index] = line_probability(analysis.lines, index, height, width, luma)
             stream = mend_lines(
                 mark_lines(stream, analysis.lines), LineRepairSettings(), size=size, beat=judging.beat
             )

@@ -9,12 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from vldm_core.errors import SettingsError
+from vldm_core.film import line_by_appearance
 from vldm_core.film.line_appearance import FAR_PLANES, NEAR_PLANES, NUMBERS, TIME_PLANES, Appearance, appearance
 from vldm_core.film.line_candidates import Window, find_candidates, find_standing
 from vldm_core.film.line_evidence import BandLayout, band_profiles, explain_scene
 from vldm_core.film.line_map import continue_tracks
 from vldm_core.film.line_network import KIND, LineNetwork, LineNetworkConfig, shared_network
 from vldm_core.film.line_tracks import tilt_steps
+from vldm_core.film.line_verdict import CrossProfile, Verdict
 from vldm_core.film.lines import LineAnalyser, LineSettings, LineTrack, detect_lines
 from vldm_core.network_files import WEIGHTS
 from vldm_core.weight_files import WeightFileError
@@ -218,3 +220,13 @@ def test_a_scratch_goes_on_where_it_became_doubtful():
     continue_tracks(tracks, doubtful)
     assert [(one.first, one.last, one.certainty) for one in tracks] == [(24, 120, 0.9)]
     assert [float(one.x[0]) for one in doubtful] == [140.0]
+
+
+@pytest.mark.parametrize(
+    ("following", "error", "share", "wanted"),
+    [(1.7, 0.7, 0.8, True), (0.9, 0.6, 0.9, False), (0.4, 0.3, 0.9, False), (-0.3, 0.3, 0.9, False)],
+)
+def test_an_uncertain_motion_that_is_rather_the_scenes_counts_against_a_line(following, error, share, wanted):
+    profile = CrossProfile(depth=-9.0, left=1.0, right=1.0, shape=np.zeros(21, np.float32))
+    verdict = Verdict(film_share=share, following=following, following_error=error, profile=profile)
+    assert line_by_appearance._leans_to_scene(verdict) is wanted

@@ -87,6 +87,21 @@ def test_a_mask_without_a_line_hardly_changes_the_picture():
     assert change.mean() * 255 < 1.0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_colours_the_scene_is_not_taken_for_a_coloured_line(seed):
+    # A faint line in a mask that is too wide, before a scene at rest whose colour changes from column to column.
+    rng = np.random.default_rng(seed)
+    grey = scene(seed=seed, speed=0.0)
+    added, _ = line(-1.5)
+    tone = cv2.GaussianBlur(rng.normal(size=(1, WIDTH)).astype(np.float32), (0, 0), 2.0)
+    frames = to_tensor(grey + added)
+    frames[:, 2] = (frames[:, 2] + torch.from_numpy(0.03 * tone / tone.std())).clamp(0, 1)
+    _, mask = line(0, width=7.5)
+    change = (repair_lines(frames, to_mask(mask)) - frames) * 255
+    blue = (change[:, 2] - change[:, 1]).numpy()
+    assert np.abs(np.where(mask, blue, 0).sum(axis=1) / mask.sum(axis=1).clip(1)).max() < 2.5
+
+
 def test_an_empty_mask_changes_nothing():
     frames = to_tensor(scene(count=2))
     assert torch.equal(repair_lines(frames, torch.zeros(2, HEIGHT, WIDTH)), frames)

@@ -25,6 +25,8 @@ _DOUBTFUL = 0.1
 _SURELY_FOLLOWING = 0.75
 _FAIR_ERROR = 0.2
 _NO_FILM_SHARE = 0.1
+_LEANING = 0.5
+_LEANING_CERTAINTY = 0.2
 _FAINT = 3.0
 _FAINT_EXTENT = 2.5
 _FLANK_REACH = 12.0
@@ -72,6 +74,8 @@ def find_by_appearance(
             continue
         if moving and belongs_to(path, verdict, window.explained, settings) == "film":
             certainty = max(certainty, grade(path, verdict, settings, sure=True))
+        elif _leans_to_scene(verdict):
+            certainty = min(certainty, _LEANING_CERTAINTY)
         if certainty < least_certainty:
             continue
         profile = verdict.profile
@@ -119,3 +123,8 @@ def _moves_with_scene(verdict: Verdict) -> bool:
         and verdict.following_error <= _FAIR_ERROR
         and verdict.film_share < _NO_FILM_SHARE
     )
+
+
+def _leans_to_scene(verdict: Verdict) -> bool:
+    """Does a line rather go with the scene, as far as an uncertain measurement tells? Looks alone do not do then."""
+    return verdict.following_error > _FAIR_ERROR and verdict.following - verdict.following_error > _LEANING

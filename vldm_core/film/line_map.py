@@ -10,8 +10,11 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from .line_evidence import BandLayout
+from .line_rows import rows_present
 from .line_tracks import BoolArray, FloatArray, Path
 from .line_verdict import CrossProfile
+
+_NEAR_FRAMES = 2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,7 +172,9 @@ def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
     )
 
 
-def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tensor:
+def line_mask(
+    lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None
+) -> Tensor:
     """Draw the scratches of one frame.
 
     Args:
@@ -177,6 +182,8 @@ def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tens
         frame_index: Frame, counted from the start of the shot.
         height: Height of the frame that was analysed.
         width: Its width.
+        luma: (H, W) grey levels of the frame: where lines begin and end is then decided row by row (`line_rows.py`),
+            otherwise in steps of a band.
 
     Returns:
         (H, W) float32, 1 on a scratch (visible width plus ``grow``), else 0.
@@ -184,10 +191,10 @@ def line_mask(lines: LineMap, frame_index: int, height: int, width: int) -> Tens
     Raises:
         SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
     """
-    return _drawn(lines, [(track, 1.0) for track in lines.tracks], frame_index, height, width)
+    return _drawn(lines, [(track, 1.0) for track in lines.tracks], frame_index, height, width, luma)
 
 
-def line_probability(lines: LineMap, index: int, height: int, width: int) -> Tensor:
+def line_probability(lines: LineMap, index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
     """Draw how certain it is that there is a scratch, doubtful lines included.
 
     Args:
@@ -195,6 +202,7 @@ def line_probability(lines: LineMap, index: int, height: int, width: int) -> Ten
         index: Frame, counted from the start of the shot.
         height: Height of the frame that was analysed.
         width: Its width.
+        luma: As for `line_mask`.
 
     Returns:
         (H, W) float32 in 0 … 1: the certainty of the surest line at its pixels, drawn like `line_mask`; 0 elsewhere.
@@ -203,11 +211,16 @@ def line_probability(lines: LineMap, index: int, height: int, width: int) -> Ten
         SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
     """
     drawn = [(track, track.certainty) for track in (*lines.doubtful, *lines.tracks)]
-    return _drawn(lines, drawn, index, height, width)
+    return _drawn(lines, drawn, index, height, width, luma)
 
 
 def _drawn(
-    lines: LineMap, tracks: Sequence[tuple[LineTrack, float]], index: int, height: int, width: int
+    lines: LineMap,
+    tracks: Sequence[tuple[LineTrack, float]],
+    index: int,
+    height: int,
+    width: int,
+    luma: FloatArray | None,
 ) -> Tensor:
     """Draw tracks of one frame with a value each; where they overlap, the largest counts."""
     if (height, width) != (lines.height, lines.width):
@@ -223,12 +236,33 @@ def _drawn(
         if not track.first <= index < track.last:
             continue
         at = index - track.first
-        edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
-        there = np.repeat(track.present[at], np.diff(edges))
         centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
+        there = _rows_of(track, at, centre, luma, height)
         start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
         stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
         for row in rows[there]:
             core = picture[row, start[row] : stop[row]]
             np.maximum(core, value, out=core)
     return torch.from_numpy(picture)
+
+
+def _rows_of(track: LineTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int) -> BoolArray:
+    """On which rows a track is there in its frame number `at`, (H,)."""
+    bands = np.diff(np.linspace(0, height, track.present.shape[1] + 1).round().astype(int))
+    there = np.repeat(track.present[at], bands)
+    if luma is None:
+        return there
+    # A line may begin a band earlier than the bands say, or go on where it is in the frames just before or after.
+    near: BoolArray = np.any(track.present[max(0, at - _NEAR_FRAMES) : at + _NEAR_FRAMES + 1], axis=0)
+    allowed = near.copy()
+    allowed[1:] |= near[:-1]
+    allowed[:-1] |= near[1:]
+    return rows_present(
+        luma,
+        centre.astype(np.float32),
+        left=track.left,
+        right=track.right,
+        depth=track.depth,
+        present=there,
+        allowed=np.repeat(allowed, bands),
+    )

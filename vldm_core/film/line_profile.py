@@ -33,6 +33,7 @@ _FINE = 4
 _LEAST_MODULATION = 0.1
 _BRIEF_ROWS = 4
 _SURE_STRENGTH = 0.04
+_MOST_TINT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -161,8 +162,10 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | No
     shape = LineShape.of(deviation, trust, phase)
     scene = np.einsum("kn,pknu->pu", trust / trust.sum(), beside)
     misled = float(np.square(scene).sum(axis=1).mean())
-    shape = LineShape(values=shape.values * np.float32(_kept(shape.energy, misled)))
-    if shape.energy <= (0.05 * LEVEL) ** 2:
+    # Strength and tint are relative to the whole shape: measured against one that is pulled back, they would grow by as
+    # much as it has been.
+    kept = _kept(shape.energy, misled)
+    if kept**2 * shape.energy <= (0.05 * LEVEL) ** 2:
         return None
     template = shape.at(phase, deviation.shape[-1])
     strength, _ = _strength(deviation, beside, trust, template, rows)
@@ -173,6 +176,7 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | No
     strength = strength + (brief - strength) * sure
 
     tint = _tint(views, deviation, trust, template, core)
+    shape = LineShape(values=shape.values * np.float32(kept))
     return LineProfile(shape=shape, strength=strength, phase=phase[own], tint=tint, luma=luma, known=known)
 
 
@@ -337,7 +341,11 @@ def _strength(
 
 
 def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:
-    """Strength of the line in every channel, relative to its luma: (3,), ones on a grey film."""
+    """Strength of the line in every channel, relative to its luma: (3,), ones on a grey film.
+
+    What the scene alone would seem to tint is measured beside the line, and the tint is pulled back by as much: what
+    cameras and codecs do to colour would otherwise be taken for a coloured line where the line is faint.
+    """
     result = np.ones(3, np.float32)
     error = np.square(deviation - template).mean(axis=-1)
     robust = (trust / (1 + error / max(2 * float(np.median(error[trust > 0])), 1e-12)))[..., None]
@@ -345,6 +353,8 @@ def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template
     for channel in range(3):
         difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
         if np.abs(difference).max() >= 0.5 * LEVEL:
-            extra = (robust * _deviation(difference, core)[0] * template).sum()
-            result[channel] += np.float32(np.clip(float(extra) / energy, -1, 4))
+            places = _deviation(difference, core, (0, *_controls(core)))
+            extra, *beside = np.einsum("pknu,knu->p", places, robust * template) / energy
+            misled = float(np.mean(np.square(beside)))
+            result[channel] += np.float32(np.clip(float(extra) * _kept(float(extra) ** 2, misled), -1, _MOST_TINT))
     return result

@@ -153,4 +153,6 @@ def detect_lines(
         previous = luma
         progress("detect lines", number + 1, len(frames))
     lines = analyser.finish()
-    return torch.stack([line_mask(lines, number, height, width) for number in range(len(frames))])
+    return torch.stack(
+        [line_mask(lines, number, height, width, luma_array(frame)) for number, frame in enumerate(frames)]
+    )

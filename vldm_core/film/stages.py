@@ -24,6 +24,7 @@ from .dirt_repair import DirtRepairSettings, repair_dirt
 from .flicker import FlickerTrack, apply_flicker
 from .line_repair import LineRepairSettings, repair_lines
 from .lines import LineMap, line_mask
+from .luma import luma_array
 from .stabilise import WeaveTrack, apply_stabilise
 
 Origin = TypeVar("Origin")
@@ -64,7 +65,7 @@ def mark_lines(frames: Frames[Origin], lines: LineMap) -> Frames[Origin]:
     """Set ``scratch`` from the line tracks of the analysis."""
     for index, frame in enumerate(frames):
         height, width = frame.image.shape[-2:]
-        yield replace(frame, scratch=torch.as_tensor(line_mask(lines, index, height, width)))
+        yield replace(frame, scratch=line_mask(lines, index, height, width, luma_array(frame.image)))
 
 
 def _windowed_images(

@@ -466,7 +466,7 @@ class TestRefusals:
             ("codec", "divx", "codec is 'divx'"),
             ("folder", "input", "folder is 'input'"),
             ("filename_prefix", "../outside", "filename_prefix is '../outside'"),
-            ("filename_prefix", "/tmp/outside", "filename_prefix is '/tmp/outside'"),
+            ("filename_prefix", "/outside", "filename_prefix is '/outside'"),
             ("filename_prefix", " ", "filename_prefix is ' '"),
             ("quality", 99, "bigger than max"),
             ("dirt_detector", "magic", "dirt_detector is 'magic'"),

@@ -82,7 +82,7 @@ def test_strength_and_grain() -> None:
     grain = 0.05 * torch.randn(3, 64, 64, generator=generator)
     spread = {}
     for share in (0.0, 0.5, 1.0):
-        result = apply(image + grain, image + 0.1, PreRestoreSettings(keep_grain=share))
+        result = apply(image + grain, 0.1 - grain, PreRestoreSettings(keep_grain=share))
         spread[share] = float(result.std() / grain.std())
         assert abs(float(result.mean()) - 0.6) < 2e-3, "the tone is the network's"
     assert spread[0.0] < 1e-5 and 0.35 < spread[0.5] < 0.55 and 0.8 < spread[1.0] < 1.05
@@ -121,3 +121,55 @@ def test_wrong_input_is_named() -> None:
     for wrong in ({"strength": 1.5}, {"keep_grain": -1}, {"segment": 0}, {"lookahead": -1}):
         with pytest.raises(SettingsError, match="pre-restore"):
             PreRestoreSettings(**wrong)
+
+
+def test_features_come_along_where_they_are_asked_for() -> None:
+    network = trained()
+    plain = list(pre_restore_stream(((frame, None) for frame in film(5)), network))
+    rich = list(pre_restore_stream(((frame, None) for frame in film(5)), network, features=True))
+    assert all(one.features is None for one in plain)
+    sizes = [(channels, 40 >> level, 56 >> level) for level, channels in enumerate(network.config.widths, 1)]
+    for one, other in zip(plain, rich, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert [tuple(level.shape) for level in other.features] == sizes
+
+
+def test_a_caller_can_stop_it_within_a_segment() -> None:
+    class StopWork(Exception):  # noqa: N818 - stands for an interrupt
+        pass
+
+    beats = 0
+
+    def beat(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+        nonlocal beats
+        beats += 1
+        if beats == most:
+            raise StopWork
+
+    network, most = trained(), -1
+    clip = [(frame, None) for frame in film(6)]
+    list(pre_restore_stream(clip, network, beat=beat))
+    # Every frame is encoded, travels both ways and is decoded; every pair of neighbours has a flow.
+    assert beats == 6 + 5 + 6 + 6 + 6
+    for most in range(1, beats + 1, 5):
+        beats = 0
+        with pytest.raises(StopWork):
+            list(pre_restore_stream(clip, network, beat=beat))
+    assert not network.forward_step._forward_pre_hooks and not network.backward_step._forward_pre_hooks
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_in_half_precision_the_film_keeps_its_own(precision) -> None:
+    network = trained()
+    frames = film(4)
+    wanted, _ = pre_restore(frames, network)
+    change = float((wanted - frames).abs().mean())
+    with torch.no_grad():
+        for head in network.heads:
+            head.weight.mul_(0.01)
+            head.bias.mul_(0.01)
+    wanted, _ = pre_restore(frames, network)
+    half = network.to(precision)
+    got, _ = pre_restore(frames, half)
+    # The error is one of the small change, far below a rounding of the picture itself.
+    assert change > 0.01 and float((got - wanted).abs().max()) < torch.finfo(precision).eps / 8

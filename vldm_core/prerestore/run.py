@@ -9,17 +9,19 @@ At any time a segment's features are held, most of them at a quarter of the size
 frames at once, fewer where memory does not suffice, with the same result.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError, VLDMError
-from ..progress import Progress, silent
+from ..progress import Progress, Pulse, silent
 from ..video.flow import FloatArray, FlowSettings, estimate_pair, to_luma
 from .alignment import Alignment, alignments, soundness
 from .network import SCALE, STATE_SCALE, Decoded, PreRestorer, ShotState
@@ -66,10 +68,12 @@ class PreRestoredFrame(NamedTuple):
         image: (3, H, W), RGB, [0, 1].
         latent: (4, h/8, w/8) in the VAE's unscaled units, where h and w are H and W rounded up to a multiple of 8; or
             None where the network has no latent head.
+        features: (C, h/s, w/s) at s = 2, 4 and 8, on the device of the network; or None where they were not asked for.
     """
 
     image: Tensor
     latent: Tensor | None
+    features: tuple[Tensor, Tensor, Tensor] | None = None
 
 
 def pre_restore(
@@ -87,7 +91,7 @@ def pre_restore(
         network: On the device and in the precision to run in.
         settings: Defaults to `PreRestoreSettings()`.
         masks: (T, H, W), 1 = damaged or repaired: what is there is not carried to other frames.
-        progress: Called once per frame.
+        progress: Called at least once per frame.
 
     Returns:
         (T, 3, H, W) in [0, 1] on the device of `frames`, and latents (T, 4, h/8, w/8) or None.
@@ -105,11 +109,12 @@ def pre_restore(
     pairs = ((frame, None if masks is None else masks[t]) for t, frame in enumerate(frames))
     images = torch.empty_like(frames)
     latents: list[Tensor] = []
-    for t, made in enumerate(pre_restore_stream(pairs, network, settings)):
+    pulse = Pulse(progress, "pre-restore", len(frames))
+    for t, made in enumerate(pre_restore_stream(pairs, network, settings, beat=pulse.beat)):
         images[t] = made.image
         if made.latent is not None:
             latents.append(made.latent.to(frames.device))
-        progress("pre-restore", t + 1, len(frames), made.image)
+        pulse.step(made.image)
     return images, torch.stack(latents) if latents else None
 
 
@@ -117,6 +122,9 @@ def pre_restore_stream(
     frames: Iterable[tuple[Tensor, Tensor | None]],
     network: PreRestorer,
     settings: PreRestoreSettings | None = None,
+    *,
+    features: bool = False,
+    beat: Progress = silent,
 ) -> Iterator[PreRestoredFrame]:
     """Pre-restore one shot as a stream; see `pre_restore`.
 
@@ -124,12 +132,14 @@ def pre_restore_stream(
         frames: Of one shot in order: (3, H, W) and a mask (H, W) or None.
         network: On the device and in the precision to run in.
         settings: Defaults to `PreRestoreSettings()`.
+        features: Whether the frames bring the network's features along.
+        beat: Called between the steps of a segment; may raise to interrupt.
 
     Yields:
         One frame per frame, after at most `segment + lookahead` more have been read.
     """
     settings = settings or PreRestoreSettings()
-    runner = _Runner(network, settings)
+    runner = _Runner(network, settings, features=features, beat=beat)
     source = iter(frames)
     held: list[_Held] = []
     number = 0
@@ -182,8 +192,11 @@ def _hold(number: int, image: Tensor, mask: Tensor | None) -> _Held:
 class _Runner:
     """Goes through a shot segment by segment."""
 
-    def __init__(self, network: PreRestorer, settings: PreRestoreSettings) -> None:
+    def __init__(
+        self, network: PreRestorer, settings: PreRestoreSettings, *, features: bool = False, beat: Progress = silent
+    ) -> None:
         self._network, self._settings = network, settings
+        self._features, self._beat = features, beat
         self._like = next(network.parameters())
         self._at_once = _frames_at_once(self._like)
         self._state: ShotState | None = None
@@ -205,13 +218,23 @@ class _Runner:
         halves = torch.cat([half for half, _ in encoded], dim=1)[:, :made]
         before, after = self._alignments(held)
         sound = soundness(torch.stack([one.mask for one in held])[None], scale=STATE_SCALE).to(self._like)
-        merged, self._state = network.propagate(
-            quarters, sound, before, after, state=self._state, lookahead=len(held) - made
-        )
+        try:
+            with _beating((network.backward_step, network.forward_step), self._beat):
+                merged, self._state = network.propagate(
+                    quarters, sound, before, after, state=self._state, lookahead=len(held) - made
+                )
+        except torch.OutOfMemoryError as error:
+            raise VLDMError(
+                f"pre-restoration of {len(held)} frames does not fit into memory; use smaller frames, a shorter "
+                "segment or lookahead, or the CPU"
+            ) from error
         self._last = held[made - 1]
+        # The network adds to its input. Here it adds to nothing, so that the film keeps all of its precision where the
+        # network runs in half.
+        nothing = torch.zeros_like(held[0].padded)[None, None].to(self._like)
         decoded = self._by_parts(
             lambda part: network.decode(
-                torch.stack([held[t].padded for t in part])[None].to(self._like),
+                nothing.expand(1, len(part), -1, -1, -1),
                 halves[:, part[0] : part[-1] + 1],
                 merged[:, part[0] : part[-1] + 1],
             ),
@@ -233,7 +256,8 @@ class _Runner:
         before, after = alignments(back, ahead, masks, scale=STATE_SCALE)
         skipped = len(chain) - len(held)
         moved = [
-            Alignment(flow=way.flow[:, skip:].to(self._like), trust=way.trust[:, skip:].to(self._like))
+            # Flow stays in single precision, whatever the network runs in.
+            Alignment(flow=way.flow[:, skip:].to(self._like.device), trust=way.trust[:, skip:].to(self._like))
             for way, skip in ((before, 0), (after, skipped))
         ]
         return moved[0], moved[1]
@@ -241,6 +265,7 @@ class _Runner:
     def _flow(self, one: _Held, following: _Held) -> tuple[Tensor, Tensor]:
         """Backward and forward flow between two neighbours, each (2, H, W)."""
         if following.number not in self._flows:
+            self._beat("pre-restore", 0, None)
             first, second = one.mask.numpy() > 0, following.mask.numpy() > 0
             back = estimate_pair(following.luma, one.luma, mask_from=second, mask_to=first, settings=_FLOW)
             ahead = estimate_pair(one.luma, following.luma, mask_from=first, mask_to=second, settings=_FLOW)
@@ -250,23 +275,31 @@ class _Runner:
     def _frames(self, held: Sequence[_Held], decoded: Sequence[Decoded]) -> Iterator[list[PreRestoredFrame]]:
         first = 0
         for part in decoded:
-            pictures = part.pictures[0][0].float().cpu()
+            changes = part.pictures[0][0].float().cpu()
             made = []
-            for t, picture in enumerate(pictures, first):
-                image = held[t].image
+            for index, change in enumerate(changes):
+                image = held[first + index].image
                 height, width = image.shape[-2:]
-                latent = None if part.latent is None else part.latent[0, t - first].float().cpu()
+                half, quarter, eighth = (level[0, index] for level in part.features)
                 made.append(
-                    PreRestoredFrame(apply(image, picture[:, :height, :width].to(image), self._settings), latent)
+                    PreRestoredFrame(
+                        image=apply(image, change[:, :height, :width].to(image), self._settings),
+                        latent=None if part.latent is None else part.latent[0, index].float().cpu(),
+                        features=(half, quarter, eighth) if self._features else None,
+                    )
                 )
             yield made
-            first += len(pictures)
+            first += len(changes)
 
     def _by_parts(self, work: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> list[Made]:
         """Work on a few items at once, on fewer where memory does not suffice."""
         while True:
             try:
-                return [work(items[start : start + self._at_once]) for start in range(0, len(items), self._at_once)]
+                done = []
+                for start in range(0, len(items), self._at_once):
+                    self._beat("pre-restore", start, len(items))
+                    done.append(work(items[start : start + self._at_once]))
+                return done
             except torch.OutOfMemoryError as error:
                 if self._at_once == 1:
                     raise VLDMError(
@@ -280,22 +313,40 @@ def _frames_at_once(parameter: Tensor) -> int:
     return 1 if parameter.device.type == "cpu" else _FRAMES_AT_ONCE
 
 
+@contextmanager
+def _beating(steps: Iterable[nn.Module], beat: Progress) -> Iterator[None]:
+    """Give a sign of life before every step of the travelling state, which is computed in one call."""
+    here = threading.get_ident()
+
+    def before(*_: object) -> None:
+        # Another thread may run the same network.
+        if threading.get_ident() == here:
+            beat("pre-restore", 0, None)
+
+    handles = [step.register_forward_pre_hook(before) for step in steps]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 def _planes(flow: FloatArray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))
 
 
-def apply(image: Tensor, restored: Tensor, settings: PreRestoreSettings) -> Tensor:
+def apply(image: Tensor, change: Tensor, settings: PreRestoreSettings) -> Tensor:
     """Apply what the network says with a strength, and put part of the fine texture back.
 
     Args:
         image: (3, H, W), [0, 1], as it came.
-        restored: (3, H, W), what the network makes of it.
+        change: (3, H, W), what the network adds to it.
         settings: Strength and share of the grain.
 
     Returns:
         (3, H, W) in [0, 1].
     """
-    change = settings.strength * (restored - image)
+    change = settings.strength * change
     if settings.keep_grain > 0:
         # What is taken off at the scale of grain; coarser changes are blur, tone and damage.
         radius = round(3 * _GRAIN_SIGMA)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..devices import chosen_device
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..prior.attachment_files import read_attachment
 from ..prior.finish import FinishSettings
@@ -173,7 +174,7 @@ def open_prior(
     path = Path(path)
     _check_prior(path, config)
     attachment = None if temporal is None else read_attachment(Path(temporal))
-    target = _device(device)
+    target = chosen_device(device)
     from .. import pipeline
 
     kind: Any = pipeline.VideoRestorationPipeline
@@ -217,17 +218,6 @@ def _check_prior(path: Path, config: str | os.PathLike[str] | None) -> None:
             )
     elif path.suffix.lower() != ".ckpt":
         raise VLDMError(f"{path} is no model; give a folder in diffusers' layout, a .safetensors or a .ckpt file")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {name!r} cannot be used ({error}); use auto, cpu or cuda") from error
-    return device
 
 
 def restore_film_with_prior(

@@ -19,6 +19,20 @@ ResumeOption = Annotated[bool, typer.Option(help="Go on from the checkpoint, if 
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")]
 
 
+class PreRestorerSize(StrEnum):
+    """Sizes of the pre-restorer that the command line offers."""
+
+    SMALL = "small"
+    BASE = "base"
+
+
+class PreRestorerMixing(StrEnum):
+    """Ways in which the pre-restorer mixes a frame with its aligned neighbours."""
+
+    ATTENTION = "attention"
+    CONV3D = "conv3d"
+
+
 class TrainingPrecision(StrEnum):
     """Precisions of the forward pass that the command line offers."""
 
@@ -95,16 +109,23 @@ def train_prerestore(
         typer.Option(help="File to write, .safetensors; checkpoints lie in a folder beside it, NAME.training."),
     ],
     cache: Annotated[Path, typer.Option(help="Folder for the aged and repaired films, made where missing.")],
-    films: Annotated[int, typer.Option(min=1, help="Films to make.")] = 600,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 6000,
+    films: Annotated[int, typer.Option(min=1, help="Films to make.")] = 400,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3600,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 4,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 2,
     precision: Annotated[
         TrainingPrecision,
         typer.Option(help="Of the forward pass; bf16 is quicker where the processor knows it, no is float32."),
-    ] = TrainingPrecision.BF16,
+    ] = TrainingPrecision.NO,
+    size: Annotated[
+        PreRestorerSize, typer.Option(help="small is what ships; base has sixteen times the weights and wants a GPU.")
+    ] = PreRestorerSize.SMALL,
+    mixing: Annotated[
+        PreRestorerMixing,
+        typer.Option(help="How a frame takes from its neighbours: by attention in windows, or by a 3-D convolution."),
+    ] = PreRestorerMixing.ATTENTION,
     vae: Annotated[
         Path | None,
         typer.Option(
@@ -113,14 +134,17 @@ def train_prerestore(
     ] = None,
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
+    from .prerestore.network import BASE, SMALL
     from .training.prerestore import PreRestoreTrainingSettings, train_prerestorer
 
+    shapes = {PreRestorerSize.SMALL: SMALL, PreRestorerSize.BASE: BASE}
     with reported(), bars() as progress:
         settings = PreRestoreTrainingSettings()
         network = train_prerestorer(
             data,
             out,
             cache,
+            config=replace(shapes[size], mixing=mixing.value),
             settings=replace(
                 settings,
                 trainer=replace(settings.trainer, steps=steps, batch=batch, precision=precision.value, seed=seed),

@@ -29,6 +29,7 @@ from .test_repaired_clips import photographs
 TINY = PreRestorerConfig(
     widths=(8, 8, 12), encoder_blocks=(1, 1), state_blocks=1, bottom_blocks=1, decoder_blocks=(1, 1), heads=2, window=4
 )
+CONV3D = replace(TINY, mixing="conv3d")
 SETTINGS = PreRestoreTrainingSettings(
     trainer=TrainerSettings(steps=24, batch=2, rate=5e-3, warmup=3, average=0.8, checkpoint_every=8, validate_every=0),
     films=RepairedFilmSettings(films=2, frames=3, height=64, width=64, presets={"worn": 1.0}),
@@ -81,6 +82,13 @@ def test_it_learns_and_goes_on_bit_for_bit(data, cache, tmp_path) -> None:
 
 def _film(cache) -> RepairedClip:
     return RepairedClips.whole(cache / "validation" / "00000.npz")
+
+
+def test_the_variant_with_3d_convolutions_is_trained_too(data, cache, tmp_path) -> None:
+    settings = replace(SETTINGS, trainer=replace(SETTINGS.trainer, steps=2))
+    network = train_prerestorer(data, tmp_path / "net.safetensors", cache, config=CONV3D, settings=settings)
+    assert network.config.mixing == "conv3d"
+    assert all(bool(weights.isfinite().all()) for weights in network.parameters())
 
 
 class TinyVAE(nn.Module):
@@ -153,10 +161,12 @@ def test_command(data, cache, vae_folder, tmp_path, monkeypatch) -> None:
     # The films of the other tests, which are small and there already.
     monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
     out = tmp_path / "net.safetensors"
+    monkeypatch.setattr("vldm_core.prerestore.network.BASE", TINY)
     options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--vae", vae_folder)
+    options += ("--size", "base", "--mixing", "conv3d")
     result = _command(*options, "--steps", 2, "--precision", "no", "--threads", 1)
     assert result.exit_code == 0, result.output
-    assert KIND.load(out).config.latent
+    assert KIND.load(out).config == CONV3D
     result = _command(*options, "--steps", 3, "--precision", "no", "--threads", 1, "--resume")
     assert result.exit_code == 1 and "another run: settings differ" in " ".join(result.output.split()), result.output
 

@@ -49,7 +49,7 @@ class FusionDecoderConfig:
     """
 
     source: Source = "latent"
-    widths: tuple[int, int, int] = (32, 64, 96)
+    widths: tuple[int, int, int] = (32, 48, 64)
     decoder_widths: tuple[int, int, int] = (512, 512, 512)
     blocks: int = 1
     heads: int = 4

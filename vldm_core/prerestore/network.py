@@ -51,8 +51,8 @@ class PreRestorerConfig:
         latent: Whether there is a latent head.
     """
 
-    widths: tuple[int, int, int] = (32, 64, 96)
-    encoder_blocks: tuple[int, int] = (2, 2)
+    widths: tuple[int, int, int] = (32, 48, 64)
+    encoder_blocks: tuple[int, int] = (1, 2)
     state_blocks: int = 2
     bottom_blocks: int = 2
     decoder_blocks: tuple[int, int] = (1, 2)

@@ -38,11 +38,11 @@ class PreRestoreTrainingSettings:
         latent: Weight of the latent loss, where a VAE is given.
     """
 
-    trainer: TrainerSettings = TrainerSettings(steps=6000, batch=4, rate=6e-4, precision="bf16")
+    trainer: TrainerSettings = TrainerSettings(steps=3600, batch=2, rate=6e-4)
     films: RepairedFilmSettings = RepairedFilmSettings()
     validation_films: int = 6
-    frames: int = 7
-    side: int = 128
+    frames: int = 6
+    side: int = 96
     gradient: float = 0.3
     temporal: float = 0.5
     latent: float = 0.1
@@ -142,6 +142,13 @@ class PreRestoreTask:
         )
 
 
+def _keep_channels_together(network: nn.Module) -> None:
+    """Lay the weights of 2-D convolutions out as processors like them; those of 3-D ones have no such layout."""
+    for weights in network.parameters():
+        if weights.ndim == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+
+
 def train_prerestorer(
     data: Path,
     out: Path,
@@ -191,7 +198,7 @@ def train_prerestorer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trainer.seed)
         network = PreRestorer(config)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _keep_channels_together(network)
     task = PreRestoreTask(
         network, settings, [RepairedClips.whole(path) for path in kept], LatentTarget(vae) if vae is not None else None
     )

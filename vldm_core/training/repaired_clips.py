@@ -65,7 +65,7 @@ class RepairedFilmSettings:
         seed: Another seed gives other films.
     """
 
-    films: int = 600
+    films: int = 400
     frames: int = 8
     height: int = 320
     width: int = 384

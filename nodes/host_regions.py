@@ -23,6 +23,7 @@ from ..vldm_core.sampling.state import step_state
 from ..vldm_core.sampling.tiles import TileSettings
 from ..vldm_core.sampling.windows import WindowSettings
 from ..vldm_core.video.shots import Shot
+from .host_conditioning import CLIP_FRAMES_KEY, SPAN_KEY
 from .host_prior import FRAMES_KEY, SHOTS_KEY
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,14 @@ class _Regions:
         return [cond for cond in cut if cond is not None]
 
     def _cut(self, cond: dict[str, Any], region: Region, x: Tensor) -> dict[str, Any] | None:
-        """Return a conditioning for one region; None where its area does not reach."""
+        """Return a conditioning for one region; None where its shot or its area does not reach."""
+        made_for = cond.get(CLIP_FRAMES_KEY, len(x))
+        if made_for != len(x):
+            raise SettingsError(
+                f"the conditioning is for {made_for} frames, the latent has {len(x)}; describe the same frames"
+            )
+        if SPAN_KEY in cond and not any(cond[SPAN_KEY][0] <= frame < cond[SPAN_KEY][1] for frame in region.frames):
+            return None
         result = dict(cond)
         if "area" in cond:
             area = _cut_area(cond["area"], region)

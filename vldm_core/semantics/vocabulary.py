@@ -12,54 +12,55 @@ from ..errors import SettingsError
 
 _GROUPS = {
     "people": (
-        "a man, a woman, a boy, a girl, a baby, children, a couple, a family, a group of people, a crowd, workers, "
-        "soldiers, sailors, policemen, firemen, farmers, miners, schoolchildren, dancers, musicians, an orchestra, "
-        "a clown, a king, a priest, nuns, a bride and a groom, a politician, a cowboy, athletes, swimmers, cyclists, "
-        "skiers, spectators, passengers, a face, hands"
+        "a man, a woman, a boy, a girl, a baby, children, a couple, a family, a group of people, a crowd, "
+        "workers, soldiers, sailors, policemen, firemen, farmers, miners, schoolchildren, dancers, musicians, an "
+        "orchestra, a clown, a king, a priest, nuns, a bride and a groom, a politician, a cowboy, athletes, "
+        "swimmers, cyclists, skiers, spectators, passengers, a face, hands"
     ),
     "clothes": (
-        "a hat, a top hat, a bowler hat, a cap, a uniform, a suit, a long dress, an apron, a fur coat, a veil, "
-        "a swimsuit, a helmet, an umbrella, a moustache, a beard"
+        "a hat, a top hat, a bowler hat, a cap, a uniform, a suit, a long dress, an apron, a fur coat, a veil, a "
+        "swimsuit, a helmet, an umbrella, a moustache, a beard"
     ),
     "doing": (
-        "people walking, people dancing, people marching, people waving, people eating, people swimming, people working, "
-        "a fight, a chase, a kiss, a handshake, a speech, a parade, a procession, a funeral, a wedding, a ceremony, "
-        "a demonstration, a race, a football match, a boxing match, a market, a fair, a picnic, a launch of a ship, "
-        "an explosion, a fire, a flood, an accident"
+        "people walking, people dancing, people marching, people waving, people eating, people swimming, people "
+        "working, a fight, a chase, a kiss, a handshake, a speech, a parade, a procession, a funeral, a wedding, "
+        "a ceremony, a demonstration, a race, a football match, a boxing match, a market, a fair, a picnic, a "
+        "launch of a ship, an explosion, a fire, a flood, an accident"
     ),
     "city": (
-        "a street, a city, a square, a bridge, a tram, a bus, a railway station, a factory, a chimney, a tower, "
-        "a church, a cathedral, a palace, a castle, a skyscraper, houses, a shop, a shop window, a hotel, a school, "
-        "a hospital, a theatre, a monument, a fountain, a park, a construction site, ruins, rooftops, a staircase, "
-        "street lamps, a poster, flags"
+        "a street, a city, a square, a bridge, a tram, a bus, a railway station, a factory, a chimney, a tower, a "
+        "church, a cathedral, a palace, a castle, a skyscraper, houses, a shop, a shop window, a hotel, a school, "
+        "a hospital, a theatre, a monument, a fountain, a park, a construction site, ruins, rooftops, a "
+        "staircase, street lamps, a poster, flags"
     ),
     "traffic": (
-        "a train, a steam locomotive, a railway carriage, railway tracks, a car, a racing car, a truck, a motorcycle, "
-        "a bicycle, a horse-drawn carriage, a cart, an airplane, a biplane, an airship, a hot air balloon, "
-        "a ship, a steamship, a sailing ship, a boat, a rowing boat, a submarine, a harbour, an airfield"
+        "a train, a steam locomotive, a railway carriage, railway tracks, a car, a racing car, a truck, a "
+        "motorcycle, a bicycle, a horse-drawn carriage, a cart, an airplane, a biplane, an airship, a hot air "
+        "balloon, a ship, a steamship, a sailing ship, a boat, a rowing boat, a submarine, a harbour, an airfield"
     ),
     "inside": (
-        "a room, a living room, a bedroom, a kitchen, a dining table, an office, a classroom, a restaurant, a bar, "
-        "a ballroom, a stage, a laboratory, a workshop, a prison cell, a corridor, a window, a door, a curtain, "
-        "a fireplace, a bed, a chair, a desk, a mirror, a lamp, a candle, a clock, a telephone, a typewriter, "
-        "a newspaper, a letter, a book, a painting, a piano, a radio, a microphone, a bottle, a glass, a cigarette"
+        "a room, a living room, a bedroom, a kitchen, a dining table, an office, a classroom, a restaurant, a "
+        "bar, a ballroom, a stage, a laboratory, a workshop, a prison cell, a corridor, a window, a door, a "
+        "curtain, a fireplace, a bed, a chair, a desk, a mirror, a lamp, a candle, a clock, a telephone, a "
+        "typewriter, a newspaper, a letter, a book, a painting, a piano, a radio, a microphone, a bottle, a "
+        "glass, a cigarette"
     ),
     "land": (
-        "a landscape, a mountain, a hill, a forest, a tree, a field, a meadow, a garden, flowers, a farm, a village, "
-        "a road, a river, a waterfall, a lake, the sea, waves, a beach, an island, a desert, a cave, a volcano, "
-        "snow, ice, rain, fog, clouds, the sky, the sun, the moon, smoke, steam, dust, shadows"
+        "a landscape, a mountain, a hill, a forest, a tree, a field, a meadow, a garden, flowers, a farm, a "
+        "village, a road, a river, a waterfall, a lake, the sea, waves, a beach, an island, a desert, a cave, a "
+        "volcano, snow, ice, rain, fog, clouds, the sky, the sun, the moon, smoke, steam, dust, shadows"
     ),
     "animals": (
-        "a horse, a dog, a cat, a cow, sheep, a pig, chickens, a goat, a donkey, a camel, an elephant, a lion, a tiger, "
-        "a bear, a monkey, a bird, pigeons, ducks, fish, a snake"
+        "a horse, a dog, a cat, a cow, sheep, a pig, chickens, a goat, a donkey, a camel, an elephant, a lion, a "
+        "tiger, a bear, a monkey, a bird, pigeons, ducks, fish, a snake"
     ),
     "work and war": (
-        "a machine, a crane, a plough, a harvest, a mine, a weapon, a rifle, a cannon, a tank, a trench, a battlefield, "
-        "a warship, a bomb, a medal, a wheel, an engine"
+        "a machine, a crane, a plough, a harvest, a mine, a weapon, a rifle, a cannon, a tank, a trench, a "
+        "battlefield, a warship, a bomb, a medal, a wheel, an engine"
     ),
     "cinema": (
-        "an intertitle with text, a title card, a map, a diagram, a puppet, an animated drawing, a close-up of a face, "
-        "a view from above, a silhouette, a night scene, an empty picture"
+        "an intertitle with text, a title card, a map, a diagram, a puppet, an animated drawing, a close-up of a "
+        "face, a view from above, a silhouette, a night scene, an empty picture"
     ),
 }
 

@@ -9,6 +9,7 @@ from .film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .host_models import register_folders
 from .masks import RefineMask
 from .patches import LongVideoWindows, RestorationGuidance, VideoNoise
+from .prerestore import LoadPreRestorer, PreRestore
 from .prior import FitForPrior, UndoFit
 from .reel import RestoreReel
 from .sampler import RestorationSampler, RestorationSettingsNode
@@ -30,6 +31,8 @@ class VLDMExtension(ComfyExtension):
             RefineMask,
             RepairDamage,
             RemoveFlicker,
+            LoadPreRestorer,
+            PreRestore,
             Stabilise,
             Compare,
             RestoreReel,

@@ -11,15 +11,21 @@ TEMPORAL = "vldm_temporal"
 MOTION = "animatediff_models"
 """The folder that other packs use for AnimateDiff's motion modules, so that nobody needs them twice."""
 
+PRERESTORE = "vldm_prerestore"
 LORAS = "loras"
+CAPTIONERS = "vldm_captioners"
+CLIPS = "vldm_clip"
+"""Models of transformers: each is a folder of its own below these."""
 
 
 def register_folders() -> None:
     """Tell the host about the folders; those that it knows already keep their places."""
-    for name in (TEMPORAL, MOTION):
+    for name in (TEMPORAL, MOTION, PRERESTORE):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, extensions = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, set(extensions) | set(SUFFIXES))
+    for name in (CAPTIONERS, CLIPS):
+        folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 
 
 def model_files(*folders: str) -> list[str]:
@@ -67,3 +73,30 @@ def file_state(name: str, *folders: str) -> str:
 def folders_of(name: str) -> list[Path]:
     """Return where the host looks for a kind of model."""
     return [Path(path) for path in folder_paths.get_folder_paths(name)]
+
+
+def model_folders(kind: str) -> list[str]:
+    """List the models that are folders, by name."""
+    found = {path.name for folder in folders_of(kind) if folder.is_dir() for path in folder.iterdir() if path.is_dir()}
+    return sorted(found)
+
+
+def model_folder(name: str, kind: str) -> Path:
+    """Return where a model that is a folder lies, or where it would have to lie.
+
+    Raises:
+        SettingsError: The name is not one of a folder.
+    """
+    if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
+        raise SettingsError(f"{name!r} is no model; put its folder into models/{kind}, refresh and choose it")
+    places = [folder / name for folder in folders_of(kind)]
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def folder_state(name: str, kind: str) -> str:
+    """Return what changes when a file of a model's folder does, for the host's cache."""
+    try:
+        files = sorted(path for path in model_folder(name, kind).iterdir() if path.is_file())
+        return ";".join(f"{path.name}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in files)
+    except (SettingsError, OSError):
+        return "missing"

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import PurePath
-from typing import get_args
+from typing import Any, get_args
 
 from comfy_api.latest import Input, io, ui
 from torch import Tensor
@@ -13,17 +13,20 @@ from ..vldm_core.film.dirt import Detector, DirtSettings
 from ..vldm_core.film.dirt_repair import DirtRepairSettings
 from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
+from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
 from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ..vldm_core.video.writer import WriteSettings
 from .host import NodeProgress, film_source, mask_file, new_file, not_one_of, video_from_file
-from .sockets import CATEGORY
+from .host_prerestore import on_device, prerestorer_model
+from .prerestore import strength_inputs
+from .sockets import CATEGORY, PreRestorer
 
 _DETECTORS = get_args(Detector)
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
 # Find shots, analyse, restore.
 _PASSES = 3
-_NOTHING_TO_DO = "dirt, scratches, flicker and stabilise are all off; switch at least one on"
+_NOTHING_TO_DO = "dirt, scratches, flicker, stabilise and prerestore are all off; switch at least one on"
 
 
 class RestoreReel(io.ComfyNode):
@@ -37,8 +40,8 @@ class RestoreReel(io.ComfyNode):
             display_name="Restore Reel",
             category=CATEGORY,
             description=(
-                "Restores a film of any length, from file to file: line scratches, dirt, flicker and gate weave. "
-                "Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
+                "Restores a film of any length, from file to file: line scratches, dirt, flicker, blur and noise, gate "
+                "weave. Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
             ),
             inputs=[
                 io.Video.Input(
@@ -134,8 +137,23 @@ class RestoreReel(io.ComfyNode):
                     optional=True,
                     tooltip=(
                         "Where no damage is found or repaired in any frame, above 0.5 = protected; one mask of the "
-                        "film's size, such as a title. Flicker and weave are still taken out there."
+                        "film's size, such as a title. Flicker, noise and weave are still taken out there."
                     ),
+                ),
+                io.Boolean.Input(
+                    "prerestore",
+                    default=True,
+                    optional=True,
+                    tooltip=(
+                        "Take blur, noise and compression off with a small network. The slowest stage without a GPU; "
+                        "off, undamaged pixels stay as they are."
+                    ),
+                ),
+                *strength_inputs("prerestore_", optional=True),
+                PreRestorer.Input(
+                    "prerestorer",
+                    optional=True,
+                    tooltip="Another network for prerestore, from Load Pre-Restorer. Unconnected: the one that ships.",
                 ),
             ],
             outputs=[
@@ -157,9 +175,11 @@ class RestoreReel(io.ComfyNode):
         filename_prefix: str | None = None,
         dirt_detector: str | None = None,
         scratch_detector: str | None = None,
+        prerestore: bool | None = None,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
-        if all(stage is False for stage in (dirt, scratches, flicker, stabilise)):
+        # Left out, as older workflows do, it is on.
+        if all(stage is False for stage in (dirt, scratches, flicker, stabilise, prerestore)):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
@@ -187,9 +207,13 @@ class RestoreReel(io.ComfyNode):
         scratch_detector: str = LineSettings.detector,
         dirt_grain: float = DirtRepairSettings.grain,
         protect: Tensor | None = None,
+        prerestore: bool = True,
+        prerestore_strength: float = PreRestoration.strength,
+        keep_grain: float = PreRestoration.keep_grain,
+        prerestorer: Any = None,
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
-        if not (dirt or scratches or flicker or stabilise):
+        if not (dirt or scratches or flicker or stabilise or prerestore):
             raise SettingsError(_NOTHING_TO_DO)
         settings = ReelSettings(write=WriteSettings(codec=codec, quality=quality), keep_partial=False)  # type: ignore[arg-type]
         settings = replace(
@@ -199,6 +223,7 @@ class RestoreReel(io.ComfyNode):
             dirt_repair=DirtRepairSettings(grain=dirt_grain),
             flicker=settings.flicker if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
+            prerestore=PreRestoration(strength=prerestore_strength, keep_grain=keep_grain) if prerestore else None,
         )
         file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
         progress = NodeProgress(_PASSES, previews=True)
@@ -206,8 +231,12 @@ class RestoreReel(io.ComfyNode):
             if protect is not None:
                 settings = replace(settings, protect=stack.enter_context(mask_file(protect, "protect")))
             source = stack.enter_context(film_source(video, progress))
-            report = restore_film(source, file.path, settings, progress)
-        text = _report(report)
+            network = None
+            if settings.prerestore is not None:
+                width, height = video.get_dimensions()
+                network = on_device(prerestorer or prerestorer_model(SHIPPED), height, width, settings.prerestore)
+            report = restore_film(source, file.path, settings, progress, prerestorer=network)
+        text = _report(report, settings)
         shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}
         return io.NodeOutput(video_from_file(file.path), text, ui=shown)
 
@@ -217,11 +246,13 @@ def _stays_inside(prefix: str) -> bool:
     return bool(prefix.strip()) and not path.is_absolute() and ".." not in path.parts
 
 
-def _report(report: ReelReport) -> str:
+def _report(report: ReelReport, settings: ReelSettings) -> str:
     speed = report.frames / max(report.seconds, 1e-3)
+    how = settings.prerestore
     lines = [
         f"{report.frames} frames in {len(report.shots)} shots, {speed:.1f} frames per second",
         f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended",
+        *([f"pre-restored at strength {how.strength:.2f}, {how.keep_grain:.0%} of the grain kept"] if how else []),
         *(f"warning: {warning}" for warning in report.warnings),
     ]
     return "\n".join(lines)

@@ -12,6 +12,9 @@ IMAGES_TOOLTIP = (
     "Frames of the film in order, one batch. About 12 bytes of memory per pixel and frame; alpha is dropped."
 )
 
+PreRestorer = io.Custom("VLDM_PRERESTORER")
+"""A model of the host around a :class:`vldm_core.prerestore.network.PreRestorer`."""
+
 Fit = io.Custom("VLDM_FIT")
 """A :class:`vldm_core.video.geometry.FitPlan`."""
 
@@ -19,3 +22,10 @@ PRIOR_CATEGORY = "VLDM/prior"
 
 Restoration = io.Custom("VLDM_RESTORATION")
 """A :class:`vldm_core.sampling.restoration.RestorationSettings`."""
+
+SEMANTICS_CATEGORY = "VLDM/semantics"
+
+ShotTable = io.Custom("VLDM_SHOT_TABLE")
+"""A :class:`vldm_core.semantics.table.ShotTable`."""
+
+TABLE_TOOLTIP = "From Key Frames, or from another node that adds to the table; of the same frames."

@@ -90,9 +90,22 @@ def restore(
     lines: Annotated[bool, typer.Option(help="Find and undo persistent line scratches.")] = True,
     flicker: Annotated[bool, typer.Option(help="Remove brightness flicker.")] = True,
     stabilise: Annotated[bool, typer.Option(help="Remove gate weave.")] = False,
+    prerestore: Annotated[bool, typer.Option(help="Take blur, noise and compression off with a small network.")] = True,
+    prerestore_strength: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of that network's change that is applied.")
+    ] = 1.0,
+    keep_grain: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the grain that the network takes off and that is put back.")
+    ] = 0.3,
+    prerestore_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another network in the place of the one that ships.")
+    ] = None,
     dirt_detector: DirtDetectorOption = None,
     scratch_detector: ScratchDetectorOption = None,
     protect: ProtectOption = None,
+    device: Annotated[
+        str, typer.Option(help="Where pre-restoration and prior run: auto, cpu, cuda, cuda:1 …")
+    ] = "auto",
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
     prior: Annotated[
@@ -127,13 +140,13 @@ def restore(
     max_frames: Annotated[int, _of_prior(min=2, help="Longer shots are done in parts of this length.")] = 128,
     grain: Annotated[bool, _of_prior(help="Give the result the grain of the film.")] = False,
     seed: Annotated[int, _of_prior(min=0, help="Same seed, same result.")] = 0,
-    device: Annotated[str, _of_prior(help="auto, cpu, cuda, cuda:1 …")] = "auto",
 ) -> None:
-    """Restore a film: lines, dirt, flicker and, if asked, gate weave. Audio is copied.
+    """Restore a film: lines, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
 
     With --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
     from .film.stabilise import StabiliseSettings
+    from .prerestore.shipped import PreRestoration
     from .reel.restore import ReelSettings, restore_film
     from .video.writer import WriteSettings
 
@@ -146,7 +159,15 @@ def restore(
             lines=settings.lines if lines else None,
             flicker=settings.flicker if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
+            prerestore=None,
         )
+        if prerestore:
+            how = PreRestoration(
+                strength=prerestore_strength, keep_grain=keep_grain, weights=prerestore_weights, device=device
+            )
+            settings = replace(settings, prerestore=how)
+        elif prerestore_weights is not None:
+            raise SettingsError("--prerestore-weights and --no-prerestore contradict each other; leave one out")
         if prior is None:
             given = {"--prior-config": prior_config, "--prompt": prompt, "--negative": negative, "--temporal": temporal}
             if unused := [name for name, value in given.items() if value]:
@@ -156,7 +177,7 @@ def restore(
         else:
             from .reel.prior import open_prior, restore_film_with_prior
 
-            how = _prior_settings(
+            whole = _prior_settings(
                 window=window,
                 tile=tile,
                 cfg=cfg,
@@ -173,7 +194,7 @@ def restore(
             )
             pipeline = open_prior(prior, config=prior_config, temporal=temporal, device=device)
             with bars() as progress:
-                report = restore_film_with_prior(source, destination, pipeline, how, progress)
+                report = restore_film_with_prior(source, destination, pipeline, whole, progress)
         console.print(
             f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
             f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended, "

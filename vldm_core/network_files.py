@@ -67,6 +67,14 @@ class NetworkKind(Generic[Network]):
                 raise
             raise WeightFileError(f"{error}, {self._hint}") from error
 
+    def check(self, path: Path) -> None:
+        """Look at the header of a file: whether it holds such a network, without reading a tensor.
+
+        Raises:
+            WeightFileError: As for `load`.
+        """
+        self._checked(path)
+
     def shared(self, path: Path) -> Network:
         """Read a network once per process and state of the file; see `load`. Who changes it changes it for all."""
         try:
@@ -80,6 +88,14 @@ class NetworkKind(Generic[Network]):
         return self.load(path)
 
     def _load(self, path: Path) -> Network:
+        network = self._network(self._checked(path))
+        network.load_state_dict(read_contents(path))
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
+            raise WeightFileError(f"{path} holds numbers that are not finite; {_AGAIN}")
+        return network.eval().requires_grad_(False)
+
+    def _checked(self, path: Path) -> Any:
+        """Return the configuration of the network in a file, after comparing it with the header."""
         try:
             there = path.is_file()
         except OSError as error:
@@ -97,11 +113,7 @@ class NetworkKind(Generic[Network]):
             raise WeightFileError(
                 f"{path} does not fit its own description of a {self.what} at {some(wrong)}; {_AGAIN}"
             )
-        network = self._network(config)
-        network.load_state_dict(read_contents(path))
-        if not all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values()):
-            raise WeightFileError(f"{path} holds numbers that are not finite; {_AGAIN}")
-        return network.eval().requires_grad_(False)
+        return config
 
     def _described(self, metadata: Mapping[str, str], path: Path) -> Any:
         text = metadata.get(self.name)

@@ -27,6 +27,7 @@ from .film.luma import luma_array
 from .film.stabilise import StabiliseSettings
 from .film.stages import (
     StageFrame,
+    damage,
     even_brightness,
     images,
     mark_dirt,
@@ -36,6 +37,9 @@ from .film.stages import (
     spare,
     steady,
 )
+from .prerestore.network import PreRestorer
+from .prerestore.run import pre_restore_stream
+from .prerestore.shipped import PreRestoration, load_prerestorer
 from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings, covering_shots
 from .video.windows import window_size, windowed
@@ -96,6 +100,16 @@ def check_frames(frames: Tensor) -> None:
         raise SettingsError(f"frames must be (T, 3, H, W) with at least one frame, got {tuple(frames.shape)}")
     if not bool(torch.isfinite(frames).all()):
         raise SettingsError("frames hold NaN or infinite values; check the node or file they come from")
+
+
+def _check_masks(frames: Tensor, **masks: Tensor | None) -> None:
+    wanted = frames.shape[:1] + frames.shape[2:]
+    for name, mask in masks.items():
+        if mask is not None and mask.shape != wanted:
+            raise SettingsError(
+                f"the {name} mask is {tuple(mask.shape)}, the frames need {tuple(wanted)}; "
+                "use the mask that was made from these frames"
+            )
 
 
 def detect_shots_in(
@@ -288,12 +302,7 @@ def repair_damage(
     """
     check_frames(frames)
     count, _, height, width = frames.shape
-    for name, mask in (("dirt", dirt), ("scratch", scratch)):
-        if mask is not None and mask.shape != (count, height, width):
-            raise SettingsError(
-                f"the {name} mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
-                "use the mask that was made from these frames"
-            )
+    _check_masks(frames, dirt=dirt, scratch=scratch)
     size = window_size(height, width)
     pulse = Pulse(progress, "repair", count)
     result = []
@@ -361,6 +370,53 @@ def remove_flicker(
 
     wanted = AnalysisSettings(lines=None, flicker=settings or FlickerSettings(), stabilise=None)
     return _over_shots(frames, shots, wanted, change, "remove flicker", progress)
+
+
+def pre_restore_frames(
+    frames: Tensor,
+    *,
+    dirt: Tensor | None = None,
+    scratch: Tensor | None = None,
+    shots: Iterable[Shot] | None = None,
+    settings: PreRestoration | None = None,
+    network: PreRestorer | None = None,
+    progress: Progress = silent,
+) -> tuple[Tensor, Tensor | None]:
+    """Take blur, noise and compression off by a network that looks along every shot, both ways.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        dirt: (T, H, W), 1 = repaired dirt: what is there is not carried to other frames. None marks nothing.
+        scratch: (T, H, W), 1 = repaired scratch, likewise.
+        shots: Shots that cover the frames; None is one shot.
+        settings: Which network and how; defaults to `PreRestoration()`.
+        network: On its device, in the place of the one that the settings name.
+        progress: Called per frame.
+
+    Returns:
+        (T, 3, H, W) in [0, 1], and latents (T, 4, h/8, w/8) in the VAE's unscaled units, where h and w are H and W
+        rounded up to a multiple of 8; or None where the network has no latent head.
+
+    Raises:
+        SettingsError: Frames, masks or shots do not fit each other.
+        WeightFileError: The weights cannot be used.
+    """
+    check_frames(frames)
+    count = len(frames)
+    _check_masks(frames, dirt=dirt, scratch=scratch)
+    settings = settings or PreRestoration()
+    network = network or load_prerestorer(settings)
+    masks = damage(dirt, scratch)
+    pulse = Pulse(progress, "pre-restore", count)
+    result, latents = torch.empty_like(frames), []
+    for shot in covering_shots(shots, count):
+        stream = ((frames[t], None if masks is None else masks[t]) for t in range(shot.first, shot.last))
+        for t, made in enumerate(pre_restore_stream(stream, network, settings, beat=pulse.beat), shot.first):
+            result[t] = made.image
+            if made.latent is not None:
+                latents.append(made.latent)
+            pulse.step(made.image)
+    return result, torch.stack(latents) if latents else None
 
 
 def stabilise(

@@ -14,6 +14,8 @@ NODES = {
     "VLDM_RefineMask",
     "VLDM_RepairDamage",
     "VLDM_RemoveFlicker",
+    "VLDM_LoadPreRestorer",
+    "VLDM_PreRestore",
     "VLDM_Stabilise",
     "VLDM_Compare",
     "VLDM_RestoreReel",

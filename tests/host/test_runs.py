@@ -261,6 +261,7 @@ class TestSingleNodes:
                 "inputs": {
                     "video": ["3", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
                     "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/film",
+                    "prerestore": False,
                 },
             },
         }  # fmt: skip
@@ -277,14 +278,15 @@ class TestSingleNodes:
         assert not list(host.server.temp_folder.glob("vldm-clip-*"))
 
     def reel(self, **inputs):
-        """Restore Reel to FFV1 in the output folder, dirt and scratches only."""
+        """Restore Reel to FFV1 in the output folder, dirt and scratches only: the rest of the picture stays."""
         return {
             "1": {"class_type": "LoadVideo", "inputs": {"file": "demo_film.mp4"}},
             "4": {
                 "class_type": "VLDM_RestoreReel",
                 "inputs": {
                     "video": ["1", 0], "dirt": True, "scratches": True, "flicker": False, "stabilise": False,
-                    "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/choice", **inputs,
+                    "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/choice",
+                    "prerestore": False, **inputs,
                 },
             },
         }  # fmt: skip
@@ -479,7 +481,7 @@ class TestRefusals:
         assert expected in self.rejected(host, prompt, "VLDM_RestoreReel", name)
 
     def test_reel_without_any_stage(self, host, restore_reel):
-        off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise"), False)
+        off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise", "prerestore"), False)
         prompt = set_inputs(restore_reel, "VLDM_RestoreReel", **off)
         assert "all off" in self.rejected(host, prompt, "VLDM_RestoreReel", "dirt")
 

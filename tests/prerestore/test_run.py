@@ -138,23 +138,24 @@ def test_a_caller_can_stop_it_within_a_segment() -> None:
     class StopWork(Exception):  # noqa: N818 - stands for an interrupt
         pass
 
-    beats = 0
-
-    def beat(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
-        nonlocal beats
-        beats += 1
-        if beats == most:
-            raise StopWork
-
-    network, most = trained(), -1
-    clip = [(frame, None) for frame in film(6)]
-    list(pre_restore_stream(clip, network, beat=beat))
-    # Every frame is encoded, travels both ways and is decoded; every pair of neighbours has a flow.
-    assert beats == 6 + 5 + 6 + 6 + 6
-    for most in range(1, beats + 1, 5):
+    def run(stop: int | None = None) -> int:
         beats = 0
+
+        def beat(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+            nonlocal beats
+            beats += 1
+            if beats == stop:
+                raise StopWork
+
+        list(pre_restore_stream([(frame, None) for frame in film(6)], network, beat=beat))
+        return beats
+
+    network = trained()
+    # Every frame is encoded, travels both ways and is decoded; every pair of neighbours has a flow.
+    assert run() == 6 + 5 + 6 + 6 + 6
+    for stop in range(1, 30, 4):
         with pytest.raises(StopWork):
-            list(pre_restore_stream(clip, network, beat=beat))
+            run(stop)
     assert not network.forward_step._forward_pre_hooks and not network.backward_step._forward_pre_hooks
 
 

@@ -5,6 +5,7 @@ import logging
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -17,7 +18,10 @@ from typer.testing import CliRunner
 
 from vldm_core.cli import app
 from vldm_core.decode.fusion import FusionSettings
+from vldm_core.decode.regrain import RegrainSettings, regrain
 from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.prerestore.network import KIND
+from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.reel.prior import (
     PriorReelSettings,
@@ -33,6 +37,7 @@ from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reader import open_film
 from vldm_core.video.shots import Shot
 
+from ..prerestore.test_network import trained
 from ..prior.ldm_layout import checkpoint
 from ..prior.tiny_pipeline import tiny_pipeline
 from .conftest import CUT, damaged_frame
@@ -40,7 +45,7 @@ from .conftest import CUT, damaged_frame
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FRAMES = 12
-QUICK = ReelSettings(dirt=None, lines=None, flicker=None)
+QUICK = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
 SMALL = PriorReelSettings(reel=QUICK, fitting=FitSettings(short_side=48, multiple=16), steps=2, strength=0.5)
 runner = CliRunner()
 
@@ -277,3 +282,43 @@ def test_errors_come_before_any_work(model, film, tmp_path, monkeypatch) -> None
     assert "multiple of 8" in failing(film, tmp_path, "--prior", str(model), "--tile", "60")
     monkeypatch.setitem(sys.modules, "vldm_core.prior_pipeline", None)
     assert "pip install -U 'vldm[headless]'" in failing(film, tmp_path, "--prior", str(model))
+
+
+class Untouched:
+    """Stands for a pipeline that changes nothing."""
+
+    def drive(self, **_: object) -> None:
+        self.grain: list[object] = []
+
+    def __call__(self, frames: torch.Tensor, *, finish: FinishSettings, **_: object) -> SimpleNamespace:
+        assert frames.shape[1] == 3
+        self.grain.append(finish.grain)
+        return SimpleNamespace(frames=frames.clone())
+
+
+def test_what_goes_into_the_prior_is_pre_restored_and_grain_is_that_of_the_source(film, tmp_path) -> None:
+    KIND.save(trained(), tmp_path / "tiny.safetensors")
+    reel = replace(QUICK, prerestore=PreRestoration(keep_grain=0.0, weights=tmp_path / "tiny.safetensors"))
+    settings = replace(SMALL, reel=reel, finish=FinishSettings(grain=RegrainSettings(seed=1, keep_present=False)))
+    shots = restore_film(film, tmp_path / "prerestored.mkv", reel).shots
+    prior = Untouched()
+    restore_film_with_prior(film, tmp_path / "out.mkv", prior, settings)
+    assert set(prior.grain) == {None}, "the pipeline sees only the film that lost its grain"
+    source, smooth, got = (
+        torch.from_numpy(pictures(path)).permute(0, 3, 1, 2) / 255
+        for path in (film, tmp_path / "prerestored.mkv", tmp_path / "out.mkv")
+    )
+    assert not torch.equal(source, smooth)
+    wanted = torch.cat(
+        [
+            regrain(smooth[shot.first : shot.last], source[shot.first : shot.last], settings.finish.grain,
+                    first_frame=shot.first)
+            for shot in shots
+        ]
+    )  # fmt: skip
+    # The file that was read back here has lost a part of its colour.
+    assert (got - wanted).mean(dim=1).abs().mean() < 0.5 * (smooth - wanted).mean(dim=1).abs().mean()
+
+    plain = replace(settings, reel=QUICK)
+    restore_film_with_prior(film, tmp_path / "out.mkv", prior, plain)
+    assert set(prior.grain) == {settings.finish.grain}

@@ -18,7 +18,8 @@ from vldm_core.video.reader import open_film
 
 from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH, damaged_frame, write_film
 
-LOCAL = ReelSettings(flicker=None)
+LOCAL = ReelSettings(flicker=None, prerestore=None)
+"""Only what leaves every undamaged pixel as it was."""
 
 
 def frames_of(path):

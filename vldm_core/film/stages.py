@@ -4,6 +4,7 @@ Every stage takes an iterator of :class:`StageFrame` and gives one, holding a bo
 functions of :mod:`vldm_core.pipeline` and the streamed reel run these same generators, so both give the same picture.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
@@ -12,6 +13,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
+from ..prerestore.network import PreRestorer
+from ..prerestore.run import PreRestoreSettings, pre_restore_stream
 from ..progress import Progress, silent
 from ..video.ahead import ahead
 from ..video.windows import windowed
@@ -134,6 +137,28 @@ def even_brightness(frames: Frames[Origin], track: FlickerTrack) -> Frames[Origi
         yield replace(frame, image=apply_flicker(frame.image[None], track, index)[0])
 
 
+def pre_restore(
+    frames: Frames[Origin], network: PreRestorer, settings: PreRestoreSettings, *, beat: Progress = silent
+) -> Frames[Origin]:
+    """Take blur, noise and compression off by a network; what ``dirt`` and ``scratch`` mark is not carried along."""
+    waiting: deque[StageFrame[Origin]] = deque()
+
+    def given() -> Iterator[tuple[Tensor, Tensor | None]]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame.image, damage(frame.dirt, frame.scratch)
+
+    for made in pre_restore_stream(given(), network, settings, beat=beat):
+        yield replace(waiting.popleft(), image=made.image)
+
+
+def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
+    """Join both kinds of masks; None where there is neither."""
+    if dirt is None or scratch is None:
+        return scratch if dirt is None else dirt
+    return torch.maximum(dirt, scratch)
+
+
 def steady(frames: Frames[Origin], track: WeaveTrack, *, size: int) -> Frames[Origin]:
     """Take the gate weave out."""
     position = 0
@@ -156,13 +181,16 @@ def restore_shot(
     line_repair_settings: LineRepairSettings,
     dirt_repair_settings: DirtRepairSettings,
     protect: Tensor | None = None,
+    prerestorer: PreRestorer | None = None,
+    prerestore_settings: PreRestoreSettings | None = None,
     beat: Progress = silent,
 ) -> Frames[Origin]:
     """Run every stage that was asked for over one shot.
 
     Scratches go first: they persist, so they would otherwise be copied into the fills of the dirt repair. Brightness
-    follows the repairs, which compare neighbours with their own gain; the picture is moved last, because scratches and
-    gate are fixed in film coordinates.
+    follows the repairs, which compare neighbours with their own gain; pre-restoration follows it, so that it carries
+    only what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed in film
+    coordinates.
 
     Args:
         frames: The shot.
@@ -172,6 +200,8 @@ def restore_shot(
         line_repair_settings: How scratches are undone.
         dirt_repair_settings: How dirt is filled.
         protect: (H, W) bool, where nothing is marked, for all frames; None protects nothing.
+        prerestorer: The network for pre-restoration, on its device; None leaves it out.
+        prerestore_settings: How it is applied.
         beat: Called between two frames of a window; may raise to interrupt.
     """
     if analysis.lines is not None:
@@ -189,6 +219,9 @@ def restore_shot(
         frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat)
     if analysis.flicker is not None:
         frames = even_brightness(frames, analysis.flicker)
+    if prerestorer is not None:
+        # The repair of the next frames goes on beside the network, most of all where that runs on a GPU.
+        frames = pre_restore(ahead(frames, size), prerestorer, prerestore_settings or PreRestoreSettings(), beat=beat)
     if analysis.weave is not None:
         frames = steady(frames, analysis.weave, size=size)
     return frames

@@ -29,6 +29,7 @@ from .network import SCALE, STATE_SCALE, Decoded, PreRestorer, ShotState
 _FLOW = FlowSettings(quality="fast")
 _GRAIN_SIGMA = 1.2
 _FRAMES_AT_ONCE = 8
+_WIDTH_AT_FULL = 12
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -306,6 +307,18 @@ class _Runner:
                         "pre-restoration of a single frame does not fit into memory; use smaller frames or the CPU"
                     ) from error
                 self._at_once //= 2
+
+
+def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRestoreSettings) -> float:
+    """Return about how many bytes the network takes on its device for frames of a size, without its weights."""
+    half, quarter, _ = network.config.widths
+    like = next(network.parameters())
+    held = settings.segment + settings.lookahead
+    # Of a segment: features at 1/2; features at 1/4 as they come, as they travel, and the states both ways, joined.
+    kept = settings.segment * half / 4 + (3 * held + 4 * settings.segment) * quarter / 16
+    # Of a frame in work: about six such features at 1/2 at a time, and those at full size.
+    working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * _WIDTH_AT_FULL)
+    return height * width * like.element_size() * (kept + working)
 
 
 def _frames_at_once(parameter: Tensor) -> int:

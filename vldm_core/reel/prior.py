@@ -1,6 +1,6 @@
-"""Restore a film file with a Stable Diffusion prior: the streamed repair first, then the prior, shot by shot.
+"""Restore a film file with a Stable Diffusion prior: repair and pre-restoration first, then the prior, shot by shot.
 
-The repaired film lies losslessly beside the result until the prior is through, so the prior reads it as often as it
+What comes first lies losslessly beside the result until the prior is through, so the prior reads it as often as it
 needs and memory holds one part of one shot. Parts of a long shot overlap and are crossfaded. diffusers is imported when
 a prior is opened, never before.
 """
@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..decode.regrain import regrain
 from ..devices import chosen_device
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..prior.attachment_files import read_attachment
@@ -50,7 +51,7 @@ class PriorReelSettings:
     """How a reel is restored with a prior.
 
     Attributes:
-        reel: The repair that comes first, and codec and quality of the result.
+        reel: The repair and pre-restoration that come first, and codec and quality of the result.
         restoration: Windows, noise, guidance and the rest.
         finish: Decoding, colour, fusion, grain.
         prompt: What the film shows.
@@ -82,6 +83,11 @@ class PriorReelSettings:
                 f"most_frames is {self.most_frames}; with an overlap of {self.overlap} use {least} or more"
             )
         self.finish.check(masks=False)
+
+    @property
+    def grain_of_source(self) -> bool:
+        """Whether grain is measured in the source, because what goes into the prior has lost some of it."""
+        return self.finish.grain is not None and self.reel.prerestore is not None
 
     @property
     def overlap(self) -> int:
@@ -265,9 +271,12 @@ def restore_film_with_prior(
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
         restore = _restorer(pipeline, settings, report.shots, pulse, progress)
-        stream = over_parts(
-            (frame.tensor() for frame in pictures), report.shots, settings.most_frames, settings.overlap, restore
-        )
+        frames = (frame.tensor() for frame in pictures)
+        if settings.grain_of_source:
+            # Both travel together, as six channels: parts overlap.
+            grainy = stack.enter_context(open_film(source))
+            frames = (torch.cat((frame, other.tensor())) for frame, other in zip(frames, grainy, strict=True))
+        stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
         try:
             for origin, frame in zip(film, stream, strict=True):
                 writer.write(origin, frame)
@@ -291,6 +300,8 @@ def _restorer(
     pipeline: Any, settings: PriorReelSettings, shots: Sequence[Shot], pulse: Pulse, progress: Progress
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
+    grain = settings.finish.grain if settings.grain_of_source else None
+    finish = settings.finish if grain is None else replace(settings.finish, grain=None)
 
     def restore(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
         def report(phase: str, done: int, of: int | None, preview: Tensor | None = None) -> None:
@@ -299,8 +310,8 @@ def _restorer(
             else:
                 pulse.beat()
 
-        return pipeline(
-            frames,
+        restored: Tensor = pipeline(
+            frames[:, :3],
             prompt=settings.prompt,
             negative_prompt=settings.negative_prompt,
             settings=settings.restoration,
@@ -309,11 +320,14 @@ def _restorer(
             sampler=settings.sampler,
             seed=mixed_seed(settings.seed, shot.first),
             fitting=settings.fitting,
-            finish=settings.finish,
+            finish=finish,
             first_frame=part.first,
             shot_start=shot.first,
             progress=report,
         ).frames
+        if grain is None:
+            return restored
+        return regrain(restored, frames[:, 3:], grain, first_frame=part.first, progress=pulse.beat)
 
     return restore
 

@@ -22,6 +22,8 @@ from ..film.line_repair import LineRepairSettings
 from ..film.lines import LineSettings
 from ..film.stabilise import StabiliseSettings
 from ..film.stages import StageFrame, restore_shot
+from ..prerestore.network import PreRestorer
+from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame
 from ..video.reader import open_film
@@ -44,6 +46,7 @@ class ReelSettings:
         dirt: How transient dirt is found.
         lines: How persistent line scratches are found.
         flicker: How flicker is measured and removed.
+        prerestore: How a network takes blur, noise and compression off.
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
         line_repair: How scratches are undone.
@@ -57,6 +60,7 @@ class ReelSettings:
     dirt: DirtSettings | None = field(default_factory=DirtSettings)
     lines: LineSettings | None = field(default_factory=LineSettings)
     flicker: FlickerSettings | None = field(default_factory=FlickerSettings)
+    prerestore: PreRestoration | None = field(default_factory=PreRestoration)
     stabilise: StabiliseSettings | None = None
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
     line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
@@ -150,6 +154,7 @@ def _restored(
     analyses: tuple[ShotAnalysis, ...],
     settings: ReelSettings,
     protect: Tensor | None,
+    prerestorer: PreRestorer | None,
     pulse: Pulse,
 ) -> Iterator[StageFrame[FilmFrame]]:
     """Run the second pass over all shots."""
@@ -163,6 +168,8 @@ def _restored(
             line_repair_settings=settings.line_repair,
             dirt_repair_settings=settings.dirt_repair,
             protect=protect,
+            prerestorer=prerestorer,
+            prerestore_settings=settings.prerestore,
             beat=pulse.beat,
         )
 
@@ -172,6 +179,8 @@ def restore_film(
     destination: str | os.PathLike[str],
     settings: ReelSettings | None = None,
     progress: Progress = silent,
+    *,
+    prerestorer: PreRestorer | None = None,
 ) -> ReelReport:
     """Restore a film file.
 
@@ -183,12 +192,19 @@ def restore_film(
         destination: File or image-sequence folder to write.
         settings: Stages and output; defaults to :class:`ReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
+        prerestorer: On its device, in the place of the one that the settings name.
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
+        WeightFileError: The weights for the pre-restoration cannot be used.
     """
     settings = settings or ReelSettings()
     started = time.monotonic()
+    # Before the film is touched, so that weights that cannot be used cost no time.
+    if settings.prerestore is None:
+        prerestorer = None
+    elif prerestorer is None:
+        prerestorer = load_prerestorer(settings.prerestore)
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
         film = stack.enter_context(open_film(source))
@@ -203,7 +219,7 @@ def restore_film(
         analyses = analyse_film(film, shots, settings.analysis, progress)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in _restored(film, shots, analyses, settings, protect, pulse):
+            for frame in _restored(film, shots, analyses, settings, protect, prerestorer, pulse):
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)

@@ -1,0 +1,136 @@
+"""BSRNet: a network of residual-in-residual dense blocks that enlarges four times.
+
+K. Zhang et al., "Designing a Practical Degradation Model for Deep Blind Image Super-Resolution", ICCV 2021; the network
+is that of X. Wang et al., "ESRGAN", ECCVW 2018. spandrel has it as ESRGAN, but with 32 growth channels fixed, and it
+renames what it knows of a file and drops the rest; so the network is built here under the published names.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...errors import SettingsError
+from .architecture import Shapes, Stage1Architecture, length_of, size_of
+
+if TYPE_CHECKING:
+    from spandrel import ModelTiling
+    from spandrel.architectures.ESRGAN import ESRGANArch
+
+_RESIDUAL = 0.2
+_SLOPE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class RRDBConfig:
+    """Size of an RRDBNet; the defaults are BSRNet's.
+
+    Attributes:
+        width: Channels of the features.
+        blocks: Residual-in-residual dense blocks.
+        growth: Channels that each convolution of a dense block adds.
+        scale: Enlargement, 2 or 4.
+    """
+
+    width: int = 64
+    blocks: int = 23
+    growth: int = 32
+    scale: int = 4
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.blocks, self.growth) < 1 or self.scale not in (2, 4):
+            raise SettingsError(f"an RRDBNet cannot be made with {self}; use positive sizes and scale 2 or 4")
+
+
+class RRDBNet(nn.Module):
+    """(B, 3, H, W) in [0, 1] to (B, 3, scale·H, scale·W), not clamped."""
+
+    def __init__(self, config: RRDBConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.conv_first = nn.Conv2d(3, width, 3, padding=1)
+        self.RRDB_trunk = nn.Sequential(*(_ResidualOfDense(width, config.growth) for _ in range(config.blocks)))
+        self.trunk_conv = nn.Conv2d(width, width, 3, padding=1)
+        self.upconv1 = nn.Conv2d(width, width, 3, padding=1)
+        if config.scale == 4:
+            self.upconv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.HRconv = nn.Conv2d(width, width, 3, padding=1)
+        self.conv_last = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Enlarge and restore pictures."""
+        features = self.conv_first(image)
+        features = features + self.trunk_conv(self.RRDB_trunk(features))
+        for convolution in (self.upconv1, self.upconv2) if self.config.scale == 4 else (self.upconv1,):
+            features = _leaky(convolution(functional.interpolate(features, scale_factor=2, mode="nearest")))
+        return self.conv_last(_leaky(self.HRconv(features)))
+
+
+class _ResidualOfDense(nn.Module):
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        self.RDB1, self.RDB2, self.RDB3 = (_Dense(width, growth) for _ in range(3))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + _RESIDUAL * self.RDB3(self.RDB2(self.RDB1(features)))
+
+
+class _Dense(nn.Module):
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        for number in range(1, 5):
+            self.add_module(f"conv{number}", nn.Conv2d(width + (number - 1) * growth, growth, 3, padding=1))
+        self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        known = [features]
+        for number in range(1, 5):
+            known.append(_leaky(self.get_submodule(f"conv{number}")(torch.cat(known, dim=1))))
+        return features + _RESIDUAL * self.conv5(torch.cat(known, dim=1))
+
+
+def _leaky(features: Tensor) -> Tensor:
+    return functional.leaky_relu(features, _SLOPE)
+
+
+class BSRNet(Stage1Architecture[RRDBConfig]):
+    """BSRNet.pth, and BSRGAN's files, which have the same layout."""
+
+    name: ClassVar[str] = "BSRNet"
+    signature: ClassVar[tuple[str, ...]] = ("RRDB_trunk.0.RDB1.conv1.weight", "trunk_conv.weight")
+
+    def config_of(self, shapes: Shapes) -> RRDBConfig:
+        """See the base."""
+        return RRDBConfig(
+            width=size_of(shapes, "conv_first.weight", 0, dimensions=4),
+            blocks=length_of(shapes, "RRDB_trunk."),
+            growth=size_of(shapes, "RRDB_trunk.0.RDB1.conv1.weight", 0, dimensions=4),
+            scale=4 if "upconv2.weight" in shapes else 2,
+        )
+
+    def build(self, config: RRDBConfig) -> RRDBNet:
+        """See the base."""
+        return RRDBNet(config)
+
+    def family(self) -> "ESRGANArch":
+        """See the base."""
+        from spandrel.architectures.ESRGAN import ESRGANArch
+
+        return ESRGANArch()
+
+    def scale(self, config: RRDBConfig) -> int:
+        """See the base."""
+        return config.scale
+
+    def multiple(self, config: RRDBConfig) -> int:
+        """See the base."""
+        return 1
+
+    def tiling(self) -> "ModelTiling":
+        """See the base."""
+        from spandrel import ModelTiling
+
+        return ModelTiling.SUPPORTED

@@ -59,6 +59,53 @@ def benchmark_film(
         typer.echo(format_report(report))
 
 
+@app.command("prerestore")
+def benchmark_prerestore(
+    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
+    weights: Annotated[Path | None, typer.Option(help="Network to measure; else the one that ships.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of every clip, and of the real films, else left out.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Largest number of aged clips.")] = None,
+    frames: Annotated[int | None, typer.Option(min=4, help="Frames per clip.")] = None,
+    presets: Annotated[str | None, typer.Option(metavar="A,B,…", help="Presets to age clips with.")] = None,
+    cost: Annotated[bool, typer.Option(help="Measure time and memory, with nothing else running.")] = True,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+) -> None:
+    """The pre-restoration network beside repair alone, OpenCV's denoiser and itself without time."""
+    from .evaluation.prerestore_benchmark import run_prerestore_benchmark
+    from .evaluation.prerestore_page import format_report, write_page
+    from .evaluation.prerestore_settings import PreRestoreBenchmarkSettings
+
+    with reported():
+        chosen: dict[str, Any] = {
+            "clips": clips,
+            "frames": frames,
+            "presets": tuple(presets.split(",")) if presets else None,
+            "costs": cost,
+            "lanes": lanes,
+        }
+        settings = PreRestoreBenchmarkSettings(**{name: value for name, value in chosen.items() if value is not None})
+        with bars() as progress:
+            report = run_prerestore_benchmark(
+                data, weights=weights, json_path=json_file, pictures=pictures, settings=settings, progress=progress
+            )
+        if markdown is not None:
+            options = [
+                *([f"--weights {weights}"] if weights else []),
+                *(f"--{name} {value}" for name, value in (("clips", clips), ("frames", frames)) if value),
+                *([f"--presets '{presets}'"] if presets else []),
+                *([] if cost else ["--no-cost"]),
+                f"--markdown {markdown}",
+                *([f"--pictures {pictures}"] if pictures else []),
+            ]
+            command = " ".join(["python -m vldm_core benchmark prerestore --data DIR", *options])
+            write_page(report, markdown, command=command, pictures=pictures)
+        typer.echo(format_report(report))
+
+
 @app.command("sampler")
 def benchmark_sampler(
     host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,

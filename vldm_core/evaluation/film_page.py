@@ -1,13 +1,13 @@
 """The results page of the film benchmark, as Markdown."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from .detection_curve import CURVE_THRESHOLDS
 from .film_report import FilmBenchmarkReport
 from .film_strata import LINE_DEPTHS, STRATA
-from .film_tables import ReportTable, real_line_sentences, report_tables
+from .film_tables import real_line_sentences, report_tables
 from .film_tasks import REFERENCES
+from .report_table import markdown, markdown_table
 
 _INTRODUCTION = """\
 # The film benchmark
@@ -98,8 +98,8 @@ def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves:
             section = table.section
             parts.append(f"## {section}\n")
             if section == "Dirt, hair and blotches" and curves is not None:
-                parts.append(f"![Precision-recall curves]({_relative(curves, path)})\n")
-        parts.append(_table(table))
+                parts.append(f"![Precision-recall curves]({relative(curves, path)})\n")
+        parts.append(markdown_table(table))
         if section == "Real films":
             parts += [f"{sentence}\n" for sentence in real_line_sentences(report)]
     references = [f"*{name}* is {meaning}." for name, meaning in REFERENCES.items()]
@@ -118,7 +118,7 @@ def _strata(report: FilmBenchmarkReport) -> str:
         )
         if clips:
             rows.append((stratum, meaning, ", ".join(clips)))
-    return _markdown(("stratum", "what it holds", "clips"), rows)
+    return markdown(("stratum", "what it holds", "clips"), rows)
 
 
 def _methods(report: FilmBenchmarkReport) -> str:
@@ -126,20 +126,11 @@ def _methods(report: FilmBenchmarkReport) -> str:
     for name, facts in report.methods.items():
         same = facts["same_as"]
         rows.append((name, facts["description"] + (f"; here the same as {same}" if same else "")))
-    return _markdown(("method", "what it is"), rows)
+    return markdown(("method", "what it is"), rows)
 
 
-def _table(table: ReportTable) -> str:
-    title = f"*{table.title[0].upper()}{table.title[1:]}*\n\n" if table.title else ""
-    return title + _markdown(table.headings, table.rows)
-
-
-def _markdown(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [headings, ("---",) * len(headings), *rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _relative(target: Path, page: Path) -> str:
+def relative(target: Path, page: Path) -> str:
+    """Write the way from a page to a file beside or below it, else the whole path."""
     folder = page.resolve().parent
     shown = target.resolve()
     return shown.relative_to(folder).as_posix() if shown.is_relative_to(folder) else shown.as_posix()

@@ -1,60 +1,21 @@
 """The tables of the film benchmark, as text: for the terminal here, for a page in `film_page`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from io import StringIO
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from .film_report import ALL, LOCKED, MEAN, MOVING, Detections, FilmBenchmarkReport
 from .film_scores import DetectionFigures, RepairFigures
 from .film_strata import DIRT_KINDS, LINE_KINDS
 from .film_targets import TARGETS, best_other, own_methods
 from .film_tasks import FalseAlarms
+from .report_table import NONE, ReportTable, cell, plain_tables
 
-_WIDTH = 200
 _AT_ONE = 1
 """Index of the tolerance of 1 px."""
-
-NONE = "–"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportTable:
-    """A table of strings.
-
-    Attributes:
-        section: Heading under which it stands.
-        title: Its own title; may be empty.
-        headings: Names of the columns.
-        rows: Cells, as many as there are headings.
-        essential: Whether it belongs on the results page; the others are for a close look.
-    """
-
-    section: str
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    essential: bool = True
 
 
 def format_report(report: FilmBenchmarkReport) -> str:
     """Lay the report out as plain text tables."""
-    text = StringIO()
-    console = Console(file=text, width=_WIDTH, no_color=True, highlight=False, soft_wrap=True)
-    for made in report_tables(report):
-        title = ": ".join(part for part in (made.section, made.title) if part)
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-        for number, heading in enumerate(made.headings):
-            table.add_column(heading, no_wrap=True, justify="left" if number == 0 else "right")
-        for row in made.rows:
-            table.add_row(*row)
-        console.print(table)
-    for sentence in real_line_sentences(report):
-        console.print(sentence)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
+    return plain_tables(report_tables(report), notes=real_line_sentences(report))
 
 
 def report_tables(report: FilmBenchmarkReport) -> tuple[ReportTable, ...]:
@@ -373,13 +334,3 @@ def _cost(report: FilmBenchmarkReport) -> ReportTable:
             for name, cost in report.costs.items()
         ),
     )
-
-
-def cell(value: float | None, form: str) -> str:
-    """Write a number: "percent" of 1, or with as many digits as "whole", "one", "two" or "share" (three) says."""
-    if value is None:
-        return NONE
-    if form == "percent":
-        return f"{100 * value:.2f}"
-    digits = {"whole": 0, "one": 1, "two": 2, "share": 3}[form]
-    return f"{value:.{digits}f}"

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,13 +60,31 @@ def measure_cost(method: str, clip: Path, frames: int) -> MethodCost:
     Raises:
         VLDMError: The method failed; the message ends with what it logged.
     """
-    command = [sys.executable, "-m", __name__, method, str(clip), str(frames)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return measured_apart(__name__, method, str(clip), str(frames))
+
+
+def measured_apart(module: str, what: str, *arguments: str) -> MethodCost:
+    """Run a module in a process of its own that ends with `answer`.
+
+    Args:
+        module: Its full name.
+        what: What is measured, its first argument.
+        arguments: The others.
+
+    Raises:
+        VLDMError: The process failed; the message ends with what it logged.
+    """
+    done = subprocess.run([sys.executable, "-m", module, what, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         tail = "\n".join(done.stderr.splitlines()[-12:])
-        raise VLDMError(f"measuring {method} ended with code {done.returncode}:\n{tail}")
+        raise VLDMError(f"measuring {what} ended with code {done.returncode}:\n{tail}")
     # Libraries may greet on standard output; the answer is the last line.
     return MethodCost(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def answer(cost: MethodCost) -> None:
+    """Hand a cost to the process that waits in `measured_apart`."""
+    sys.stdout.write(json.dumps(vars(cost)) + "\n")
 
 
 def serve(name: str, path: Path, count: int) -> MethodCost:
@@ -73,17 +92,28 @@ def serve(name: str, path: Path, count: int) -> MethodCost:
     method = METHODS[name]
     loaded = peak_memory_mb()
     frames = AgedClip.load(path).aged[:count].clone()
-    _run(method, frames[: min(_WARM_UP, len(frames))])
+    return timed(lambda number: _run(method, frames[:number]), len(frames), loaded)
+
+
+def timed(work: Callable[[int], None], frames: int, loaded: float | None) -> MethodCost:
+    """Run something on a few frames to warm up, then on all of them, timed.
+
+    Args:
+        work: Takes the number of frames to work on.
+        frames: How many there are.
+        loaded: `peak_memory_mb` before the first frame was read.
+    """
+    work(min(_WARM_UP, frames))
     wall, cpu = time.perf_counter(), time.process_time()
-    _run(method, frames)
+    work(frames)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return MethodCost(
-        seconds_per_frame=wall / len(frames),
-        cpu_seconds_per_frame=cpu / len(frames),
+        seconds_per_frame=wall / frames,
+        cpu_seconds_per_frame=cpu / frames,
         peak_mb=peak_memory_mb(),
         loaded_mb=loaded,
         threads=torch.get_num_threads(),
-        frames=len(frames),
+        frames=frames,
     )
 
 
@@ -113,4 +143,4 @@ def peak_memory_mb() -> float | None:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(vars(serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))) + "\n")
+    answer(serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

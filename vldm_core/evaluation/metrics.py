@@ -54,6 +54,21 @@ class FlickerIndex:
     local: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Texture:
+    """What became of the fine texture of a picture.
+
+    Attributes:
+        detail: Share of the reference's fine texture that is there, at its place: 1 = all, less = blurred, more =
+            sharpened or steeper in contrast. None where the reference has none.
+        residue: Fine texture that is not the reference's, grain, noise and artefacts alike: its standard deviation in
+            grey levels.
+    """
+
+    detail: float | None
+    residue: float
+
+
 def psnr(output: Tensor, reference: Tensor) -> float:
     """Return the peak signal-to-noise ratio in dB for a peak of 1, infinite when the two are equal.
 
@@ -266,6 +281,33 @@ def warp_error(frames: Tensor, flow: Tensor, visible: Tensor) -> float | None:
         total += float(np.abs(luma_array(frames[index + 1]) - warped)[seen].sum())
         count += int(seen.sum())
     return total / count if count else None
+
+
+def texture(output: Tensor, reference: Tensor) -> Texture:
+    """Tell detail that was kept from texture that does not belong to the picture.
+
+    The fine texture of the luma is what a Gaussian of σ 2 px takes off. That of the output is split into its projection
+    on that of the reference, the detail, and the rest, over all frames together.
+
+    Args:
+        output: (T, 3, H, W) in [0, 1].
+        reference: Same shape.
+    """
+    _same_shape(output, reference)
+    own = both = wanted = 0.0
+    for one, other in zip(output, reference, strict=True):
+        fine, true = _fine(one), _fine(other)
+        own += float(np.square(fine).sum())
+        both += float((fine * true).sum())
+        wanted += float(np.square(true).sum())
+    foreign = own - both * both / wanted if wanted > 0 else own
+    pixels = output.shape[0] * output.shape[2] * output.shape[3]
+    return Texture(detail=both / wanted if wanted > 0 else None, residue=math.sqrt(max(0.0, foreign) / pixels))
+
+
+def _fine(frame: Tensor) -> np.ndarray:
+    plane = luma_array(frame).astype(np.float64)
+    return plane - cv2.GaussianBlur(plane, (0, 0), 2.0, borderType=cv2.BORDER_REFLECT)
 
 
 def _look_up(image: np.ndarray, flow: Tensor) -> np.ndarray:

@@ -57,6 +57,31 @@ def before_after(
     return _tensor(_with_caption(picture, caption, size))
 
 
+def labelled_row(frames: Sequence[Tensor], labels: Sequence[str]) -> Tensor:
+    """Put frames of one size side by side, each with a label in its corner.
+
+    Args:
+        frames: Each (3, H, W), RGB, [0, 1].
+        labels: One per frame.
+
+    Returns:
+        (3, H, W').
+
+    Raises:
+        SettingsError: The frames differ in shape, or there are not as many labels.
+    """
+    shapes = {tuple(frame.shape) for frame in frames}
+    if len(shapes) != 1 or len(labels) != len(frames):
+        raise SettingsError(f"a row needs frames of one size and a label for each, got {shapes}, {len(labels)} labels")
+    height, width = frames[0].shape[-2:]
+    row = Image.new("RGB", (len(frames) * (width + _GAP) - _GAP, height), _BACKGROUND)
+    for number, (frame, label) in enumerate(zip(frames, labels, strict=True)):
+        corner = (number * (width + _GAP), 0)
+        row.paste(_image(frame), corner)
+        _label(row, corner, label, max(11, min(height, width) // 24))
+    return _tensor(row)
+
+
 def _image(frame: Tensor) -> Image.Image:
     levels = frame.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
     return Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy()))

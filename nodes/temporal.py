@@ -181,7 +181,7 @@ class ShotLoras(io.ComfyNode):
         if era_map is None or eras is None:
             return True
         try:
-            loras = _era_map(era_map)
+            loras = era_map_of(era_map)
             for choice in (loras[name] for line in eras.split("\n") for name in _names(line)):
                 find_lora(choice.file, folders_of(LORAS))
         except SettingsError as error:
@@ -192,7 +192,7 @@ class ShotLoras(io.ComfyNode):
     def fingerprint_inputs(cls, era_map: str, eras: str, strengths: str, **_: Any) -> str:
         """Load again when the map or a LoRA has changed."""
         try:
-            loras = _era_map(era_map)
+            loras = era_map_of(era_map)
         except SettingsError as error:
             return str(error)
         files = sorted({choice.file for choice in loras.eras.values()})
@@ -202,7 +202,9 @@ class ShotLoras(io.ComfyNode):
     def execute(cls, model: Any, era_map: str, eras: str, strengths: str, shots: Any = None) -> io.NodeOutput:
         """Read every LoRA once and attach it."""
         spans = tuple(shots) if shots is not None else (Shot(0, 1),)
-        plan = plan_loras(spans, _eras(eras, len(spans)), _era_map(era_map), strengths=_numbers(strengths, len(spans)))
+        plan = plan_loras(
+            spans, _eras(eras, len(spans)), era_map_of(era_map), strengths=_numbers(strengths, len(spans))
+        )
         by_file: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(spans))
         for index, entry in enumerate(plan):
             for choice in entry.loras:
@@ -215,8 +217,12 @@ class ShotLoras(io.ComfyNode):
         return io.NodeOutput(patched)
 
 
-def _era_map(text: str) -> EraLoras:
-    """Read the map from the text itself or from the file it names."""
+def era_map_of(text: str) -> EraLoras:
+    """Read an era map from the text itself or from the file it names.
+
+    Raises:
+        SettingsError: The text is no map, or the file is not below the loras folder.
+    """
     if text.lstrip().startswith("{"):
         return parse_era_loras(text)
     name = text.strip()

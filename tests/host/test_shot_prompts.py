@@ -1,0 +1,12 @@
+"""Prompts, pictures and tags of shots in the host's own classes, with tiny models."""
+
+import pytest
+
+from .in_host import run_in_host
+
+pytestmark = pytest.mark.host
+
+
+@pytest.mark.parametrize("program", ["shot_prompts"])
+def test_in_the_host(host_folder, program) -> None:
+    run_in_host(host_folder, program)

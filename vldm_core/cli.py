@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import cli_benchmarks, cli_training
+from . import cli_benchmarks, cli_describe, cli_training
 from .cli_support import bars, console, reported
 from .errors import SettingsError
 
@@ -121,6 +121,10 @@ def restore(
     ] = None,
     prompt: Annotated[str, _of_prior(help="What the film shows.")] = "",
     negative: Annotated[str, _of_prior(help="What it shall not show.")] = "",
+    shots_table: Annotated[
+        Path | None,
+        _of_prior(metavar="FILE", help="Table of shots with their prompts, from describe; empty ones are as above."),
+    ] = None,
     strength: Annotated[
         float, _of_prior(min=0, max=1, help="How far frames are noised: low keeps more, high adds more.")
     ] = 0.4,
@@ -170,12 +174,14 @@ def restore(
             raise SettingsError("--prerestore-weights and --no-prerestore contradict each other; leave one out")
         if prior is None:
             given = {"--prior-config": prior_config, "--prompt": prompt, "--negative": negative, "--temporal": temporal}
+            given["--shots-table"] = shots_table
             if unused := [name for name, value in given.items() if value]:
                 raise SettingsError(f"{' and '.join(unused)}: give --prior PATH too, the model this is for")
             with bars() as progress:
                 report = restore_film(source, destination, settings, progress)
         else:
             from .reel.prior import open_prior, restore_film_with_prior
+            from .semantics.table import read_table
 
             whole = _prior_settings(
                 window=window,
@@ -186,6 +192,7 @@ def restore(
                 reel=settings,
                 prompt=prompt,
                 negative_prompt=negative,
+                table=None if shots_table is None else read_table(shots_table),
                 strength=strength,
                 steps=steps,
                 sampler=sampler.value,
@@ -311,6 +318,9 @@ def shots(
             return
         for row in rows:
             typer.echo("{shot:4d}  {first:7d} – {last:d}".format(**row))
+
+
+app.command()(cli_describe.describe)
 
 
 @app.command()

@@ -33,6 +33,7 @@ from vldm_core.reel.prior import (
 )
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.windows import WindowSettings
+from vldm_core.semantics.table import ShotDescription, ShotTable, write_table
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reader import open_film
 from vldm_core.video.shots import Shot
@@ -200,6 +201,49 @@ def test_a_checkpoint_is_opened_with_a_configuration(model, pipeline, tmp_path) 
     frames = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     call = {"fitting": None, "num_inference_steps": 2, "strength": 0.5, "output": "latents"}
     assert torch.allclose(opened(frames, **call).latents, pipeline(frames, **call).latents, atol=1e-5)
+
+
+def described(*rows: dict) -> ShotTable:
+    return ShotTable(descriptions=tuple(ShotDescription(**row) for row in rows))
+
+
+def test_a_table_gives_every_shot_its_prompts(pipeline, film, tmp_path, monkeypatch) -> None:
+    """Also where its cuts are not those that are found; an empty prompt leaves the general one."""
+    told = []
+    real = type(pipeline).__call__
+
+    def listening(self, frames, **given):
+        told.append((given["first_frame"], len(frames), given["prompt"], given["negative_prompt"]))
+        return real(self, frames, **given)
+
+    monkeypatch.setattr(type(pipeline), "__call__", listening)
+    table = described(
+        {"first": 0, "last": 4, "prompt": "a tram", "negative": "scratched"},
+        {"first": 4, "last": FRAMES, "prompt": "", "negative": ""},
+    )
+    settings = replace(SMALL, prompt="old film", negative_prompt="blur", table=table)
+    report = restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings)
+    assert told == [(0, 4, "a tram", "scratched"), (4, FRAMES - 4, "old film", "blur")]
+    assert report.shots == table.shots and len(pictures(tmp_path / "out.mkv")) == FRAMES
+
+
+def test_the_table_of_another_film_is_refused_before_the_repair(pipeline, film, tmp_path) -> None:
+    phases = set()
+    settings = replace(SMALL, table=described({"first": 0, "last": 9}))
+    with pytest.raises(SettingsError, match="covers 9 frames, but there are 12"):
+        restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings, lambda phase, *_: phases.add(phase))
+    assert phases == {"count frames"} and list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_takes_a_table(model, film, tmp_path) -> None:
+    write_table(described({"first": 0, "last": FRAMES, "prompt": "a tram"}), tmp_path / "table.csv")
+    command = ["restore", str(film), str(tmp_path / "out.mkv"), "--shots-table", str(tmp_path / "table.csv")]
+    result = runner.invoke(app, command)
+    assert result.exit_code == 1 and "--shots-table: give --prior PATH too" in " ".join(result.stderr.split())
+    command += ["--prior", str(model), "--steps", "2", "--strength", "0.5", "--short-side", "64", "--device", "cpu"]
+    result = runner.invoke(app, [*command, "--no-dirt", "--no-lines", "--no-prerestore"])
+    assert result.exit_code == 0, result.output
+    assert "1 shots" in " ".join(result.stderr.split())
 
 
 def test_after_an_interrupt_what_is_finished_is_kept_and_told(pipeline, film, tmp_path, caplog) -> None:

@@ -30,10 +30,12 @@ from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
 from ..sampling.restoration import RestorationSettings, default_restoration
 from ..sampling.windows import WindowSettings
+from ..semantics.table import ShotTable
 from ..video.geometry import FitSettings
 from ..video.info import FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
+from ..video.stream import FilmReader
 from ..video.writer import FilmWriter, WriteSettings, open_writer
 from ..weight_files import WeightFileError, read_header, some
 from .restore import ReelReport, ReelSettings, Source, restore_film
@@ -56,6 +58,8 @@ class PriorReelSettings:
         finish: Decoding, colour, fusion, grain.
         prompt: What the film shows.
         negative_prompt: What it shall not show.
+        table: Shots with prompts of their own, in the place of the shots that are found; where a prompt is empty, the
+            one above holds.
         steps: Steps of the whole schedule.
         strength: How far frames are noised, 0 … 1; strength · steps are run.
         sampler: "scheduler" or "spaced_ddpm".
@@ -69,6 +73,7 @@ class PriorReelSettings:
     finish: FinishSettings = field(default_factory=FinishSettings)
     prompt: str = ""
     negative_prompt: str = ""
+    table: ShotTable | None = None
     steps: int = 20
     strength: float = 0.4
     sampler: str = "scheduler"
@@ -248,7 +253,7 @@ def restore_film_with_prior(
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
-        SettingsError: The settings do not fit the pipeline.
+        SettingsError: The settings do not fit the pipeline or the film.
     """
     settings = settings or PriorReelSettings()
     started = time.monotonic()
@@ -261,6 +266,9 @@ def restore_film_with_prior(
         film = stack.enter_context(open_film(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         quiet.close()
+        if settings.table is not None:
+            # Before the repair, which may take hours.
+            settings.table.check(None, _count(film, progress))
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{writer.path.stem}-", dir=writer.path.parent))
         )
@@ -268,6 +276,8 @@ def restore_film_with_prior(
         report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
+        if settings.table is not None:
+            report = replace(report, shots=settings.table.shots)
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
         restore = _restorer(pipeline, settings, report.shots, pulse, progress)
@@ -290,6 +300,14 @@ def restore_film_with_prior(
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
 
 
+def _count(film: FilmReader, progress: Progress) -> int:
+    """Count the frames of a film by reading it: what the file says of itself may be an estimate."""
+    count = 0
+    for count, _ in enumerate(film, start=1):  # noqa: B007 - the last number is what is wanted
+        progress("count frames", count, film.info.frame_count)
+    return count
+
+
 def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
     """Store the repaired pictures as they are, in RGB."""
     pix_fmt = "bgr0" if info.bit_depth <= 8 else "gbrp16le"
@@ -310,10 +328,11 @@ def _restorer(
             else:
                 pulse.beat()
 
+        described = None if settings.table is None else settings.table.at(shot.first)
         restored: Tensor = pipeline(
             frames[:, :3],
-            prompt=settings.prompt,
-            negative_prompt=settings.negative_prompt,
+            prompt=(described and described.prompt) or settings.prompt,
+            negative_prompt=(described and described.negative) or settings.negative_prompt,
             settings=settings.restoration,
             num_inference_steps=settings.steps,
             strength=settings.strength,

@@ -80,8 +80,11 @@ def encode_frames(
         raise SettingsError(f"chunk is {chunk}; use 1 frame or more")
     source, found, done = iter(frames), [], 0
     while part := list(islice(source, chunk)):
-        found.append(checked_features(encoder(torch.stack(part).float()), len(part)))
-        done += len(part)
+        count, together = len(part), torch.stack(part).float()
+        # Not held while the next ones are read.
+        part.clear()
+        found.append(checked_features(encoder(together), count))
+        done += count
         progress("look at frames", done, total)
     return torch.cat(found) if found else torch.zeros(0, 0)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import ImageFont
 
 from vldm_core.errors import SettingsError
-from vldm_core.semantics.sheet import SheetSettings, draw_sheet, kind_of_film, paginate, wrapped
+from vldm_core.semantics.sheet import SheetSettings, draw_sheet, kind_of_film, paginate, without_accents, wrapped
 from vldm_core.semantics.table import ShotDescription, ShotTable
 
 BACKGROUND = torch.tensor([24, 24, 26]) / 255
@@ -136,6 +136,10 @@ class TestText:
         assert wrapped("one two three four", 9, 2, len) == ["one two", "three fo…"]
         assert wrapped("abcdefgh ij", 3, 9, len) == ["abc", "def", "gh", "ij"]
         assert wrapped(" \n ", 9, 2, len) == []
+
+    def test_accents_are_left_out(self):
+        assert without_accents("Zürich – café ß 3×4 łódź") == "Zurich - cafe ss 3x4 lodz"
+        assert without_accents("plain, text!") == "plain, text!"
 
     def test_kind_of_film(self):
         assert kind_of_film(LONG) == "1920s (83%)  ·  medium unknown  ·  sound unknown  ·  colour unknown"

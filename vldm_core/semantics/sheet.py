@@ -4,6 +4,7 @@ Shots stand below each other as rows, the key frames to the left of the text, un
 shots are and where the key frames lie. A long table goes on on the next page; all pages have one size.
 """
 
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ _STRIP = ((62, 66, 74), (84, 89, 99))
 _STRIP_HERE = ((70, 112, 148), (96, 146, 186))
 
 _ELLIPSIS = "…"
+_PLAIN = str.maketrans(
+    {"–": "-", "—": "-", "‐": "-", "×": "x", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "œ": "oe", "ł": "l"}
+)
 # Share of the width that the key frames take.
 _PICTURES = 0.36
 _PICTURES_IN_LINE = 2
@@ -189,6 +193,13 @@ def kind_of_film(described: ShotDescription) -> str:
     return "  ·  ".join(parts)
 
 
+def without_accents(text: str) -> str:
+    """Return text in the letters that the built-in font has: accents are left out, dashes are made plain."""
+    apart = unicodedata.normalize("NFKD", text)
+    plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
+    return plain.translate(_PLAIN)
+
+
 class _Sheet:
     """The measures that all rows share, and the pen."""
 
@@ -250,7 +261,7 @@ class _Sheet:
 
     def _wrapped(self, text: str, *, indented: bool) -> list[str]:
         width = self._settings.width - self._margin - self._text_left - (self._label if indented else 0)
-        return wrapped(text, width, self._settings.lines, self._font.getlength)
+        return wrapped(without_accents(text), width, self._settings.lines, self._font.getlength)
 
     def _boxes(self, key_frames: Sequence[int]) -> list[tuple[int, int, int, int]]:
         """Place the key frames two in a line; a single one is larger."""

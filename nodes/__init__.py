@@ -7,14 +7,19 @@ from .detect import DetectDamage
 from .evaluate import Compare
 from .film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
 from .host_models import register_folders
+from .image_models import LoadStage1, RestoreWithImageModel
 from .masks import RefineMask
 from .patches import LongVideoWindows, RestorationGuidance, VideoNoise
 from .prerestore import LoadPreRestorer, PreRestore
 from .prior import FitForPrior, UndoFit
 from .reel import RestoreReel
 from .sampler import RestorationSampler, RestorationSettingsNode
+from .semantics import CaptionShots, KeyFrames
+from .shot_conditioning import ShotConditioning
+from .shot_table import ShotTableNode
 from .simulate import SimulateDamage
 from .temporal import ApplyTemporalLayers, ShotLoras
+from .zero_shot import Era, TagShots
 
 # Before the host asks the nodes for their inputs, which list the files in these folders.
 register_folders()
@@ -33,12 +38,20 @@ class VLDMExtension(ComfyExtension):
             RemoveFlicker,
             LoadPreRestorer,
             PreRestore,
+            LoadStage1,
+            RestoreWithImageModel,
             Stabilise,
             Compare,
             RestoreReel,
             SimulateDamage,
             FitForPrior,
             UndoFit,
+            KeyFrames,
+            CaptionShots,
+            TagShots,
+            Era,
+            ShotTableNode,
+            ShotConditioning,
             ApplyTemporalLayers,
             ShotLoras,
             LongVideoWindows,

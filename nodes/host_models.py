@@ -13,6 +13,9 @@ MOTION = "animatediff_models"
 
 PRERESTORE = "vldm_prerestore"
 LORAS = "loras"
+UPSCALERS = "upscale_models"
+"""The host's folder of still-image models."""
+
 CAPTIONERS = "vldm_captioners"
 CLIPS = "vldm_clip"
 """Models of transformers: each is a folder of its own below these."""

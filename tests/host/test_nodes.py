@@ -16,12 +16,20 @@ NODES = {
     "VLDM_RemoveFlicker",
     "VLDM_LoadPreRestorer",
     "VLDM_PreRestore",
+    "VLDM_LoadStage1",
+    "VLDM_RestoreWithImageModel",
     "VLDM_Stabilise",
     "VLDM_Compare",
     "VLDM_RestoreReel",
     "VLDM_SimulateDamage",
     "VLDM_FitForPrior",
     "VLDM_UndoFit",
+    "VLDM_KeyFrames",
+    "VLDM_CaptionShots",
+    "VLDM_TagShots",
+    "VLDM_Era",
+    "VLDM_ShotTable",
+    "VLDM_ShotConditioning",
     "VLDM_ApplyTemporalLayers",
     "VLDM_ShotLoras",
     "VLDM_LongVideoWindows",
@@ -35,7 +43,7 @@ NODES = {
     "VLDM_Regrain",
 }
 # Lists of files on this machine: they may be empty, so they have no default.
-FILES = {("VLDM_ApplyTemporalLayers", "file")}
+FILES = {("VLDM_LoadStage1", "file"), ("VLDM_ApplyTemporalLayers", "file")}
 WORKFLOWS = {"clean_film", "restore_reel", "restore_with_sd", "animate_prior_check"}
 
 
@@ -49,7 +57,7 @@ def test_pack_loads_without_complaint(host):
 
 def test_every_node_is_there_and_no_other(nodes):
     assert {name for name, node in nodes.items() if "ComfyUI-VLDM" in node["python_module"]} == NODES
-    assert {nodes[name]["category"] for name in NODES} == {"VLDM/film", "VLDM/prior"}
+    assert {nodes[name]["category"] for name in NODES} == {"VLDM/film", "VLDM/prior", "VLDM/semantics"}
 
 
 @pytest.mark.parametrize("name", sorted(NODES))

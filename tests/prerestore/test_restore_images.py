@@ -330,8 +330,27 @@ class TestStream:
             output=image.movedim(-1, 1),
             progress=lambda phase, done, total, preview=None: calls.append((phase, done, total)),
         )
-        assert calls == [("restore images", n, 3) for n in (1, 2, 3)]
+        # Before every call of the model, and after every frame.
+        assert calls == [("restore images", n, 3) for n in (0, 1, 1, 2, 2, 3)]
         assert made.data_ptr() == image.data_ptr() and torch.allclose(image, (frames - 0.1).movedim(1, -1), atol=1e-6)
+
+
+def test_an_interrupt_is_heard_between_tiles():
+    class StopError(Exception):
+        pass
+
+    calls = 0
+
+    def progress(phase, done, total, preview=None):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise StopError
+
+    model = Model(identity)
+    with pytest.raises(StopError):
+        restore_images(film(1, 200, 330), model, PLAIN, tile=128, progress=progress)
+    assert len(model.sizes) == 2
 
 
 def test_wrong_input_is_named():

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ..decode.tiles import TileSettings, tiled
 from ..errors import SettingsError, VLDMError
+from ..progress import Progress, silent
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class FrameSettings:
 
     Attributes:
         short_side: Least shorter side, in pixels, of what a model that keeps the size is given, and of what comes out
-            with `keep_scale`; 0 is the film's own. DiffBIR uses 512: its models were trained on pictures of that size.
+            with `keep_scale`; 0 is the film's own. DiffBIR uses 512.
         keep_scale: The result keeps the size the model gives, enlarged; False brings it back to that of the film.
         tile: Largest side of a tile in pixels, from 128, or None for whole frames where memory suffices.
     """
@@ -144,6 +145,7 @@ class FrameRestorer:
         settings: Size and tiles.
         tile: What to begin with, from `first_tile`; None begins with whole frames, or with the tiles of the settings.
         out_of_memory: Exception that the model raises when memory runs out.
+        beat: Called before every call of the model; may raise to interrupt.
 
     Raises:
         SettingsError: The model takes neither colour nor grey pictures, or reduces them.
@@ -156,6 +158,7 @@ class FrameRestorer:
         *,
         tile: int | None = None,
         out_of_memory: type[BaseException] = torch.OutOfMemoryError,
+        beat: Progress = silent,
     ) -> None:
         channels = model.input_channels, model.output_channels
         if channels not in ((3, 3), (1, 1)):
@@ -164,7 +167,8 @@ class FrameRestorer:
             )
         if model.scale < 1:
             raise SettingsError(f"the image model has scale {model.scale}; use one that keeps the size or enlarges")
-        self._model, self._settings, self._out_of_memory = model, settings, out_of_memory
+        self._model, self._settings = model, settings
+        self._out_of_memory, self._beat = out_of_memory, beat
         self._tile = settings.tile if tile is None else tile
         self._number = 0
 
@@ -222,6 +226,7 @@ class FrameRestorer:
 
     def _run(self, given: Tensor) -> Tensor:
         model = self._model
+        self._beat("restore images", 0, None)
         made = model(given.to(model.dtype)).float()
         wanted = (*given.shape[:2], given.shape[2] * model.scale, given.shape[3] * model.scale)
         if made.shape != wanted:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ..decode.fusion import gaussian, takeover
 from ..errors import SettingsError
-from ..progress import Progress, silent
+from ..progress import Progress, Pulse, silent
 from ..video.shots import Shot, covering_shots
 from .image_model import FrameRestorer, FrameSettings, ImageModel, resized
 from .run import PreRestoreSettings, apply
@@ -84,7 +84,7 @@ def restore_images(
         tile: Tiles to begin with, from `image_model.first_tile`.
         output: (T, 3, h, w) to write into, of any strides; None makes one on the device of `frames`.
         out_of_memory: Exception that the model raises when memory runs out: tiles are then halved.
-        progress: Called once per frame.
+        progress: Called at least once per frame, and for every tile.
 
     Returns:
         ``output``, in [0, 1]: of the size of the frames, or of the model's with `keep_scale`.
@@ -99,7 +99,8 @@ def restore_images(
     if masks is not None and masks.shape != (count, height, width):
         raise SettingsError(f"masks are {tuple(masks.shape)}; these frames need {(count, height, width)}")
     settings = settings or ImageModelSettings()
-    restorer = FrameRestorer(model, settings, tile=tile, out_of_memory=out_of_memory)
+    pulse = Pulse(progress, "restore images", count)
+    restorer = FrameRestorer(model, settings, tile=tile, out_of_memory=out_of_memory, beat=pulse.beat)
     wanted = (count, 3, *restorer.output_size(height, width))
     if output is None:
         output = frames.new_empty(wanted)
@@ -110,7 +111,7 @@ def restore_images(
         pairs = ((frames[t], None if masks is None else masks[t]) for t in places)
         for t, restored in zip(places, _shot(pairs, restorer, settings), strict=True):
             output[t] = restored
-            progress("restore images", t + 1, count, output[t])
+            pulse.step(output[t])
     return output
 
 
@@ -121,6 +122,7 @@ def restore_images_stream(
     *,
     tile: int | None = None,
     out_of_memory: type[BaseException] = torch.OutOfMemoryError,
+    beat: Progress = silent,
 ) -> Iterator[Tensor]:
     """Restore one shot as a stream; see `restore_images`.
 
@@ -130,12 +132,13 @@ def restore_images_stream(
         settings: Defaults to `ImageModelSettings()`.
         tile: Tiles to begin with, from `image_model.first_tile`.
         out_of_memory: Exception that the model raises when memory runs out.
+        beat: Called before every call of the model; may raise to interrupt.
 
     Yields:
         One frame (3, h, w) per frame, before the next is read.
     """
     settings = settings or ImageModelSettings()
-    restorer = FrameRestorer(model, settings, tile=tile, out_of_memory=out_of_memory)
+    restorer = FrameRestorer(model, settings, tile=tile, out_of_memory=out_of_memory, beat=beat)
     yield from _shot(frames, restorer, settings)
 
 

@@ -7,8 +7,21 @@ from typing import Annotated, Any
 import typer
 
 from .cli_support import bars, reported
+from .errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
+
+
+def whole_numbers(text: str, what: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them.
+
+    Raises:
+        SettingsError: There is something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(f"{what} are {text!r}; give whole numbers with commas between them") from error
 
 
 @app.command("film")
@@ -103,6 +116,71 @@ def benchmark_prerestore(
             ]
             command = " ".join(["python -m vldm_core benchmark prerestore --data DIR", *options])
             write_page(report, markdown, command=command, pictures=pictures)
+        typer.echo(format_report(report))
+
+
+@app.command("resolution")
+def benchmark_resolution(
+    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/.")],
+    restorer: Annotated[
+        str, typer.Option(help="prerestore, which ships; or a file of a pre-restorer or of DiffBIR's stage 1.")
+    ] = "prerestore",
+    prior: Annotated[
+        Path | None, typer.Option(help="Stable Diffusion 1.x or 2.x in diffusers' layout, behind the restorer.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="What the film shows, for the prior.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the prior's schedule.")] = 20,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="How far the prior's clip is noised.")] = 0.4,
+    sizes: Annotated[str, typer.Option(metavar="A,B,…", help="Short sides to work at, px.")] = "256,368,512,768",
+    ways: Annotated[str, typer.Option(metavar="A,B,…", help="resized, padded, fitted.")] = "resized,padded,fitted",
+    clips: Annotated[int, typer.Option(min=1, help="Aged clips.")] = 3,
+    frames: Annotated[int, typer.Option(min=4, help="Frames per clip.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the figures over size into this picture.")] = None,
+) -> None:
+    """What a restorer is worth, and costs, at different working sizes."""
+    from .evaluation.prerestore_settings import PreRestoreBenchmarkSettings
+    from .evaluation.resolution_curves import write_curves
+    from .evaluation.resolution_page import format_report, write_page
+    from .evaluation.resolution_restorers import PriorOptions, open_prior_restorer, open_restorer
+    from .evaluation.resolution_study import ResolutionSettings, run_resolution_study
+
+    with reported():
+        settings = ResolutionSettings(
+            sizes=whole_numbers(sizes, "sizes"),
+            ways=tuple(ways.split(",")),  # type: ignore[arg-type]
+            material=PreRestoreBenchmarkSettings(clips=clips, frames=frames),
+        )
+        restorers = [open_restorer(restorer, device=device)]
+        if prior is not None:
+            options = PriorOptions(prompt=prompt, steps=steps, strength=strength)
+            restorers.append(open_prior_restorer(prior, options, device=device))
+        with bars() as progress:
+            report = run_resolution_study(data, restorers, settings=settings, progress=progress)
+        if json_file is not None:
+            report.write_json(json_file)
+        if curves is not None:
+            write_curves(report, curves)
+        if markdown is not None:
+            chosen = (
+                ("restorer", restorer, "prerestore"),
+                ("prior", prior, None),
+                ("prompt", f"'{prompt}'", "''"),
+                ("steps", steps, 20),
+                ("strength", strength, 0.4),
+                ("sizes", sizes, "256,368,512,768"),
+                ("ways", ways, "resized,padded,fitted"),
+                ("clips", clips, 3),
+                ("frames", frames, 8),
+                ("device", device, "auto"),
+                ("markdown", markdown, None),
+                ("curves", curves, None),
+            )
+            given = [f"--{name} {value}" for name, value, default in chosen if value != default]
+            command = " ".join(["python -m vldm_core benchmark resolution --data DIR", *given])
+            write_page(report, markdown, command=command, curves=curves)
         typer.echo(format_report(report))
 
 

@@ -72,6 +72,7 @@ def test_files(tmp_path, name):
 
 def test_a_table_is_a_sequence_of_its_shots():
     assert len(TABLE) == 2 and TABLE.frames == 15 and TABLE.shots == (Shot(0, 14), Shot(14, 15))
+    assert TABLE.prompts == ("a tram\r\n", "") and TABLE.negatives == ("blurry, scratched", "")
     assert TABLE[1] is list(TABLE)[1] and TABLE.at(13) is TABLE[0] and TABLE.at(14) is TABLE[1]
     with pytest.raises(SettingsError, match="frame 15"):
         TABLE.at(15)

@@ -150,6 +150,16 @@ class ShotTable(Sequence[ShotDescription]):
         """The shots, which cover frames 0 … `frames` - 1."""
         return tuple(described.shot for described in self.descriptions)
 
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Prompt of every shot, as `VideoRestorationPipeline` takes them together with `shots`."""
+        return tuple(described.prompt for described in self.descriptions)
+
+    @property
+    def negatives(self) -> tuple[str, ...]:
+        """Negative prompt of every shot, likewise."""
+        return tuple(described.negative for described in self.descriptions)
+
     def at(self, frame: int) -> ShotDescription:
         """Return the description of the shot that a frame belongs to.
 

@@ -110,11 +110,12 @@ def train_prerestore(
     ],
     cache: Annotated[Path, typer.Option(help="Folder for the aged and repaired films, made where missing.")],
     films: Annotated[int, typer.Option(min=1, help="Films to make.")] = 400,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3600,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3000,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per step.")] = 6,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make samples; 0 makes them in this one.")] = 0,
     precision: Annotated[
         TrainingPrecision,
         typer.Option(help="Of the forward pass; bf16 is quicker where the processor knows it, no is float32."),
@@ -147,7 +148,9 @@ def train_prerestore(
             config=replace(shapes[size], mixing=mixing.value),
             settings=replace(
                 settings,
-                trainer=replace(settings.trainer, steps=steps, batch=batch, precision=precision.value, seed=seed),
+                trainer=replace(
+                    settings.trainer, steps=steps, batch=batch, precision=precision.value, workers=workers, seed=seed
+                ),
                 films=replace(settings.films, films=films, seed=seed),
             ),
             vae=None if vae is None else _autoencoder(vae),

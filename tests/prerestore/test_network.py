@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vldm_core.errors import SettingsError
-from vldm_core.prerestore.alignment import alignments, soundness
+from vldm_core.prerestore.alignment import alignments, nearby, soundness
 from vldm_core.prerestore.network import BASE, KIND, SMALL, PreRestorer, PreRestorerConfig
 
 TINY = PreRestorerConfig(
@@ -51,6 +51,56 @@ def test_untrained_it_gives_the_input_back(mixing) -> None:
         assert torch.allclose(picture.mean(), images.mean(), atol=1e-5)
     assert decoded.latent is not None and decoded.latent.shape == (1, 4, 4, 4, 6)
     assert [features.shape[2:] for features in decoded.features] == [(8, 16, 24), (8, 8, 12), (12, 4, 6)]
+
+
+@MIXINGS
+def test_at_the_start_the_signal_reaches_the_heads(mixing) -> None:
+    images, masks, flow = clip()
+    network = PreRestorer(replace(SMALL, mixing=mixing)).eval()
+    seen = []
+    network.heads[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].std()))
+    run(network, images, masks, flow)
+    assert 0.2 < seen[0] / (4 * images.std()) < 20
+
+
+def test_neighbours_are_brought_to_their_place_and_nothing_of_damage() -> None:
+    generator = torch.Generator().manual_seed(0)
+    wide = torch.rand(3, 24, 40, generator=generator)
+    frames = torch.stack([wide[..., t : t + 32] for t in range(3)])
+    shift = torch.zeros(2, 2, 24, 32)
+    # The scene goes left by a pixel per frame: what is here was one pixel farther right before.
+    shift[:, 0] = 1
+    masks = torch.zeros(3, 24, 32)
+    shown = nearby(frames, shift, -shift, masks)
+    assert shown.shape == (3, 6, 24, 32)
+    assert shown[0, :3].abs().max() == 0 and shown[2, 3:].abs().max() == 0
+    assert shown[1].abs().max() < 1e-6, "the neighbours show the same"
+    frames[0] += 0.1
+    masks[0, 5:9, 6:10] = 1
+    shown = nearby(frames, shift, -shift, masks)
+    apart = shown[1, 0]
+    # Seen from frame 1, the damage lies a pixel farther left; its rim is left out, too.
+    assert apart[4:10, 4:10].abs().max() == 0
+    assert torch.allclose(apart[12:, :30], torch.tensor(0.1), atol=1e-5)
+    assert shown[0, 3:, 5:9, 6:10].abs().max() == 0, "what is damaged here takes nothing"
+
+
+@MIXINGS
+def test_neighbours_are_seen_and_their_shares_added(mixing) -> None:
+    images, masks, flow = clip()
+    network = PreRestorer(replace(TINY, mixing=mixing)).eval()
+    shown = 0.1 * torch.ones(1, 4, 6, 32, 48)
+    ways = alignments(flow, flow, masks, scale=4)
+    with torch.no_grad():
+        alone = network(images, masks, *ways, nearby=shown).decoded.pictures[0]
+        assert torch.equal(alone, images), "untrained, the shares are 0"
+        network.heads[0].bias[3] = 0.25
+        first = network(images, masks, *ways, nearby=shown).decoded.pictures[0]
+        assert torch.allclose(first, images + 0.1, atol=1e-5)
+        halves, _ = network.encode(images, masks, shown)
+        assert not torch.equal(halves, network.encode(images, masks)[0])
+    with pytest.raises(SettingsError, match="nearby"):
+        network(images, masks, *ways, nearby=shown[:, :3])
 
 
 @MIXINGS

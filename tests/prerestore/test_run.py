@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.prerestore.alignment import nearby
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
+from vldm_core.video.flow import FlowSettings, estimate_flow
 
 from .test_network import trained
 
@@ -26,6 +28,28 @@ def test_it_is_the_network_on_one_segment() -> None:
     images, latents = pre_restore(frames, network, PreRestoreSettings(keep_grain=0))
     assert images.shape == frames.shape and latents is not None and latents.shape == (5, 4, 5, 7)
     assert (images - frames).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_segment_sees_the_neighbours_that_a_clip_has(masked) -> None:
+    frames = film(5, 40, 56)
+    masks = torch.zeros(5, 40, 56)
+    masks[2, 8:20, 10:30] = float(masked)
+    seen: list[Tensor] = []
+
+    class Watched(PreRestorer):
+        def encode(self, frames: Tensor, masks: Tensor, nearby: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            seen.append(nearby[0])
+            return super().encode(frames, masks, nearby)
+
+    network = Watched(trained().config).eval()
+    pre_restore(frames, network, PreRestoreSettings(segment=5), masks=masks)
+    flows = [
+        estimate_flow(frames, masks=masks, settings=FlowSettings(quality="fast"), direction=way)
+        for way in ("backward", "forward")
+    ]
+    wanted = nearby(frames, *flows, masks)
+    assert torch.equal(torch.cat(seen), wanted) and wanted.abs().sum() > 0
 
 
 @settings(max_examples=8, deadline=None)
@@ -93,10 +117,10 @@ class Hungry(PreRestorer):
 
     most = 2
 
-    def encode(self, frames: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, frames: Tensor, masks: Tensor, nearby: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if frames.shape[1] > self.most:
             raise torch.OutOfMemoryError("no memory")
-        return super().encode(frames, masks)
+        return super().encode(frames, masks, nearby)
 
 
 def test_out_of_memory_works_on_fewer_frames_at_once(monkeypatch) -> None:

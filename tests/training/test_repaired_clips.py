@@ -12,7 +12,13 @@ from torch.utils.data import DataLoader
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.training import TrainingMaterial
 from vldm_core.training.pairs import Pair
-from vldm_core.training.repaired_clips import RepairedClips, RepairedFilmSettings, imitate_repair, make_films
+from vldm_core.training.repaired_clips import (
+    RepairedClips,
+    RepairedFilmSettings,
+    imitate_repair,
+    make_films,
+    without_flicker,
+)
 
 SETTINGS = RepairedFilmSettings(films=3, frames=3, height=64, width=72, presets={"worn": 1.0})
 
@@ -85,6 +91,20 @@ def test_samples_depend_on_their_number_alone(films) -> None:
     assert (first["frames"] - first["target"]).abs().mean() < 0.15
 
 
+def test_flicker_is_taken_out_and_grain_stays() -> None:
+    stream = np.random.default_rng(0)
+    target = np.full((4, 3, 64, 96), 120, np.uint8)
+    gain = np.array([-30, 20, 10, -5])[:, None, None, None] * np.linspace(0.5, 1.5, 96)
+    grain = stream.normal(0, 6, target.shape)
+    frames = np.clip(target + gain + grain, 0, 255).astype(np.uint8)
+    even = without_flicker(frames, target, 0.0).astype(np.float32)
+    assert np.abs(even.mean((1, 2, 3)) - 120).max() < 1
+    assert np.abs(even[..., :48].mean((1, 2, 3)) - even[..., 48:].mean((1, 2, 3))).max() < 4
+    assert even.std((1, 2, 3)).min() > 5
+    half = without_flicker(frames, target, 0.5).mean((1, 2, 3)) - 120
+    assert np.allclose(half, 0.5 * (frames.mean((1, 2, 3)) - 120), atol=1)
+
+
 def test_workers_and_resuming_keep_the_order(films) -> None:
     def batches(workers: int, start: int, count: int) -> list[torch.Tensor]:
         clips = RepairedClips(films, seed=1, frames=2, side=32, batch=2)
@@ -108,7 +128,7 @@ def test_wrong_films_and_settings_are_named(films, tmp_path) -> None:
         RepairedClips([tmp_path / "cut.npz"], seed=0, frames=2, side=32, batch=1).sample(0)
     with pytest.raises(FilmFileError, match="too few or small"):
         RepairedClips(films, seed=0, frames=2, side=128, batch=1).sample(0)
-    for wrong in ({"frames": 1}, {"side": 20}, {"batch": 0}):
+    for wrong in ({"frames": 1}, {"side": 20}, {"batch": 0}, {"flicker": 1.5}):
         with pytest.raises(SettingsError):
             RepairedClips(films, **{"seed": 0, "frames": 2, "side": 32, "batch": 1, **wrong})
     with pytest.raises(SettingsError, match="seed"):

@@ -2,11 +2,22 @@
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..video.warping import consistency, warp
+from ..video.warping import consistency, consistency_array, warp, warp_array
+
+FloatArray = NDArray[np.float32]
+
+NEARBY_CHANNELS = 6
+"""Of `nearby`: three colours of two neighbours."""
+
+_RIM = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +75,65 @@ def alignments(backward: Tensor, forward: Tensor, masks: Tensor, *, scale: int) 
         prepared(backward, forward, sound[:, 1:], sound[:, :-1]),
         prepared(forward, backward, sound[:, :-1], sound[:, 1:]),
     )
+
+
+def nearby(frames: Tensor, backward: Tensor, forward: Tensor, masks: Tensor) -> Tensor:
+    """Return what the neighbours of every frame show, pixel by pixel, less what the frame shows itself.
+
+    Added to a frame in equal shares they give the motion-compensated mean, in which grain and noise cancel out.
+
+    Args:
+        frames: (T, 3, H, W).
+        backward: (T-1, 2, H, W), pixels: entry t lives on frame t+1 and looks up frame t.
+        forward: (T-1, 2, H, W), pixels: entry t lives on frame t and looks up frame t+1.
+        masks: (T, H, W), above 0 = damaged.
+
+    Returns:
+        (T, 6, H, W): the predecessor's three channels, then the successor's; 0 where there is no neighbour, or where it
+        cannot be trusted.
+    """
+    pictures = [interleaved(frame) for frame in frames]
+    back, ahead = ([interleaved(flow) for flow in flows] for flows in (backward, forward))
+    damage = [mask.numpy() > 0 for mask in masks]
+    result = torch.zeros(len(frames), NEARBY_CHANNELS, *frames.shape[-2:])
+    for t in range(len(frames) - 1):
+        later, earlier = (pictures[t + 1], damage[t + 1]), (pictures[t], damage[t])
+        result[t + 1, :3] = seen_from(*later, *earlier, back[t], ahead[t])
+        result[t, 3:] = seen_from(*earlier, *later, ahead[t], back[t])
+    return result
+
+
+def interleaved(planes: Tensor) -> FloatArray:
+    """Return (C, H, W) as an array (H, W, C)."""
+    return np.ascontiguousarray(planes.numpy().transpose(1, 2, 0))
+
+
+def seen_from(
+    here: FloatArray,
+    damaged_here: NDArray[np.bool_],
+    there: FloatArray,
+    damaged_there: NDArray[np.bool_],
+    flow: FloatArray,
+    back: FloatArray,
+) -> Tensor:
+    """Return what another frame shows at the place of every pixel, less what is here; see `nearby`.
+
+    Args:
+        here: (H, W, 3).
+        damaged_here: (H, W).
+        there: (H, W, 3), the other frame.
+        damaged_there: (H, W).
+        flow: (H, W, 2), pixels, lives here and looks the other frame up.
+        back: (H, W, 2), the other way round.
+
+    Returns:
+        (3, H, W); 0 where either frame is damaged or the flow cannot be right.
+    """
+    spoilt = cv2.dilate(damaged_there.astype(np.float32), _RIM)
+    lost = damaged_here | (warp_array(spoilt, flow) > 0) | ~consistency_array(flow, back)
+    apart = warp_array(there, flow) - here
+    apart[lost] = 0
+    return torch.from_numpy(apart.transpose(2, 0, 1))
 
 
 def soundness(masks: Tensor, *, scale: int) -> Tensor:

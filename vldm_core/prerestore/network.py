@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from ..errors import SettingsError
 from ..network_files import NetworkKind
-from .alignment import Alignment, aligned, soundness
-from .blocks import Double, FeedForward, Halve, WindowAttention, residual_blocks
+from .alignment import NEARBY_CHANNELS, Alignment, aligned, soundness
+from .blocks import Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
 
 SCALE = 8
 """Height and width of the frames must be multiples of this."""
@@ -33,6 +33,13 @@ LATENT_CHANNELS = 4
 
 _SLOPE = 0.1
 _FULL = 12
+_CONTRAST, _APART = 4.0, 8.0
+"""Factors that bring pictures and the distance to neighbours to about unit variance."""
+_SHARES = 2
+_SHARE_SCALE = 4.0
+"""Factor on the shares of the neighbours, which are to grow faster than what is added in grey levels."""
+_RESIDUAL = 0.1
+"""Strength of what a residual block adds at the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +144,7 @@ class PreRestorer(nn.Module):
         super().__init__()
         self.config = config
         half, quarter, eighth = config.widths
-        self.stem = nn.Conv2d(16, half, 3, padding=1)
+        self.stem = nn.Conv2d(4 * (3 + 1 + NEARBY_CHANNELS), half, 3, padding=1)
         self.encode_half = residual_blocks(half, config.encoder_blocks[0])
         self.to_quarter = Halve(half, quarter)
         self.encode_quarter = residual_blocks(quarter, config.encoder_blocks[1])
@@ -153,8 +160,14 @@ class PreRestorer(nn.Module):
         self.from_quarter = Double(quarter, half)
         self.decode_half = residual_blocks(half, config.decoder_blocks[1])
         self.to_full = nn.Conv2d(half, 4 * _FULL, 3, padding=1)
-        self.heads = nn.ModuleList(_picture_head(width) for width in (_FULL, half, quarter, eighth))
+        self.heads = nn.ModuleList(
+            nn.Conv2d(width, 3 + (_SHARES if level == 0 else 0), 3, padding=1)
+            for level, width in enumerate((_FULL, half, quarter, eighth))
+        )
         self.latent = nn.Conv2d(eighth, LATENT_CHANNELS, 3, padding=1) if config.latent else None
+        self.apply(_start)
+        for head in self.heads:
+            nn.init.zeros_(head.weight)  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -163,6 +176,7 @@ class PreRestorer(nn.Module):
         before: Alignment,
         after: Alignment,
         *,
+        nearby: Tensor | None = None,
         state: ShotState | None = None,
         lookahead: int = 0,
     ) -> PreRestored:
@@ -174,6 +188,7 @@ class PreRestorer(nn.Module):
             before: How frames look their predecessors up: T entries with a state, the first for the frame before the
                 stretch; T-1 without one.
             after: How frames 0 … T-2 look their successors up.
+            nearby: (B, T, 6, H, W) of `alignment.nearby`; None leaves the neighbours' pixels out.
             state: From the stretch before, or None at the start of a shot.
             lookahead: So many frames at the end only look back from the future; nothing is made of them.
 
@@ -181,11 +196,14 @@ class PreRestorer(nn.Module):
             SettingsError: The shapes do not belong together.
         """
         _check(frames, masks, before, after, state is not None, lookahead)
-        halves, quarters = self.encode(frames, masks)
+        if nearby is not None and nearby.shape != (*frames.shape[:2], NEARBY_CHANNELS, *frames.shape[3:]):
+            raise SettingsError(f"nearby is {tuple(nearby.shape)}; it does not belong to frames {tuple(frames.shape)}")
+        halves, quarters = self.encode(frames, masks, nearby)
         sound = soundness(masks, scale=STATE_SCALE)
         merged, state = self.propagate(quarters, sound, before, after, state=state, lookahead=lookahead)
         made = frames.shape[1] - lookahead
-        return PreRestored(decoded=self.decode(frames[:, :made], halves[:, :made], merged), state=state)
+        close = None if nearby is None else nearby[:, :made]
+        return PreRestored(decoded=self.decode(frames[:, :made], halves[:, :made], merged, close), state=state)
 
     def propagate(
         self,
@@ -234,30 +252,35 @@ class PreRestorer(nn.Module):
         merged = torch.cat((quarters[:, :made], torch.stack(past, 1), torch.stack(future[:made], 1)), dim=2)
         return merged, ShotState(features=neighbour, memory=memory)
 
-    def encode(self, frames: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, frames: Tensor, masks: Tensor, nearby: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encode frames, each by itself.
 
         Args:
             frames: (B, T, 3, H, W).
             masks: (B, T, H, W).
+            nearby: See `forward`.
 
         Returns:
             (B, T, C, H/2, W/2) and (B, T, C, H/4, W/4).
         """
         shape = frames.shape[:2]
-        seen = torch.cat((frames - 0.5, masks[:, :, None].to(frames)), dim=2).flatten(0, 1)
+        if nearby is None:
+            nearby = frames.new_zeros(*shape, NEARBY_CHANNELS, *frames.shape[3:])
+        seen = torch.cat((_CONTRAST * (frames - 0.5), masks[:, :, None].to(frames), _APART * nearby), dim=2)
+        seen = seen.flatten(0, 1)
         half = functional.leaky_relu(self.stem(functional.pixel_unshuffle(seen, 2)), _SLOPE)
         half = self.encode_half(half)
         quarter = self.encode_quarter(self.to_quarter(half))
         return half.unflatten(0, shape), quarter.unflatten(0, shape)
 
-    def decode(self, frames: Tensor, halves: Tensor, merged: Tensor) -> "Decoded":
+    def decode(self, frames: Tensor, halves: Tensor, merged: Tensor, nearby: Tensor | None = None) -> "Decoded":
         """Decode frames, each by itself.
 
         Args:
             frames: (B, T, 3, H, W).
             halves: (B, T, C, H/2, W/2) of `encode`.
             merged: (B, T, 3C, H/4, W/4): features of `encode`, forward state, backward state.
+            nearby: See `forward`.
         """
         shape = frames.shape[:2]
         quarter = self.merge(merged.flatten(0, 1))
@@ -271,7 +294,12 @@ class PreRestorer(nn.Module):
         source = frames.flatten(0, 1)
         for level, (head, features) in enumerate(zip(self.heads, (full, half, quarter, eighth), strict=True)):
             base = source if level == 0 else functional.avg_pool2d(source, 2**level)
-            pictures.append((base + head(features)).unflatten(0, shape))
+            added = head(features)
+            picture = base + added[:, :3]
+            if level == 0 and nearby is not None:
+                shares = _SHARE_SCALE * added[:, 3:, None]
+                picture = picture + (shares * nearby.flatten(0, 1).unflatten(1, (_SHARES, 3))).sum(dim=1)
+            pictures.append(picture.unflatten(0, shape))
         latent = None if self.latent is None else self.latent(eighth).unflatten(0, shape)
         full_size, second, third, last = pictures
         return Decoded(
@@ -317,11 +345,19 @@ class _Step(nn.Module):
         return self.refine(functional.leaky_relu(self.join(torch.cat((mixed, travelled), dim=1)), _SLOPE))
 
 
-def _picture_head(channels: int) -> nn.Conv2d:
-    head = nn.Conv2d(channels, 3, 3, padding=1)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)  # type: ignore[arg-type]
-    return head
+def _start(module: nn.Module) -> None:
+    """Start values that keep the strength of the signal from layer to layer (K. He et al., ICCV 2015).
+
+    torch's own let it fade, so that the heads see next to nothing and learn for hundreds of steps to see it.
+    """
+    if isinstance(module, nn.Conv2d | nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, a=_SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, ResidualBlock):
+        # Deep stacks of such blocks start close to the identity.
+        with torch.no_grad():
+            module.conv2.weight.mul_(_RESIDUAL)
 
 
 def _check(

@@ -23,7 +23,7 @@ from torch.nn import functional
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, Pulse, silent
 from ..video.flow import FloatArray, FlowSettings, estimate_pair, to_luma
-from .alignment import Alignment, alignments, soundness
+from .alignment import NEARBY_CHANNELS, Alignment, alignments, interleaved, seen_from, soundness
 from .network import SCALE, STATE_SCALE, Decoded, PreRestorer, ShotState
 
 _FLOW = FlowSettings(quality="fast")
@@ -190,6 +190,18 @@ def _hold(number: int, image: Tensor, mask: Tensor | None) -> _Held:
     return _Held(number=number, image=image, padded=padded, mask=found[0], luma=to_luma(padded))
 
 
+def _seen(here: _Held, other: _Held, flow: Tensor, opposite: Tensor) -> Tensor:
+    """What another frame shows at the place of every pixel, less what is here, (3, h, w)."""
+    return seen_from(
+        interleaved(here.padded),
+        here.mask.numpy() > 0,
+        interleaved(other.padded),
+        other.mask.numpy() > 0,
+        interleaved(flow),
+        interleaved(opposite),
+    )
+
+
 class _Runner:
     """Goes through a shot segment by segment."""
 
@@ -208,12 +220,14 @@ class _Runner:
     def restore(self, held: Sequence[_Held], made: int) -> list[PreRestoredFrame]:
         """Restore the first frames of what is held; the others are lookahead."""
         network = self._network
+        previous = self._last
         encoded = self._by_parts(
             lambda part: network.encode(
-                torch.stack([one.padded for one in part])[None].to(self._like),
-                torch.stack([one.mask for one in part])[None].to(self._like),
+                torch.stack([held[t].padded for t in part])[None].to(self._like),
+                torch.stack([held[t].mask for t in part])[None].to(self._like),
+                self._nearby(previous, held, part),
             ),
-            held,
+            range(len(held)),
         )
         quarters = torch.cat([quarter for _, quarter in encoded], dim=1)
         halves = torch.cat([half for half, _ in encoded], dim=1)[:, :made]
@@ -238,10 +252,24 @@ class _Runner:
                 nothing.expand(1, len(part), -1, -1, -1),
                 halves[:, part[0] : part[-1] + 1],
                 merged[:, part[0] : part[-1] + 1],
+                self._nearby(previous, held, part),
             ),
             range(made),
         )
         return [frame for part in self._frames(held, decoded) for frame in part]
+
+    def _nearby(self, previous: "_Held | None", held: Sequence[_Held], part: Sequence[int]) -> Tensor:
+        """What the neighbours of some frames show, (1, n, 6, h, w); see `alignment.nearby`."""
+        shown = torch.zeros(len(part), NEARBY_CHANNELS, *held[0].padded.shape[-2:])
+        for index, t in enumerate(part):
+            earlier = held[t - 1] if t else previous
+            if earlier is not None:
+                back, ahead = self._flow(earlier, held[t])
+                shown[index, :3] = _seen(held[t], earlier, back, ahead)
+            if t + 1 < len(held):
+                back, ahead = self._flow(held[t], held[t + 1])
+                shown[index, 3:] = _seen(held[t], held[t + 1], ahead, back)
+        return shown[None].to(self._like)
 
     def _alignments(self, held: Sequence[_Held]) -> tuple[Alignment, Alignment]:
         """How the frames look each other up, and the first one the last frame of the segment before."""
@@ -317,7 +345,7 @@ def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRe
     # Of a segment: features at 1/2; features at 1/4 as they come, as they travel, and the states both ways, joined.
     kept = settings.segment * half / 4 + (3 * held + 4 * settings.segment) * quarter / 16
     # Of a frame in work: about six such features at 1/2 at a time, and those at full size.
-    working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * _WIDTH_AT_FULL)
+    working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * _WIDTH_AT_FULL + NEARBY_CHANNELS)
     return height * width * like.element_size() * (kept + working)
 
 

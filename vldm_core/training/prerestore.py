@@ -38,11 +38,11 @@ class PreRestoreTrainingSettings:
         latent: Weight of the latent loss, where a VAE is given.
     """
 
-    trainer: TrainerSettings = TrainerSettings(steps=3600, batch=2, rate=6e-4)
+    trainer: TrainerSettings = TrainerSettings(steps=3000, batch=6, rate=1.2e-3)
     films: RepairedFilmSettings = RepairedFilmSettings()
     validation_films: int = 6
-    frames: int = 6
-    side: int = 96
+    frames: int = 5
+    side: int = 64
     gradient: float = 0.3
     temporal: float = 0.5
     latent: float = 0.1
@@ -109,7 +109,7 @@ class PreRestoreTask:
         """See `trainer.Task`."""
         settings = self._settings
         ways = alignments(batch["backward"], batch["forward"], batch["masks"], scale=STATE_SCALE)
-        decoded = module(batch["frames"], batch["masks"], *ways).decoded
+        decoded = module(batch["frames"], batch["masks"], *ways, nearby=batch["nearby"]).decoded
         pictures = [picture.float() for picture in decoded.pictures]
         parts = {
             "picture": multi_scale(pictures, batch["target"], _SCALE_WEIGHTS),
@@ -130,7 +130,8 @@ class PreRestoreTask:
         for number, film in enumerate(self._films):
             clip = {name: value[None].to(device) for name, value in film.items() if isinstance(value, Tensor)}
             ways = alignments(clip["backward"], clip["forward"], clip["masks"], scale=STATE_SCALE)
-            made = module(clip["frames"], clip["masks"], *ways).decoded.pictures[0][0].float().cpu().clamp(0, 1)
+            decoded = module(clip["frames"], clip["masks"], *ways, nearby=clip["nearby"]).decoded
+            made = decoded.pictures[0][0].float().cpu().clamp(0, 1)
             for name, frames in (("", made), (" before", film["frames"])):
                 figures[f"psnr{name}"].append(float(psnr(frames, film["target"])))
                 figures[f"ssim{name}"].append(float(ssim(frames, film["target"]) or 0.0))

@@ -3,7 +3,7 @@
 Films are simulated once, with all their damage, and their repair is imitated: what is filled shows the undamaged film
 with less grain and slightly out of place, of scratches a remainder stays, some damage has been missed, and some sound
 places have been filled for nothing. A film is kept as a file of bytes; samples are windows of films, mirrored and
-turned, and depend on their number and the seed alone.
+turned, with most of their flicker taken out as the stage before does it, and depend on their number and the seed alone.
 """
 
 import os
@@ -22,12 +22,16 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from ..errors import FilmFileError, SettingsError
 from ..film.degradation import binary_truth
+from ..prerestore.alignment import nearby
 from ..progress import Progress, silent
 from ..video.flow import FlowSettings, estimate_flow
 from .material import TrainingMaterial
 from .pairs import DegradedClips, Pair, PairSettings
 
 _FLOW = FlowSettings(quality="fast")
+_FLICKER_OF_WHOLE = 0.2
+_FIELD_SCALE, _FIELD_SIGMA = 8, 3.0
+"""Flicker is looked for at this fraction of the size, smoothed by so many pixels of that."""
 _RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 
 
@@ -40,6 +44,7 @@ class RepairedClip(TypedDict):
         masks: (T, H, W), 1 = repaired.
         backward: (T-1, 2, H, W) flow of `frames`: entry t lives on frame t+1 and looks up frame t.
         forward: (T-1, 2, H, W): entry t lives on frame t and looks up frame t+1.
+        nearby: (T, 6, H, W) of `prerestore.alignment.nearby`.
     """
 
     frames: Tensor
@@ -47,6 +52,7 @@ class RepairedClip(TypedDict):
     masks: Tensor
     backward: Tensor
     forward: Tensor
+    nearby: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +176,26 @@ def imitate_repair(
     return frames.clamp(0, 1), masks
 
 
+def without_flicker(frames: NDArray[np.uint8], target: NDArray[np.uint8], left: float) -> NDArray[np.uint8]:
+    """Bring the brightness of frames close to that of the target, as the removal of flicker does.
+
+    Args:
+        frames: (T, 3, H, W).
+        target: The same shape; it has no flicker.
+        left: Share of the flicker that is left, 0 … 1.
+    """
+    even = np.empty_like(frames)
+    height, width = frames.shape[2:]
+    for t, (frame, steady) in enumerate(zip(frames, target, strict=True)):
+        apart = (frame.astype(np.float32) - steady).transpose(1, 2, 0)
+        small = -(-width // _FIELD_SCALE), -(-height // _FIELD_SCALE)
+        field = cv2.resize(apart, small, interpolation=cv2.INTER_AREA)
+        field = cv2.GaussianBlur(field, (0, 0), _FIELD_SIGMA, borderType=cv2.BORDER_REFLECT)
+        field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+        even[t] = np.clip(np.rint(frame - (1 - left) * field.transpose(2, 0, 1)), 0, 255)
+    return even
+
+
 def _kept(damage: NDArray[np.bool_], stream: np.random.Generator, missed: float) -> NDArray[np.uint8]:
     """Leave some defects out."""
     count, labels = cv2.connectedComponents(damage.astype(np.uint8), connectivity=8)
@@ -210,19 +236,25 @@ class RepairedClips(IterableDataset[RepairedClip]):
         frames: Length of a sample.
         side: Height and width of a sample, px, a multiple of 8.
         batch: Samples in a block; the batch size of the loader.
+        flicker: Largest share of its flicker that a sample keeps, 0 … 1.
 
     Raises:
         SettingsError: A number is out of range.
     """
 
-    def __init__(self, files: list[Path], *, seed: int, frames: int, side: int, batch: int) -> None:
+    def __init__(
+        self, files: list[Path], *, seed: int, frames: int, side: int, batch: int, flicker: float = 0.4
+    ) -> None:
         super().__init__()
+        if not 0 <= flicker <= 1:
+            raise SettingsError(f"the share of flicker is {flicker}; use 0 … 1")
         if not files or frames < 2 or side < 16 or side % 8 or batch < 1:
             raise SettingsError(
                 f"{len(files)} films, samples of {frames} frames of {side} px, blocks of {batch}; use at least one "
                 "film, 2 frames, 16 px in multiples of 8, and 1 sample"
             )
         self._files, self._seed, self._frames, self._side, self._batch = list(files), seed, frames, side, batch
+        self._flicker = flicker
         self._start = 0
 
     def __iter__(self) -> Iterator[RepairedClip]:
@@ -243,7 +275,9 @@ class RepairedClips(IterableDataset[RepairedClip]):
         """
         stream = np.random.default_rng([self._seed, index])
         path = self._files[int(stream.integers(len(self._files)))]
-        pictures = {name: torch.from_numpy(array) for name, array in self._cut(path, stream).items()}
+        cut = self._cut(path, stream)
+        cut["frames"] = without_flicker(cut["frames"], cut["target"], float(stream.uniform(0, self._flicker)))
+        pictures = {name: torch.from_numpy(array) for name, array in cut.items()}
         for axis in (-1, -2):
             if stream.random() < 0.5:
                 pictures = {name: picture.flip(axis) for name, picture in pictures.items()}
@@ -255,12 +289,13 @@ class RepairedClips(IterableDataset[RepairedClip]):
 
     @staticmethod
     def whole(path: Path) -> RepairedClip:
-        """Return a whole film, but for sides that are no multiple of 8.
+        """Return a whole film, but for sides that are no multiple of 8, with a fifth of its flicker.
 
         Raises:
             FilmFileError: It cannot be read.
         """
         film = _read(path)
+        film["frames"] = without_flicker(film["frames"], film["target"], _FLICKER_OF_WHOLE)
         height, width = (side // 8 * 8 for side in film["masks"].shape[1:])
         return _with_flow({name: torch.from_numpy(array[..., :height, :width]) for name, array in film.items()})
 
@@ -307,10 +342,13 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 def _with_flow(pictures: Mapping[str, Tensor]) -> RepairedClip:
     frames, target = (pictures[name].contiguous().float() / 255 for name in ("frames", "target"))
     masks = pictures["masks"].contiguous().float()
+    backward = estimate_flow(frames, masks=masks, settings=_FLOW)
+    forward = estimate_flow(frames, masks=masks, settings=_FLOW, direction="forward")
     return RepairedClip(
         frames=frames,
         target=target,
         masks=masks,
-        backward=estimate_flow(frames, masks=masks, settings=_FLOW),
-        forward=estimate_flow(frames, masks=masks, settings=_FLOW, direction="forward"),
+        backward=backward,
+        forward=forward,
+        nearby=nearby(frames, backward, forward, masks),
     )

@@ -29,8 +29,8 @@ class LoadStage1(io.ComfyNode):
             display_name="Load Stage 1 Restorer",
             category=CATEGORY,
             description=(
-                "Loads a restorer of DiffBIR's first stage: SwinIR, BSRNet or SCUNet. It reads files that Load Upscale "
-                "Model does not, and pads pictures at their border as DiffBIR does."
+                "Loads a restorer of DiffBIR's first stage: SwinIR, BSRNet or SCUNet. Unlike Load Upscale Model it "
+                "takes exact files only, and repeats the border of pictures where that mirrors it."
             ),
             inputs=[
                 io.Combo.Input(

@@ -1,5 +1,7 @@
 """Still-image restorers in the running host: its own loader and ours, its own upscale node and ours."""
 
+import re
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -42,16 +44,20 @@ def node(kind, **inputs):
     return {"class_type": kind, "inputs": inputs}
 
 
+# Of the demonstration film: networks with attention take a processor's time.
+FRAMES, HEIGHT, WIDTH = 3, 44, 60
 STOCK, OURS = "UpscaleModelLoader", "VLDM_LoadStage1"
 
 
 def graph(file, loader=OURS, **changes):
-    """The demonstration film through Restore With Image Model, compared with what went in."""
+    """Part of the demonstration film through Restore With Image Model, compared with what went in."""
     values = {"strength": 1.0, "keep_grain": 0.0, "temporal": 0.5, "in_masks": 0.0}
     values |= {"short_side": 0, "keep_scale": False, "tile_size": 0} | changes
     return {
         "film": node("LoadVideo", file="demo_film.mp4"),
-        "parts": node("GetVideoComponents", video=["film", 0]),
+        "whole": node("GetVideoComponents", video=["film", 0]),
+        "few": node("ImageFromBatch", image=["whole", 0], batch_index=2, length=FRAMES),
+        "parts": node("ImageCrop", image=["few", 0], width=WIDTH, height=HEIGHT, x=20, y=20),
         "shots": node("VLDM_DetectShots", images=["parts", 0], threshold=0.275, min_length=6),
         "loader": node(loader, **{"file" if loader == OURS else "model_name": file}),
         "restored": node(
@@ -69,6 +75,12 @@ def compare(before, after):
     return node("VLDM_Compare", before=before, after=after, layout="split", frame=0, temporal=False)
 
 
+def alike(text):
+    """Whether Compare has found a difference of rounding at most."""
+    found = re.search(r"PSNR ([0-9.]+) dB", text)
+    return "identical" in text or (found is not None and float(found.group(1)) > 110)
+
+
 def succeeded(host, prompt):
     run = host.run(prompt)
     assert run.status == "success", run.error
@@ -81,7 +93,7 @@ def succeeded(host, prompt):
 )
 def test_a_film_through_restorers_of_both_loaders(host, files, file, loader):
     text = succeeded(host, graph(file, loader))
-    assert "12 frames" in text and "identical" not in text
+    assert f"{FRAMES} frames" in text and "identical" not in text
 
 
 def test_the_second_run_is_cached_and_a_new_file_is_read_again(host, files):
@@ -89,7 +101,7 @@ def test_the_second_run_is_cached_and_a_new_file_is_read_again(host, files):
     write(files / "changing.pth", published("scunet"))
     first = succeeded(host, prompt)
     assert host.run(prompt).cached == set(prompt)
-    write(files / "changing.pth", published("scunet", seed=1) | {})
+    write(files / "changing.pth", published("scunet", seed=1))
     changed = host.run(prompt)
     assert changed.status == "success" and not {"loader", "restored"} & changed.cached
     assert changed.outputs["compare"]["text"][0] != first
@@ -102,36 +114,36 @@ def test_it_is_the_stock_node_where_nothing_is_added(host, files):
     for loader, name, value in ((STOCK, "model_name", "bsrnet.pth"), (OURS, "file", "bsrnet.pth")):
         prompt["other"] = node(loader, **{name: value})
         prompt["stock"] = node("ImageUpscaleWithModel", upscale_model=["other", 0], image=["parts", 0])
-        prompt["size"] = node("ImageScale", image=["parts", 0], upscale_method="area", width=640, height=480,
-                              crop="disabled")  # fmt: skip
+        size = {"width": 4 * WIDTH, "height": 4 * HEIGHT, "crop": "disabled"}
+        prompt["size"] = node("ImageScale", image=["parts", 0], upscale_method="area", **size)
         prompt["compare"] = compare(["stock", 0], ["restored", 0])
-        assert "12 frames: identical" in succeeded(host, prompt)
+        assert alike(succeeded(host, prompt))
         # And not because nothing has happened.
-        assert "identical" not in succeeded(host, prompt | {"compare": compare(["size", 0], ["restored", 0])})
+        assert not alike(succeeded(host, prompt | {"compare": compare(["size", 0], ["restored", 0])}))
 
 
 def test_scunet_in_the_stock_node_has_the_border_of_diffbir(host, files):
     prompt = graph("scunet.pth", temporal=0.0)
     prompt["stock"] = node("ImageUpscaleWithModel", upscale_model=["loader", 0], image=["parts", 0])
     prompt["compare"] = compare(["stock", 0], ["restored", 0])
-    assert "identical" in succeeded(host, prompt)
+    assert alike(succeeded(host, prompt))
     prompt["other"] = node(STOCK, model_name="scunet.pth")
     prompt["stock"]["inputs"]["upscale_model"] = ["other", 0]
-    assert "identical" not in succeeded(host, prompt)
+    assert not alike(succeeded(host, prompt))
 
 
 @pytest.mark.parametrize(
     ("file", "stock"),
     [
         ("swinir_module.ckpt", True),
-        ("swinir_ema.pth", False),
+        ("swinir_ema.pth", True),
+        ("bsrnet_module.pth", True),
         ("whole.ckpt", False),
-        ("bsrnet_module.pth", False),
     ],
 )
 def test_what_the_stock_loader_takes_and_what_only_ours(host, files, file, stock):
     short = {"strength": 0.5, "temporal": 0.0}
-    assert "12 frames" in succeeded(host, graph(file, **short))
+    assert f"{FRAMES} frames" in succeeded(host, graph(file, **short))
     assert (host.run(graph(file, STOCK, **short)).status == "success") == stock
 
 
@@ -150,7 +162,7 @@ def test_files_that_do_not_fit_are_refused_with_a_reason(host, files):
 
 
 def test_strength_masks_and_steadiness_act(host, files):
-    assert "12 frames: identical" in succeeded(host, graph("bsrnet.pth", strength=0.0))
+    assert f"{FRAMES} frames: identical" in succeeded(host, graph("bsrnet.pth", strength=0.0))
     prompt = graph("scunet.pth", temporal=0.0)
     prompt["bright"] = node("ImageToMask", image=["parts", 0], channel="red")
     prompt["mask"] = node("VLDM_RefineMask", mask=["bright", 0], threshold=0.5, min_size=0, fill_holes=False, grow=0,
@@ -166,5 +178,5 @@ def test_strength_masks_and_steadiness_act(host, files):
 
 
 def test_tiles_and_small_frames(host, files):
-    assert "12 frames" in succeeded(host, graph("bsrnet.pth", tile_size=128))
-    assert "12 frames" in succeeded(host, graph("swinir.ckpt", short_side=192))
+    assert f"{FRAMES} frames" in succeeded(host, graph("scunet.pth", tile_size=128, short_side=150))
+    assert f"{FRAMES} frames" in succeeded(host, graph("swinir.ckpt", short_side=64))

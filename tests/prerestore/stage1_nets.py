@@ -15,7 +15,7 @@ from vldm_core.prerestore.architectures.swin_ir import StageOneSwinIR, SwinIRCon
 SWINIR = StageOneSwinIR(), SwinIRConfig(width=12, depths=(2, 2), heads=(2, 3), hidden=24, trained_side=16)
 BSRNET = BSRNet(), RRDBConfig(width=8, blocks=2, growth=4)
 # 32 is the only growth that spandrel, and so the host's loader, knows.
-BSRNET_OF_SPANDREL = BSRNet(), RRDBConfig(width=8, blocks=2, growth=32)
+BSRNET_OF_SPANDREL = BSRNet(), RRDBConfig(width=4, blocks=1, growth=32)
 SCUNET = StageOneSCUNet(), SCUNetConfig(blocks=(2, 0, 0, 1, 0, 0, 1))
 
 TINY: dict[str, tuple[Stage1Architecture[Any], Any]] = {"swinir": SWINIR, "bsrnet": BSRNET, "scunet": SCUNET}

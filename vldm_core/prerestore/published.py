@@ -6,8 +6,7 @@ UPSCALE_MODEL does. It differs from what the host makes of the same files in thr
 - A file must have every tensor of the network and no other, so that no half-fitting file passes.
 - Pictures are padded to the sides that window attention needs by repeating the border, before the network sees them.
   SCUNet does that in DiffBIR, too, and reflects in spandrel; SwinIR is given black there.
-- `module.` prefixes, `state_dict`, `params_ema` and `params` tables, and the stage-1 part of a complete DiffBIR v1 file
-  are understood.
+- The stage-1 part of a complete DiffBIR v1 file is understood.
 """
 
 from collections.abc import Callable, Iterable, Mapping

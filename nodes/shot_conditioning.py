@@ -21,6 +21,9 @@ from .host_conditioning import (
 from .sockets import SEMANTICS_CATEGORY
 from .sockets import ShotTable as ShotTableSocket
 
+_UNLINKED = object()
+_NO_PICTURES = "style_model needs pictures; connect CLIP Vision Encode of the key frames as clip_vision_output"
+
 
 class ShotConditioning(io.ComfyNode):
     """Table and CLIP to CONDITIONING, one prompt per shot."""
@@ -114,9 +117,11 @@ class ShotConditioning(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, template: str | None = None, style_model: object = None, clip_vision_output: object = None
+        cls, template: str | None = None, style_model: object = _UNLINKED, clip_vision_output: object = _UNLINKED
     ) -> bool | str:
-        """Check the template, which the host does not."""
+        """Check what the host does not."""
+        if style_model is not _UNLINKED and clip_vision_output is _UNLINKED:
+            return _NO_PICTURES
         return not_one_of("template", template, tuple(TEMPLATES)) or True
 
     @classmethod
@@ -135,7 +140,7 @@ class ShotConditioning(io.ComfyNode):
     ) -> io.NodeOutput:
         """Write the prompts, encode each once, lay them over the frames."""
         if style_model is not None and clip_vision_output is None:
-            raise SettingsError("style_model needs pictures; connect CLIP Vision Encode of the key frames as well")
+            raise SettingsError(_NO_PICTURES)
         written = written_prompts(table, template, before=before, after=after, negative=negative)
         progress = NodeProgress(phases=2)
         shown = encode_prompts(clip, [shot.prompt for shot in written], "encode prompts", progress)

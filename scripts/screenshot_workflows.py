@@ -35,7 +35,7 @@ FILM = ROOT / "assets" / "demo_film.mp4"
 THUMBNAILS: dict[str, tuple[int, Layout]] = {"clean_film": (23, "side by side"), "restore_reel": (50, "split")}
 # Workflows with a model, and the output nodes (by title) that can run without it.
 WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
-    "restore_with_sd": ("Where the model may paint",),
+    "restore_with_sd": ("Where the model may paint", "What each shot shows"),
     "animate_prior_check": (),
 }
 NAMES = (*THUMBNAILS, *WITHOUT_MODEL)

@@ -43,7 +43,11 @@ NODES = {
     "VLDM_Regrain",
 }
 # Lists of files on this machine: they may be empty, so they have no default.
-FILES = {("VLDM_LoadStage1", "file"), ("VLDM_ApplyTemporalLayers", "file")}
+FILES = {
+    ("VLDM_LoadStage1", "file"),
+    ("VLDM_CaptionShots", "captioner"),
+    ("VLDM_ApplyTemporalLayers", "file"),
+}
 WORKFLOWS = {"clean_film", "restore_reel", "restore_with_sd", "animate_prior_check"}
 
 

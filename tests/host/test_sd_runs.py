@@ -297,6 +297,36 @@ class TestBesideTheHostsNodes:
         assert differ(latents(sd_host, graph(shots)), plain)
 
 
+class TestShotPrompts:
+    """A prompt for each shot, in the host's own sampler and in windows."""
+
+    def prompts(self, text):
+        def change(prompt, link):
+            table = {"file": "none", "text": text, "export": "none", "filename_prefix": "shots/table"}
+            prompt["table"] = node("VLDM_ShotTable", **table)
+            words = {"template": "plain", "before": "", "after": "", "negative": "blurry"}
+            prompt["said"] = node("VLDM_ShotConditioning", clip=["loader", 1], table=["table", 0], **words)
+            prompt["positive"] = node("ConditioningSetTimestepRange", conditioning=["said", 0], start=0.0, end=1.0)
+            prompt["negative"] = node("ConditioningSetTimestepRange", conditioning=["said", 1], start=0.0, end=1.0)
+            return link
+
+        return change
+
+    def test_every_frame_follows_its_shot(self, sd_host, plain):
+        two = self.prompts("first,last,prompt\n0,1,a street\n2,4,(a horse:1.3) in the rain\n")
+        horse = latents(sd_host, graph(self.prompts("first,last,prompt\n0,4,(a horse:1.3) in the rain\n")))
+        assert differ(horse, plain)
+        for changes in ((two,), (two, windows)):
+            found = latents(sd_host, graph(*changes))
+            torch.testing.assert_close(found[:2], plain[:2], atol=2e-3, rtol=1e-3)
+            torch.testing.assert_close(found[2:], horse[2:], atol=2e-3, rtol=1e-3)
+
+    def test_prompts_of_another_clip(self, sd_host):
+        run = sd_host.run(graph(self.prompts("first,last,prompt\n0,1,a\n2,8,b\n"), windows))
+        assert run.status == "error" and run.error["node_id"] == "sampler"
+        assert "the conditioning is for 9 frames, the latent has 5" in run.error["exception_message"]
+
+
 class TestInterrupt:
     """Cancel stops within a step or two, and the server goes on."""
 
@@ -360,8 +390,10 @@ class TestRefusals:
     def test_checkpoint_that_does_not_exist(self, sd_host):
         prompt = load_workflow(API / "restore_with_sd.json")
         set_inputs(prompt, "LoadVideo", file="small_film.mp4")
-        # The masks could still be made without the model, and the host would make them.
+        # Masks and the table of shots could still be made without the model, and the host would make them.
         del prompt[by_class(prompt, "MaskPreview")]
+        table = prompt.pop(by_class(prompt, "VLDM_ShotTable"))["inputs"]["table"]
+        set_inputs(prompt, "VLDM_ShotConditioning", table=table)
         status, answer = sd_host.post("/prompt", {"prompt": prompt})
         assert status == 400, answer
         (error,) = answer["node_errors"][by_class(prompt, "CheckpointLoaderSimple")]["errors"]

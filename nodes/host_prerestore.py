@@ -81,5 +81,5 @@ def encodes_pictures(vae: "VAE") -> bool:
 
 
 def blocked(message: str) -> ExecutionBlocker:
-    """Return what stands for an output that there is not; a node that uses it fails with the message."""
+    """Return what stands for an output that there is not; the host shows the message when a node wants to use it."""
     return ExecutionBlocker(message)

@@ -178,5 +178,5 @@ def test_strength_masks_and_steadiness_act(host, files):
 
 
 def test_tiles_and_small_frames(host, files):
-    assert f"{FRAMES} frames" in succeeded(host, graph("scunet.pth", tile_size=128, short_side=150))
+    assert f"{FRAMES} frames" in succeeded(host, graph("swinir.ckpt", tile_size=128, short_side=150))
     assert f"{FRAMES} frames" in succeeded(host, graph("swinir.ckpt", short_side=64))

@@ -10,8 +10,7 @@ from vldm_core.evaluation.prerestore_methods import (
     DAMAGED,
     DEFAULT,
     EVEN,
-    EVEN_DEFAULT,
-    EVEN_NETWORK,
+    FLICKERING,
     FULL,
     METHODS,
     NETWORK,
@@ -31,10 +30,10 @@ from vldm_core.evaluation.prerestore_scores import mean_figures, picture_figures
 from vldm_core.evaluation.prerestore_settings import PreRestoreBenchmarkSettings
 from vldm_core.evaluation.prerestore_tasks import (
     prepare,
-    run_after_flicker_removal,
     run_network,
     run_non_local_means,
     run_per_frame,
+    run_with_flicker,
 )
 from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
 
@@ -103,22 +102,21 @@ def test_every_row_is_the_film_that_it_is_named_after(clip, tmp_path):
     clip.save(path)
     network = random_network()
     rows = run_network(path, weights) + run_per_frame(path, weights)
-    rows += run_after_flicker_removal(path, weights) + run_non_local_means(path)
+    rows += run_with_flicker(path, weights) + run_non_local_means(path)
 
     def restored(film, **settings):
         return pre_restore(film, network, PreRestoreSettings(**settings), masks=clip.masks)[0]
 
     singles = [
         pre_restore(frame, network, FULL, masks=mask)[0]
-        for frame, mask in zip(clip.repaired.split(1), clip.masks.split(1), strict=True)
+        for frame, mask in zip(clip.even.split(1), clip.masks.split(1), strict=True)
     ]
     wanted = {
-        NETWORK: restored(clip.repaired, keep_grain=0.0),
-        DEFAULT: restored(clip.repaired),
+        NETWORK: restored(clip.even, keep_grain=0.0),
+        DEFAULT: restored(clip.even),
         PER_FRAME: torch.cat(singles),
-        EVEN_NETWORK: restored(clip.even, keep_grain=0.0),
-        EVEN_DEFAULT: restored(clip.even),
-        NLM: non_local_means(clip.repaired, next(row.strength for row in rows if row.method == NLM)),
+        FLICKERING: restored(clip.repaired, keep_grain=0.0),
+        NLM: non_local_means(clip.even, next(row.strength for row in rows if row.method == NLM)),
     }
     assert {row.method for row in rows} == set(wanted)
     figures = {name: picture_figures(clip, film) for name, film in wanted.items()}

@@ -62,13 +62,13 @@ def test_every_size_is_measured_at_the_size_of_the_film(clips):
         ("fitted", 48, 64, 64),
         ("fitted", 96, 128, 128),
     ]
-    wanted = [picture_figures(clip, clip.repaired * 0.5) for clip in clips]
+    wanted = [picture_figures(clip, clip.even * 0.5) for clip in clips]
     mean = sum(row.psnr for row in wanted) / 2
     for row in report.rows:
         exact = row.way == "padded" or row.short_side == 48
         assert row.figures.psnr == pytest.approx(mean, abs=1e-3 if exact else 0.5)
         assert row.seconds_per_frame > 0
-    repaired = [picture_figures(clip, clip.repaired).psnr for clip in clips]
+    repaired = [picture_figures(clip, clip.even).psnr for clip in clips]
     assert report.repaired.psnr == pytest.approx(sum(repaired) / 2)
     assert seen[0] == ("dark", (2, 3, 32, 40), (2, 32, 40)) and len(seen) == 1 + 7 * 2
     assert steps[-1][:3] == ("dark", 14, 14)

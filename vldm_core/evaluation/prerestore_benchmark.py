@@ -1,8 +1,8 @@
 """The pre-restoration benchmark: the network beside repair alone, OpenCV's denoiser and itself without time.
 
-Clips are aged with whole presets of the simulation and repaired, then every method runs on the same repaired frames, by
-several processes side by side. What a stage costs is measured in between, alone, in a process of its own. Prepared
-clips wait in a temporary folder, about 60 MB each at the default size.
+Clips are aged with whole presets of the simulation and repaired, and their flicker is taken out. Then every method runs
+on the same frames, by several processes side by side. What a stage costs is measured in between, alone, in a process of
+its own. Prepared clips wait in a temporary folder, about 60 MB each at the default size.
 """
 
 import logging
@@ -32,11 +32,11 @@ from .prerestore_tasks import (
     RealFilmFigures,
     network_of,
     prepare,
-    run_after_flicker_removal,
     run_network,
     run_non_local_means,
     run_per_frame,
     run_real_film,
+    run_with_flicker,
 )
 
 _log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _run_methods(
     jobs += [(run_non_local_means, (path,)) for path in paths]
     for path in paths:
         jobs.append((run_network, (path, weights, pictures)))
-        jobs.append((run_after_flicker_removal, (path, weights)))
+        jobs.append((run_with_flicker, (path, weights)))
         jobs.append((run_per_frame, (path, weights)))
     made = workers.run(jobs, partial(progress, "run methods"))
     real = [result for result in made if isinstance(result, RealFilmFigures)]

@@ -3,8 +3,8 @@
 The clips and photographs kept for validation become shots as in training, and are aged by whole presets of the
 simulation: softness, grain, flicker, mixed frames and a codec besides the local damage. What a method should reach is
 the same print without any of these, at the same place and with the same tones (target "sharp" of
-`training.pairs.PairSettings`). The local damage is repaired once, by our own detection and repair, so that every method
-gets the same frames. Frames are rounded to 8 bits.
+`training.pairs.PairSettings`). The local damage is repaired once, by our own detection and repair, and the
+flicker is taken out once, so that every method gets the same frames. Frames are rounded to 8 bits.
 """
 
 import zlib

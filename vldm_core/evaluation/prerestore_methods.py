@@ -25,8 +25,7 @@ NLM = "NLM over time"
 PER_FRAME = "network per frame"
 NETWORK = "network"
 DEFAULT = "network, default settings"
-EVEN_NETWORK = "flicker removal, network"
-EVEN_DEFAULT = "flicker removal, network, default settings"
+FLICKERING = "network, flicker left in"
 
 FULL = PreRestoreSettings(strength=1.0, keep_grain=0.0)
 """All that the network takes off."""
@@ -52,27 +51,29 @@ class Method:
 
 METHODS: Mapping[str, Method] = {
     DAMAGED: Method(description="the film as it comes, no repair", film="damaged"),
-    REPAIR: Method(description="our detection and repair alone; what the methods below begin with", film="repaired"),
-    EVEN: Method(description="the same and our flicker removal", film="even"),
+    REPAIR: Method(description="our detection and repair alone", film="repaired"),
+    EVEN: Method(
+        description="the same and our flicker removal, as in the film stages; what the methods below begin with",
+        film="even",
+    ),
     NLM: Method(
         description=(
-            f"after repair, OpenCV fastNlMeansDenoisingColoredMulti over {_NLM_FRAMES} frames, patch {_NLM_PATCH}, "
+            f"OpenCV fastNlMeansDenoisingColoredMulti over {_NLM_FRAMES} frames, patch {_NLM_PATCH}, "
             f"search {_NLM_SEARCH}; for every clip the h of {', '.join(f'{h:g}' for h in NLM_STRENGTHS)} with the best "
             "PSNR on its middle frame"
         ),
-        film="repaired",
+        film="even",
     ),
-    PER_FRAME: Method(
-        description="after repair, the network without time: every frame is a shot of its own", film="repaired"
-    ),
-    NETWORK: Method(description="after repair, the network at strength 1 without grain put back", film="repaired"),
+    PER_FRAME: Method(description="the network without time: every frame is a shot of its own", film="even"),
+    NETWORK: Method(description="the network at strength 1 without grain put back", film="even"),
     DEFAULT: Method(
         description=f"the same at strength {PreRestoreSettings().strength:g} with "
         f"{PreRestoreSettings().keep_grain:.0%} of the fine texture put back",
-        film="repaired",
+        film="even",
     ),
-    EVEN_NETWORK: Method(description="after repair and flicker removal, the network at strength 1", film="even"),
-    EVEN_DEFAULT: Method(description="the same at default settings, the order of the film stages", film="even"),
+    FLICKERING: Method(
+        description="the network at strength 1 after repair alone, so that it gets the flicker, too", film="repaired"
+    ),
 }
 """Name → what it is, in the order of the report."""
 
@@ -134,10 +135,10 @@ def non_local_means(frames: Tensor, strength: float, numbers: range | None = Non
 
 def best_strength(clip: DamagedClip) -> float:
     """Return the strength of the non-local means that comes nearest to the reference in the middle of a clip."""
-    middle = len(clip.repaired) // 2
+    middle = len(clip.even) // 2
     one = range(middle, middle + 1)
     reference = clip.reference[one.start : one.stop]
-    return max(NLM_STRENGTHS, key=lambda h: psnr(non_local_means(clip.repaired, h, one), reference))
+    return max(NLM_STRENGTHS, key=lambda h: psnr(non_local_means(clip.even, h, one), reference))
 
 
 def there_and_back(number: int, count: int) -> int:

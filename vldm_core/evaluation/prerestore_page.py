@@ -4,19 +4,19 @@ from pathlib import Path
 
 from .film_page import relative
 from .prerestore_cost import MEASURED
-from .prerestore_methods import DEFAULT, EVEN_DEFAULT, EVEN_NETWORK, METHODS, NETWORK, REFERENCE
+from .prerestore_methods import DEFAULT, FLICKERING, METHODS, NETWORK, REFERENCE
 from .prerestore_report import ALL, PreRestoreReport
 from .prerestore_scores import PictureFigures
 from .prerestore_targets import TARGETS
 from .report_table import ReportTable, cell, markdown, markdown_table, plain_tables
 
-_JUDGED = (NETWORK, DEFAULT, EVEN_NETWORK, EVEN_DEFAULT)
+_JUDGED = (NETWORK, DEFAULT, FLICKERING)
 
 _INTRODUCTION = """\
 # The pre-restoration benchmark
 
-What the pre-restoration network makes of repaired film, beside repair alone, OpenCV's denoiser over time and the same
-network without time, on the same frames, in one run:
+What the pre-restoration network makes of repaired film, beside the repair alone, OpenCV's denoiser over time and the
+same network without time, on the same frames, in one run:
 
 ```
 {command}
@@ -24,26 +24,25 @@ network without time, on the same frames, in one run:
 
 `DIR` holds `clips/`, `photos/` and `film/`. The files kept for validation, on which nothing was trained
 (`vldm_core/evaluation/split.py`), become {clips} clips of {frames} frames at {width}×{height}, aged with
-everything that the damage simulation has for {presets}, seed {seed}. Our own detection and
-repair run once, with their defaults; every method gets the frames that they leave. The reference is the same print
-without damage, grain, flicker, mixed frames, codec and softness, but with its weave and its tones. The network is
-`{network}` with {parameters:,} parameters. The run took {minutes:.0f} minutes on {cores} virtual cores
-(torch {torch}, OpenCV {opencv}).
+everything that the damage simulation has for {presets}, seed {seed}. Our own detection,
+repair and flicker removal run once, with their defaults, in the order of the film stages; every method gets the frames
+that they leave. The reference is the same print without damage, grain, flicker, mixed frames, codec and softness, but
+with its weave and its tones. The network is `{network}` with {parameters:,} parameters. The run took
+{minutes:.0f} minutes on {cores} virtual cores (torch {torch}, OpenCV {opencv}).
 """
 
 _READING = """\
 ## How to read the figures
 
-- **PSNR** and **SSIM** (of the luma) against the reference, averaged over clips. Part of the difference is flicker,
-  which no method without a brightness model can take out; the rows after flicker removal show how much.
+- **PSNR** and **SSIM** (of the luma) against the reference, averaged over clips. Part of the difference to repair alone
+  is flicker, so the targets are judged against what the network got, too.
 - **Detail** is the share of the reference's fine texture (what a Gaussian of σ 2 px takes off the luma) that is there,
   at its place: 1 is all of it, less is blur. **Residue** is fine texture that is not the reference's, grain, noise and
   artefacts alike, as a standard deviation in grey levels: 0 is as smooth as the reference.
 - **Warp error** is the mean difference of neighbouring frames along the flow of the reference, in grey levels, and
   **flicker** the standard deviation over time of the change of brightness. Both reward blur and freezing, so they
   stand beside fidelity only. The reference's own warp error is not 0: things appear, and flow is not perfect.
-- **Targets** are judged on the means over all clips. Flicker is compared with what the network got: the repaired film,
-  or that after flicker removal.
+- **Targets** are judged on the means over all clips. Flicker is compared with what the network got.
 - **Cost** is measured at the size of the clips with nothing else running, libraries and weights warm, each stage by
   itself, wall time and the time of all threads. Peak memory is that of the whole process, interpreter and libraries
   included. The streams play one clip back and forth.
@@ -193,7 +192,7 @@ def _memory(report: PreRestoreReport) -> ReportTable:
 def _real(report: PreRestoreReport) -> ReportTable:
     return ReportTable(
         section="Real films",
-        title="after repair, and after the network at default settings",
+        title="after repair and flicker removal, and after the network at default settings",
         headings=(
             "film",
             "frames",

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..pipeline import remove_flicker
 from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..video.flow import FlowSettings, estimate_flow
@@ -20,8 +21,7 @@ from .prerestore_methods import (
     DAMAGED,
     DEFAULT,
     EVEN,
-    EVEN_DEFAULT,
-    EVEN_NETWORK,
+    FLICKERING,
     METHODS,
     NETWORK,
     NLM,
@@ -61,14 +61,14 @@ class MethodResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RealFilmFigures:
-    """The network at default settings on a real film after repair; there is no reference.
+    """The network at default settings on a real film after repair and flicker removal; there is no reference.
 
     Attributes:
         film: Its name.
         frames: Frames it has.
-        flicker_before: Overall flicker index of the repaired film, as a fraction.
+        flicker_before: Overall flicker index before the network, as a fraction.
         flicker_after: The same after the network.
-        warp_error_before: Difference of neighbours along the flow of the repaired film, grey levels.
+        warp_error_before: Difference of neighbours along the flow of the film before the network, grey levels.
         warp_error_after: The same after the network, along the same flow.
         texture_before: Standard deviation of its fine texture, detail and grain together, grey levels.
         texture_after: The same after the network.
@@ -108,20 +108,19 @@ def run_non_local_means(path: Path) -> list[MethodResult]:
     """Run OpenCV's denoiser on a prepared clip."""
     clip = DamagedClip.load(path)
     strength = best_strength(clip)
-    return [_result(clip, NLM, non_local_means(clip.repaired, strength), strength)]
+    return [_result(clip, NLM, non_local_means(clip.even, strength), strength)]
 
 
 def run_per_frame(path: Path, weights: Path) -> list[MethodResult]:
     """Run the network without time on a prepared clip."""
     clip = DamagedClip.load(path)
-    return [_result(clip, PER_FRAME, per_frame(clip.repaired, clip.masks, network_of(weights)))]
+    return [_result(clip, PER_FRAME, per_frame(clip.even, clip.masks, network_of(weights)))]
 
 
-def run_after_flicker_removal(path: Path, weights: Path) -> list[MethodResult]:
-    """Run the network on the film without flicker of a prepared clip."""
+def run_with_flicker(path: Path, weights: Path) -> list[MethodResult]:
+    """Run the network on the film with its flicker of a prepared clip."""
     clip = DamagedClip.load(path)
-    restored = over_time(clip.even, clip.masks, network_of(weights))
-    return [_result(clip, EVEN_NETWORK, restored), _result(clip, EVEN_DEFAULT, at_defaults(clip.even, restored))]
+    return [_result(clip, FLICKERING, over_time(clip.repaired, clip.masks, network_of(weights)))]
 
 
 def run_network(path: Path, weights: Path, pictures: Path | None = None) -> list[MethodResult]:
@@ -133,12 +132,12 @@ def run_network(path: Path, weights: Path, pictures: Path | None = None) -> list
         pictures: Folder for a picture of the middle frame, or None.
     """
     clip = DamagedClip.load(path)
-    restored = over_time(clip.repaired, clip.masks, network_of(weights))
-    defaults = at_defaults(clip.repaired, restored)
+    restored = over_time(clip.even, clip.masks, network_of(weights))
+    defaults = at_defaults(clip.even, restored)
     if pictures is not None:
         films = {
             "damaged": clip.damaged,
-            "repaired": clip.repaired,
+            "repaired, flicker removed": clip.even,
             "pre-restored, no grain put back": restored,
             "pre-restored, default": defaults,
             "reference": clip.reference,
@@ -150,7 +149,7 @@ def run_network(path: Path, weights: Path, pictures: Path | None = None) -> list
 
 
 def run_real_film(film: Path, weights: Path, pictures: Path, count: int) -> RealFilmFigures:
-    """Repair and pre-restore a real film at default settings, and write pairs of pictures.
+    """Repair a real film, take its flicker out, pre-restore it at default settings, and write pairs of pictures.
 
     Args:
         film: The film.
@@ -162,7 +161,7 @@ def run_real_film(film: Path, weights: Path, pictures: Path, count: int) -> Real
         FilmFileError: The film cannot be read.
     """
     repaired, masks = repair(read_film(film))
-    repaired = eight_bit(repaired)
+    repaired = eight_bit(remove_flicker(repaired))
     restored = at_defaults(repaired, over_time(repaired, masks, network_of(weights)))
     for number in np.unique(np.linspace(0, len(repaired) - 1, min(count, len(repaired))).round().astype(int)):
         pair = {f"repaired, frame {number}": repaired[number], "pre-restored, default": restored[number]}

@@ -1,6 +1,6 @@
 """The resolution study: what a restorer is worth, and what it costs, at different working sizes.
 
-Clips are aged and repaired as for the pre-restoration benchmark, brought to a working size, restored and brought back,
+Clips are aged, repaired and freed of flicker as for the pre-restoration benchmark, brought to a working size, restored and brought back,
 and measured at their own size. So whoever has larger or smaller material, or less time, can choose.
 """
 
@@ -81,7 +81,7 @@ class ResolutionReport:
 
     Attributes:
         rows: Restorer by restorer, way by way, by rising size.
-        repaired: Figures of what the restorers got.
+        repaired: Figures of what the first restorer got: the film after repair and flicker removal.
         reference_warp_error: The reference's own warp error, grey levels.
         clips: Names of the clips.
         restorers: Name → description.
@@ -120,7 +120,7 @@ def run_resolution_study(
 
     Args:
         data: Folder with `clips/` and `photos/`.
-        restorers: The first gets the repaired clips. Every further one gets what the one before made at the clips' own
+        restorers: The first gets the clips after repair and flicker removal. Every further one gets what the one before made at the clips' own
             size, as the stages follow each other.
         settings: Defaults to the full study.
         progress: Called per clip and size; may raise to interrupt.
@@ -142,7 +142,7 @@ def run_resolution_study(
     for number, source in enumerate(sources, 1):
         clips.append(make_clip(source, settings.material))
         progress("age and repair", number, len(sources))
-    inputs = [clip.repaired for clip in clips]
+    inputs = [clip.even for clip in clips]
     rows: list[ResolutionRow] = []
     for number, restorer in enumerate(restorers):
         if number:
@@ -151,7 +151,7 @@ def run_resolution_study(
         rows += _measure(restorer, clips, inputs, settings, progress)
     return ResolutionReport(
         rows=rows,
-        repaired=mean_figures(picture_figures(clip, clip.repaired) for clip in clips),
+        repaired=mean_figures(picture_figures(clip, clip.even) for clip in clips),
         reference_warp_error=mean_figures(picture_figures(clip, clip.reference) for clip in clips).warp_error,
         clips=[clip.name for clip in clips],
         restorers={restorer.name: restorer.description for restorer in restorers},

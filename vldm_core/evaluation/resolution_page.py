@@ -18,15 +18,15 @@ What a restorer is worth, and what it costs, at different working sizes:
 
 {clips} clips of {frames} frames at {width}×{height}, kept for validation and aged with everything that the damage
 simulation has ({names}), are repaired, freed of flicker, brought to a working size, restored, brought back and measured
-at their own size against the print without damage, grain, flicker, codec and softness. The run took {minutes:.0f} minutes with
-{threads} threads on {cores} virtual cores (torch {torch}).
+at their own size against the print without damage, grain, flicker, codec and softness. The run took {minutes:.0f}
+minutes with {threads} threads on {cores} virtual cores (torch {torch}).
 """
 
 _READING = """\
 ## How to read the figures
 
-- Dashed in the picture, and *nothing* in the table, is the film after repair and flicker removal, which the first restorer got; for the
-  warp error it is the reference's own, {reference} grey levels.
+- Dashed in the picture, and *nothing* in the table, is the film after repair and flicker removal, which the first
+  restorer got; for the warp error the dashed line is the reference's own, {reference} grey levels.
 - **Detail** is the share of the reference's fine texture that is there, **residue** fine texture that is not the
   reference's, in grey levels; **warp error** is the difference of neighbouring frames along the flow of the reference,
   in grey levels. It rewards blur, so it stands beside the others.

@@ -1,7 +1,7 @@
 """The resolution study: what a restorer is worth, and what it costs, at different working sizes.
 
-Clips are aged, repaired and freed of flicker as for the pre-restoration benchmark, brought to a working size, restored and brought back,
-and measured at their own size. So whoever has larger or smaller material, or less time, can choose.
+Clips are aged, repaired and freed of flicker as for the pre-restoration benchmark, brought to a working size, restored
+and brought back, and measured at their own size. So whoever has larger or smaller material, or less time, can choose.
 """
 
 import json
@@ -120,8 +120,8 @@ def run_resolution_study(
 
     Args:
         data: Folder with `clips/` and `photos/`.
-        restorers: The first gets the clips after repair and flicker removal. Every further one gets what the one before made at the clips' own
-            size, as the stages follow each other.
+        restorers: The first gets the clips after repair and flicker removal. Every further one gets what the one before
+            made at the clips' own size, as the stages follow each other.
         settings: Defaults to the full study.
         progress: Called per clip and size; may raise to interrupt.
 

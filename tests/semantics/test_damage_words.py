@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldm_core.semantics.damage_words import article_for, clean_damage_words
@@ -85,6 +85,7 @@ _FRAMES = (
 )
 
 
+@settings(deadline=None)
 @given(
     scene=st.sampled_from(_SCENES),
     word=st.sampled_from(_WORDS),
@@ -98,12 +99,14 @@ def test_the_scene_is_what_is_left(scene: str, word: str, other: str, frame: str
     assert any(word in removed for removed in found.removed)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text("abno ld.,;:()'\n-éA1", max_size=60))
 def test_any_text_is_taken(text: str) -> None:
     found = clean_damage_words(text)
     assert clean_damage_words(found.text).text == found.text
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(("a", "an", "photo", "of", "old", "blurry", "and", ",", ".", "man", "the", "is"))))
 def test_cleaning_what_is_clean_changes_nothing(words: list[str]) -> None:
     found = clean_damage_words(" ".join(words))
@@ -114,9 +117,9 @@ def test_cleaning_what_is_clean_changes_nothing(words: list[str]) -> None:
     "part", ["blurry ", "old, ", "very very old and ", "with ", "the the is ", " ", "a ", "in an "]
 )
 def test_long_texts_take_no_time(part):
-    began = time.perf_counter()
+    began = time.process_time()
     clean_damage_words(part * 1500)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_articles():

@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
@@ -31,10 +31,11 @@ TABLE = ShotTable(
     )
 )
 
-letters = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
-words = letters.filter(lambda text: text == text.strip() and text.isprintable() and not {",", ";"} & {*text} and text)
+# What tables stumble over; any further letter is like these.
+letters = st.text("ab ,;\"'\n\r\t\\é電\u2028\x00\ufeff=|", max_size=8)
+words = st.text("abé電 -\"'", max_size=6).map(lambda text: text.strip() or "tram")
 shares = st.floats(0, 1)
-kinds = letters.filter(lambda text: text.strip() != "")
+kinds = letters.map(lambda text: text if text.strip() else f"era{text}")
 
 
 @st.composite
@@ -57,6 +58,7 @@ def tables(draw) -> ShotTable:
     return ShotTable(descriptions=tuple(rows))
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(table=tables())
 def test_a_table_comes_back(table: ShotTable) -> None:
     assert ShotTable.from_json(table.to_json()) == table

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,10 +13,12 @@ from vldm_core import pipeline
 from vldm_core.errors import FilmFileError
 from vldm_core.film.dirt import DirtSettings
 from vldm_core.film.lines import LineSettings
+from vldm_core.prerestore.network import KIND
 from vldm_core.reel import masks, restore
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.reader import open_film
 
+from ..prerestore.test_network import trained
 from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH, damaged_frame, write_film
 
 LOCAL = ReelSettings(flicker=None, prerestore=None)
@@ -186,17 +189,28 @@ def test_a_bad_source_is_refused_before_any_work(tmp_path):
 
 _PEAK = """
 import resource, sys
-from vldm_core.reel.restore import restore_film
-restore_film(sys.argv[1], sys.argv[2])
+from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.reel.restore import ReelSettings, restore_film
+if sys.argv[3]:
+    settings = ReelSettings(dirt=None, lines=None, prerestore=PreRestoration(weights=sys.argv[3]))
+else:
+    settings = ReelSettings(prerestore=None)
+restore_film(sys.argv[1], sys.argv[2], settings)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_memory_does_not_grow_with_the_reel(tmp_path):
+@pytest.mark.parametrize("stages", ["repair", "pre-restoration"])
+def test_memory_does_not_grow_with_the_reel(tmp_path, stages):
     pytest.importorskip("resource")
+    weights = ""
+    if stages == "pre-restoration":
+        # A small network: how many frames are held does not depend on its width.
+        weights = str(tmp_path / "tiny.safetensors")
+        KIND.save(trained(), Path(weights))
     peaks = []
     for count in (64, 160):
         film = write_film(tmp_path / f"{count}.mkv", count)
-        command = [sys.executable, "-c", _PEAK, str(film), str(tmp_path / f"out{count}.mkv")]
+        command = [sys.executable, "-c", _PEAK, str(film), str(tmp_path / f"out{count}.mkv"), weights]
         peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     assert peaks[1] < 1.08 * peaks[0]

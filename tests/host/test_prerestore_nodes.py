@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vldm_core.prerestore.network import KIND
+from vldm_core.prerestore.network import KIND, PreRestorer
 
 from ..prerestore.test_network import TINY, trained
 from .in_host import run_in_host
@@ -25,11 +25,10 @@ def files(host):
     """Two tiny networks in the model folder, with and without latents of their own, and a file of another kind."""
     folder = host.server.base / "models" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    plain = trained(replace(TINY, latent=False))
-    with torch.no_grad():
-        # So little that no level is clipped.
-        plain.heads[0].weight.mul_(0.02)
-        plain.heads[0].bias.mul_(0.02)
+    torch.manual_seed(0)
+    plain = PreRestorer(replace(TINY, latent=False)).eval()
+    # It changes the film by so little that hardly a level is clipped.
+    torch.nn.init.normal_(plain.heads[0].weight, std=0.005)
     KIND.save(plain, folder / "plain.safetensors")
     KIND.save(trained(), folder / "latent.safetensors")
     save_file({"x": torch.ones(1)}, folder / "other.safetensors")
@@ -188,11 +187,11 @@ def reel(**inputs):
 
 
 def test_a_reel_is_pre_restored_unless_it_is_told_not_to_be(host, files):
-    source, _ = read_film(host.server.input_folder / "demo_film.mp4")
     found = {}
     for name, inputs in {
         "whole": {"prerestorer": ["loader", 0], "keep_grain": 0.0},
         "half": {"prerestorer": ["loader", 0], "keep_grain": 0.0, "prerestore_strength": 0.5},
+        "none": {"prerestorer": ["loader", 0], "keep_grain": 0.0, "prerestore_strength": 0.0},
         "off": {"prerestorer": ["loader", 0], "prerestore": False, "flicker": True},
     }.items():
         prompt = reel(**inputs)
@@ -200,7 +199,8 @@ def test_a_reel_is_pre_restored_unless_it_is_told_not_to_be(host, files):
         assert run.status == "success", run.error
         path = result_path(host, run, prompt, "VLDM_RestoreReel")
         found[name] = read_film(path)[0].astype(float), run.outputs["reel"]["text"][0]
-    change = {name: np.abs(frames - source).mean() for name, (frames, _) in found.items()}
+    # Not with the source: its colours are not all within reach of the codec's.
+    change = {name: np.abs(frames - found["none"][0]).mean() for name, (frames, _) in found.items()}
     assert change["whole"] > 0.7 and 0.3 < change["half"] / change["whole"] < 0.7
     assert "pre-restored at strength 0.50, 0% of the grain kept" in found["half"][1]
     assert "pre-restored" not in found["off"][1]

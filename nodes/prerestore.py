@@ -132,7 +132,7 @@ class PreRestore(io.ComfyNode):
         height, width = frames.shape[-2:]
         settings = PreRestoration(strength=strength, keep_grain=keep_grain)
         model = prerestorer or prerestorer_model(SHIPPED)
-        progress = NodeProgress(phases=1 if vae is None else 2, previews=True)
+        progress = NodeProgress(phases=1 if vae is None else 2)
         restored, latents = pipeline.pre_restore_frames(
             frames,
             dirt=mask_for(dirt, images, "dirt"),

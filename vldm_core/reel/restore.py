@@ -22,6 +22,7 @@ from ..film.line_repair import LineRepairSettings
 from ..film.lines import LineSettings
 from ..film.stabilise import StabiliseSettings
 from ..film.stages import StageFrame, restore_shot
+from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
@@ -82,7 +83,7 @@ class ReelReport:
     Attributes:
         frames: Frames read and written.
         shots: Where the cuts are.
-        warnings: Faults of the source file, naming frame numbers.
+        warnings: Faults of the source file, naming frame numbers, and what the stages have to say, summed up.
         dirt_share: Share of all pixels that were filled as dirt, 0 … 1.
         scratch_share: Share of all pixels that were mended as scratch, 0 … 1.
         seconds: Wall time.
@@ -181,6 +182,7 @@ def restore_film(
     progress: Progress = silent,
     *,
     prerestorer: PreRestorer | None = None,
+    notices: Notices | None = None,
 ) -> ReelReport:
     """Restore a film file.
 
@@ -193,12 +195,14 @@ def restore_film(
         settings: Stages and output; defaults to :class:`ReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
         prerestorer: On its device, in the place of the one that the settings name.
+        notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
         WeightFileError: The weights for the pre-restoration cannot be used.
     """
     settings = settings or ReelSettings()
+    notices = Notices() if notices is None else notices
     started = time.monotonic()
     # Before the film is touched, so that weights that cannot be used cost no time.
     if settings.prerestore is None:
@@ -229,7 +233,7 @@ def restore_film(
             if settings.keep_partial:
                 logger.warning("stopped after frame %d, kept what is finished: %s", pulse.done, writer.keep_partial())
             raise
-        messages = tuple(film.warnings) + tuple(writer.warnings)
+        messages = (*film.warnings, *writer.warnings, *notices.summary())
     return ReelReport(
         frames=pulse.done,
         shots=shots,

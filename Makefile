@@ -26,4 +26,4 @@ types: env
 	$(BIN)/mypy
 
 pytest: env
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto

@@ -4,6 +4,10 @@ import importlib.util
 import os
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One process a core: threads of their own would only wait for each other. Child processes inherit it.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 import torch

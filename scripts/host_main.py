@@ -3,13 +3,14 @@
 Started by host_server.py as ``python host_main.py PATH/TO/ComfyUI [main.py's arguments]``.
 """
 
+import importlib.util
 import os
 import runpy
 import sys
 import threading
 from pathlib import Path
 
-from vision_operators import register_missing_vision_operators
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def end_with_parent() -> None:
@@ -18,11 +19,21 @@ def end_with_parent() -> None:
     os._exit(0)
 
 
+def declare_missing_operators() -> None:
+    """Let torchvision be imported; by path, because the host may run in an environment without the package."""
+    spec = importlib.util.spec_from_file_location("vldm_vision_operators", ROOT / "vldm_core" / "vision_operators.py")
+    assert spec is not None and spec.loader is not None
+    # Kept among the modules: a declared operator lives as long as its module.
+    module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    module.declare_missing_operators()
+
+
 def main() -> None:
     """Become ComfyUI: its folder first on the path, its arguments in sys.argv."""
     host = Path(sys.argv[1]).resolve()
     threading.Thread(target=end_with_parent, daemon=True).start()
-    register_missing_vision_operators()
+    declare_missing_operators()
     sys.argv = [str(host / "main.py"), *sys.argv[2:]]
     # Python put this script's folder first; the host expects its own there.
     sys.path[0] = str(host)

@@ -23,10 +23,10 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from host_main import declare_missing_operators
 from sampler_benchmark_models import Run, UnavailableError, build
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from vision_operators import register_missing_vision_operators
 
 ROOT = Path(__file__).resolve().parents[1]
 _STATUS = Path("/proc/self/status")
@@ -130,7 +130,7 @@ def _trim() -> None:
 
 def _become_host(folder: Path) -> None:
     """Make this process a host without a server, and load the pack as the host would, under the name `pack`."""
-    register_missing_vision_operators()
+    declare_missing_operators()
     sys.path.insert(0, str(folder))
     sys.argv = [str(folder / "main.py"), "--cpu"]
     os.chdir(folder)

@@ -6,6 +6,7 @@ Usage: python scripts/setup_environment.py .venv
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from host_server import find_host
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
+OPERATORS = ROOT / "vldm_core" / "vision_operators.py"
+WATCHER = "vldm_vision_operators"
 # The host asks for these without versions; a resolver would replace the torch that is already installed.
 KEPT_OUT = ("torch", "torchvision", "torchaudio")
 # The host imports it, but lists it nowhere; older transformers used to bring it along.
@@ -36,6 +39,32 @@ def torchvision_for(torch_version: str) -> str:
     if major != "2":
         raise SystemExit(f"no torchvision release is known for torch {torch_version}; install it by hand")
     return f"0.{int(minor) + 15}.{patch}"
+
+
+def mend_torchvision(python: Path) -> None:
+    """Let torchvision be imported in the environment where no build of it fits the build of torch.
+
+    PyPI's torchvision cannot load its operators beside a CPU build of torch, and without them not even be imported.
+    """
+    if _imports_torchvision(python):
+        return
+    query = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip())
+    watch(packages)
+    if not _imports_torchvision(python):
+        raise SystemExit(f"torchvision cannot be imported; see what is wrong with: {python} -c 'import torchvision'")
+    print("torchvision is not made for this build of torch; its missing operators are declared", flush=True)
+
+
+def watch(packages: Path) -> None:
+    """Let every Python that has this folder of packages declare the operators before it imports torchvision."""
+    shutil.copyfile(OPERATORS, packages / f"{WATCHER}.py")
+    # Python runs the lines of such files that begin with "import" when it starts.
+    (packages / f"{WATCHER}.pth").write_text(f"import {WATCHER}; {WATCHER}.watch_for_torchvision()\n", encoding="utf-8")
+
+
+def _imports_torchvision(python: Path) -> bool:
+    return subprocess.run([str(python), "-c", "import torchvision"], capture_output=True).returncode == 0
 
 
 def install(python: Path, *arguments: str) -> None:
@@ -60,7 +89,13 @@ def main() -> None:
     host = find_host()
     if host is None:
         print("no ComfyUI found (COMFYUI_PATH or ~/comfy/ComfyUI): host tests will be skipped", flush=True)
-        return
+    else:
+        install_host_requirements(python, host)
+    mend_torchvision(python)
+
+
+def install_host_requirements(python: Path, host: Path) -> None:
+    """Install what a ComfyUI needs beside the torch that is there."""
     print(f"installing the requirements of the ComfyUI at {host}", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         listing = Path(scratch) / "requirements.txt"

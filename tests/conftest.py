@@ -1,6 +1,5 @@
 """Fixtures shared by all tests."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -14,19 +13,6 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
-
-
-def _script(name: str):
-    """Load a module of scripts/, which is not a package."""
-    spec = importlib.util.spec_from_file_location(f"vldm_{name}", ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-# Before anything imports diffusers: a declared operator cannot be declared twice, so the module is kept.
-_VISION = _script("vision_operators")
-_VISION.register_missing_vision_operators()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import typer
 from torch import nn
 
 from .cli_support import bars, console, reported
+from .companions import HEADLESS, importing
 from .weight_files import WeightFileError
 
 app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
@@ -167,8 +168,10 @@ def _autoencoder(folder: Path) -> nn.Module:
     advice = "give the folder of Stable Diffusion's VAE in diffusers' layout (usually named 'vae')"
     if not (folder / "config.json").is_file():
         raise WeightFileError(f"{folder} has no config.json; {advice}")
-    from diffusers import AutoencoderKL
     from safetensors import SafetensorError
+
+    with importing("diffusers", HEADLESS):
+        from diffusers import AutoencoderKL
 
     try:
         config = AutoencoderKL.load_config(folder, local_files_only=True)

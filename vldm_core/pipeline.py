@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from .errors import SettingsError, VLDMError
+from .companions import HEADLESS, importing
+from .errors import SettingsError
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from .film.dirt import RADIUS as DIRT_RADIUS
 from .film.dirt import DirtSettings, dirt_probability
@@ -51,16 +52,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name != "VideoRestorationPipeline":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    with importing("diffusers or transformers", HEADLESS):
         from .prior_pipeline import VideoRestorationPipeline
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        raise VLDMError(
-            f"diffusers or transformers cannot be imported ({type(cause).__name__}: {cause}); install them or bring "
-            "them up to date with: pip install -U 'vldm[headless]'"
-        ) from error
     return VideoRestorationPipeline
 
 

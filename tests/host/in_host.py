@@ -31,8 +31,7 @@ def run_in_host(host_folder: Path, program: str, *arguments: str, timeout: float
 
 def prepare(host_folder: str) -> ModuleType:
     """Make this process a host without a server, load the pack as the host would, and return it."""
-    vision = _load("vision_operators", ROOT / "scripts" / "vision_operators.py")
-    vision.register_missing_vision_operators()
+    _load("vision_operators", ROOT / "vldm_core" / "vision_operators.py").declare_missing_operators()
     sys.path.insert(0, host_folder)
     sys.argv = ["main.py", "--cpu"]
     import comfy.options

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..companions import HEADLESS, importing
 from ..errors import SettingsError
 from .chunks import Decode
 
@@ -126,7 +127,8 @@ def load_temporal_decoder(path: str | Path, *, dtype: torch.dtype = torch.float3
     """
     path = Path(path)
     if path.is_dir():
-        from diffusers import AutoencoderKLTemporalDecoder
+        with importing("diffusers", HEADLESS):
+            from diffusers import AutoencoderKLTemporalDecoder
 
         if not (path / "config.json").is_file():
             raise SettingsError(f"{path} has no config.json; give the folder of the VAE (usually named 'vae')")
@@ -157,7 +159,8 @@ def build_temporal_decoder(weights: Mapping[str, Tensor], *, dtype: torch.dtype 
         weights: State dict in diffusers' layout.
         dtype: Of the weights.
     """
-    from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
+    with importing("diffusers", HEADLESS):
+        from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
 
     levels = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("up_blocks."))
     layers = 1 + max(int(key.split(".")[3]) for key in weights if key.startswith("up_blocks.0.resnets."))

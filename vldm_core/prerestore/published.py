@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..companions import importing
 from ..errors import SettingsError
 from ..weight_files import WeightFileError, read_contents, some
 from .architectures.architecture import Stage1Architecture
@@ -128,7 +129,8 @@ def _described(
     kind: Stage1Architecture[Any], config: Any, tensors: Mapping[str, Tensor], path: Path
 ) -> "ImageModelDescriptor[nn.Module]":
     """Build the network, fill it and wrap it."""
-    from spandrel import ImageModelDescriptor
+    with importing("spandrel", "spandrel"):
+        from spandrel import ImageModelDescriptor
 
     network = kind.build(config)
     # Tables that follow from the architecture: a file with others would look tensors up at wrong places, or outside.

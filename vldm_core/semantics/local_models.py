@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..companions import importing
 from ..errors import VLDMError
 from ..weight_files import WeightFileError, read_header, some
 
@@ -145,15 +146,15 @@ def transformers_class(name: str) -> Any:
     Raises:
         VLDMError: transformers cannot be imported or has no such class.
     """
-    try:
+    with importing("transformers", "transformers"):
         import transformers
 
+        if name not in dir(transformers):
+            raise VLDMError(
+                f"transformers {transformers.__version__} has no {name}; bring it up to date with: "
+                "pip install -U transformers"
+            )
         return getattr(transformers, name)
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
-        raise VLDMError(
-            f"transformers has no {name} ({type(error).__name__}: {error}); bring it up to date with: "
-            "pip install -U transformers"
-        ) from error
 
 
 def _from_folder(folder: Path, source: ModelSource, kind: Any, **more: Any) -> Any:

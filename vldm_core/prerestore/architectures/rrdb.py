@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...companions import importing
 from ...errors import SettingsError
 from .architecture import Shapes, Stage1Architecture, length_of, size_of
 
@@ -117,7 +118,8 @@ class BSRNet(Stage1Architecture[RRDBConfig]):
 
     def family(self) -> "ESRGANArch":
         """See the base."""
-        from spandrel.architectures.ESRGAN import ESRGANArch
+        with importing("spandrel", "spandrel"):
+            from spandrel.architectures.ESRGAN import ESRGANArch
 
         return ESRGANArch()
 
@@ -131,6 +133,7 @@ class BSRNet(Stage1Architecture[RRDBConfig]):
 
     def tiling(self) -> "ModelTiling":
         """See the base."""
-        from spandrel import ModelTiling
+        with importing("spandrel", "spandrel"):
+            from spandrel import ModelTiling
 
         return ModelTiling.SUPPORTED

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
+from ...companions import importing
 from ...errors import SettingsError
 from .architecture import Shapes, Stage1Architecture, length_of, size_of
 
@@ -54,13 +55,15 @@ class StageOneSCUNet(Stage1Architecture[SCUNetConfig]):
 
     def build(self, config: SCUNetConfig) -> nn.Module:
         """See the base."""
-        from spandrel.architectures.SCUNet import SCUNet
+        with importing("spandrel", "spandrel"):
+            from spandrel.architectures.SCUNet import SCUNet
 
         return SCUNet(config=list(config.blocks), dim=config.width)
 
     def family(self) -> "SCUNetArch":
         """See the base."""
-        from spandrel.architectures.SCUNet import SCUNetArch
+        with importing("spandrel", "spandrel"):
+            from spandrel.architectures.SCUNet import SCUNetArch
 
         return SCUNetArch()
 
@@ -74,6 +77,7 @@ class StageOneSCUNet(Stage1Architecture[SCUNetConfig]):
 
     def tiling(self) -> "ModelTiling":
         """See the base."""
-        from spandrel import ModelTiling
+        with importing("spandrel", "spandrel"):
+            from spandrel import ModelTiling
 
         return ModelTiling.DISCOURAGED

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
+from ...companions import importing
 from ...errors import SettingsError
 from ...weight_files import WeightFileError
 from .architecture import Shapes, Stage1Architecture, length_of, root_of, size_of
@@ -102,7 +103,8 @@ class StageOneSwinIR(Stage1Architecture[SwinIRConfig]):
 
     def build(self, config: SwinIRConfig) -> nn.Module:
         """See the base."""
-        from spandrel.architectures.SwinIR import SwinIR
+        with importing("spandrel", "spandrel"):
+            from spandrel.architectures.SwinIR import SwinIR
 
         return SwinIR(
             img_size=config.trained_side,
@@ -119,7 +121,8 @@ class StageOneSwinIR(Stage1Architecture[SwinIRConfig]):
 
     def family(self) -> "SwinIRArch":
         """See the base."""
-        from spandrel.architectures.SwinIR import SwinIRArch
+        with importing("spandrel", "spandrel"):
+            from spandrel.architectures.SwinIR import SwinIRArch
 
         return SwinIRArch()
 
@@ -133,7 +136,8 @@ class StageOneSwinIR(Stage1Architecture[SwinIRConfig]):
 
     def tiling(self) -> "ModelTiling":
         """See the base."""
-        from spandrel import ModelTiling
+        with importing("spandrel", "spandrel"):
+            from spandrel import ModelTiling
 
         return ModelTiling.DISCOURAGED
 

@@ -72,6 +72,41 @@ def benchmark_film(
         typer.echo(format_report(report))
 
 
+@app.command("harm")
+def benchmark_harm(
+    cases: Annotated[Path, typer.Option(help="Python file with MAKERS: functions that make clean content; it is run.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Which of them; else all.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A;B;…", help="Of: repair; repair, flicker; all stages.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COMMAND", help="Another program, with {in} and {out} for the films. Repeatable."),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+) -> None:
+    """What restoring does to clean content that must stay as it is: titles, bars, rain, leaders and the like."""
+    from .evaluation.harm_benchmark import METHODS, format_harm, harm_table, load_cases, run_harm_benchmark
+    from .evaluation.report_table import markdown_table
+
+    with reported():
+        chosen = tuple(part.strip() for part in methods.split(";")) if methods else tuple(METHODS)
+        peers = dict(_named_command(text) for text in peer or ())
+        content = load_cases(cases, tuple(names or ()))
+        with bars() as progress:
+            figures = run_harm_benchmark(content, methods=chosen, peers=peers, progress=progress)
+        if markdown is not None:
+            markdown.write_text(markdown_table(harm_table(figures)), encoding="utf-8")
+        typer.echo(format_harm(figures))
+
+
+def _named_command(text: str) -> tuple[str, str]:
+    name, found, command = text.partition("=")
+    if not (name and found and command):
+        raise SettingsError(f"--peer is {text!r}; give NAME=COMMAND")
+    return name, command
+
+
 @app.command("prerestore")
 def benchmark_prerestore(
     data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],

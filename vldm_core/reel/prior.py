@@ -296,6 +296,8 @@ def restore_film_with_prior(
                 pictures.close()
                 _keep(writer, repaired, pulse.done)
             raise
+        # What is found out while finishing belongs into the report too.
+        writer.close()
         messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings)))
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
 

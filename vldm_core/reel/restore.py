@@ -233,6 +233,8 @@ def restore_film(
             if settings.keep_partial:
                 logger.warning("stopped after frame %d, kept what is finished: %s", pulse.done, writer.keep_partial())
             raise
+        # What is found out while finishing belongs into the report too.
+        writer.close()
         messages = (*film.warnings, *writer.warnings, *notices.summary())
     return ReelReport(
         frames=pulse.done,

@@ -85,19 +85,26 @@ def _why_unreadable(name: str, head: bytes, error: Exception) -> str:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the film's video stream; a cover picture does not count.
+    """Return the film's video stream: the one with the largest pictures, the first of equals.
+
+    A cover picture does not count; a small first stream is a proxy.
 
     Raises:
         FilmFileError: There is none, or no decoder for it.
     """
-    for stream in container.streams.video:
-        if stream.disposition & av.stream.Disposition.attached_pic:
-            continue
-        if stream.codec_context is None:
-            raise FilmFileError(f"the video of {name} is in a codec this FFmpeg build cannot decode")
-        return stream
+    streams = moving_streams(container)
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if readable:
+        return max(readable, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
+    if streams:
+        raise FilmFileError(f"the video of {name} is in a codec this FFmpeg build cannot decode")
     what = "only sound" if container.streams.audio else "no video"
     raise FilmFileError(f"{name} holds {what}; give a file with a video stream")
+
+
+def moving_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams that are no cover picture."""
+    return [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
 
 
 def frame_rate_of(stream: VideoStream) -> Fraction | None:

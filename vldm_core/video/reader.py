@@ -20,12 +20,14 @@ from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 
 from ..errors import FilmFileError, SettingsError
+from .clock import Clock, read_clock
 from .colour import ColourConverter, layout_of
 from .container import (
     FilmSource,
     declared_duration,
     declared_frame_count,
     frame_rate_of,
+    moving_streams,
     open_input,
     source_name,
     video_packets,
@@ -93,6 +95,13 @@ class VideoFileReader(FilmReader):
         super().__init__(source_name(source))
         self._source = source
         self._count_is_exact = False
+        self._clock = read_clock(source)
+        if self._clock.cuts:
+            self._warn_at_opening(
+                f"the clock of {self.name} begins again at frame{'s' if len(self._clock.cuts) > 1 else ''} "
+                f"{number_ranges(self._clock.cuts)}: it was joined from {len(self._clock.cuts) + 1} parts; they are "
+                "played one after the other, pictures and sound alike"
+            )
         self.info = self._probe(deinterlace)
         self._converter = ColourConverter(
             self.info.width, self.info.height, self.info.colour_matrix, self.info.colour_range
@@ -101,7 +110,8 @@ class VideoFileReader(FilmReader):
     def _probe(self, wanted: Deinterlace) -> FilmInfo:
         with open_input(self._source) as container:
             stream = video_stream(container, self.name)
-            decoder = _Decoder(self, container, stream)
+            self._tell_other_pictures(container, stream)
+            decoder = _Decoder(self, container, stream, self._clock)
             first = next(decoder.frames(), None)
             if first is None:
                 raise FilmFileError(
@@ -125,7 +135,7 @@ class VideoFileReader(FilmReader):
                 height=frame.height,
                 frame_rate=rate,
                 time_base=stream.time_base,
-                frame_count=declared_frame_count(container, stream, rate),
+                frame_count=self._clock.packets or declared_frame_count(container, stream, rate),
                 bit_depth=layout.bits,
                 pix_fmt=frame.format.name,
                 codec=context.codec.name,
@@ -139,8 +149,26 @@ class VideoFileReader(FilmReader):
                 has_audio=bool(container.streams.audio),
                 field_order=order,
                 deinterlaced=deinterlaced,
-                duration=None if declared is None else float(declared),
-                constant_rate=_has_constant_rate(self._source, stream.time_base, rate),
+                duration=self._duration(declared, rate),
+                constant_rate=_has_constant_rate(self._source, stream.time_base, rate, self._clock),
+            )
+
+    def _duration(self, declared: Fraction | None, rate: Fraction) -> float | None:
+        if self._clock.cuts and self._clock.packets:
+            # What the container says is the length of one part.
+            return float(self._clock.packets / rate)
+        return None if declared is None else float(declared)
+
+    def _tell_other_pictures(self, container: InputContainer, film: VideoStream) -> None:
+        others = [s for s in moving_streams(container) if s.index != film.index]
+        if others:
+            sizes = ", ".join(
+                "unreadable" if s.codec_context is None else f"{s.codec_context.width}x{s.codec_context.height}"
+                for s in others
+            )
+            self._warn_at_opening(
+                f"{self.name} holds {len(others) + 1} video streams; the largest, {film.codec_context.width}x"
+                f"{film.codec_context.height}, is taken for the film and the others ({sizes}) are left out"
             )
 
     def _field_order(self, wanted: Deinterlace) -> tuple[FieldOrder, bool]:
@@ -153,7 +181,7 @@ class VideoFileReader(FilmReader):
         with contextlib.ExitStack() as stack:
             container = stack.enter_context(open_input(self._source))
             stream = video_stream(container, self.name)
-            decoder = _Decoder(self, container, stream)
+            decoder = _Decoder(self, container, stream, self._clock)
             if self.info.constant_rate:
                 decoder.period = 1 / (self.info.frame_rate * self.info.time_base)
             decoded = self._checked_size(decoder.frames())
@@ -191,12 +219,15 @@ class VideoFileReader(FilmReader):
         if decoder.jumps and decoder.delivered < (self.info.frame_count or 0):
             places = ", ".join(f"{count} after frame {index}" for index, count in decoder.jumps)
             self._warn(f"frames are missing from {self.name}, and are not replaced: {places}; their time stays empty")
+        if self._clock.cuts:
+            # The container's length is that of one part.
+            return
         promised = declared_duration(container, stream)
         others = any(s.type in ("audio", "subtitle", "data") for s in container.streams)
         from_video = bool(stream.duration) or any(key.upper().startswith("DURATION") for key in stream.metadata)
         if promised is None or decoder.last_end is None or (others and not from_video):
             return
-        start = (stream.start_time or 0) * stream.time_base if stream.duration else 0
+        start = (stream.start_time or 0) * stream.time_base + self._clock.shifts[0] if stream.duration else 0
         missing = start + promised - decoder.last_end * stream.time_base
         if missing > max(2 / self.info.frame_rate, decoder.widest_gap * stream.time_base):
             self._warn(
@@ -216,8 +247,9 @@ class _Decoder:
     another packet, and frames around it are lost.
     """
 
-    def __init__(self, reader: FilmReader, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, reader: FilmReader, container: InputContainer, stream: VideoStream, clock: Clock) -> None:
         self._reader = reader
+        self._clock = clock
         self._container = container
         self._stream = stream
         self.packets = 0
@@ -244,7 +276,7 @@ class _Decoder:
 
     def frames(self) -> Iterator[DecodedFrame]:
         """Yield every frame in presentation order."""
-        for packet in video_packets(self._container, self._stream):
+        for packet in self._clock.corrected(video_packets(self._container, self._stream)):
             self.packets += 1
             self._fault = max(0, self._fault - 1)
             if self._by_order:
@@ -322,14 +354,14 @@ class _Decoder:
         yield DecodedFrame(frame=self._last.frame, pts=pts, duration=self._last.duration, substitute=True)
 
 
-def _has_constant_rate(source: FilmSource, time_base: Fraction, rate: Fraction) -> bool:
+def _has_constant_rate(source: FilmSource, time_base: Fraction, rate: Fraction, clock: Clock) -> bool:
     """Whether the first timestamps are a constant rate, up to rounding to the time base."""
     period = 1 / (rate * time_base)
     tolerance = 0 if period.denominator == 1 else 1
     stamps: list[int] = []
     with open_input(source) as container:
         stream = video_stream(container, source_name(source))
-        for packet in video_packets(container, stream):
+        for packet in clock.corrected(video_packets(container, stream)):
             stamp = packet.dts if container.format.name == "avi" else packet.pts
             if stamp is None:
                 return False

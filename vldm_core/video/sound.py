@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -13,6 +14,7 @@ from av.container import OutputContainer
 from av.stream import Stream
 
 from ..errors import FilmFileError
+from .clock import read_clock
 from .container import FilmSource, open_input, source_name
 from .encoding import CONTAINERS
 
@@ -47,6 +49,7 @@ class PacketCopier:
         self.warnings: list[str] = []
         self._name = source_name(source)
         self._output = output
+        self._clock = read_clock(source)
         self._input = open_input(source)
         self._targets: dict[int, Stream] = {}
         try:
@@ -62,6 +65,8 @@ class PacketCopier:
             raise
         self._packets = self._demux()
         self._held: av.Packet | None = None
+        self._written: dict[int, Fraction] = {}
+        self._overlap = Fraction(0)
         self._done = not self._targets
 
     def _rehearse(self, streams: list[Stream], source: FilmSource, suffix: str) -> None:
@@ -102,7 +107,7 @@ class PacketCopier:
         hidden: dict[int, list[av.Packet]] = {index: [] for index in self._targets}
         latest: dict[int, Fraction] = {}
         try:
-            for packet in self._input.demux(wanted):
+            for packet in self._clock.corrected(self._input.demux(wanted)):
                 if packet.dts is None and packet.pts is None:
                     continue
                 index, time = packet.stream_index, _time(packet)
@@ -125,13 +130,43 @@ class PacketCopier:
             packet = self._held or next(self._packets, None)
             if packet is None:
                 self._done = True
+                self._tell_overlap()
                 return
             if seconds is not None and _time(packet) > seconds:
                 self._held = packet
                 return
             self._held = None
+            if packet.stream.type == "audio" and not self._rises(packet):
+                continue
+            kind, due, source = packet.stream.type, _time(packet), _codec_name(packet.stream)
             packet.stream = self._targets[packet.stream_index]
-            self._output.mux(packet)
+            try:
+                self._output.mux(packet)
+            except av.FFmpegError as error:
+                if error.errno == errno.ENOSPC:
+                    raise
+                what = "subtitles" if kind == "subtitle" else "sound"
+                raise FilmFileError(
+                    f"the {what} of {self._name} ({source}) cannot be stored at {float(due):.2f} s: "
+                    f"{error.strerror or error}"
+                ) from error
+
+    def _rises(self, packet: av.Packet) -> bool:
+        """Whether a sound packet comes after all before it; no container takes one that does not."""
+        index, due = packet.stream_index, _time(packet)
+        if index in self._written and due <= self._written[index]:
+            self._overlap += (packet.duration or 0) * packet.time_base
+            return False
+        self._written[index] = due
+        return True
+
+    def _tell_overlap(self) -> None:
+        if self._overlap:
+            self._warn(
+                f"{float(self._overlap):.2f} s of the sound of {self._name} lie over other sound, where parts were "
+                "joined or times are false, and are left out"
+            )
+            self._overlap = Fraction(0)
 
     def close(self) -> None:
         """Release the source."""

@@ -11,7 +11,7 @@ from typing import Self
 
 from torch import Tensor
 
-from ..errors import FilmFileWarning
+from ..errors import FilmFileError, FilmFileWarning
 from .info import FilmFrame, FilmInfo
 
 
@@ -104,7 +104,8 @@ class FilmWriter(abc.ABC):
     """A film opened for writing.
 
     The file appears under its name only when everything has been written; after an exception nothing is left,
-    unless ``keep_partial`` has been called.
+    unless ``keep_partial`` has been called. Where finishing itself fails, what was written is kept as
+    ``<name>.partial<suffix>`` as far as it can be read.
 
     Attributes:
         path: Where the finished film will lie.
@@ -136,6 +137,10 @@ class FilmWriter(abc.ABC):
     def _discard(self) -> None:
         """Remove the temporary file."""
 
+    def _rescue(self, target: Path) -> bool:
+        """After finishing failed, give what was written the name ``target``; False where it cannot be used."""
+        return False
+
     def close(self) -> None:
         """Complete the film and give it its name. Calling it again does nothing."""
         self._end(self.path, partial=False)
@@ -151,9 +156,8 @@ class FilmWriter(abc.ABC):
         if not self._open or self.frames_written == 0:
             self.abort()
             return None
-        target = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
-        self._end(target, partial=True)
-        return target
+        self._end(self._partial_path, partial=True)
+        return self._partial_path
 
     def abort(self) -> None:
         """Remove everything written so far. Does nothing on a closed writer."""
@@ -167,9 +171,19 @@ class FilmWriter(abc.ABC):
         self._open = False
         try:
             self._finish(target, partial=partial)
+        except FilmFileError as error:
+            # The pictures may be hours of work; what failed may be the last packet of the sound.
+            if self.frames_written and self._rescue(self._partial_path):
+                raise FilmFileError(f"{error}; what was written is kept as {self._partial_path}") from error
+            self._discard()
+            raise
         except BaseException:
             self._discard()
             raise
+
+    @property
+    def _partial_path(self) -> Path:
+        return self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
 
     def __enter__(self) -> Self:
         return self

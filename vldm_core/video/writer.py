@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import tempfile
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..errors import FilmFileError, SettingsError
 from .colour import ColourConverter, alpha_of, layout_of, sample_view
-from .container import FilmSource, file_url, source_name
+from .container import FilmSource, file_url, open_input, source_name, video_packets, video_stream
 from .encoding import Encoding, Timeline, WriteSettings, plan_encoding
 from .info import FilmFrame, FilmInfo, image_from_tensor
 from .matroska import reserve_title, store_display_size
@@ -160,7 +161,9 @@ class VideoFileWriter(FilmWriter):
         try:
             self._mux(self._stream.encode(picture))
         except av.FFmpegError as error:
-            raise FilmFileError(f"writing {self.path} failed at frame {self.frames_written}: {error}") from error
+            raise FilmFileError(
+                f"writing {self.path} failed at frame {self.frames_written}: {_reason(error)}"
+            ) from error
         self.frames_written += 1
 
     def _picture(self, frame: FilmFrame, restored: Tensor | None) -> av.VideoFrame:
@@ -227,14 +230,30 @@ class VideoFileWriter(FilmWriter):
                 self.warnings.extend(w for w in self._copier.warnings if w not in self.warnings)
             self._container.close()
         except av.FFmpegError as error:
-            raise FilmFileError(f"finishing {self.path} failed: {error}; is there space left on the disk?") from error
+            raise FilmFileError(f"finishing {self.path} failed: {_reason(error)}") from error
         if self._copier is not None:
             self._copier.close()
         if self.info.sample_aspect_ratio and self._encoding.muxer == "matroska":
             store_display_size(self._temporary, self.info.width, self.info.height, self.info.sample_aspect_ratio)
-        with self._temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(self._temporary, target)
+        try:
+            with self._temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(self._temporary, target)
+        except OSError as error:
+            raise FilmFileError(f"finishing {self.path} failed: {error.strerror or error}") from error
+
+    def _rescue(self, target: Path) -> bool:
+        if self._copier is not None:
+            self._copier.close()
+        with contextlib.suppress(av.FFmpegError):
+            self._container.close()
+        try:
+            with open_input(self._temporary) as film:
+                next(video_packets(film, video_stream(film, self.path.name)))
+            os.replace(self._temporary, target)
+        except (FilmFileError, StopIteration, OSError):
+            return False
+        return True
 
     def _discard(self) -> None:
         if self._copier is not None:
@@ -242,6 +261,13 @@ class VideoFileWriter(FilmWriter):
         with contextlib.suppress(av.FFmpegError):
             self._container.close()
         _remove(self._temporary)
+
+
+def _reason(error: av.FFmpegError) -> str:
+    """What FFmpeg says went wrong, and what to do where that is known."""
+    if error.errno == errno.ENOSPC:
+        return "no space is left on the disk; make room or write to another disk"
+    return error.strerror or str(error)
 
 
 def _keep_unchanged(picture: av.VideoFrame, source: av.VideoFrame, changed: np.ndarray) -> None:

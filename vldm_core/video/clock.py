@@ -1,0 +1,185 @@
+"""The clock of MPEG streams, which may begin again in the middle of a file or lie before zero.
+
+DVD files (.VOB) and recordings (.ts) that were joined byte by byte start a new clock with every part, and a transport
+stream's clock of 33 bits runs over after 26.5 hours. Every other container keeps one clock for the whole file.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from .container import FilmSource, open_input, source_name, video_stream
+
+# FFmpeg's names of the containers whose packets carry the clock of the recording.
+_CLOCKED = frozenset({"mpeg", "mpegts"})
+# A step back that is shorter than this, in seconds, is disorder of a damaged stream and not another clock.
+_LEAST_STEP_BACK = Fraction(1, 4)
+# One false time runs ahead by more than this, in seconds, and the next ones go on as before it.
+_FALSE_LEAP = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """Makes the times of a file one that rises from beginning to end, for pictures and sound alike.
+
+    Attributes:
+        shifts: Per part of the file, the seconds that are added to its times.
+        entries: Stream index → for each part that the stream enters, (number of its first packet, number of the part).
+        cuts: Numbers of the first frame of every part but the first, in the order of decoding.
+        packets: Packets of the film's video stream, when they were counted.
+    """
+
+    shifts: tuple[Fraction, ...] = (Fraction(0),)
+    entries: dict[int, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    cuts: tuple[int, ...] = ()
+    packets: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no time changes."""
+        return not any(self.shifts)
+
+    def corrected(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        """Put the packets of a file, read from its beginning, on the one clock; any choice of streams will do."""
+        if self.is_plain:
+            yield from packets
+            return
+        count: dict[int, int] = {}
+        for packet in packets:
+            index = packet.stream_index
+            if packet.size and packet.time_base:
+                number = count[index] = count.get(index, -1) + 1
+                part = 0
+                for first, entered in self.entries.get(index, ()):
+                    if number >= first:
+                        part = entered
+                ticks = round(self.shifts[part] / packet.time_base)
+                if packet.pts is not None:
+                    packet.pts += ticks
+                if packet.dts is not None:
+                    packet.dts += ticks
+            yield packet
+
+
+@dataclass
+class _Part:
+    """What was seen between two beginnings of the clock: times in seconds of the pictures, else of anything."""
+
+    position: int
+    first_frame: int
+    start: Fraction | None = None
+    end: Fraction | None = None
+    any_start: Fraction | None = None
+    any_end: Fraction | None = None
+
+
+def read_clock(source: FilmSource) -> Clock:
+    """Read the clock of a film file. MPEG streams are read through once, without decoding; other files cost nothing.
+
+    Raises:
+        FilmFileError: See ``container.open_input``.
+    """
+    if isinstance(source, io.BytesIO):
+        return _scan(source)
+    try:
+        state = os.stat(source)
+    except OSError:
+        return _scan(source)
+    return _scan_once(os.fspath(source), state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _scan_once(path: str, size: int, modified: int) -> Clock:
+    # Size and time of change are only there to tell another file of the same name.
+    return _scan(Path(path))
+
+
+def _scan(source: FilmSource) -> Clock:
+    with open_input(source) as container:
+        if container.format.name not in _CLOCKED:
+            return Clock()
+        film = video_stream(container, source_name(source)).index
+        wanted = [s for s in container.streams if s.type in ("video", "audio", "subtitle")]
+        parts = [_Part(position=0, first_frame=0)]
+        entries: dict[int, list[tuple[int, int]]] = {}
+        count: dict[int, int] = {}
+        last: dict[int, Fraction] = {}
+        before_leap: dict[int, Fraction] = {}
+        earliest: Fraction | None = None
+        try:
+            for packet in container.demux(wanted):
+                time = packet.dts if packet.dts is not None else packet.pts
+                if not packet.size:
+                    continue
+                index = packet.stream_index
+                number = count[index] = count.get(index, -1) + 1
+                if time is None:
+                    continue
+                due = time * packet.time_base
+                entered = entries.setdefault(index, [])
+                current = entered[-1][1] if entered else None
+                position = packet.pos if packet.pos is not None and packet.pos >= 0 else parts[-1].position
+                if current is None:
+                    current = _part_at(parts, position)
+                    entered.append((0, current))
+                elif due > last[index] + _FALSE_LEAP:
+                    before_leap[index] = last[index]
+                elif packet.stream.type == "subtitle":
+                    # Subtitles are too far between to tell a clock from them.
+                    at = _part_at(parts, position)
+                    if at > current:
+                        current = at
+                        entered.append((number, current))
+                elif due < last[index] - _LEAST_STEP_BACK and not _follows(before_leap.get(index), due):
+                    current = max(current + 1, _part_at(parts, position))
+                    if current == len(parts):
+                        parts.append(_Part(position=position, first_frame=count.get(film, -1) + (index != film)))
+                    entered.append((number, current))
+                last[index] = due
+                shown = (packet.pts if packet.pts is not None else time) * packet.time_base
+                _note(parts[current], shown, packet, is_film=index == film)
+                if index == film and current:
+                    parts[current].first_frame = min(parts[current].first_frame, number)
+                if current == 0:
+                    earliest = shown if earliest is None else min(earliest, shown)
+        except (av.InvalidDataError, av.error.OSError):
+            # What the decoder makes of the damage is told when the film is read.
+            pass
+    shifts = [max(Fraction(0), -(earliest or Fraction(0)))]
+    for before, after in zip(parts, parts[1:], strict=False):
+        end = before.end if before.end is not None else before.any_end
+        start = after.start if after.start is not None else after.any_start
+        shifts.append(shifts[-1] + (end or Fraction(0)) - (start or Fraction(0)))
+    return Clock(
+        shifts=tuple(shifts),
+        entries={index: tuple(found) for index, found in entries.items()},
+        cuts=tuple(part.first_frame for part in parts[1:]),
+        packets=count.get(film, -1) + 1,
+    )
+
+
+def _part_at(parts: list[_Part], position: int) -> int:
+    """The latest part that begins at or before a place in the file."""
+    return max(number for number, part in enumerate(parts) if part.position <= position)
+
+
+def _follows(before: Fraction | None, due: Fraction) -> bool:
+    """Whether a time goes on from the one before a false leap."""
+    return before is not None and before <= due <= before + _FALSE_LEAP
+
+
+def _note(part: _Part, shown: Fraction, packet: av.Packet, *, is_film: bool) -> None:
+    end = shown + (packet.duration or 0) * packet.time_base
+    part.any_start = shown if part.any_start is None else min(part.any_start, shown)
+    part.any_end = end if part.any_end is None else max(part.any_end, end)
+    if is_film:
+        part.start = shown if part.start is None else min(part.start, shown)
+        part.end = end if part.end is None else max(part.end, end)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prerestore.alignment import nearby
+from vldm_core.prerestore.bands import bands
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
 from vldm_core.video.flow import FlowSettings, estimate_flow
@@ -134,6 +135,60 @@ def test_out_of_memory_works_on_fewer_frames_at_once(monkeypatch) -> None:
     hungry.most = 0
     with pytest.raises(VLDMError, match="single frame"):
         pre_restore(film(2), hungry)
+
+
+@pytest.mark.parametrize("features", [False, True])
+def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeypatch, features) -> None:
+    network = trained()
+    frames = film(7, 150, 90)
+    masks = torch.zeros(7, 150, 90)
+    masks[2, 20:60, 30:50] = 1
+    masks[5, 100:110, 4:20] = 0.5
+    settings = PreRestoreSettings(segment=3, lookahead=2)
+
+    def run() -> list:
+        return list(pre_restore_stream(zip(frames, masks, strict=True), network, settings, features=features))
+
+    wanted = run()
+    encoded: list[int] = []
+
+    class Watched(PreRestorer):
+        def encode(self, frames: Tensor, masks: Tensor, nearby: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            encoded.append(frames.shape[-2])
+            return super().encode(frames, masks, nearby)
+
+    monkeypatch.setattr("vldm_core.prerestore.run._MOST_KEPT", 0)
+    monkeypatch.setattr("vldm_core.prerestore.bands._BAND_BYTES", 96 * 60 * 4 * 32)
+    monkeypatch.setattr("vldm_core.prerestore.blocks._LARGEST_PART", 1 << 15)
+    watched = Watched(network.config).eval()
+    watched.load_state_dict(network.state_dict())
+    network = watched
+    got = run()
+    assert max(encoded) <= 32 + 2 * 32 < 152, "nothing is encoded as a whole"
+    for one, other in zip(wanted, got, strict=True):
+        # Kernels of another size add in another order: less than one step of 16 bits.
+        assert torch.allclose(one.image, other.image, atol=1e-5)
+        assert torch.allclose(one.latent, other.latent, atol=1e-5)
+        if features:
+            pairs = zip(one.features, other.features, strict=True)
+            assert all(torch.allclose(first, second, atol=1e-5) for first, second in pairs)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    height=st.integers(1, 400).map(lambda n: 8 * n),
+    width=st.integers(1, 700).map(lambda n: 8 * n),
+    reach=st.integers(0, 60),
+)
+def test_bands_cover_a_frame_with_all_they_depend_on_and_no_more_than_fits(height, width, reach) -> None:
+    parts = bands(height, width, reach)
+    assert [row for band in parts for row in range(band.rows.start, band.rows.stop)] == list(range(height))
+    for band in parts:
+        assert band.around.start <= max(0, band.rows.start - reach)
+        assert band.around.stop >= min(height, band.rows.stop + reach)
+        assert not band.around.start % 8 and not band.around.stop % 8
+        rows = band.rows.stop - band.rows.start
+        assert rows == 8 or rows * width * 60 * 4 <= 128 << 20
 
 
 def test_wrong_input_is_named() -> None:

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SLOPE = 0.1
+_LARGEST_PART = 64 << 20
+"""Bytes that the scores of attention, or a feed-forward's widest layer, may take at once when nothing is learnt."""
 _HIDDEN = -1e4
 """Added to the score of a key that must not be looked at; finite, so that a window without any key gives no NaN."""
 
@@ -118,6 +120,20 @@ class WindowAttention(nn.Module):
         count, channels, height, width = x.shape
         if seen is None:
             seen = x.new_ones(count, self.sources, height, width)
+        area = self.window**2
+        row = count * -(-width // self.window) * self.heads * self.sources * area**2 * x.element_size()
+        most = self.window * max(1, _LARGEST_PART // row)
+        if self.shift or most >= height or torch.is_grad_enabled():
+            return self._attend(x, others, seen)
+        # Windows know nothing of each other, so a large picture goes through in strips of whole windows.
+        result = torch.empty_like(x)
+        for top in range(0, height, most):
+            rows = slice(top, top + most)
+            result[:, :, rows] = self._attend(x[:, :, rows], others[..., rows, :], seen[..., rows, :])
+        return result
+
+    def _attend(self, x: Tensor, others: Tensor, seen: Tensor) -> Tensor:
+        count, channels, height, width = x.shape
         queries = self._windows(x[:, None])
         keys = self._windows(others)
         # The padding has the trust 0, so nothing looks at it.
@@ -178,5 +194,15 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, C, H, W) for (N, C, H, W), without the residual connection."""
+        row = x.shape[0] * x.shape[3] * self.wide.out_features * x.element_size()
+        most = max(1, _LARGEST_PART // row)
+        if most >= x.shape[2] or torch.is_grad_enabled():
+            return self._feed(x)
+        result = torch.empty_like(x)
+        for top in range(0, x.shape[2], most):
+            result[:, :, top : top + most] = self._feed(x[:, :, top : top + most])
+        return result
+
+    def _feed(self, x: Tensor) -> Tensor:
         tokens = self.norm(x.permute(0, 2, 3, 1))
         return self.narrow(functional.gelu(self.wide(tokens))).permute(0, 3, 1, 2)

@@ -283,22 +283,13 @@ class PreRestorer(nn.Module):
             nearby: See `forward`.
         """
         shape = frames.shape[:2]
-        quarter = self.merge(merged.flatten(0, 1))
-        eighth = self.to_eighth(quarter)
-        eighth = eighth + self.bottom_attention(eighth, eighth[:, None])
-        eighth = self.bottom(eighth + self.bottom_feed(eighth))
-        quarter = self.decode_quarter(self.from_eighth(eighth, quarter))
-        half = self.decode_half(self.from_quarter(quarter, halves.flatten(0, 1)))
-        full = functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), _SLOPE)
-        pictures = []
+        quarter, eighth = self.decode_coarse(merged.flatten(0, 1))
+        half, full = self.decode_fine(quarter, halves.flatten(0, 1))
         source = frames.flatten(0, 1)
-        for level, (head, features) in enumerate(zip(self.heads, (full, half, quarter, eighth), strict=True)):
-            base = source if level == 0 else functional.avg_pool2d(source, 2**level)
-            added = head(features)
-            picture = base + added[:, :3]
-            if level == 0 and nearby is not None:
-                shares = _SHARE_SCALE * added[:, 3:, None]
-                picture = picture + (shares * nearby.flatten(0, 1).unflatten(1, (_SHARES, 3))).sum(dim=1)
+        near = None if nearby is None else nearby.flatten(0, 1)
+        pictures = [self.picture(source, full, near).unflatten(0, shape)]
+        for level, features in enumerate((half, quarter, eighth), 1):
+            picture = functional.avg_pool2d(source, 2**level) + self.heads[level](features)[:, :3]
             pictures.append(picture.unflatten(0, shape))
         latent = None if self.latent is None else self.latent(eighth).unflatten(0, shape)
         full_size, second, third, last = pictures
@@ -307,6 +298,47 @@ class PreRestorer(nn.Module):
             latent=latent,
             features=(half.unflatten(0, shape), quarter.unflatten(0, shape), eighth.unflatten(0, shape)),
         )
+
+    def decode_coarse(self, merged: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (N, C, H/4, W/4) and (N, C, H/8, W/8) of `decode` for merged ones (N, 3C, H/4, W/4)."""
+        quarter = self.merge(merged)
+        eighth = self.to_eighth(quarter)
+        eighth = eighth + self.bottom_attention(eighth, eighth[:, None])
+        eighth = self.bottom(eighth + self.bottom_feed(eighth))
+        return self.decode_quarter(self.from_eighth(eighth, quarter)), eighth
+
+    def decode_fine(self, quarter: Tensor, halves: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (N, C, H/2, W/2) and (N, C, H, W) of `decode`.
+
+        They depend on what lies within `fine_reach` pixels, so that a frame can be decoded in parts.
+
+        Args:
+            quarter: (N, C, H/4, W/4) of `decode_coarse`.
+            halves: (N, C, H/2, W/2) of `encode`.
+        """
+        half = self.decode_half(self.from_quarter(quarter, halves))
+        return half, functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), _SLOPE)
+
+    def picture(self, source: Tensor, full: Tensor, nearby: Tensor | None) -> Tensor:
+        """Return the picture (N, 3, H, W) that full-size features make of a source, with `nearby` (N, 6, H, W)."""
+        added = self.heads[0](full)
+        picture = source + added[:, :3]
+        if nearby is not None:
+            shares = _SHARE_SCALE * added[:, 3:, None]
+            picture = picture + (shares * nearby.unflatten(1, (_SHARES, 3))).sum(dim=1)
+        return picture
+
+    @property
+    def encode_reach(self) -> int:
+        """Pixels on each side that features of `encode` depend on."""
+        at_half = 1 + 2 * self.config.encoder_blocks[0] + 1
+        return 2 * at_half + 4 * 2 * self.config.encoder_blocks[1]
+
+    @property
+    def fine_reach(self) -> int:
+        """Pixels on each side that a picture depends on, as far as `decode_fine` and the halves of `encode` go."""
+        decoding = 2 * (2 * self.config.decoder_blocks[1] + 1) + 1
+        return decoding + 2 * (1 + 2 * self.config.encoder_blocks[0])
 
 
 class _Step(nn.Module):
@@ -339,6 +371,7 @@ class _Step(nn.Module):
             # What is damaged here takes nothing.
             mixed = here + (trust[:, None] > 0) * self.attention(here, torch.stack((near, travelled), 1), seen)
             mixed = mixed + self.feed(mixed)
+            del near
         else:
             volume = torch.stack((travelled, near, here), dim=2)
             mixed = here + (trust[:, None] > 0) * self.volume(volume)[:, :, 0]

@@ -6,33 +6,39 @@ of its past and from `PreRestoreSettings.lookahead` frames of its future or more
 caller cuts the stream.
 
 At any time a segment's features are held, most of them at a quarter of the size; encoder and decoder run over a few
-frames at once, fewer where memory does not suffice, with the same result.
+frames at once, fewer where memory does not suffice, with the same result. Of large frames on the processor only the
+state that comes from the future is held for a segment: features are encoded again when they are needed, and a frame is
+encoded and decoded in bands of rows.
 """
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, Pulse, silent
-from ..video.flow import FloatArray, FlowSettings, estimate_pair, to_luma
-from .alignment import NEARBY_CHANNELS, Alignment, alignments, interleaved, seen_from, soundness
-from .network import SCALE, STATE_SCALE, Decoded, PreRestorer, ShotState
+from ..video.flow import FloatArray, enlarged, estimate_reduced
+from ..video.pictures import Picture
+from .alignment import NEARBY_CHANNELS, alignments, soundness
+from .bands import bands
+from .held import FLOW, Chain, HeldFrame, hold, seen
+from .network import STATE_SCALE, PreRestorer, ShotState
 
-_FLOW = FlowSettings(quality="fast")
 _GRAIN_SIGMA = 1.2
 _FRAMES_AT_ONCE = 8
 _WIDTH_AT_FULL = 12
+_MOST_KEPT = 384 << 20
+"""Bytes of features that are kept of a segment; larger ones are made again when they are needed."""
 
-Item = TypeVar("Item")
 Made = TypeVar("Made")
+Way = tuple[Tensor, Tensor]
+"""Flow (1, 2, h/4, w/4) and trust (1, h/4, w/4) of one frame; see `Alignment`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +126,7 @@ def pre_restore(
 
 
 def pre_restore_stream(
-    frames: Iterable[tuple[Tensor, Tensor | None]],
+    frames: Iterable[tuple[Tensor | Picture, Tensor | None]],
     network: PreRestorer,
     settings: PreRestoreSettings | None = None,
     *,
@@ -130,7 +136,8 @@ def pre_restore_stream(
     """Pre-restore one shot as a stream; see `pre_restore`.
 
     Args:
-        frames: Of one shot in order: (3, H, W) and a mask (H, W) or None.
+        frames: Of one shot in order: (3, H, W), or a picture that is made when it is needed, and a mask (H, W) or
+            None.
         network: On the device and in the precision to run in.
         settings: Defaults to `PreRestoreSettings()`.
         features: Whether the frames bring the network's features along.
@@ -142,7 +149,7 @@ def pre_restore_stream(
     settings = settings or PreRestoreSettings()
     runner = _Runner(network, settings, features=features, beat=beat)
     source = iter(frames)
-    held: list[_Held] = []
+    held: list[HeldFrame] = []
     number = 0
     ended = False
     while True:
@@ -151,55 +158,13 @@ def pre_restore_stream(
             if item is None:
                 ended = True
             else:
-                held.append(_hold(number, *item))
+                held.append(hold(number, *item))
                 number += 1
         if not held:
             return
         made = min(settings.segment, len(held))
         yield from runner.restore(held, made)
         del held[:made]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Held:
-    """A frame that waits.
-
-    Attributes:
-        number: Counted from the start of the shot.
-        image: (3, H, W) as it came.
-        padded: (3, h, w), sides divisible by 8.
-        mask: (h, w).
-        luma: (h, w) grey levels.
-    """
-
-    number: int
-    image: Tensor
-    padded: Tensor
-    mask: Tensor
-    luma: FloatArray
-
-
-def _hold(number: int, image: Tensor, mask: Tensor | None) -> _Held:
-    height, width = image.shape[-2:]
-    bottom, right = -height % SCALE, -width % SCALE
-    found = torch.zeros(height, width) if mask is None else mask.detach().float().cpu()
-    padded, found = (
-        functional.pad(picture[None], (0, right, 0, bottom), mode="replicate")[0]
-        for picture in (image.detach().float().cpu(), found[None])
-    )
-    return _Held(number=number, image=image, padded=padded, mask=found[0], luma=to_luma(padded))
-
-
-def _seen(here: _Held, other: _Held, flow: Tensor, opposite: Tensor) -> Tensor:
-    """What another frame shows at the place of every pixel, less what is here, (3, h, w)."""
-    return seen_from(
-        interleaved(here.padded),
-        here.mask.numpy() > 0,
-        interleaved(other.padded),
-        other.mask.numpy() > 0,
-        interleaved(flow),
-        interleaved(opposite),
-    )
 
 
 class _Runner:
@@ -213,128 +178,235 @@ class _Runner:
         self._like = next(network.parameters())
         self._at_once = _frames_at_once(self._like)
         self._state: ShotState | None = None
-        self._last: _Held | None = None
-        self._flows: dict[int, tuple[Tensor, Tensor]] = {}
+        self._last: HeldFrame | None = None
+        # At the working size, by the later frame of the pair: backwards and forwards.
+        self._flows: dict[int, tuple[FloatArray, FloatArray]] = {}
+        self._near: tuple[int, Tensor] | None = None
 
     @torch.inference_mode()
-    def restore(self, held: Sequence[_Held], made: int) -> list[PreRestoredFrame]:
+    def restore(self, held: Sequence[HeldFrame], made: int) -> Iterator[PreRestoredFrame]:
         """Restore the first frames of what is held; the others are lookahead."""
         network = self._network
-        previous = self._last
-        encoded = self._by_parts(
-            lambda part: network.encode(
-                torch.stack([held[t].padded for t in part])[None].to(self._like),
-                torch.stack([held[t].mask for t in part])[None].to(self._like),
-                self._nearby(previous, held, part),
-            ),
-            range(len(held)),
-        )
-        quarters = torch.cat([quarter for _, quarter in encoded], dim=1)
-        halves = torch.cat([half for half, _ in encoded], dim=1)[:, :made]
-        before, after = self._alignments(held)
-        sound = soundness(torch.stack([one.mask for one in held])[None], scale=STATE_SCALE).to(self._like)
-        try:
-            with _beating((network.backward_step, network.forward_step), self._beat):
-                merged, self._state = network.propagate(
-                    quarters, sound, before, after, state=self._state, lookahead=len(held) - made
-                )
-        except torch.OutOfMemoryError as error:
-            raise VLDMError(
-                f"pre-restoration of {len(held)} frames does not fit into memory; use smaller frames, a shorter "
-                "segment or lookahead, or the CPU"
-            ) from error
-        self._last = held[made - 1]
-        # The network adds to its input. Here it adds to nothing, so that the film keeps all of its precision where the
-        # network runs in half.
-        nothing = torch.zeros_like(held[0].padded)[None, None].to(self._like)
-        decoded = self._by_parts(
-            lambda part: network.decode(
-                nothing.expand(1, len(part), -1, -1, -1),
-                halves[:, part[0] : part[-1] + 1],
-                merged[:, part[0] : part[-1] + 1],
-                self._nearby(previous, held, part),
-            ),
-            range(made),
-        )
-        return [frame for part in self._frames(held, decoded) for frame in part]
+        chain = Chain(self._last, held)
+        self._flows = {number: flow for number, flow in self._flows.items() if number >= held[0].number}
+        lean = _is_lean(network, held[0].padded_size, self._settings)
+        halves: dict[int, Tensor] = {}
+        quarters: dict[int, Tensor] = {}
+        if not lean:
+            for t, (half, quarter) in enumerate(self._by_parts(lambda part: self._encoded(chain, part), len(held))):
+                quarters[t] = quarter
+                if t < made:
+                    halves[t] = half
+        before, after = self._alignments(chain)
 
-    def _nearby(self, previous: "_Held | None", held: Sequence[_Held], part: Sequence[int]) -> Tensor:
+        def travelling(t: int) -> tuple[Tensor, Tensor]:
+            """The features of a frame, and what of them travels, (1, C, h/4, w/4)."""
+            quarter = quarters[t] if t in quarters else self._quarter(chain, t)
+            sound = soundness(held[t].mask()[None, None], scale=STATE_SCALE)[0, :, None].to(quarter)
+            return quarter, quarter * sound
+
+        future: dict[int, Tensor] = {}
+        memory, neighbour = None, None
+        with self._fitting(len(held)):
+            for t in reversed(range(len(held))):
+                self._beat("pre-restore", 0, None)
+                _, here = travelling(t)
+                memory = network.backward_step(here, neighbour, memory, after.get(t))
+                neighbour = here
+                if t < made:
+                    future[t] = memory
+        memory, neighbour = (None, None) if self._state is None else (self._state.memory, self._state.features)
+        done = 0
+        merged: list[Tensor] = []
+        while done < made:
+            part = range(done, min(done + self._at_once, made))
+            with self._fitting(len(held)):
+                for t in part[len(merged) :]:
+                    self._beat("pre-restore", 0, None)
+                    quarter, here = travelling(t)
+                    memory = network.forward_step(here, neighbour, memory, before.get(t))
+                    neighbour = here
+                    merged.append(torch.cat((quarter, memory, future.pop(t)), dim=1))
+                    quarters.pop(t, None)
+            self._beat("pre-restore", done, made)
+            try:
+                if lean:
+                    frames = [self._decoded_in_bands(chain, done, merged[0])]
+                else:
+                    frames = self._decoded(chain, part, halves, merged[: len(part)])
+            except torch.OutOfMemoryError as error:
+                self._halve(error)
+                continue
+            del merged[: len(part)]
+            for t in part:
+                halves.pop(t, None)
+            done += len(part)
+            yield from frames
+        assert memory is not None and neighbour is not None
+        self._state = ShotState(features=neighbour, memory=memory)
+        self._last = held[made - 1]
+
+    def _encoded(self, chain: Chain, part: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Features of some frames at 1/2 and 1/4, (1, C, h, w) each."""
+        held = chain.held
+        halves, quarters = self._network.encode(
+            torch.stack([held[t].padded() for t in part])[None].to(self._like),
+            torch.stack([held[t].mask() for t in part])[None].to(self._like),
+            self._nearby(chain, part).to(self._like),
+        )
+        return [(halves[:, index], quarters[:, index]) for index in range(len(part))]
+
+    def _quarter(self, chain: Chain, t: int) -> Tensor:
+        """Features of a large frame at 1/4, (1, C, h, w)."""
+        held = chain.held[t]
+        given = held.padded(), held.mask(), self._nearby(chain, [t])
+        parts = []
+        for band in bands(*held.padded_size, self._network.encode_reach):
+            picture, mask, nearby = (plane[..., band.around, :] for plane in given)
+            encoded = self._network.encode(picture[None, None], mask[None, None], nearby)
+            parts.append(encoded[1][0, :, :, band.within(STATE_SCALE)])
+        return torch.cat(parts, dim=2)
+
+    def _nearby(self, chain: Chain, part: Sequence[int]) -> Tensor:
         """What the neighbours of some frames show, (1, n, 6, h, w); see `alignment.nearby`."""
-        shown = torch.zeros(len(part), NEARBY_CHANNELS, *held[0].padded.shape[-2:])
+        if len(part) == 1 and self._near is not None and self._near[0] == chain.held[part[0]].number:
+            return self._near[1]
+        held = chain.held
+        shown = torch.zeros(len(part), NEARBY_CHANNELS, *held[0].padded_size)
         for index, t in enumerate(part):
-            earlier = held[t - 1] if t else previous
+            earlier = chain.before(t)
             if earlier is not None:
                 back, ahead = self._flow(earlier, held[t])
-                shown[index, :3] = _seen(held[t], earlier, back, ahead)
+                shown[index, :3] = seen(held[t], earlier, back, ahead)
             if t + 1 < len(held):
                 back, ahead = self._flow(held[t], held[t + 1])
-                shown[index, 3:] = _seen(held[t], held[t + 1], ahead, back)
-        return shown[None].to(self._like)
+                shown[index, 3:] = seen(held[t], held[t + 1], ahead, back)
+        # A frame that is not kept is asked for its neighbours by every step in turn.
+        self._near = (held[part[0]].number, shown[None]) if len(part) == 1 else None
+        return shown[None]
 
-    def _alignments(self, held: Sequence[_Held]) -> tuple[Alignment, Alignment]:
-        """How the frames look each other up, and the first one the last frame of the segment before."""
-        chain = held if self._last is None else [self._last, *held]
-        flows = [self._flow(one, following) for one, following in zip(chain[:-1], chain[1:], strict=True)]
-        self._flows = {number: flow for number, flow in self._flows.items() if number >= held[0].number}
-        height, width = held[0].luma.shape
-        nothing = torch.zeros(1, 0, 2, height, width)
-        back, ahead = (
-            torch.stack([flow[way] for flow in flows])[None] if flows else nothing for way in (0, 1)
-        )
-        masks = torch.stack([one.mask for one in chain])[None]
-        before, after = alignments(back, ahead, masks, scale=STATE_SCALE)
-        skipped = len(chain) - len(held)
-        moved = [
-            # Flow stays in single precision, whatever the network runs in.
-            Alignment(flow=way.flow[:, skip:].to(self._like.device), trust=way.trust[:, skip:].to(self._like))
-            for way, skip in ((before, 0), (after, skipped))
-        ]
-        return moved[0], moved[1]
+    def _alignments(self, chain: Chain) -> tuple[dict[int, Way], dict[int, Way]]:
+        """How frames look up the one before and the one after, by their place in the segment."""
+        before: dict[int, Way] = {}
+        after: dict[int, Way] = {}
+        for t, following in enumerate(chain.held):
+            one = chain.before(t)
+            if one is None:
+                continue
+            size = following.padded_size
+            back, ahead = (_planes(enlarged(flow, size))[None, None] for flow in self._flow(one, following))
+            masks = torch.stack([one.mask(), following.mask()])[None]
+            earlier, later = (
+                # Flow stays in single precision, whatever the network runs in.
+                (way.flow[:, 0].to(self._like.device), way.trust[:, 0].to(self._like))
+                for way in alignments(back, ahead, masks, scale=STATE_SCALE)
+            )
+            before[t] = earlier
+            if t:
+                after[t - 1] = later
+        return before, after
 
-    def _flow(self, one: _Held, following: _Held) -> tuple[Tensor, Tensor]:
-        """Backward and forward flow between two neighbours, each (2, H, W)."""
+    def _flow(self, one: HeldFrame, following: HeldFrame) -> tuple[FloatArray, FloatArray]:
+        """Backward and forward flow between two neighbours, each (h, w, 2) at its working size."""
         if following.number not in self._flows:
             self._beat("pre-restore", 0, None)
-            first, second = one.mask.numpy() > 0, following.mask.numpy() > 0
-            back = estimate_pair(following.luma, one.luma, mask_from=second, mask_to=first, settings=_FLOW)
-            ahead = estimate_pair(one.luma, following.luma, mask_from=first, mask_to=second, settings=_FLOW)
-            self._flows[following.number] = _planes(back), _planes(ahead)
+            pair = following.prepared, one.prepared
+            self._flows[following.number] = (
+                estimate_reduced(*pair, settings=FLOW), estimate_reduced(*pair[::-1], settings=FLOW)
+            )  # fmt: skip
         return self._flows[following.number]
 
-    def _frames(self, held: Sequence[_Held], decoded: Sequence[Decoded]) -> Iterator[list[PreRestoredFrame]]:
-        first = 0
-        for part in decoded:
-            changes = part.pictures[0][0].float().cpu()
-            made = []
-            for index, change in enumerate(changes):
-                image = held[first + index].image
-                height, width = image.shape[-2:]
-                half, quarter, eighth = (level[0, index] for level in part.features)
-                made.append(
-                    PreRestoredFrame(
-                        image=apply(image, change[:, :height, :width].to(image), self._settings),
-                        latent=None if part.latent is None else part.latent[0, index].float().cpu(),
-                        features=(half, quarter, eighth) if self._features else None,
-                    )
-                )
-            yield made
-            first += len(changes)
+    def _decoded(
+        self, chain: Chain, part: Sequence[int], halves: Mapping[int, Tensor], merged: Sequence[Tensor]
+    ) -> list[PreRestoredFrame]:
+        """Decode some frames at once."""
+        # The network adds to its input. Here it adds to nothing, so that the film keeps all of its precision where the
+        # network runs in half.
+        decoded = self._network.decode(
+            torch.zeros(1, 1, 3, *chain.held[0].padded_size).to(self._like).expand(1, len(part), -1, -1, -1),
+            torch.stack([halves[t] for t in part], dim=1),
+            torch.stack(list(merged), dim=1),
+            self._nearby(chain, part).to(self._like),
+        )
+        changes = decoded.pictures[0][0].float().cpu()
+        made = []
+        for index, (t, change) in enumerate(zip(part, changes, strict=True)):
+            latent = None if decoded.latent is None else decoded.latent[0, index]
+            half, quarter, eighth = (level[0, index] for level in decoded.features)
+            made.append(self._finished(chain.held[t], change, latent, (half, quarter, eighth)))
+        return made
 
-    def _by_parts(self, work: Callable[[Sequence[Item]], Made], items: Sequence[Item]) -> list[Made]:
-        """Work on a few items at once, on fewer where memory does not suffice."""
-        while True:
+    def _decoded_in_bands(self, chain: Chain, t: int, merged: Tensor) -> PreRestoredFrame:
+        """Decode a large frame; what takes most room, at 1/2 and in full, in bands of rows."""
+        network, held = self._network, chain.held[t]
+        quarter, eighth = network.decode_coarse(merged)
+        latent = None if network.latent is None else network.latent(eighth)[0]
+        given = held.padded(), held.mask(), self._nearby(chain, [t])
+        change = torch.empty(3, *held.padded_size)
+        halves = []
+        for band in bands(*held.padded_size, network.fine_reach):
+            picture, mask, nearby = (plane[..., band.around, :] for plane in given)
+            half, _ = network.encode(picture[None, None], mask[None, None], nearby)
+            half, full = network.decode_fine(quarter[:, :, band.scaled(STATE_SCALE)], half[:, 0])
+            made = network.picture(torch.zeros(1, 3, *full.shape[2:]), full, nearby[0])
+            change[:, band.rows] = made[0, :, band.within(1)]
+            if self._features:
+                halves.append(half[0, :, band.within(2)])
+        features = (torch.cat(halves, dim=1), quarter[0], eighth[0]) if self._features else None
+        return self._finished(held, change, latent, features)
+
+    def _finished(
+        self, held: HeldFrame, change: Tensor, latent: Tensor | None, features: tuple[Tensor, Tensor, Tensor] | None
+    ) -> PreRestoredFrame:
+        image = held.picture.tensor()
+        height, width = held.size
+        return PreRestoredFrame(
+            image=apply(image, change[:, :height, :width].to(image), self._settings),
+            latent=None if latent is None else latent.float().cpu(),
+            features=features if self._features else None,
+        )
+
+    def _by_parts(self, work: Callable[[Sequence[int]], list[Made]], count: int) -> Iterator[Made]:
+        """Work on a few frames at once, on fewer where memory does not suffice."""
+        start = 0
+        while start < count:
+            self._beat("pre-restore", start, count)
             try:
-                done = []
-                for start in range(0, len(items), self._at_once):
-                    self._beat("pre-restore", start, len(items))
-                    done.append(work(items[start : start + self._at_once]))
-                return done
+                done = work(range(start, min(start + self._at_once, count)))
             except torch.OutOfMemoryError as error:
-                if self._at_once == 1:
-                    raise VLDMError(
-                        "pre-restoration of a single frame does not fit into memory; use smaller frames or the CPU"
-                    ) from error
-                self._at_once //= 2
+                self._halve(error)
+                continue
+            start += len(done)
+            yield from done
+
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
+        """Take half as many frames at once from now on."""
+        if self._at_once == 1:
+            raise VLDMError(
+                "pre-restoration of a single frame does not fit into memory; use smaller frames or the CPU"
+            ) from error
+        self._at_once //= 2
+
+    @contextmanager
+    def _fitting(self, count: int) -> Iterator[None]:
+        """Say what to do where the travelling state does not fit into memory."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise VLDMError(
+                f"pre-restoration of {count} frames does not fit into memory; use smaller frames, a shorter segment or "
+                "lookahead, or the CPU"
+            ) from error
+
+
+def _is_lean(network: PreRestorer, size: tuple[int, int], settings: PreRestoreSettings) -> bool:
+    """Tell whether the features of a segment are too large to be kept from the one use of them to the next."""
+    like = next(network.parameters())
+    if like.device.type != "cpu":
+        return False
+    half, quarter, _ = network.config.widths
+    pixels = size[0] * size[1] * like.element_size()
+    return settings.segment * pixels * (half / 4 + quarter / 16) > _MOST_KEPT
 
 
 def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRestoreSettings) -> float:
@@ -352,24 +424,6 @@ def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRe
 def _frames_at_once(parameter: Tensor) -> int:
     """How many frames to try at once: a processor gains nothing from several."""
     return 1 if parameter.device.type == "cpu" else _FRAMES_AT_ONCE
-
-
-@contextmanager
-def _beating(steps: Iterable[nn.Module], beat: Progress) -> Iterator[None]:
-    """Give a sign of life before every step of the travelling state, which is computed in one call."""
-    here = threading.get_ident()
-
-    def before(*_: object) -> None:
-        # Another thread may run the same network.
-        if threading.get_ident() == here:
-            beat("pre-restore", 0, None)
-
-    handles = [step.register_forward_pre_hook(before) for step in steps]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _planes(flow: FloatArray) -> Tensor:

@@ -206,9 +206,8 @@ def estimate_pair(
     settings = settings or FlowSettings()
     if luma_from.ndim != 2 or luma_from.shape != luma_to.shape:
         raise SettingsError(f"flow needs two (H, W) frames of one size; got {luma_from.shape} and {luma_to.shape}")
-    return _flow_between(
-        _prepare(luma_from, mask_from, settings), _prepare(luma_to, mask_to, settings), luma_from.shape, settings
-    )
+    pair = _prepare(luma_from, mask_from, settings), _prepare(luma_to, mask_to, settings)
+    return enlarged(_flow_between(*pair, settings), (luma_from.shape[0], luma_from.shape[1]))
 
 
 def prepare_luma(luma: FloatArray, *, mask: NDArray | None = None, settings: FlowSettings | None = None) -> FloatArray:
@@ -242,9 +241,38 @@ def estimate_prepared(
     Raises:
         SettingsError: The frames differ in size.
     """
+    return enlarged(estimate_reduced(here, there, settings=settings), size)
+
+
+def estimate_reduced(here: FloatArray, there: FloatArray, *, settings: FlowSettings | None = None) -> FloatArray:
+    """Estimate the flow between two frames from `prepare_luma` at their working size.
+
+    Of a large frame this is a fraction of the flow: what is kept for later is kept so, and `enlarged` when it is used.
+
+    Args:
+        here: The frame that the flow lives on, prepared.
+        there: The frame that is looked up, prepared with the same settings.
+        settings: Defaults to `FlowSettings()`.
+
+    Returns:
+        (h, w, 2) float32, pixels of the working size. `enlarged` makes of it what `estimate_prepared` gives.
+
+    Raises:
+        SettingsError: The frames differ in size.
+    """
     if here.ndim != 2 or here.shape != there.shape:
         raise SettingsError(f"flow needs two (H, W) frames of one size; got {here.shape} and {there.shape}")
-    return _flow_between(here, there, size, settings or FlowSettings())
+    return _flow_between(here, there, settings or FlowSettings())
+
+
+def enlarged(flow: FloatArray, size: tuple[int, int]) -> FloatArray:
+    """Bring a flow (h, w, 2) of the working size to frames of `size` = (H, W): (H, W, 2) float32, pixels."""
+    height, width = flow.shape[:2]
+    if (height, width) == tuple(size):
+        return flow
+    result = cv2.resize(flow, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    result *= np.array([size[1] / width, size[0] / height], np.float32)
+    return np.ascontiguousarray(result, dtype=np.float32)
 
 
 def estimate_flow(
@@ -284,7 +312,7 @@ def estimate_flow(
         now = _prepare(to_luma(frames[t]), mask, settings)
         if before is not None:
             here, there = (now, before) if direction == "backward" else (before, now)
-            flow[t - 1] = _flow_between(here, there, (height, width), settings).transpose(2, 0, 1)
+            flow[t - 1] = enlarged(_flow_between(here, there, settings), (height, width)).transpose(2, 0, 1)
             progress("optical flow", t, count - 1)
         before = now
     return torch.from_numpy(flow).to(frames.device)
@@ -301,8 +329,8 @@ def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> 
     return cast(FloatArray, cv2.resize(clean, size, interpolation=cv2.INTER_AREA))
 
 
-def _flow_between(here: FloatArray, there: FloatArray, size: tuple[int, ...], settings: FlowSettings) -> FloatArray:
-    """Run DIS on two prepared frames and bring the flow to `size` = (H, W)."""
+def _flow_between(here: FloatArray, there: FloatArray, settings: FlowSettings) -> FloatArray:
+    """Run DIS on two prepared frames."""
     if settings.match_brightness:
         there = normalise_brightness(there, here)
     # Dark material would leave DIS, which works on 8 bits, with a handful of levels; both frames get the same gain.
@@ -321,7 +349,4 @@ def _flow_between(here: FloatArray, there: FloatArray, size: tuple[int, ...], se
     # A new estimator for every pair: it holds buffers and must not be shared between threads.
     estimator = cv2.DISOpticalFlow.create(preset)
     flow: NDArray = estimator.calc(pair[0], pair[1], cast(NDArray, None))[:height, :width]
-    if (height, width) != tuple(size):
-        flow = cv2.resize(flow, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-        flow *= np.array([size[1] / width, size[0] / height], np.float32)
     return np.ascontiguousarray(flow, dtype=np.float32)

@@ -5,6 +5,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..vldm_core.errors import SettingsError
+from ..vldm_core.semantics.automatic import refreshed, with_records
 from ..vldm_core.semantics.edited import edited_table
 from ..vldm_core.semantics.sheet import draw_sheet
 from ..vldm_core.semantics.stages import key_pictures
@@ -120,6 +121,7 @@ class ShotTableNode(io.ComfyNode):
             found = read_table(input_file(file))
             if table is not None:
                 found.check(table.shots, table.frames)
+                found = refreshed(with_records(found, table))
         if text.strip():
             found = edited_table(text, found)
         if found is None:

@@ -123,7 +123,7 @@ def restore(
     negative: Annotated[str, _of_prior(help="What it shall not show.")] = "",
     shots_table: Annotated[
         Path | None,
-        _of_prior(metavar="FILE", help="Table of shots with their prompts, from describe; empty ones are as above."),
+        _of_prior(metavar="FILE", help="Table of shots from describe: comes before --prompt; --negative is added."),
     ] = None,
     strength: Annotated[
         float, _of_prior(min=0, max=1, help="How far frames are noised: low keeps more, high adds more.")

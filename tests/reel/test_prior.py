@@ -34,6 +34,7 @@ from vldm_core.reel.prior import (
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.windows import WindowSettings
 from vldm_core.semantics.table import ShotDescription, ShotTable, write_table
+from vldm_core.semantics.written import written_prompts
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reader import open_film
 from vldm_core.video.shots import Shot
@@ -208,7 +209,10 @@ def described(*rows: dict) -> ShotTable:
 
 
 def test_a_table_gives_every_shot_its_prompts(pipeline, film, tmp_path, monkeypatch) -> None:
-    """Also where its cuts are not those that are found; an empty prompt leaves the general one."""
+    """Also where its cuts are not those that are found; a blank prompt is made of caption and tags, or the general one.
+
+    The same as Shot Conditioning gives its shots.
+    """
     told = []
     real = type(pipeline).__call__
 
@@ -219,11 +223,18 @@ def test_a_table_gives_every_shot_its_prompts(pipeline, film, tmp_path, monkeypa
     monkeypatch.setattr(type(pipeline), "__call__", listening)
     table = described(
         {"first": 0, "last": 4, "prompt": "a tram", "negative": "scratched"},
-        {"first": 4, "last": FRAMES, "prompt": "", "negative": ""},
+        {"first": 4, "last": 6, "prompt": " \u200b", "negative": "\t"},
+        {"first": 6, "last": FRAMES, "prompt": " ", "caption": "a blurry cow", "tags": ("cow",)},
     )
     settings = replace(SMALL, prompt="old film", negative_prompt="blur", table=table)
     report = restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings)
-    assert told == [(0, 4, "a tram", "scratched"), (4, FRAMES - 4, "old film", "blur")]
+    assert told == [
+        (0, 4, "a tram", "scratched, blur"),
+        (4, 2, "old film", "blur"),
+        (6, FRAMES - 6, "a cow", "blurry, blur"),
+    ]
+    written = written_prompts(table, negative="blur")
+    assert [(said.prompt or "old film", said.negative) for said in written] == [entry[2:] for entry in told]
     assert report.shots == table.shots and len(pictures(tmp_path / "out.mkv")) == FRAMES
 
 

@@ -22,10 +22,17 @@ from vldm_core.semantics.damage_words import article_for, clean_damage_words
         ("The photo is black and white and shows a man", "A man", ("black and white",)),
         ("a man walking, in black and white", "a man walking", ("black and white",)),
         ("a man walking down a street in an old photo", "a man walking down a street", ("old photo",)),
-        ("a woman in a black and white dress", "a woman in a dress", ("black and white",)),
+        ("a black and white photo of a woman in a dress", "a woman in a dress", ("black and white",)),
+        ("a black and white street with houses", "a street with houses", ("black and white",)),
+        ("a black and white photo of a black and white cow", "a black and white cow", ("black and white",)),
+        ("a blurry black and white cow", "a black and white cow", ("blurry",)),
+        ("Grainy black and white cows, out of focus", "Black and white cows", ("out of focus", "grainy")),
+        ("black and white image with dogs", "image with dogs", ("black and white",)),
+        ("The image is blurry. The cow is black and white.", "The cow is black and white.", ("blurry",)),
+        ("a vintage photo of a vintage car", "a vintage car", ("vintage",)),
         ("a sepia-toned image of an old house", "an old house", ("sepia toned",)),
         ("a vintage photo of a crowd", "a crowd", ("vintage",)),
-        ("a vintage car parked on a street", "a car parked on a street", ("vintage",)),
+        ("a vintage street with people", "a street with people", ("vintage",)),
         ("an out of focus elephant", "an elephant", ("out of focus",)),
         ("a blurry umbrella", "an umbrella", ("blurry",)),
         ("a busy and blurry street", "a busy street", ("blurry",)),
@@ -67,6 +74,13 @@ def test_what_is_left(text, cleaned, removed):
         "two  children\nplay",
         "a close up of a man's face",
         "un vieux tramway à Paris, 電車",
+        "a black and white cow",
+        "black and white cows standing in a field",
+        "a cow that is black and white",
+        "a black-and-white spotted dairy cow and a b&w cat",
+        "a woman in a black and white dress, a man in a black and white striped shirt",
+        "a vintage car parked on a street",
+        "a flickering candle beside a scratched door",
     ],
 )
 def test_what_names_things_stays_exactly(text):
@@ -83,6 +97,37 @@ _FRAMES = (
     "this is {article} {word}, {other} image of {scene}",
     "{article} {word} and {other} film still showing {scene}",
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ein altes Schwarzweißfoto einer Straße, vintage",
+        "une vieille photo en noir et blanc d'un homme, style vintage",
+        "un retrato sepia de una mujer",
+        "una mujer, sepia",
+        "um filme vintage com grainy",
+        "een vintage foto van een tram",
+        "черно-белое фото, blurry",
+        "白黒の写真, vintage",
+    ],
+)
+def test_other_languages_are_left_alone(text):
+    found = clean_damage_words(text)
+    assert (found.text, found.removed) == (text, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a blurry photo of the Rue de la Paix in Paris", "the Rue de la Paix in Paris"),
+        ("Los Angeles, street, blurry", "Los Angeles, street"),
+        ("UN soldiers, blurry", "UN soldiers"),
+        ("a blurry photo of a café", "a café"),
+    ],
+)
+def test_names_of_other_languages_in_english(text, cleaned):
+    assert clean_damage_words(text).text == cleaned
 
 
 @settings(deadline=None)

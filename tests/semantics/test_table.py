@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
+from vldm_core.semantics.edited import edited_table
 from vldm_core.semantics.table import UNKNOWN, ShotDescription, ShotTable, read_table, write_table
 from vldm_core.video.shots import Shot
 
@@ -32,7 +33,7 @@ TABLE = ShotTable(
 )
 
 # What tables stumble over; any further letter is like these.
-letters = st.text("ab ,;\"'\n\r\t\\é電\u2028\x00\ufeff=|", max_size=8)
+letters = st.text("ab ,;\"'\n\r\t\\é電\u2028\x00\ufeff=+-@|", max_size=8)
 words = st.text("abé電 -\"'", max_size=6).map(lambda text: text.strip() or "tram")
 shares = st.floats(0, 1)
 kinds = letters.map(lambda text: text if text.strip() else f"era{text}")
@@ -195,10 +196,84 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(SettingsError, match="ends in .json or .csv"):
         read_table(tmp_path / "table.xlsx")
     (tmp_path / "latin.csv").write_bytes(b"first,last,prompt\n0,1,caf\xe9\n")
-    with pytest.raises(SettingsError, match="latin.csv is not UTF-8"):
+    with pytest.raises(SettingsError, match="latin.csv is neither UTF-8"):
         read_table(tmp_path / "latin.csv")
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(SettingsError, match="bad.json: "):
         read_table(tmp_path / "bad.json")
     with pytest.raises(SettingsError, match="cannot be written"):
         write_table(TABLE, tmp_path / "nowhere" / "table.json")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+49 30", "-old film", "@SUM(A1)", "\tx", "'=1", "''-", "'quoted'"])
+def test_no_cell_is_a_formula_for_a_spreadsheet(text):
+    tag = " ".join(text.split())
+    table = ShotTable(descriptions=(ShotDescription(first=0, last=1, caption=text, tags=(tag, "b"), prompt=text),))
+    written = table.to_csv()
+    for row in csv.reader(io.StringIO(written, newline="")):
+        assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row), row
+    assert ShotTable.from_csv(written) == table
+    # Written without the apostrophe, by hand or by another program, it is the same.
+    assert ShotTable.from_csv("first,last,caption\n0,0,=1\n")[0].caption == "=1"
+
+
+def as_file(path, text, encoding):
+    path.write_bytes(text.encode(encoding))
+    return read_table(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_the_encodings_of_spreadsheets_and_editors(tmp_path, form, encoding):
+    text = getattr(TABLE, f"to_{form}")()
+    assert as_file(tmp_path / f"table.{form}", text, encoding) == TABLE
+
+
+@pytest.mark.parametrize("line", ["sep=;\n", "sep=;\r\n", '"sep=;"\n', "SEP=;\r\n", "sep=;;;\n"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_line_that_names_the_separator(line, mark):
+    """Also where the header alone, with one column more or less, would tell another."""
+    text = f'{mark}{line}first;last;prompt\n0;4;"a dog, a cat"\n5;9;two\n'
+    table = ShotTable.from_csv(text)
+    assert table.prompts == ("a dog, a cat", "two") and edited_table(text) == table
+    assert edited_table("sep=|\nfirst|last|prompt\n0|4|a, b; c\n").prompts == ("a, b; c",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("????? ? ????", "letters were lost: '\\?\\?\\?\\?\\?' is left"),
+        ("a man in ????? and ????", "letters were lost"),
+        ("???", "letters were lost"),
+        ("a dog in the Stra?e of M?nchen", "'Stra\\?e' and 'M\\?nchen' are left of words"),
+        ("a caf\ufffd", "letters were lost"),
+        ("Ð¡Ð¾Ð±Ð°ÐºÐ°", "was 'Собака'"),
+        ("a cafÃ©", "was 'a café'"),
+    ],
+)
+def test_a_table_whose_letters_were_lost_is_refused(text, message):
+    for change in ({"caption": text}, {"prompt": text}, {"tags": [text]}):
+        with pytest.raises(SettingsError, match=message):
+            ShotTable.from_json(edited(**change))
+    with pytest.raises(SettingsError, match=f"shot 1, caption: .*{message}"):
+        ShotTable.from_csv(f"first,last,caption\n0,4,{text}\n")
+    with pytest.raises(SettingsError, match=message):
+        edited_table(text, TABLE)
+
+
+@pytest.mark.parametrize(
+    "text", ["who is it?", "what?!", "a sign: where to??", "quoi ???", "Straße, 電車, café, naïve", "x?y=1"]
+)
+def test_questions_and_other_letters_are_no_lost_letters(text):
+    assert ShotTable.from_json(edited(caption=text, prompt=text))[1].caption == text
+
+
+def test_a_csv_with_other_letters_is_marked_for_excel(tmp_path):
+    """Without the mark Excel reads other letters, and saves question marks or those."""
+    write_table(TABLE, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes().startswith(b"\xef\xbb\xbf\"first\"")
+    plain = ShotTable(descriptions=(ShotDescription(first=0, last=1),))
+    write_table(plain, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes().isascii()
+    write_table(TABLE, tmp_path / "table.json")
+    assert (tmp_path / "table.json").read_bytes().startswith(b"{")

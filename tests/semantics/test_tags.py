@@ -104,8 +104,14 @@ def test_a_word_list_of_ones_own(tmp_path):
     with pytest.raises(SettingsError, match="missing.txt cannot be read"):
         read_vocabulary(tmp_path / "missing.txt")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(SettingsError, match="not UTF-8"):
+    with pytest.raises(SettingsError, match="neither UTF-8 nor UTF-16"):
         read_vocabulary(tmp_path / "latin.txt")
+    for encoding in ("utf-8-sig", "utf-16"):
+        (tmp_path / "words.txt").write_bytes("a Straße\r\na 電車\r\n".encode(encoding))
+        assert read_vocabulary(tmp_path / "words.txt") == ("a Straße", "a 電車")
+    (tmp_path / "lost.txt").write_text("a horse\n????? ??\n")
+    with pytest.raises(SettingsError, match="lost.txt: letters were lost"):
+        read_vocabulary(tmp_path / "lost.txt")
 
 
 @pytest.mark.parametrize("wrong", [{"most": -1}, {"least": 2}, {"margin": -1}, {"scale": 0}])

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import SettingsError
+from ..text_files import read_text
 from ..video.shots import Shot
 from .lora import check_strength
 
@@ -87,12 +88,9 @@ def read_era_loras(path: Path) -> EraLoras:
     Raises:
         SettingsError: The file is missing, no JSON, or says something that makes no sense.
     """
+    text = read_text(path, "the era map").removeprefix("\ufeff")
     try:
-        return parse_era_loras(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"the era map {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"the era map {path} is not UTF-8 text") from error
+        return parse_era_loras(text)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
 

@@ -30,7 +30,9 @@ from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
 from ..sampling.restoration import RestorationSettings, default_restoration
 from ..sampling.windows import WindowSettings
+from ..semantics.prompts import ShotPrompt
 from ..semantics.table import ShotTable
+from ..semantics.written import written_prompts
 from ..video.geometry import FitSettings
 from ..video.info import FilmInfo
 from ..video.reader import open_film
@@ -57,9 +59,9 @@ class PriorReelSettings:
         restoration: Windows, noise, guidance and the rest.
         finish: Decoding, colour, fusion, grain.
         prompt: What the film shows.
-        negative_prompt: What it shall not show.
-        table: Shots with prompts of their own, in the place of the shots that are found; where a prompt is empty, the
-            one above holds.
+        negative_prompt: What it shall not show; added to what shots are not to show, where they say so.
+        table: Shots with prompts of their own, in the place of the shots that are found. A blank prompt is made of the
+            shot's caption and tags, as Shot Conditioning makes it; where there are none, the one above holds.
         steps: Steps of the whole schedule.
         strength: How far frames are noised, 0 … 1; strength · steps are run.
         sampler: "scheduler" or "spaced_ddpm".
@@ -322,6 +324,10 @@ def _restorer(
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
     grain = settings.finish.grain if settings.grain_of_source else None
     finish = settings.finish if grain is None else replace(settings.finish, grain=None)
+    written: dict[int, ShotPrompt] = {}
+    if settings.table is not None:
+        prompts = written_prompts(settings.table, negative=settings.negative_prompt)
+        written = {described.first: said for described, said in zip(settings.table, prompts, strict=True)}
 
     def restore(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
         def report(phase: str, done: int, of: int | None, preview: Tensor | None = None) -> None:
@@ -330,11 +336,11 @@ def _restorer(
             else:
                 pulse.beat()
 
-        described = None if settings.table is None else settings.table.at(shot.first)
+        said = written.get(shot.first)
         restored: Tensor = pipeline(
             frames[:, :3],
-            prompt=(described and described.prompt) or settings.prompt,
-            negative_prompt=(described and described.negative) or settings.negative_prompt,
+            prompt=(said and said.prompt) or settings.prompt,
+            negative_prompt=settings.negative_prompt if said is None else said.negative,
             settings=settings.restoration,
             num_inference_steps=settings.steps,
             strength=settings.strength,

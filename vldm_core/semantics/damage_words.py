@@ -2,11 +2,14 @@
 
 A captioner that sees an old film says so: "a blurry black and white photo of a man". Given to a prior, that asks for a
 blurry photo. What the picture shows stays, here "a man"; the words are handed out, to be put into the negative prompt.
-Words that also name things in the picture ("old", "dusty", "torn") are taken out only where they are said of a picture.
+Words that also name things in the picture ("old", "dusty", "torn") are taken out only where they are said of a picture,
+and looks that things have by nature ("a black and white cow") stay. Texts of other languages are left alone.
 """
 
 import re
 from dataclasses import dataclass
+
+from .word_guard import guarded, is_english
 
 # Said of a picture wherever they stand.
 _ALWAYS = (
@@ -141,12 +144,20 @@ class CleanedPrompt:
 def clean_damage_words(text: str) -> CleanedPrompt:
     """Take words for damage, and for the picture being a picture, out of a caption or prompt.
 
-    "A blurry black and white photo of a man" becomes "a man". A text without such words stays exactly as it is.
+    "A blurry black and white photo of a man" becomes "a man". A text without such words stays exactly as it is, and so
+    does one of another language than English.
 
     >>> clean_damage_words("an old, scratched photo of a street, black and white").text
     'a street'
     """
+    if not is_english(text):
+        return CleanedPrompt(text=text, removed=())
     removed: list[str] = []
+    cleaned = guarded(text, lambda said: _cleaned_text(said, removed))
+    return CleanedPrompt(text=cleaned, removed=tuple(dict.fromkeys(removed)))
+
+
+def _cleaned_text(text: str, removed: list[str]) -> str:
     given, text = text, re.sub(r"\s+", " ", text).strip()
     start = text
     for _ in range(_ROUNDS):
@@ -157,7 +168,7 @@ def clean_damage_words(text: str) -> CleanedPrompt:
         text = " ".join(
             part for old, new in zip(before, sentences, strict=True) if (part := old if new is None else new)
         )
-    return CleanedPrompt(text=given if text == start else text, removed=tuple(dict.fromkeys(removed)))
+    return given if text == start else text
 
 
 def _cleaned(sentence: str, removed: list[str]) -> str | None:

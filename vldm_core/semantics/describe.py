@@ -25,6 +25,7 @@ from ..video.reader import open_film
 from ..video.shots import Shot, ShotSettings, covering_shots
 from ..video.stream import FilmReader
 from ..video.windows import window_size
+from .automatic import marked
 from .captioners.captioner import Captioner
 from .era import EraReader, EraSettings
 from .features import CHUNK, FrameEncoder, TextEncoder, encode_frames, look_features
@@ -119,7 +120,7 @@ class ShotDescriber:
             find_template(self.settings.template),
             damage_in_negative=self.settings.damage_in_negative,
         )
-        return ShotDescription(
+        described = ShotDescription(
             first=shot.first,
             last=shot.last,
             key_frames=tuple(key_frames),
@@ -136,6 +137,9 @@ class ShotDescriber:
             prompt=prompt.prompt,
             negative=prompt.negative,
         )
+        # Made again later, a negative prompt would hold the words for damage that it was to be without.
+        names = ("caption", "tags", "prompt", *(("negative",) if self.settings.damage_in_negative else ()))
+        return marked(described, *names, template=self.settings.template)
 
     def _captions_of(self, picture: Tensor) -> list[str]:
         assert self._captioner is not None

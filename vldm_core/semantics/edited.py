@@ -4,6 +4,9 @@ import re
 from dataclasses import replace
 
 from ..errors import SettingsError
+from ..text_files import check_letters, is_blank
+from .automatic import refreshed, with_records
+from .spreadsheet import without_separator_line
 from .table import ShotTable
 
 
@@ -16,7 +19,7 @@ def edited_table(text: str, table: ShotTable | None = None) -> ShotTable:
         table: What was known before; a table that is written must be of the same shots.
 
     Returns:
-        The table.
+        The table. Prompts that were made automatically of captions or tags which are edited are made again.
 
     Raises:
         SettingsError: The text makes no sense, or is of other shots than the table.
@@ -29,12 +32,14 @@ def edited_table(text: str, table: ShotTable | None = None) -> ShotTable:
         return _with_prompts(text, table)
     if table is not None:
         found.check(table.shots, table.frames)
-    return found
+        found = with_records(found, table)
+    return refreshed(found)
 
 
 def _is_csv(text: str) -> bool:
-    header = text.removeprefix("\ufeff").lstrip().partition("\n")[0]
-    return {"first", "last"} <= {cell.strip(" \t\r\"'").lower() for cell in re.split(r"[,;\t]", header)}
+    rows, separator = without_separator_line(text.removeprefix("\ufeff").lstrip())
+    apart = re.split(r"[,;\t]" if separator is None else re.escape(separator), rows.partition("\n")[0])
+    return {"first", "last"} <= {cell.strip(" \t\r\"'").lower() for cell in apart}
 
 
 def _with_prompts(text: str, table: ShotTable | None) -> ShotTable:
@@ -43,7 +48,8 @@ def _with_prompts(text: str, table: ShotTable | None) -> ShotTable:
             "the text is no table (JSON, or CSV with first and last), so its lines are prompts of shots: connect the "
             "table that they are for"
         )
-    lines = [" ".join(line.split()) for line in text.removeprefix("\ufeff").split("\n")]
+    lines = ["" if is_blank(line) else " ".join(line.split()) for line in text.removeprefix("\ufeff").split("\n")]
+    check_letters(lines)
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
     if len(lines) not in (1, len(table)):

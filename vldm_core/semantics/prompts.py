@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from ..errors import SettingsError
+from ..text_files import is_blank
 from .damage_words import clean_damage_words
 
 _WORD = re.compile(r"\w+")
@@ -109,7 +110,8 @@ def shot_prompt(
     template = template or PromptTemplate()
     said, listed = clean_damage_words(caption), clean_damage_words(", ".join(tags))
     first, second = (listed, said) if template.prefers == "tags" else (said, listed)
-    seen = first.text or second.text
+    seen = "" if is_blank(first.text) else first.text
+    seen = seen or ("" if is_blank(second.text) else second.text)
     removed = (*said.removed, *listed.removed) if damage_in_negative else ()
     return ShotPrompt(prompt=_joined(seen, template.added), negative=_listed(template.negative, removed))
 

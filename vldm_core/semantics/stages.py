@@ -14,6 +14,7 @@ from torch import Tensor
 from ..errors import SettingsError, VLDMError
 from ..prior.lora_eras import EraLoras
 from ..progress import Progress, silent
+from .automatic import marked, refreshed_shot
 from .captioners.captioner import Captioner
 from .era import EraReader, damage_preset, lora_eras
 from .features import FrameEncoder, encode_frames
@@ -72,7 +73,8 @@ def caption_shots(
             captions += said
             done += 1
             progress("caption", done, total, picture)
-        found.append(replace(described, caption=merge_captions(captions)))
+        captioned = replace(described, caption=merge_captions(captions))
+        found.append(marked(refreshed_shot(captioned), "caption"))
     return ShotTable(descriptions=tuple(found))
 
 
@@ -93,7 +95,7 @@ def tag_shots(
     """
     features = _features(pictures, encoder, progress)
     tagged = [replace(described, tags=tagger.tags(part)) for described, part in zip(table, features, strict=True)]
-    return ShotTable(descriptions=tuple(tagged))
+    return ShotTable(descriptions=tuple(marked(refreshed_shot(described), "tags") for described in tagged))
 
 
 def read_eras(

@@ -4,8 +4,6 @@ In memory a shot ends before frame `last`, as :class:`vldm_core.video.shots.Shot
 shot's last frame itself, as `python -m vldm_core shots` prints it; key frames are numbers of the film there too.
 """
 
-import csv
-import io
 import json
 import os
 import re
@@ -15,7 +13,10 @@ from pathlib import Path
 from typing import Any, overload
 
 from ..errors import SettingsError
+from ..text_files import check_letters, read_text
 from ..video.shots import Shot, covering_shots
+from .automatic import check_record, refreshed
+from .spreadsheet import read_rows, write_rows
 
 UNKNOWN = "unknown"
 """Said of an era, a medium, sound or colour that is not sure enough."""
@@ -48,6 +49,7 @@ class ShotDescription:
         colour_confidence: Likewise.
         prompt: What the prior is to show.
         negative: What it is not to show.
+        automatic: Record of the words that models wrote, see :mod:`.automatic`; empty where a person wrote all of them.
     """
 
     first: int
@@ -65,6 +67,7 @@ class ShotDescription:
     colour_confidence: float = 0.0
     prompt: str = ""
     negative: str = ""
+    automatic: str = ""
 
     def __post_init__(self) -> None:
         for name in _WHOLE:
@@ -84,8 +87,9 @@ class ShotDescription:
         for name in _KINDS:
             if not _text(getattr(self, name), name).strip():
                 raise SettingsError(f'{name} is empty; write "{UNKNOWN}" where it is not known')
-        for name in ("caption", "prompt", "negative"):
+        for name in ("caption", "prompt", "negative", "automatic"):
             _text(getattr(self, name), name)
+        check_record(self.automatic)
         for name in _NUMBERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
@@ -229,36 +233,26 @@ class ShotTable(Sequence[ShotDescription]):
             raise SettingsError(
                 f"the shot table says {table['frames']!r} frames, but its shots cover {found.frames}; correct one"
             )
-        return found
+        return _with_letters(found)
 
     def to_csv(self) -> str:
-        """Return the table as CSV text with a header; `from_csv` gives back an equal table."""
-        sheet = io.StringIO()
-        writer = csv.writer(sheet, quoting=csv.QUOTE_ALL, lineterminator="\n")
-        writer.writerow(FIELDS)
-        for described in self.descriptions:
-            writer.writerow([_cell(value) for value in _plain(described).values()])
-        return sheet.getvalue()
+        """Return the table as CSV text with a header; `from_csv` gives back an equal table.
+
+        Cells that a spreadsheet would run as formulas are escaped, see :mod:`.spreadsheet`.
+        """
+        return write_rows([FIELDS, *([_cell(value) for value in _plain(row).values()] for row in self.descriptions)])
 
     @classmethod
     def from_csv(cls, text: str) -> "ShotTable":
         """Read a table from CSV text: with a header, separated by commas, semicolons or tabs, as spreadsheets write it.
 
         Columns other than first and last may be left out; lists of key frames are separated by blanks or commas, tags
-        by commas or semicolons.
+        by commas or semicolons. A line `sep=…` before the header names another separator.
 
         Raises:
             SettingsError: The text is no such table or says something that makes no sense; names row, field and value.
         """
-        text = text.removeprefix("\ufeff")
-        header = text.partition("\n")[0]
-        separator = max(",;\t", key=header.count)
-        try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
-        except csv.Error as error:
-            raise SettingsError(f"the shot table is not CSV: {error}; check the quotes") from error
-        # Spreadsheets end a sheet with empty rows.
-        rows = [row for row in rows if any(cell for cell in row)]
+        rows = read_rows(text, "the shot table")
         if not rows:
             raise SettingsError("the shot table is empty; it needs a header and one row per shot")
         names, described = [name.strip() for name in rows[0]], []
@@ -271,24 +265,22 @@ class ShotTable(Sequence[ShotDescription]):
                 )
             values = {name: _parsed(number, name, cell) for name, cell in zip(names, row, strict=True)}
             described.append(_described(number, values))
-        return cls(descriptions=tuple(described))
+        return _with_letters(cls(descriptions=tuple(described)))
 
 
 def read_table(path: str | os.PathLike[str]) -> ShotTable:
-    """Read a table from a .json or .csv file.
+    """Read a table from a .json or .csv file: UTF-8, or UTF-16 as spreadsheets write it.
+
+    Prompts that were made automatically of captions or tags which a person has changed since are made again.
 
     Raises:
-        SettingsError: The file cannot be read, or its contents make no sense.
+        SettingsError: The file cannot be read, its letters were lost on the way, or its contents make no sense.
     """
     path = Path(path)
     read = _by_suffix(path, {".json": ShotTable.from_json, ".csv": ShotTable.from_csv})
+    text = read_text(path, "the shot table")
     try:
-        # Line breaks inside cells are part of the text.
-        return read(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"the shot table {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"the shot table {path} is not UTF-8 text; save it as UTF-8") from error
+        return refreshed(read(text))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error
 
@@ -296,14 +288,18 @@ def read_table(path: str | os.PathLike[str]) -> ShotTable:
 def write_table(table: ShotTable, path: str | os.PathLike[str]) -> None:
     """Write a table to a .json or .csv file; it appears only when it is complete.
 
+    A .csv with letters beyond English begins with a byte order mark: without one, Excel reads other letters in their
+    place and saves those.
+
     Raises:
         SettingsError: The suffix is another, or the file cannot be written.
     """
     path = Path(path)
     text = _by_suffix(path, {".json": table.to_json, ".csv": table.to_csv})()
+    encoding = "utf-8" if text.isascii() or path.suffix.lower() == ".json" else "utf-8-sig"
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(text.encode("utf-8"))
+        part.write_bytes(text.encode(encoding))
         part.replace(path)
     except OSError as error:
         raise SettingsError(f"the shot table {path} cannot be written ({error.strerror})") from error
@@ -325,6 +321,23 @@ def _by_suffix(path: Path, choices: Mapping[str, Any]) -> Any:
         return choices[path.suffix.lower()]
     except KeyError:
         raise SettingsError(f"a shot table ends in .json or .csv; {path.name} does not") from None
+
+
+def _with_letters(table: ShotTable) -> ShotTable:
+    """Return a table that was read, if its letters were."""
+    texts = {"caption": "caption", "tags": "tags", "prompt": "prompt", "negative": "negative prompt"}
+    for row, described in enumerate(table, start=1):
+        for name, said in texts.items():
+            value = getattr(described, name)
+            try:
+                check_letters([value if isinstance(value, str) else " ".join(value)])
+            except SettingsError as error:
+                raise SettingsError(f"shot {row}, {said}: {error}") from error
+    try:
+        check_letters(text for described in table for text in (described.caption, described.prompt))
+    except SettingsError as error:
+        raise SettingsError(f"the shot table: {error}") from error
+    return table
 
 
 def _plain(described: ShotDescription) -> dict[str, Any]:

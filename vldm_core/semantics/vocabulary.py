@@ -5,10 +5,10 @@ into sentences; as a tag it loses the article.
 """
 
 import os
-from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import SettingsError
+from ..text_files import check_letters, read_text
 
 _GROUPS = {
     "people": (
@@ -83,14 +83,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises:
         SettingsError: The file cannot be read, or the list cannot be used.
     """
-    path = Path(path)
+    text = read_text(path, "the word list").removeprefix("\ufeff")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise SettingsError(f"the word list {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"the word list {path} is not UTF-8 text; save it as UTF-8") from error
-    try:
+        check_letters(text.splitlines())
         return parse_vocabulary(text)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from error

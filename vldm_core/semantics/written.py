@@ -2,7 +2,9 @@
 
 import re
 
-from .prompts import ShotPrompt, find_template, shot_prompt
+from ..text_files import is_blank
+from .automatic import made_prompts
+from .prompts import ShotPrompt, find_template
 from .table import ShotTable
 
 
@@ -12,8 +14,8 @@ def written_prompts(
     """Write the prompts of every shot.
 
     Args:
-        table: A prompt or negative prompt that it has is taken as it is; where it has none, it is made of the caption
-            and the tags with the template.
+        table: A prompt or negative prompt that it has is taken as it is; where it is blank, it is made of the caption
+            and the tags with the template. A caption that was written by hand comes before tags that were not.
         template: Name in :data:`.prompts.TEMPLATES`.
         before: Written before the prompt of every shot.
         after: Written after it.
@@ -28,9 +30,9 @@ def written_prompts(
     form = find_template(template)
     found = []
     for described in table:
-        made = shot_prompt(described.caption, described.tags, form)
-        shown = _listed(before, described.prompt or made.prompt, after)
-        hidden = described.negative or made.negative
+        made = made_prompts(described, form)
+        shown = _listed(before, made.prompt if is_blank(described.prompt) else described.prompt, after)
+        hidden = made.negative if is_blank(described.negative) else described.negative
         found.append(ShotPrompt(prompt=shown, negative=_listed(hidden, _missing(negative, hidden))))
     return tuple(found)
 

@@ -9,6 +9,7 @@ missing or broken diffusers is no matter to anything else.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn.functional import max_pool2d
 
 from .companions import HEADLESS, importing
 from .errors import SettingsError
+from .film.active_picture import find_picture
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from .film.dirt import RADIUS as DIRT_RADIUS
 from .film.dirt import DirtSettings, dirt_probability
@@ -193,7 +195,7 @@ def detect_damage(
     )
     for shot, analysis in zip(parts, analyses, strict=True):
         stream = _stage_frames(frames[shot.first : shot.last])
-        protected = None if protect is None else protect[shot.first : shot.last].cpu() > 0.5
+        protected = _protected(None if protect is None else protect[shot.first : shot.last], analysis)
         if analysis.lines is not None:
             stream = mark_lines(stream, analysis.lines)
             if protected is not None:
@@ -210,6 +212,15 @@ def detect_damage(
             if frame.scratch is not None:
                 found.scratch[index] = frame.scratch
     return found
+
+
+def _protected(protect: Tensor | None, analysis: ShotAnalysis) -> Iterable[Tensor] | None:
+    """Where nothing is to be marked in each frame of a shot, (H, W) bool each; None is nowhere."""
+    outside = analysis.picture.outside()
+    if protect is None:
+        return None if outside is None else [outside] * analysis.frame_count
+    spared = protect.cpu() > 0.5
+    return spared if outside is None else spared | outside
 
 
 def damage_probability(
@@ -246,13 +257,16 @@ def damage_probability(
     )
     for shot, analysis in zip(parts, analyses, strict=True):
         stream = _stage_frames(frames[shot.first : shot.last])
+        outside = analysis.picture.outside()
         if analysis.lines is not None:
             for index in range(shot.last - shot.first):
                 luma = luma_array(frames[shot.first + index])
                 judged.scratch[shot.first + index] = line_probability(analysis.lines, index, height, width, luma)
-            stream = mend_lines(
-                mark_lines(stream, analysis.lines), LineRepairSettings(), size=size, beat=judging.beat
-            )
+            stream = mark_lines(stream, analysis.lines)
+            if outside is not None:
+                judged.scratch[shot.first : shot.last].masked_fill_(outside, 0)
+                stream = spare(stream, repeat(outside))
+            stream = mend_lines(stream, LineRepairSettings(), size=size, beat=judging.beat)
         if dirt is None:
             continue
 
@@ -261,7 +275,7 @@ def damage_probability(
             return list(dirt_probability(images(window), dirt, keep=core, progress=judging.beat)[core])
 
         for index, plane in enumerate(windowed(stream, judge, size=size, radius=DIRT_RADIUS), shot.first):
-            judged.dirt[index] = plane
+            judged.dirt[index] = plane if outside is None else plane.masked_fill(outside, 0)
             judging.step()
     return judged
 
@@ -359,7 +373,7 @@ def remove_flicker(
 
     def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
         assert analysis.flicker is not None
-        return even_brightness(stream, analysis.flicker)
+        return even_brightness(stream, analysis.flicker, analysis.picture)
 
     wanted = AnalysisSettings(lines=None, flicker=settings or FlickerSettings(), stabilise=None)
     return _over_shots(frames, shots, wanted, change, "remove flicker", progress)
@@ -387,8 +401,8 @@ def pre_restore_frames(
         progress: Called per frame.
 
     Returns:
-        (T, 3, H, W) in [0, 1], and latents (T, 4, h/8, w/8) in the VAE's unscaled units, where h and w are H and W
-        rounded up to a multiple of 8; or None where the network has no latent head.
+        (T, 3, H, W) in [0, 1], bars as they came; and latents (T, 4, h/8, w/8) in the VAE's unscaled units, where h and
+        w are H and W rounded up to a multiple of 8; or None where the network has no latent head.
 
     Raises:
         SettingsError: Frames, masks or shots do not fit each other.
@@ -403,9 +417,10 @@ def pre_restore_frames(
     pulse = Pulse(progress, "pre-restore", count)
     result, latents = torch.empty_like(frames), []
     for shot in covering_shots(shots, count):
+        picture = find_picture(frames[shot.first : shot.last], *frames.shape[-2:])
         stream = ((frames[t], None if masks is None else masks[t]) for t in range(shot.first, shot.last))
         for t, made in enumerate(pre_restore_stream(stream, network, settings, beat=pulse.beat), shot.first):
-            result[t] = made.image
+            result[t] = picture.restricted(made.image, frames[t])
             if made.latent is not None:
                 latents.append(made.latent)
             pulse.step(made.image)
@@ -434,7 +449,7 @@ def stabilise(
 
     def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
         assert analysis.weave is not None
-        return steady(stream, analysis.weave, size=size)
+        return steady(stream, analysis.weave, size=size, picture=analysis.picture)
 
     wanted = AnalysisSettings(lines=None, flicker=None, stabilise=settings or StabiliseSettings())
     return _over_shots(frames, shots, wanted, change, "stabilise", progress)

@@ -121,14 +121,22 @@ class FlickerAnalyser:
             frame: (3, H, W), RGB, [0, 1].
             motion: Motion from the frame before to this one; None for the first frame or a scene that stands still.
         """
+        self.update_luma(luma_array(frame), motion)
+
+    def update_luma(self, luma: FloatArray, motion: FrameMotion | None) -> None:
+        """Take the next frame of the shot as its luma, in which bars may be covered; else like `update`.
+
+        Args:
+            luma: (H, W) float32, grey levels 0 … 255.
+            motion: Motion from the frame before to this one.
+        """
         self._count += 1
         if self._settings.strength == 0:
             return
         comparer = self._comparer
-        luma = luma_array(frame)
         self._whites.append(_white(luma))
         reduced = comparer.reduce(luma)
-        moved = comparer.displacement(motion, *frame.shape[-2:])
+        moved = comparer.displacement(motion, *luma.shape)
         if self._previous:
             single = comparer.compare(self._previous[-1][0], reduced, moved)
             self._single.append((single.values, single.confidence))

@@ -91,7 +91,19 @@ def find_by_appearance(
         else:
             tracks.append(track)
             accepted.append((path, abs(profile.depth)))
-    return tracks, doubtful
+    return _without_flanks(tracks, accepted), doubtful
+
+
+def _without_flanks(tracks: list[LineTrack], accepted: list[tuple[Path, float]]) -> list[LineTrack]:
+    """Take out what a deep line adds to its flanks: its evidence is capped, so they may have come before it."""
+    return [
+        track
+        for track, (path, depth) in zip(tracks, accepted, strict=True)
+        if not any(
+            depth < _FLANK_DEPTH * other_depth and runs_beside(path, other, _FLANK_REACH)
+            for other, other_depth in accepted
+        )
+    ]
 
 
 def _certainties(network: LineNetwork, window: Window, candidates: list[Candidate]) -> list[float]:

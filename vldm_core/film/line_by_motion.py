@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from .line_evidence import BandLayout, Explained
-from .line_map import LineTrack, make_track
+from .line_map import EDGE_SHARE, LineTrack, make_track
 from .line_settings import LineSettings
 from .line_tracks import (
     BoolArray,
@@ -24,7 +24,6 @@ from .line_tracks import (
 )
 from .line_verdict import Verdict, drifts_alike, judge, separability, straightened
 
-_EDGE_SHARE = 0.025
 _MIN_SEPARABILITY = 0.02
 _MIN_FILM_SHARE = 0.25
 _MAX_FOLLOWING = 0.4
@@ -74,7 +73,7 @@ def find_by_motion(
     normalised = normalised_evidence(evidence, ridge, floor=_FLOOR)
     sums = line_sums(normalised, tilts)
     found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)
-    margin = max(2.0, _EDGE_SHARE * layout.work_width)
+    margin = max(2.0, EDGE_SHARE * layout.work_width)
     candidates: list[tuple[Path, BoolArray]] = []
     for path in found:
         if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:

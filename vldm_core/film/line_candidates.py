@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .line_evidence import BandLayout, Explained
+from .line_map import EDGE_SHARE
 from .line_tracks import (
     BoolArray,
     FloatArray,
@@ -28,7 +29,6 @@ from .line_tracks import (
 from .line_verdict import straightened
 
 _FLOOR = 0.25
-_EDGE_SHARE = 0.025
 _MIN_COVERAGE = 0.35
 _TOLL = 1.2
 _FRAME_CAP = 12.0
@@ -136,7 +136,7 @@ def find_candidates(
     standing = find_standing(line_sums(window.plain, tilts), tilts, min_score=min_score, min_frames=min_frames)
     found += [(path, True, ridge, window.plain) for path in standing]
     found.sort(key=lambda one: -one[0].score)
-    margin = max(2.0, _EDGE_SHARE * layout.work_width)
+    margin = max(2.0, EDGE_SHARE * layout.work_width)
     candidates: list[Candidate] = []
     for path, stands, raw, normalised in found[:_MOST_TESTED]:
         if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:

@@ -1,7 +1,7 @@
 """The scratches of a shot: tracks of lines through its frames, and the masks that they draw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
+from .active_picture import ActivePicture
 from .line_evidence import BandLayout
 from .line_rows import rows_present
 from .line_tracks import BoolArray, FloatArray, Path
 from .line_verdict import CrossProfile
 
 _NEAR_FRAMES = 2
+
+EDGE_SHARE = 0.025
+"""Share of the picture's width, at its left and right edge, in which no line is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,9 +176,25 @@ def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
     )
 
 
-def line_mask(
-    lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None
-) -> Tensor:
+def clear_of_edges(lines: LineMap, picture: ActivePicture) -> LineMap:
+    """Take out the lines that lie on bars or along their edges.
+
+    Args:
+        lines: Of a shot.
+        picture: Where the picture is in it.
+    """
+    _, _, left, right = picture.box
+    margin = max(2.0, EDGE_SHARE * (right - left))
+    first = left + margin if left > 0 else -np.inf
+    last = right - 1 - margin if right < picture.width else np.inf
+
+    def kept(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+        return tuple(track for track in tracks if first <= track.x.min() and track.x.max() <= last)
+
+    return replace(lines, tracks=kept(lines.tracks), doubtful=kept(lines.doubtful))
+
+
+def line_mask(lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
     """Draw the scratches of one frame.
 
     Args:

@@ -180,13 +180,17 @@ def _is_still(correction: npt.ArrayLike, height: int, width: int) -> bool:
     return bool(max(x, y) + math.radians(degrees) * max(height, width) / 2 < _SUBPIXEL)
 
 
-def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor:
+def apply_stabilise(
+    frames: Tensor, track: WeaveTrack, first: int = 0, *, box: tuple[int, int, int, int] | None = None
+) -> Tensor:
     """Move some frames of a shot back to where they belong.
 
     Args:
         frames: (T, 3, H, W), RGB, [0, 1]; a frame depends on RADIUS neighbours on each side.
         track: From :meth:`WeaveAnalyser.finish`.
         first: Index in the shot of the first of these frames.
+        box: First row, row after the last, first column, column after the last of the picture: it is moved by itself,
+            as if the frame ended there, and what lies around it stays. None is the whole frame.
 
     Returns:
         (T, 3, H, W) in [0, 1]; a frame that need not move is bit-identical.
@@ -197,21 +201,30 @@ def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor
     if frames.dim() != 4 or frames.shape[1] != 3:
         raise SettingsError(f"stabilising needs frames (T, 3, H, W), got {tuple(frames.shape)}")
     _check_range(len(frames), track, first)
-    height, width = frames.shape[-2:]
-    source = frames.detach().float().cpu().numpy()
-    result = source.copy()
+    full = frames.shape[-2:]
+    top, bottom, left, right = box or (0, full[0], 0, full[1])
+    height, width = bottom - top, right - left
+    result = frames.detach().float().cpu().numpy().copy()
+    source = frames.detach().float().cpu().numpy()[..., top:bottom, left:right]
     images: dict[int, FloatArray] = {}
 
     def image(t: int) -> FloatArray:
         if t not in images:
-            images[t] = cv2.merge(list(source[t - first]))
+            planes = [np.ascontiguousarray(plane) for plane in source[t - first]]
+            images[t] = np.asarray(cv2.merge(planes), np.float32)
         return images[t]
+
+    # Measured about the centre of the whole frame.
+    to_box = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top], [0.0, 0.0, 1.0]])
+
+    def placement(values: npt.ArrayLike) -> DoubleArray:
+        return np.asarray(to_box @ _placement(values, *full) @ np.linalg.inv(to_box))
 
     for t in range(first, first + len(frames)):
         images.pop(t - RADIUS - 1, None)
-        if _is_still(track.correction[t], height, width):
+        if _is_still(track.correction[t], *full):
             continue
-        move = _placement(track.correction[t], height, width)
+        move = placement(track.correction[t])
         moved = _resample(image(t), move, (0, height), (0, width), cv2.INTER_LANCZOS4)
         neighbours = [
             s
@@ -224,10 +237,10 @@ def apply_stabilise(frames: Tensor, track: WeaveTrack, first: int = 0) -> Tensor
             for s in neighbours:
                 if opening.max() == 0:
                     break
-                place = move @ _placement(track.path[t] - track.path[s], height, width)
+                place = move @ placement(track.path[t] - track.path[s])
                 opening = _fill(moved[slice(*rows), slice(*columns)], opening, image(s), place, rows, columns)
         for channel in range(3):
-            np.clip(moved[..., channel], 0, 1, out=result[t - first, channel])
+            np.clip(moved[..., channel], 0, 1, out=result[t - first, channel, top:bottom, left:right])
     return torch.from_numpy(result).to(frames)
 
 

@@ -21,6 +21,7 @@ from ..video.windows import windowed
 from . import dirt as dirt_detection
 from . import dirt_repair, line_repair
 from . import stabilise as stabilising
+from .active_picture import ActivePicture
 from .analysis import ShotAnalysis
 from .dirt import DirtSettings, detect_dirt
 from .dirt_repair import DirtRepairSettings, repair_dirt
@@ -120,6 +121,14 @@ def spare(frames: Frames[Origin], protected: Iterable[Tensor]) -> Frames[Origin]
         )
 
 
+def joined_protection(protect: Tensor | None, analysis: ShotAnalysis) -> Tensor | None:
+    """Where nothing is to be marked: what the user protects, (H, W) bool, and what lies outside the picture."""
+    outside = analysis.picture.outside()
+    if protect is None:
+        return outside
+    return protect if outside is None else protect | outside
+
+
 def mend_dirt(
     frames: Frames[Origin], settings: DirtRepairSettings, *, size: int, beat: Progress = silent
 ) -> Frames[Origin]:
@@ -131,16 +140,27 @@ def mend_dirt(
     return _windowed_images(frames, change, size=size, radius=dirt_repair.RADIUS)
 
 
-def even_brightness(frames: Frames[Origin], track: FlickerTrack) -> Frames[Origin]:
-    """Take the flicker out."""
+def even_brightness(
+    frames: Frames[Origin], track: FlickerTrack, picture: ActivePicture | None = None
+) -> Frames[Origin]:
+    """Take the flicker out, inside the picture only where one is given."""
     for index, frame in enumerate(frames):
-        yield replace(frame, image=apply_flicker(frame.image[None], track, index)[0])
+        even = apply_flicker(frame.image[None], track, index)[0]
+        yield replace(frame, image=even if picture is None else picture.restricted(even, frame.image))
 
 
 def pre_restore(
-    frames: Frames[Origin], network: PreRestorer, settings: PreRestoreSettings, *, beat: Progress = silent
+    frames: Frames[Origin],
+    network: PreRestorer,
+    settings: PreRestoreSettings,
+    *,
+    picture: ActivePicture | None = None,
+    beat: Progress = silent,
 ) -> Frames[Origin]:
-    """Take blur, noise and compression off by a network; what ``dirt`` and ``scratch`` mark is not carried along."""
+    """Take blur, noise and compression off by a network; what ``dirt`` and ``scratch`` mark is not carried along.
+
+    Where a picture is given, nothing changes outside it.
+    """
     waiting: deque[StageFrame[Origin]] = deque()
 
     def given() -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -149,7 +169,8 @@ def pre_restore(
             yield frame.image, damage(frame.dirt, frame.scratch)
 
     for made in pre_restore_stream(given(), network, settings, beat=beat):
-        yield replace(waiting.popleft(), image=made.image)
+        frame = waiting.popleft()
+        yield replace(frame, image=made.image if picture is None else picture.restricted(made.image, frame.image))
 
 
 def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
@@ -159,15 +180,19 @@ def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
     return torch.maximum(dirt, scratch)
 
 
-def steady(frames: Frames[Origin], track: WeaveTrack, *, size: int) -> Frames[Origin]:
-    """Take the gate weave out."""
+def steady(
+    frames: Frames[Origin], track: WeaveTrack, *, size: int, picture: ActivePicture | None = None
+) -> Frames[Origin]:
+    """Take the gate weave out; where a picture is given, its bars stay where they are and are not moved into it."""
     position = 0
+    box = None if picture is None or picture.whole else picture.box
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
         nonlocal position
-        result = apply_stabilise(images(window), track, position - core.start)[core]
+        came = images(window)
+        result = apply_stabilise(came, track, position - core.start, box=box)[core]
         position += core.stop - core.start
-        return result
+        return result if picture is None else picture.restricted(result, came[core])
 
     return _windowed_images(frames, change, size=size, radius=stabilising.RADIUS)
 
@@ -190,7 +215,7 @@ def restore_shot(
     Scratches go first: they persist, so they would otherwise be copied into the fills of the dirt repair. Brightness
     follows the repairs, which compare neighbours with their own gain; pre-restoration follows it, so that it carries
     only what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed in film
-    coordinates.
+    coordinates. Outside the active picture nothing is marked and nothing changes.
 
     Args:
         frames: The shot.
@@ -204,6 +229,8 @@ def restore_shot(
         prerestore_settings: How it is applied.
         beat: Called between two frames of a window; may raise to interrupt.
     """
+    picture = analysis.picture
+    protect = joined_protection(protect, analysis)
     if analysis.lines is not None:
         frames = mark_lines(frames, analysis.lines)
         if protect is not None:
@@ -218,10 +245,11 @@ def restore_shot(
         found = ahead(marked, size)
         frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat)
     if analysis.flicker is not None:
-        frames = even_brightness(frames, analysis.flicker)
+        frames = even_brightness(frames, analysis.flicker, picture)
     if prerestorer is not None:
         # The repair of the next frames goes on beside the network, most of all where that runs on a GPU.
-        frames = pre_restore(ahead(frames, size), prerestorer, prerestore_settings or PreRestoreSettings(), beat=beat)
+        how = prerestore_settings or PreRestoreSettings()
+        frames = pre_restore(ahead(frames, size), prerestorer, how, picture=picture, beat=beat)
     if analysis.weave is not None:
-        frames = steady(frames, analysis.weave, size=size)
+        frames = steady(frames, analysis.weave, size=size, picture=picture)
     return frames

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..film.degradation import MASK_KINDS, SimulationSettings, Simulator, age_stream
-from ..film.stages import StageFrame, mark_dirt, mark_lines, mend_lines, spare
+from ..film.stages import StageFrame, joined_protection, mark_dirt, mark_lines, mend_lines, spare
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
@@ -99,16 +99,17 @@ def detect_film(
         with MaskWriters(directory, {"dirt": "dirt", "scratch": "scratch"}, film.info) as writers:
             for shot, analysis in zip(shots, analyses, strict=True):
                 stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
+                spared = joined_protection(protect, analysis)
                 if analysis.lines is not None:
                     stream = mark_lines(stream, analysis.lines)
-                    if protect is not None:
-                        stream = spare(stream, repeat(protect))
+                    if spared is not None:
+                        stream = spare(stream, repeat(spared))
                     if settings.dirt is not None:
                         stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat)
                 if settings.dirt is not None:
                     stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat)
-                    if protect is not None:
-                        stream = spare(stream, repeat(protect))
+                    if spared is not None:
+                        stream = spare(stream, repeat(spared))
                 for frame in stream:
                     found = {"dirt": frame.dirt, "scratch": frame.scratch}
                     writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})

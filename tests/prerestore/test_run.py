@@ -158,7 +158,7 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
             return super().encode(frames, masks, nearby)
 
     monkeypatch.setattr("vldm_core.prerestore.run._MOST_KEPT", 0)
-    monkeypatch.setattr("vldm_core.prerestore.bands._BAND_BYTES", 96 * 60 * 4 * 32)
+    monkeypatch.setattr("vldm_core.prerestore.bands._BAND_BYTES", 96 * 100 * 4 * 32)
     monkeypatch.setattr("vldm_core.prerestore.blocks._LARGEST_PART", 1 << 15)
     watched = Watched(network.config).eval()
     watched.load_state_dict(network.state_dict())
@@ -188,7 +188,7 @@ def test_bands_cover_a_frame_with_all_they_depend_on_and_no_more_than_fits(heigh
         assert band.around.stop >= min(height, band.rows.stop + reach)
         assert not band.around.start % 8 and not band.around.stop % 8
         rows = band.rows.stop - band.rows.start
-        assert rows == 8 or rows * width * 60 * 4 <= 128 << 20
+        assert rows == 8 or rows * width * 100 * 4 <= 192 << 20
 
 
 def test_wrong_input_is_named() -> None:

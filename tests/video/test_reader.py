@@ -2,6 +2,7 @@
 
 import io
 import os
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import av
@@ -74,6 +75,18 @@ class TestFrames:
         image = np.stack([values, values[::-1], values.T], axis=2)
         frame = FilmFrame(index=0, image=np.ascontiguousarray(image))
         assert np.array_equal(image_from_tensor(frame.tensor(), np.uint16), image)
+
+    @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p10le"])
+    def test_a_frame_that_waits_holds_its_samples_and_makes_its_picture_in_any_thread(self, make_film, pix_fmt):
+        with open_film(make_film(frames=6, pix_fmt=pix_fmt)) as reader:
+            frames = list(reader)
+        assert all(not isinstance(held, np.ndarray) for frame in frames for held in vars(frame).values())
+        wanted = [frame.image.copy() for frame in frames]
+        first = frames[0].image
+        assert frames[0].image is first, "as long as somebody holds it, it is not made again"
+        with ThreadPoolExecutor(8) as pool:
+            pictures = list(pool.map(lambda number: frames[number % 6].image, range(96)))
+        assert all(np.array_equal(picture, wanted[number % 6]) for number, picture in enumerate(pictures))
 
     def test_bytes_in_memory_read_like_a_file(self, make_film):
         path = make_film(frames=5)

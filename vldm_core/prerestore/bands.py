@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from .network import SCALE
 
-_BAND_BYTES = 128 << 20
-_WIDTH_IN_WORK = 60
+_BAND_BYTES = 192 << 20
+_WIDTH_IN_WORK = 100
 """Planes of full size, in single precision, that encoding or decoding a band takes at its peak."""
 
 

@@ -11,6 +11,7 @@ An unspecified range is limited for YUV and full for RGB and gray.
 from __future__ import annotations
 
 import functools
+import threading
 
 import av
 import cv2
@@ -145,6 +146,7 @@ class ColourConverter:
         self._range = colour_range
         # One reformatter per conversion: each keeps its scaler for as long as its parameters stay the same.
         self._scalers: dict[tuple[str, str], VideoReformatter] = {}
+        self._one_at_a_time = threading.Lock()
 
     def is_full(self, layout: PixelLayout) -> bool:
         """Whether samples of this layout use the full integer range in this film."""
@@ -161,16 +163,18 @@ class ColourConverter:
             return frame
         scaler = self._scalers.setdefault((source_name, target), VideoReformatter())
         ranges = [ColorRange.JPEG if self.is_full(layout_of(n)) else ColorRange.MPEG for n in (source_name, target)]
-        return scaler.reformat(
-            frame,
-            format=target,
-            src_colorspace=self._matrix[0],
-            dst_colorspace=self._matrix[0],
-            src_color_range=ranges[0],
-            dst_color_range=ranges[1],
-            interpolation=_SCALING,
-            threads=1,
-        )
+        # Frames are converted when they are looked at, in whatever thread that is; a scaler is for one at a time.
+        with self._one_at_a_time:
+            return scaler.reformat(
+                frame,
+                format=target,
+                src_colorspace=self._matrix[0],
+                dst_colorspace=self._matrix[0],
+                src_color_range=ranges[0],
+                dst_color_range=ranges[1],
+                interpolation=_SCALING,
+                threads=1,
+            )
 
     def rgb(self, frame: av.VideoFrame) -> np.ndarray:
         """Return the frame as (H, W, 3) RGB, full range: uint8, or uint16 for more than 8 bits."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import math
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -125,21 +127,47 @@ class FilmInfo:
         )
 
 
+class _Image:
+    """The picture of a frame: an array, or what makes one when it is looked at."""
+
+    def __get__(self, frame: FilmFrame | None, owner: type | None = None) -> np.ndarray:
+        if frame is None:
+            # To the dataclass: there is no default.
+            raise AttributeError("image")
+        given = frame.__dict__["_given"]
+        if isinstance(given, np.ndarray):
+            return given
+        made = frame.__dict__.get("_made")
+        image = None if made is None else made()
+        if image is None:
+            image = given()
+            # As long as somebody holds it, it is not made again.
+            frame.__dict__["_made"] = weakref.ref(image)
+        return image
+
+    def __set__(self, frame: FilmFrame, value: np.ndarray | Callable[[], np.ndarray]) -> None:
+        frame.__dict__["_given"] = value
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FilmFrame:
     """One frame of a film.
+
+    A film file gives its samples in less room than they take as RGB, so a frame that waits in a stream holds these, and
+    makes ``image`` from them whenever it is asked for.
 
     Attributes:
         index: Frame number, from 0, without gaps.
         pts: Presentation time in units of ``FilmInfo.time_base``, or None: the writer then counts on.
         duration: Display time in the same units, or None when unknown.
-        image: (H, W, 3) RGB, full range, contiguous: uint8, or uint16 over the full 16 bits for deeper sources.
+        image: (H, W, 3) RGB, full range, contiguous: uint8, or uint16 over the full 16 bits for deeper sources. A frame
+            is made with the array or with a function that gives the same one every time.
         source: The decoded frame in the source's pixel format, or None. The writer takes unchanged samples from it.
         substitute: Whether this is a copy of a neighbour, in the place of a frame that could not be decoded.
     """
 
     index: int
-    image: np.ndarray
+    image: _Image = _Image()  # noqa: RUF009 - a descriptor is shared by all frames
     pts: int | None = None
     duration: int | None = None
     source: av.VideoFrame | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import heapq
 import io
 import itertools
@@ -19,6 +20,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.stream import VideoStream
 
+from ..allocator import give_large_blocks_back
 from ..errors import FilmFileError, SettingsError
 from .clock import Clock, read_clock
 from .colour import ColourConverter, layout_of
@@ -80,6 +82,8 @@ def open_film(
     """
     if deinterlace not in ("auto", "off", "tff", "bff"):
         raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
+    # What is opened is worked on, frame by frame, for as long as the film is.
+    give_large_blocks_back()
     if not isinstance(source, io.BytesIO):
         from .sequence import SequenceReader, is_sequence
 
@@ -192,7 +196,7 @@ class VideoFileReader(FilmReader):
                     index=index,
                     pts=item.pts,
                     duration=item.duration,
-                    image=self._converter.rgb(item.frame),
+                    image=functools.partial(self._converter.rgb, item.frame),
                     source=item.frame,
                     substitute=item.substitute,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -180,7 +181,8 @@ class SequenceReader(FilmReader):
                 )
             if picture.is_corrupt:
                 self.damaged.append(index)
-            last = FilmFrame(index=index, pts=index, duration=1, image=self._converter.rgb(picture), source=picture)
+            shown = functools.partial(self._converter.rgb, picture)
+            last = FilmFrame(index=index, pts=index, duration=1, image=shown, source=picture)
             while waiting:
                 yield self._substitute(last, waiting.pop(0))
             yield last

@@ -168,17 +168,18 @@ class VideoFileWriter(FilmWriter):
 
     def _picture(self, frame: FilmFrame, restored: Tensor | None) -> av.VideoFrame:
         expected = (self.info.height, self.info.width, 3)
-        if frame.image.shape != expected:
-            raise SettingsError(f"frame {frame.index} has shape {frame.image.shape}, the film being written {expected}")
+        shown = frame.image
+        if shown.shape != expected:
+            raise SettingsError(f"frame {frame.index} has shape {shown.shape}, the film being written {expected}")
         source = self._source_samples(frame.source)
         if restored is None:
-            return source if source is not None else self._converter.frame(frame.image, self._target.name)
-        image = image_from_tensor(restored, frame.image.dtype)
+            return source if source is not None else self._converter.frame(shown, self._target.name)
+        image = image_from_tensor(restored, shown.dtype)
         if image.shape != expected:
             raise SettingsError(
                 f"restored frame {frame.index} has shape {image.shape}, the film being written {expected}"
             )
-        different = image != frame.image
+        different = image != shown
         changed = different[..., 0] | different[..., 1] | different[..., 2]
         if source is not None and not changed.any():
             return source

@@ -1,0 +1,34 @@
+"""How the C library gives freed memory back: without this, a process keeps what large frames once took.
+
+glibc raises the size from which on a block has pages of its own to that of the blocks it sees freed, up to 32 MB. From
+then on planes of a large frame lie in its heaps, one heap per thread, and between those that live, what others have
+left stays with the process: several times of what is in use. With a fixed size large blocks go back when they are
+freed. Smaller frames are not touched, because their planes are smaller than that.
+"""
+
+import ctypes
+import os
+import sys
+from functools import cache
+
+LARGE_BLOCK = 4 << 20
+"""Bytes from which on a block has pages of its own: below a plane of a million pixels in single precision."""
+
+_M_MMAP_THRESHOLD = -3
+_VARIABLE = "MALLOC_MMAP_THRESHOLD_"
+
+
+@cache
+def give_large_blocks_back() -> bool:
+    """Have large blocks given back to the system when they are freed, for the rest of the process.
+
+    Returns:
+        Whether that was set; not with a C library other than glibc, whose allocators do so anyway, nor where the
+        environment says otherwise.
+    """
+    if not sys.platform.startswith("linux") or _VARIABLE in os.environ:
+        return False
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK))
+    except (OSError, AttributeError):
+        return False

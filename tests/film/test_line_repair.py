@@ -211,3 +211,22 @@ def test_any_mask_leaves_valid_pictures(seed):
     assert repaired.min() >= 0
     assert repaired.max() <= 1
     assert torch.equal(repaired[:, 0][mask < 0.5], frames[:, 0][mask < 0.5])
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, HEIGHT // 2)])
+def test_a_line_that_another_one_touches_in_its_own_frame_is_mended_by_what_the_others_know(rows):
+    """In the middle frame every flank of both lines lies on the other one, on all rows or on half of them."""
+    count, near = 5, 2
+    added, mask = np.zeros((count, HEIGHT, WIDTH), np.float32), np.zeros((count, HEIGHT, WIDTH), bool)
+    for t in range(count):
+        for row in range(HEIGHT):
+            apart = 4 if t == near and row in range(HEIGHT)[rows] else 16
+            for x in (90, 90 + apart):
+                added[t, row, x : x + 2] = 20
+                mask[t, row, x : x + 2] = True
+    clean, damaged = to_tensor(scene(count=count)), to_tensor(scene(count=count) + added)
+    repaired = repair_lines(damaged, to_mask(mask))
+    assert bool(torch.isfinite(repaired).all())
+    touched = np.zeros_like(mask)
+    touched[near, rows] = mask[near, rows]
+    assert psnr(repaired, clean, touched) > psnr(damaged, clean, touched) + 6

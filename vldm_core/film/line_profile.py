@@ -169,11 +169,13 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | No
         return None
     template = shape.at(phase, deviation.shape[-1])
     strength, _ = _strength(deviation, beside, trust, template, rows)
-    # A plain line shows on few rows of its own frame how strong it is there, so that its gaps are left alone.
-    alone = slice(own, own + 1)
-    brief, misled_by = _strength(deviation[alone], beside[:, alone], trust[alone], template[alone], _BRIEF_ROWS)
-    sure = _SURE_STRENGTH / (_SURE_STRENGTH + misled_by)
-    strength = strength + (brief - strength) * sure
+    # A plain line shows on few rows of its own frame how strong it is there, so that its gaps are left alone. Where
+    # another line lies close by in that frame, only the other frames know.
+    if known[own].any():
+        alone = slice(own, own + 1)
+        brief, misled_by = _strength(deviation[alone], beside[:, alone], trust[alone], template[alone], _BRIEF_ROWS)
+        sure = _SURE_STRENGTH / (_SURE_STRENGTH + misled_by)
+        strength = strength + (brief - strength) * sure
 
     tint = _tint(views, deviation, trust, template, core)
     shape = LineShape(values=shape.values * np.float32(kept))
@@ -311,7 +313,10 @@ def _kept(energy: float, misled: float) -> float:
 def _strength(
     deviation: FloatArray, beside: FloatArray, trust: FloatArray, template: FloatArray, rows: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Strength of the line on every row, about 1, and the square error the scene alone would make there: (n,), (n,)."""
+    """Strength of the line on every row, about 1, and the square error the scene alone would make there: (n,), (n,).
+
+    Some row must be trusted. Where none is near, the strength is 0 and the error infinite.
+    """
     energy = np.square(template).sum(axis=-1) + 1e-12
     window = 2 * max(1, rows // 2) + 1
     kernel = np.clip(1 - np.abs(np.arange(-window + 1, window)) / window, 0, 1).astype(np.float32)
@@ -333,11 +338,14 @@ def _strength(
 
     strength = local_means(deviation[None])[0]
     misled = np.square(local_means(beside, rounds=1)).mean(axis=0)
-    certain = 1 / (misled + _LEAST_MODULATION)
+    # Rows that no known row is near read as no line at all, and as read without doubt.
+    seen = smooth(weight[None])[0] > 0
+    certain = seen / (misled + _LEAST_MODULATION)
     usual_strength = float((certain * strength).sum() / certain.sum())
-    modulation = max(_LEAST_MODULATION, float(np.mean(np.square(strength - usual_strength) - misled)))
+    modulation = max(_LEAST_MODULATION, float(np.mean((np.square(strength - usual_strength) - misled)[seen])))
     kept = modulation / (modulation + misled + 1e-12)
-    return (usual_strength + (strength - usual_strength) * kept).astype(np.float32), misled.astype(np.float32)
+    strength = (usual_strength + (strength - usual_strength) * kept).astype(np.float32)
+    return strength, np.where(seen, misled, np.inf).astype(np.float32)
 
 
 def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:

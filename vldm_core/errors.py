@@ -22,3 +22,7 @@ class FilmFileWarning(UserWarning):
 
 class HostError(VLDMError):
     """A ComfyUI server cannot be reached, refuses a workflow, fails in it or stops it."""
+
+
+class StageError(VLDMError):
+    """A stage failed in a frame, and the run was asked to stop at that (strict)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from .companions import HEADLESS, importing
+from .containment import Faults, Watch
 from .errors import SettingsError
 from .film.active_picture import find_picture
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
@@ -25,7 +26,7 @@ from .film.dirt import DirtSettings, dirt_probability
 from .film.dirt_repair import DirtRepairSettings
 from .film.flicker import FlickerSettings
 from .film.line_repair import LineRepairSettings
-from .film.lines import LineSettings, line_probability
+from .film.lines import LineMap, LineSettings, line_probability
 from .film.luma import luma_array
 from .film.stabilise import StabiliseSettings
 from .film.stages import (
@@ -33,6 +34,7 @@ from .film.stages import (
     damage,
     even_brightness,
     images,
+    look_for_cut,
     mark_dirt,
     mark_lines,
     mend_dirt,
@@ -40,8 +42,9 @@ from .film.stages import (
     spare,
     steady,
 )
+from .notices import Notices
+from .prerestore.contained import GivenFrame, contained_stream
 from .prerestore.network import PreRestorer
-from .prerestore.run import pre_restore_stream
 from .prerestore.shipped import PreRestoration, load_prerestorer
 from .progress import Progress, Pulse, silent
 from .video.shots import Shot, ShotDetector, ShotSettings, covering_shots
@@ -108,7 +111,12 @@ def _check_masks(frames: Tensor, **masks: Tensor | None) -> None:
 
 
 def detect_shots_in(
-    frames: Tensor, settings: ShotSettings | None = None, progress: Progress = silent
+    frames: Tensor,
+    settings: ShotSettings | None = None,
+    progress: Progress = silent,
+    *,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> tuple[Shot, ...]:
     """Cut a batch into shots.
 
@@ -116,21 +124,33 @@ def detect_shots_in(
         frames: (T, 3, H, W), RGB, [0, 1].
         settings: How a cut is told from flicker, flashes and dirt.
         progress: Called once per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Raises:
         SettingsError: The frames have another layout.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     check_frames(frames)
+    faults = Faults(notices, strict=strict)
     detector = ShotDetector(settings or ShotSettings())
     for index, frame in enumerate(frames):
-        detector.update(frame)
+        look_for_cut(detector, frame, index, faults)
         progress("detect shots", index + 1, len(frames))
     return detector.finish()
 
 
-def analyse_shot(frames: Iterable[Tensor], settings: AnalysisSettings, height: int, width: int) -> ShotAnalysis:
-    """Run the first pass over the frames of one shot."""
-    analyser = ShotAnalyser(settings, height, width)
+def analyse_shot(
+    frames: Iterable[Tensor],
+    settings: AnalysisSettings,
+    height: int,
+    width: int,
+    *,
+    faults: Faults | None = None,
+    first: int = 0,
+) -> ShotAnalysis:
+    """Run the first pass over the frames of one shot; see `ShotAnalyser`."""
+    analyser = ShotAnalyser(settings, height, width, faults=faults, first=first)
     for frame in frames:
         analyser.update(frame)
     return analyser.finish()
@@ -142,8 +162,8 @@ def _counted(frames: Tensor, pulse: Pulse) -> Iterator[Tensor]:
         pulse.step()
 
 
-def _stage_frames(frames: Tensor) -> Iterator[StageFrame[None]]:
-    return (StageFrame(image=frame, origin=None) for frame in frames)
+def _stage_frames(frames: Tensor, shot: Shot) -> Iterator[StageFrame[None]]:
+    return (StageFrame(image=frames[t], origin=None, number=t) for t in range(shot.first, shot.last))
 
 
 def _collect(stream: Iterator[StageFrame[None]], pulse: Pulse) -> list[StageFrame[None]]:
@@ -154,6 +174,20 @@ def _collect(stream: Iterator[StageFrame[None]], pulse: Pulse) -> list[StageFram
     return result
 
 
+def _found_lines(
+    frames: Tensor, shots: Sequence[Shot], lines: LineSettings | None, pulse: Pulse, faults: Faults
+) -> tuple[ShotAnalysis, ...]:
+    """Look for scratches in every shot."""
+    wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
+    analyses = [
+        analyse_shot(
+            _counted(frames[shot.first : shot.last], pulse), wanted, *frames.shape[-2:], faults=faults, first=shot.first
+        )
+        for shot in shots
+    ]
+    return link_shots(analyses)
+
+
 def detect_damage(
     frames: Tensor,
     *,
@@ -162,6 +196,8 @@ def detect_damage(
     lines: LineSettings | None = None,
     protect: Tensor | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> DamageMasks:
     """Find transient dirt and persistent line scratches.
 
@@ -174,9 +210,12 @@ def detect_damage(
         lines: How to find line scratches; None leaves the scratch mask empty.
         protect: (T, H, W); above 0.5 nothing is marked, and scratches are not undone for the search for dirt.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Raises:
         SettingsError: The frames, the shots or the mask have another layout.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     check_frames(frames)
     count, _, height, width = frames.shape
@@ -188,22 +227,20 @@ def detect_damage(
     size = window_size(height, width)
     analysing, finding = Pulse(progress, "find scratches", count), Pulse(progress, "find damage", count)
     found = DamageMasks(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
+    faults = Faults(notices, strict=strict)
     parts = covering_shots(shots, count)
-    wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
-    analyses = link_shots(
-        [analyse_shot(_counted(frames[s.first : s.last], analysing), wanted, height, width) for s in parts]
-    )
+    analyses = _found_lines(frames, parts, lines, analysing, faults)
     for shot, analysis in zip(parts, analyses, strict=True):
-        stream = _stage_frames(frames[shot.first : shot.last])
+        stream = _stage_frames(frames, shot)
         protected = _protected(None if protect is None else protect[shot.first : shot.last], analysis)
         if analysis.lines is not None:
-            stream = mark_lines(stream, analysis.lines)
+            stream = mark_lines(stream, analysis.lines, faults=faults)
             if protected is not None:
                 stream = spare(stream, protected)
             if dirt is not None:
-                stream = mend_lines(stream, LineRepairSettings(), size=size, beat=finding.beat)
+                stream = mend_lines(stream, LineRepairSettings(), size=size, beat=finding.beat, faults=faults)
         if dirt is not None:
-            stream = mark_dirt(stream, dirt, size=size, beat=finding.beat)
+            stream = mark_dirt(stream, dirt, size=size, beat=finding.beat, faults=faults)
             if protected is not None:
                 stream = spare(stream, protected)
         for index, frame in enumerate(_collect(stream, finding), shot.first):
@@ -230,6 +267,8 @@ def damage_probability(
     dirt: DirtSettings | None = None,
     lines: LineSettings | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> DamageProbability:
     """Tell how likely every pixel is dirt or line scratch, for thresholds of one's own and for curves over all of them.
 
@@ -241,41 +280,55 @@ def damage_probability(
         dirt: How to find dirt; None leaves its probability 0.
         lines: How to find line scratches; None leaves theirs 0.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Raises:
         SettingsError: The frames or shots have another layout.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     check_frames(frames)
     count, _, height, width = frames.shape
     size = window_size(height, width)
     analysing, judging = Pulse(progress, "find scratches", count), Pulse(progress, "judge damage", count)
     judged = DamageProbability(dirt=torch.zeros(count, height, width), scratch=torch.zeros(count, height, width))
+    faults = Faults(notices, strict=strict)
     parts = covering_shots(shots, count)
-    wanted = AnalysisSettings(lines=lines, flicker=None, stabilise=None)
-    analyses = link_shots(
-        [analyse_shot(_counted(frames[s.first : s.last], analysing), wanted, height, width) for s in parts]
-    )
+    analyses = _found_lines(frames, parts, lines, analysing, faults)
     for shot, analysis in zip(parts, analyses, strict=True):
-        stream = _stage_frames(frames[shot.first : shot.last])
+        stream = _stage_frames(frames, shot)
         outside = analysis.picture.outside()
         if analysis.lines is not None:
-            for index in range(shot.last - shot.first):
-                luma = luma_array(frames[shot.first + index])
-                judged.scratch[shot.first + index] = line_probability(analysis.lines, index, height, width, luma)
-            stream = mark_lines(stream, analysis.lines)
+            found = analysis.lines
+            watch = faults.watch("scratch marking")
+            for index in range(shot.first, shot.last):
+
+                def judge_lines(index: int = index, first: int = shot.first, lines: LineMap = found) -> Tensor:
+                    return line_probability(lines, index - first, height, width, luma_array(frames[index]))
+
+                if (plane := watch.frame(index, judge_lines)) is not None:
+                    judged.scratch[index] = plane
+            stream = mark_lines(stream, found, faults=faults)
             if outside is not None:
                 judged.scratch[shot.first : shot.last].masked_fill_(outside, 0)
                 stream = spare(stream, repeat(outside))
-            stream = mend_lines(stream, LineRepairSettings(), size=size, beat=judging.beat)
+            stream = mend_lines(stream, LineRepairSettings(), size=size, beat=judging.beat, faults=faults)
         if dirt is None:
             continue
+        dirt_watch = faults.watch("dirt marking", judging.beat)
 
-        def judge(window: Sequence[StageFrame[None]], core: slice) -> list[Tensor]:
-            assert dirt is not None
-            return list(dirt_probability(images(window), dirt, keep=core, progress=judging.beat)[core])
+        def judge(
+            window: Sequence[StageFrame[None]], core: slice, watch: Watch = dirt_watch, dirt: DirtSettings = dirt
+        ) -> list[Tensor | None]:
+            def work(seen: slice, part: slice) -> Tensor:
+                kept = slice(part.start - seen.start, part.stop - seen.start)
+                return dirt_probability(images(window[seen]), dirt, keep=kept, progress=watch.beat)[kept]
+
+            return watch.window([frame.number for frame in window], core, work, radius=DIRT_RADIUS)
 
         for index, plane in enumerate(windowed(stream, judge, size=size, radius=DIRT_RADIUS), shot.first):
-            judged.dirt[index] = plane if outside is None else plane.masked_fill(outside, 0)
+            if plane is not None:
+                judged.dirt[index] = plane if outside is None else plane.masked_fill(outside, 0)
             judging.step()
     return judged
 
@@ -289,6 +342,8 @@ def repair_damage(
     dirt_settings: DirtRepairSettings | None = None,
     scratch_settings: LineRepairSettings | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> Tensor:
     """Undo the damage that the masks mark; every pixel outside them leaves bit-equal.
 
@@ -300,33 +355,40 @@ def repair_damage(
         dirt_settings: How dirt is filled.
         scratch_settings: How scratches are undone.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Returns:
         (T, 3, H, W).
 
     Raises:
         SettingsError: Frames, masks or shots do not fit each other.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     check_frames(frames)
     count, _, height, width = frames.shape
     _check_masks(frames, dirt=dirt, scratch=scratch)
     size = window_size(height, width)
     pulse = Pulse(progress, "repair", count)
+    faults = Faults(notices, strict=strict)
     result = []
     for shot in covering_shots(shots, count):
         stream: Iterator[StageFrame[None]] = (
             StageFrame(
                 image=frames[t],
                 origin=None,
+                number=t,
                 dirt=None if dirt is None else dirt[t],
                 scratch=None if scratch is None else scratch[t],
             )
             for t in range(shot.first, shot.last)
         )
         if scratch is not None:
-            stream = mend_lines(stream, scratch_settings or LineRepairSettings(), size=size, beat=pulse.beat)
+            how = scratch_settings or LineRepairSettings()
+            stream = mend_lines(stream, how, size=size, beat=pulse.beat, faults=faults)
         if dirt is not None:
-            stream = mend_dirt(stream, dirt_settings or DirtRepairSettings(), size=size, beat=pulse.beat)
+            fill = dirt_settings or DirtRepairSettings()
+            stream = mend_dirt(stream, fill, size=size, beat=pulse.beat, faults=faults)
         result += [frame.image for frame in _collect(stream, pulse)]
     return torch.stack(result)
 
@@ -335,9 +397,10 @@ def _over_shots(
     frames: Tensor,
     shots: Iterable[Shot] | None,
     settings: AnalysisSettings,
-    change: Callable[[Iterator[StageFrame[None]], ShotAnalysis], Iterator[StageFrame[None]]],
+    change: Callable[[Iterator[StageFrame[None]], ShotAnalysis, Pulse], Iterator[StageFrame[None]]],
     phase: str,
     progress: Progress,
+    faults: Faults,
 ) -> Tensor:
     """Analyse, then change, every shot."""
     check_frames(frames)
@@ -346,8 +409,10 @@ def _over_shots(
     result = []
     for shot in covering_shots(shots, count):
         part = frames[shot.first : shot.last]
-        analysis = analyse_shot(_counted(part, measuring), settings, height, width)
-        stream = change(_stage_frames(part), analysis)
+        analysis = analyse_shot(
+            _counted(part, measuring), settings, height, width, faults=faults, first=shot.first
+        )
+        stream = change(_stage_frames(frames, shot), analysis, changing)
         result += [frame.image for frame in _collect(stream, changing)]
     return torch.stack(result)
 
@@ -358,6 +423,8 @@ def remove_flicker(
     shots: Iterable[Shot] | None = None,
     settings: FlickerSettings | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> Tensor:
     """Even out brightness that changes from frame to frame; slow changes stay.
 
@@ -366,17 +433,24 @@ def remove_flicker(
         shots: Shots that cover the frames; None is one shot.
         settings: Strength, spatial field and what counts as slow.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Raises:
         SettingsError: The frames or shots have another layout.
+        StageError: A stage failed in a frame, and the call is strict.
     """
 
-    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
-        assert analysis.flicker is not None
-        return even_brightness(stream, analysis.flicker, analysis.picture)
+    faults = Faults(notices, strict=strict)
+
+    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis, _: Pulse) -> Iterator[StageFrame[None]]:
+        if analysis.flicker is None:
+            # What could not be measured is left as it came.
+            return stream
+        return even_brightness(stream, analysis.flicker, analysis.picture, faults=faults)
 
     wanted = AnalysisSettings(lines=None, flicker=settings or FlickerSettings(), stabilise=None)
-    return _over_shots(frames, shots, wanted, change, "remove flicker", progress)
+    return _over_shots(frames, shots, wanted, change, "remove flicker", progress, faults)
 
 
 def pre_restore_frames(
@@ -388,6 +462,8 @@ def pre_restore_frames(
     settings: PreRestoration | None = None,
     network: PreRestorer | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Take blur, noise and compression off by a network that looks along every shot, both ways.
 
@@ -399,14 +475,18 @@ def pre_restore_frames(
         settings: Which network and how; defaults to `PreRestoration()`.
         network: On its device, in the place of the one that the settings name.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Returns:
         (T, 3, H, W) in [0, 1], bars as they came; and latents (T, 4, h/8, w/8) in the VAE's unscaled units, where h and
-        w are H and W rounded up to a multiple of 8; or None where the network has no latent head.
+        w are H and W rounded up to a multiple of 8; or None where the network has no latent head or could not do every
+        frame.
 
     Raises:
         SettingsError: Frames, masks or shots do not fit each other.
         WeightFileError: The weights cannot be used.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     check_frames(frames)
     count = len(frames)
@@ -415,16 +495,20 @@ def pre_restore_frames(
     network = network or load_prerestorer(settings)
     masks = damage(dirt, scratch)
     pulse = Pulse(progress, "pre-restore", count)
-    result, latents = torch.empty_like(frames), []
+    result, latents = frames.clone(), []
+    watch = Faults(notices, strict=strict).watch("pre-restoration", pulse.beat)
     for shot in covering_shots(shots, count):
         picture = find_picture(frames[shot.first : shot.last], *frames.shape[-2:])
-        stream = ((frames[t], None if masks is None else masks[t]) for t in range(shot.first, shot.last))
-        for t, made in enumerate(pre_restore_stream(stream, network, settings, beat=pulse.beat), shot.first):
-            result[t] = picture.restricted(made.image, frames[t])
-            if made.latent is not None:
-                latents.append(made.latent)
-            pulse.step(made.image)
-    return result, torch.stack(latents) if latents else None
+        stream = (
+            GivenFrame(frames[t], None if masks is None else masks[t], t) for t in range(shot.first, shot.last)
+        )
+        for t, made in enumerate(contained_stream(stream, network, settings, watch=watch), shot.first):
+            if made is not None:
+                result[t] = picture.restricted(made.image, frames[t])
+                if made.latent is not None:
+                    latents.append(made.latent)
+            pulse.step(result[t])
+    return result, torch.stack(latents) if len(latents) == count else None
 
 
 def stabilise(
@@ -433,6 +517,8 @@ def stabilise(
     shots: Iterable[Shot] | None = None,
     settings: StabiliseSettings | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
 ) -> Tensor:
     """Take gate weave out and keep camera moves.
 
@@ -441,18 +527,23 @@ def stabilise(
         shots: Shots that cover the frames; None is one shot.
         settings: Strength, limits and what counts as a camera move.
         progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
 
     Raises:
         SettingsError: The frames or shots have another layout.
+        StageError: A stage failed in a frame, and the call is strict.
     """
     size = window_size(*frames.shape[-2:])
+    faults = Faults(notices, strict=strict)
 
-    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis) -> Iterator[StageFrame[None]]:
-        assert analysis.weave is not None
-        return steady(stream, analysis.weave, size=size, picture=analysis.picture)
+    def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis, pulse: Pulse) -> Iterator[StageFrame[None]]:
+        if analysis.weave is None:
+            return stream
+        return steady(stream, analysis.weave, size=size, picture=analysis.picture, beat=pulse.beat, faults=faults)
 
     wanted = AnalysisSettings(lines=None, flicker=None, stabilise=settings or StabiliseSettings())
-    return _over_shots(frames, shots, wanted, change, "stabilise", progress)
+    return _over_shots(frames, shots, wanted, change, "stabilise", progress, faults)
 
 
 def overlay(

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from ..containment import Faults
 from ..film.analysis import AnalysisSettings
 from ..film.dirt import FAINTEST_THRESHOLD, DirtSettings
 from ..film.dirt_repair import DirtRepairSettings
@@ -93,7 +94,7 @@ def _learned() -> Detectors:
 
 def _detect_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
     chosen = detectors()
-    found = detect_damage(frames, dirt=chosen.dirt, lines=chosen.lines)
+    found = detect_damage(frames, dirt=chosen.dirt, lines=chosen.lines, strict=True)
     return Masks(dirt=found.dirt, lines=found.scratch)
 
 
@@ -101,19 +102,21 @@ def _soften_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
     chosen = detectors()
     # A curve needs the faintest spots, too, which the usual threshold does not look at.
     looking = replace(chosen.dirt, threshold=FAINTEST_THRESHOLD)
-    found = damage_probability(frames, dirt=looking, lines=chosen.lines)
+    found = damage_probability(frames, dirt=looking, lines=chosen.lines, strict=True)
     return Masks(dirt_probability=found.dirt, line_probability=found.scratch)
 
 
 def _repair_ours(frames: Tensor, masks: Masks) -> Tensor:
-    return repair_damage(frames, dirt=masks.dirt, scratch=masks.lines)
+    return repair_damage(frames, dirt=masks.dirt, scratch=masks.lines, strict=True)
 
 
 def _restore_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Tensor:
     chosen = detectors()
     height, width = frames.shape[-2:]
+    # A measurement must not pass over frames that could not be done.
+    faults = Faults(strict=True)
     analysis = analyse_shot(
-        frames, AnalysisSettings(lines=chosen.lines, flicker=None, stabilise=None), height, width
+        frames, AnalysisSettings(lines=chosen.lines, flicker=None, stabilise=None), height, width, faults=faults
     )
     stream = restore_shot(
         (StageFrame(image=frame, origin=None) for frame in frames),
@@ -122,6 +125,7 @@ def _restore_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Tensor:
         size=window_size(height, width),
         line_repair_settings=LineRepairSettings(),
         dirt_repair_settings=DirtRepairSettings(),
+        faults=faults,
     )
     return torch.stack([frame.image for frame in stream])
 
@@ -133,7 +137,7 @@ def _ours(description: str, detectors: Callable[[], Detectors]) -> Method:
         soften=partial(_soften_ours, detectors),
         repair=_repair_ours,
         restore=partial(_restore_ours, detectors),
-        deflicker=remove_flicker,
+        deflicker=partial(remove_flicker, strict=True),
         detectors=detectors,
     )
 

@@ -70,7 +70,7 @@ def _work(method: str, images: Tensor, masks: Tensor, weights: Path) -> Callable
     if method == REPAIR:
         return lambda count: _drop(repair(first(count)[0]))
     if method == EVEN:
-        return lambda count: _drop(remove_flicker(first(count)[0]))
+        return lambda count: _drop(remove_flicker(first(count)[0], strict=True))
     if method == NLM:
         return lambda count: _drop(non_local_means(first(count)[0], NLM_STRENGTHS[0]))
     network = network_of(weights)

@@ -165,7 +165,7 @@ def make_clip(source: AgedSource, settings: PreRestoreBenchmarkSettings) -> Dama
         preset=source.preset,
         damaged=damaged,
         repaired=repaired,
-        even=eight_bit(remove_flicker(repaired)),
+        even=eight_bit(remove_flicker(repaired, strict=True)),
         reference=reference,
         masks=masks,
         flow=flow,
@@ -182,9 +182,9 @@ def repair(frames: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (T, 3, H, W), and the mask (T, H, W) of what was repaired, 0 or 1.
     """
-    found = detect_damage(frames, dirt=DirtSettings(), lines=LineSettings())
+    found = detect_damage(frames, dirt=DirtSettings(), lines=LineSettings(), strict=True)
     masks = (torch.maximum(found.dirt, found.scratch) > 0).float()
-    return repair_damage(frames, dirt=found.dirt, scratch=found.scratch), masks
+    return repair_damage(frames, dirt=found.dirt, scratch=found.scratch, strict=True), masks
 
 
 def eight_bit(frames: Tensor) -> Tensor:

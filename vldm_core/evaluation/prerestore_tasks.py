@@ -161,7 +161,7 @@ def run_real_film(film: Path, weights: Path, pictures: Path, count: int) -> Real
         FilmFileError: The film cannot be read.
     """
     repaired, masks = repair(read_film(film))
-    repaired = eight_bit(remove_flicker(repaired))
+    repaired = eight_bit(remove_flicker(repaired, strict=True))
     restored = at_defaults(repaired, over_time(repaired, masks, network_of(weights)))
     for number in np.unique(np.linspace(0, len(repaired) - 1, min(count, len(repaired))).round().astype(int)):
         pair = {f"repaired, frame {number}": repaired[number], "pre-restored, default": restored[number]}

@@ -108,7 +108,8 @@ class FlickerAnalyser:
         self._settings = settings or FlickerSettings()
         self._shape = (_ROWS, _COLUMNS) if self._settings.spatial else (0, 0)
         self._comparer = BrightnessComparer(*self._shape)
-        self._previous: list[tuple[FloatArray, FloatArray]] = []
+        # The two frames before, reduced, with how they moved; None for one that could not be measured.
+        self._previous: list[tuple[FloatArray, FloatArray] | None] = []
         self._count = 0
         self._single: list[tuple[DoubleArray, float]] = []
         self._double: list[tuple[DoubleArray, float]] = []
@@ -120,6 +121,9 @@ class FlickerAnalyser:
         Args:
             frame: (3, H, W), RGB, [0, 1].
             motion: Motion from the frame before to this one; None for the first frame or a scene that stands still.
+
+        Raises:
+            ArithmeticError: What was measured is not finite; the frame was not taken.
         """
         self.update_luma(luma_array(frame), motion)
 
@@ -129,21 +133,67 @@ class FlickerAnalyser:
         Args:
             luma: (H, W) float32, grey levels 0 … 255.
             motion: Motion from the frame before to this one.
+
+        Raises:
+            ArithmeticError: What was measured is not finite; the frame was not taken.
         """
-        self._count += 1
         if self._settings.strength == 0:
+            self._count += 1
             return
         comparer = self._comparer
-        self._whites.append(_white(luma))
+        white = _white(luma)
         reduced = comparer.reduce(luma)
+        if not np.isfinite(reduced).all():
+            raise ArithmeticError("the brightness of the frame is not finite")
         moved = comparer.displacement(motion, *luma.shape)
+        single = double = self._unknown
+        if self._previous and (before := self._previous[-1]) is not None:
+            single = self._change(before[0], reduced, moved)
+            if len(self._previous) == 2 and (earlier := self._previous[0]) is not None:
+                double = self._change(earlier[0], reduced, moved + before[1])
+        self._take(white, (reduced, moved), single, double)
+
+    @property
+    def count(self) -> int:
+        """Frames taken."""
+        return self._count
+
+    @property
+    def pending(self) -> int:
+        """Frames that are judged together: all of the shot."""
+        return self._count
+
+    def skip(self) -> None:
+        """Take a frame that could not be measured: it gets what lies between its neighbours."""
+        if self._settings.strength == 0:
+            self._count += 1
+            return
+        self._take(1.0, None, self._unknown, self._unknown)
+
+    @property
+    def _unknown(self) -> tuple[DoubleArray, float]:
+        return np.zeros(self._comparer.size), 0.0
+
+    def _change(self, before: FloatArray, after: FloatArray, moved: FloatArray) -> tuple[DoubleArray, float]:
+        change = self._comparer.compare(before, after, moved)
+        if not (np.isfinite(change.values).all() and np.isfinite(change.confidence)):
+            raise ArithmeticError("the change of brightness is not finite")
+        return change.values, change.confidence
+
+    def _take(
+        self,
+        white: float,
+        frame: tuple[FloatArray, FloatArray] | None,
+        single: tuple[DoubleArray, float],
+        double: tuple[DoubleArray, float],
+    ) -> None:
+        self._count += 1
+        self._whites.append(white)
         if self._previous:
-            single = comparer.compare(self._previous[-1][0], reduced, moved)
-            self._single.append((single.values, single.confidence))
+            self._single.append(single)
         if len(self._previous) == 2:
-            double = comparer.compare(self._previous[0][0], reduced, moved + self._previous[-1][1])
-            self._double.append((double.values, double.confidence))
-        self._previous = [*self._previous[-1:], (reduced, moved)]
+            self._double.append(double)
+        self._previous = [*self._previous[-1:], frame]
 
     def finish(self) -> FlickerTrack:
         """Close the shot and return what to take out of every frame."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
+from ..progress import Progress, silent
 from .dirt_repair import RADIUS as FILL_RADIUS
 from .line_profile import LEVEL, Strip, measure_profile, other_view, straightened
 from .line_strands import FloatArray
@@ -54,7 +55,12 @@ class LineRepairSettings:
 
 
 def repair_lines(
-    frames: Tensor, scratch_mask: Tensor, settings: LineRepairSettings | None = None, *, keep: slice | None = None
+    frames: Tensor,
+    scratch_mask: Tensor,
+    settings: LineRepairSettings | None = None,
+    *,
+    keep: slice | None = None,
+    progress: Progress = silent,
 ) -> Tensor:
     """Undo line scratches.
 
@@ -63,6 +69,7 @@ def repair_lines(
         scratch_mask: (T, H, W), > 0.5 = scratch. It alone says where to work, so it may be edited by hand.
         settings: How to.
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
+        progress: Called at least once per frame that holds a line.
 
     Returns:
         (T, 3, H, W). Pixels outside the mask are bit-equal to the input.
@@ -82,7 +89,12 @@ def repair_lines(
         return frames
     shot = _Shot(frames, masks, settings)
     result = frames.clone()
-    refilled = shot.refilled([t for t in wanted if shot.mended(t)[1].sum() >= _FEWEST_LOST])
+    lost = []
+    for number, t in enumerate(wanted, 1):
+        if shot.mended(t)[1].sum() >= _FEWEST_LOST:
+            lost.append(t)
+        progress("repair scratches", number, len(wanted))
+    refilled = shot.refilled(lost, progress)
     for t in wanted:
         repaired = refilled.get(t, shot.mended(t)[0])
         inside = torch.as_tensor(masks[t], device=frames.device)
@@ -123,7 +135,7 @@ class _Shot:
             self._mended[t] = repaired, lost & self._masks[t]
         return self._mended[t]
 
-    def refilled(self, wanted: list[int]) -> dict[int, FloatArray]:
+    def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, FloatArray]:
         """Frames (H, W, 3) with the lost pixels as neighbours show them, where the line lies elsewhere in the scene."""
         if not wanted:
             return {}
@@ -137,7 +149,8 @@ class _Shot:
             fill_roughly,
         )
         result = {}
-        for t in wanted:
+        for number, t in enumerate(wanted):
+            progress("fill scratches", number, len(wanted))
             place = window.atlas(t - first).place
             repaired = self.mended(t)[0].copy()
             values = fill(

@@ -71,19 +71,44 @@ class LineAnalyser:
 
         Args:
             luma: (H, W) float32, grey levels 0 … 255.
-            motion: Motion of the scene since the previous frame; None for the first frame.
+            motion: Motion of the scene since the previous frame; None for the first frame, or where it is not known.
+
+        Raises:
+            SettingsError: The frame has another size.
+            ArithmeticError: What was measured is not finite; the frame was not taken.
         """
         if luma.shape != (self._layout.height, self._layout.width):
             raise SettingsError(
                 f"line analysis was made for {(self._layout.height, self._layout.width)} frames, got {luma.shape}; "
                 "use one analyser per shot and size"
             )
+        layout = self._layout
+        profiles = band_profiles(luma, layout)
+        if not (np.isfinite(profiles.ridge).all() and np.isfinite(profiles.mean).all()):
+            raise ArithmeticError("the profiles of the frame are not finite")
+        to_bands = layout.bands / layout.height
+        self._take(profiles, (0.0, 0.0) if motion is None else (motion.dx / layout.scale, motion.dy * to_bands))
+
+    @property
+    def count(self) -> int:
+        """Frames taken."""
+        return self._count
+
+    @property
+    def pending(self) -> int:
+        """Last frames taken that are judged together."""
+        return len(self._profiles)
+
+    def skip(self) -> None:
+        """Take a frame that could not be measured, as one like the frame before."""
+        nothing = np.zeros((self._layout.bands, self._layout.work_width), np.float32)
+        self._take(self._profiles[-1] if self._profiles else BandProfiles(ridge=nothing, mean=nothing), (0.0, 0.0))
+
+    def _take(self, profiles: BandProfiles, step: tuple[float, float]) -> None:
         if len(self._profiles) == WINDOW:
             del self._profiles[:HOP], self._steps[:HOP]
-        self._profiles.append(band_profiles(luma, self._layout))
-        layout = self._layout
-        to_bands = layout.bands / layout.height
-        self._steps.append((0.0, 0.0) if motion is None else (motion.dx / layout.scale, motion.dy * to_bands))
+        self._profiles.append(profiles)
+        self._steps.append(step)
         self._count += 1
         if len(self._profiles) == WINDOW:
             self._judge_window()

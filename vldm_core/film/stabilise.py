@@ -123,6 +123,20 @@ class WeaveAnalyser:
         self._path.append(self._path[-1] + (motion.dx, motion.dy, motion.angle))
         self._doubt.append(1.0 - min(motion.confidence, 1.0))
 
+    @property
+    def count(self) -> int:
+        """Frames taken."""
+        return len(self._path)
+
+    @property
+    def pending(self) -> int:
+        """Frames that are judged together: all of the shot."""
+        return self.count
+
+    def skip(self) -> None:
+        """Take a frame that could not be measured: a new piece begins."""
+        self.update(None)
+
     def finish(self) -> WeaveTrack:
         """Close the shot and return how every frame is moved."""
         path = np.array(self._path, dtype=np.float64).reshape(-1, 3)
@@ -181,7 +195,12 @@ def _is_still(correction: npt.ArrayLike, height: int, width: int) -> bool:
 
 
 def apply_stabilise(
-    frames: Tensor, track: WeaveTrack, first: int = 0, *, box: tuple[int, int, int, int] | None = None
+    frames: Tensor,
+    track: WeaveTrack,
+    first: int = 0,
+    *,
+    box: tuple[int, int, int, int] | None = None,
+    keep: slice | None = None,
 ) -> Tensor:
     """Move some frames of a shot back to where they belong.
 
@@ -191,12 +210,14 @@ def apply_stabilise(
         first: Index in the shot of the first of these frames.
         box: First row, row after the last, first column, column after the last of the picture: it is moved by itself,
             as if the frame ended there, and what lies around it stays. None is the whole frame.
+        keep: The frames wanted; the others only serve as neighbours and return as they came. None is all.
 
     Returns:
         (T, 3, H, W) in [0, 1]; a frame that need not move is bit-identical.
 
     Raises:
         SettingsError: The frames are not (T, 3, H, W) or reach beyond the track.
+        ArithmeticError: The track holds values that are not finite for a wanted frame.
     """
     if frames.dim() != 4 or frames.shape[1] != 3:
         raise SettingsError(f"stabilising needs frames (T, 3, H, W), got {tuple(frames.shape)}")
@@ -220,8 +241,10 @@ def apply_stabilise(
     def placement(values: npt.ArrayLike) -> DoubleArray:
         return np.asarray(to_box @ _placement(values, *full) @ np.linalg.inv(to_box))
 
-    for t in range(first, first + len(frames)):
+    for t in range(first, first + len(frames))[keep or slice(None)]:
         images.pop(t - RADIUS - 1, None)
+        if not np.isfinite(track.correction[t]).all():
+            raise ArithmeticError(f"the weave of frame {t} of the shot is not finite")
         if _is_still(track.correction[t], *full):
             continue
         move = placement(track.correction[t])

@@ -11,12 +11,16 @@ from itertools import repeat
 from typing import Generic, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..containment import Faults, Watch, let_through
+from ..prerestore.contained import GivenFrame, contained_stream
 from ..prerestore.network import PreRestorer
-from ..prerestore.run import PreRestoreSettings, pre_restore_stream
+from ..prerestore.run import PreRestoreSettings
 from ..progress import Progress, silent
 from ..video.ahead import ahead
+from ..video.shots import ShotDetector
 from ..video.windows import windowed
 from . import dirt as dirt_detection
 from . import dirt_repair, line_repair
@@ -43,15 +47,34 @@ class StageFrame(Generic[Origin]):
         dirt: (H, W), 1 = transient dirt, or None before detection.
         scratch: (H, W), 1 = persistent line scratch, or None before detection.
         origin: Whatever the caller wants to get back with the frame.
+        number: The frame in the film, from 0, for notices; None when not known.
     """
 
     image: Tensor
     origin: Origin
     dirt: Tensor | None = None
     scratch: Tensor | None = None
+    number: int | None = None
 
 
 Frames = Iterator[StageFrame[Origin]]
+
+
+def look_for_cut(detector: ShotDetector, image: Tensor | NDArray, number: int, faults: Faults) -> None:
+    """Give a frame to the search for cuts; one that cannot be looked at counts as like the frame before.
+
+    Args:
+        detector: Has seen all frames before.
+        image: As `ShotDetector.update` takes it.
+        number: The frame, from 0.
+        faults: What is done about such a frame.
+    """
+    try:
+        detector.update(image)
+    except Exception as error:  # noqa: BLE001 - whatever a frame does to the search stays with the frame
+        let_through(error)
+        faults.lost("search for cuts", number, error, left="not looked at")
+        detector.skip()
 
 
 def images(frames: Sequence[StageFrame[Origin]]) -> Tensor:
@@ -65,45 +88,76 @@ def _masks(frames: Sequence[StageFrame[Origin]], kind: str) -> Tensor:
     return torch.stack([blank if mask is None else mask for mask in found])
 
 
-def mark_lines(frames: Frames[Origin], lines: LineMap) -> Frames[Origin]:
+def mark_lines(frames: Frames[Origin], lines: LineMap, *, faults: Faults | None = None) -> Frames[Origin]:
     """Set ``scratch`` from the line tracks of the analysis."""
+    watch = (faults or Faults()).watch("scratch marking")
     for index, frame in enumerate(frames):
-        height, width = frame.image.shape[-2:]
-        yield replace(frame, scratch=line_mask(lines, index, height, width, luma_array(frame.image)))
+        mask = watch.frame(frame.number, lambda: _line_mask(frame, lines, index))  # noqa: B023 - called at once
+        yield replace(frame, scratch=mask)
+
+
+def _line_mask(frame: StageFrame[Origin], lines: LineMap, index: int) -> Tensor:
+    height, width = frame.image.shape[-2:]
+    return line_mask(lines, index, height, width, luma_array(frame.image))
 
 
 def _windowed_images(
-    frames: Frames[Origin], change: Callable[[Sequence[StageFrame[Origin]], slice], Tensor], *, size: int, radius: int
+    frames: Frames[Origin],
+    change: Callable[[Sequence[StageFrame[Origin]], slice], Tensor],
+    *,
+    watch: Watch,
+    size: int,
+    radius: int,
+    sets: str = "image",
 ) -> Frames[Origin]:
-    """Run a windowed stage that gives new images for the kept frames."""
+    """Run a windowed stage that gives new images, or masks, for the kept frames."""
 
     def process(window: Sequence[StageFrame[Origin]], core: slice) -> list[StageFrame[Origin]]:
-        kept = window[core]
-        return [replace(frame, image=image) for frame, image in zip(kept, change(window, core), strict=True)]
+        def work(seen: slice, part: slice) -> Tensor:
+            return change(window[seen], slice(part.start - seen.start, part.stop - seen.start))
+
+        made = watch.window([frame.number for frame in window], core, work, radius=radius)
+        return [
+            frame if values is None else replace(frame, **{sets: values})  # type: ignore[arg-type]
+            for frame, values in zip(window[core], made, strict=True)
+        ]
 
     return windowed(frames, process, size=size, radius=radius)
 
 
 def mend_lines(
-    frames: Frames[Origin], settings: LineRepairSettings, *, size: int, beat: Progress = silent
+    frames: Frames[Origin],
+    settings: LineRepairSettings,
+    *,
+    size: int,
+    beat: Progress = silent,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Undo the persistent scratches that ``scratch`` marks, in a thread of its own beside the stages that follow."""
+    watch = (faults or Faults()).watch("scratch repair", beat)
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
         masks = _masks(window, "scratch")
-        return repair_lines(images(window), masks, settings, keep=core)[core]
+        return repair_lines(images(window), masks, settings, keep=core, progress=watch.beat)[core]
 
-    return ahead(_windowed_images(frames, change, size=size, radius=line_repair.RADIUS), size)
+    return ahead(_windowed_images(frames, change, watch=watch, size=size, radius=line_repair.RADIUS), size)
 
 
-def mark_dirt(frames: Frames[Origin], settings: DirtSettings, *, size: int, beat: Progress = silent) -> Frames[Origin]:
+def mark_dirt(
+    frames: Frames[Origin],
+    settings: DirtSettings,
+    *,
+    size: int,
+    beat: Progress = silent,
+    faults: Faults | None = None,
+) -> Frames[Origin]:
     """Set ``dirt`` from what a frame shows and its motion-compensated neighbours do not."""
+    watch = (faults or Faults()).watch("dirt marking", beat)
 
-    def process(window: Sequence[StageFrame[Origin]], core: slice) -> list[StageFrame[Origin]]:
-        found = detect_dirt(images(window), settings, keep=core, progress=beat)[core]
-        return [replace(frame, dirt=mask) for frame, mask in zip(window[core], found, strict=True)]
+    def find(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
+        return detect_dirt(images(window), settings, keep=core, progress=watch.beat)[core]
 
-    return windowed(frames, process, size=size, radius=dirt_detection.RADIUS)
+    return _windowed_images(frames, find, watch=watch, size=size, radius=dirt_detection.RADIUS, sets="dirt")
 
 
 def spare(frames: Frames[Origin], protected: Iterable[Tensor]) -> Frames[Origin]:
@@ -130,23 +184,41 @@ def joined_protection(protect: Tensor | None, analysis: ShotAnalysis) -> Tensor 
 
 
 def mend_dirt(
-    frames: Frames[Origin], settings: DirtRepairSettings, *, size: int, beat: Progress = silent
+    frames: Frames[Origin],
+    settings: DirtRepairSettings,
+    *,
+    size: int,
+    beat: Progress = silent,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Fill what ``dirt`` marks from the neighbours in time."""
+    watch = (faults or Faults()).watch("dirt repair", beat)
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        return repair_dirt(images(window), _masks(window, "dirt"), settings, keep=core, progress=beat)[core]
+        return repair_dirt(images(window), _masks(window, "dirt"), settings, keep=core, progress=watch.beat)[core]
 
-    return _windowed_images(frames, change, size=size, radius=dirt_repair.RADIUS)
+    return _windowed_images(frames, change, watch=watch, size=size, radius=dirt_repair.RADIUS)
 
 
 def even_brightness(
-    frames: Frames[Origin], track: FlickerTrack, picture: ActivePicture | None = None
+    frames: Frames[Origin],
+    track: FlickerTrack,
+    picture: ActivePicture | None = None,
+    *,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Take the flicker out, inside the picture only where one is given."""
+    watch = (faults or Faults()).watch("flicker")
     for index, frame in enumerate(frames):
-        even = apply_flicker(frame.image[None], track, index)[0]
-        yield replace(frame, image=even if picture is None else picture.restricted(even, frame.image))
+        made = watch.frame(frame.number, lambda: apply_flicker(frame.image[None], track, index)[0])  # noqa: B023
+        yield _changed(frame, made, picture)
+
+
+def _changed(frame: StageFrame[Origin], made: Tensor | None, picture: ActivePicture | None) -> StageFrame[Origin]:
+    """The frame with a new image inside the picture; as it came where there is none."""
+    if made is None:
+        return frame
+    return replace(frame, image=made if picture is None else picture.restricted(made, frame.image))
 
 
 def pre_restore(
@@ -156,6 +228,7 @@ def pre_restore(
     *,
     picture: ActivePicture | None = None,
     beat: Progress = silent,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Take blur, noise and compression off by a network; what ``dirt`` and ``scratch`` mark is not carried along.
 
@@ -163,14 +236,14 @@ def pre_restore(
     """
     waiting: deque[StageFrame[Origin]] = deque()
 
-    def given() -> Iterator[tuple[Tensor, Tensor | None]]:
+    def given() -> Iterator[GivenFrame]:
         for frame in frames:
             waiting.append(frame)
-            yield frame.image, damage(frame.dirt, frame.scratch)
+            yield GivenFrame(frame.image, damage(frame.dirt, frame.scratch), frame.number)
 
-    for made in pre_restore_stream(given(), network, settings, beat=beat):
-        frame = waiting.popleft()
-        yield replace(frame, image=made.image if picture is None else picture.restricted(made.image, frame.image))
+    watch = (faults or Faults()).watch("pre-restoration", beat)
+    for made in contained_stream(given(), network, settings, watch=watch):
+        yield _changed(waiting.popleft(), None if made is None else made.image, picture)
 
 
 def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
@@ -181,20 +254,39 @@ def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
 
 
 def steady(
-    frames: Frames[Origin], track: WeaveTrack, *, size: int, picture: ActivePicture | None = None
+    frames: Frames[Origin],
+    track: WeaveTrack,
+    *,
+    size: int,
+    picture: ActivePicture | None = None,
+    beat: Progress = silent,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Take the gate weave out; where a picture is given, its bars stay where they are and are not moved into it."""
-    position = 0
+    watch = (faults or Faults()).watch("stabilise", beat)
     box = None if picture is None or picture.whole else picture.box
 
-    def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        nonlocal position
+    def change(window: Sequence[StageFrame[tuple[int, Origin]]], core: slice) -> Tensor:
+        watch.beat("stabilise", 0, None)
         came = images(window)
-        result = apply_stabilise(came, track, position - core.start, box=box)[core]
-        position += core.stop - core.start
+        result = apply_stabilise(came, track, window[0].origin[0], box=box, keep=core)[core]
         return result if picture is None else picture.restricted(result, came[core])
 
-    return _windowed_images(frames, change, size=size, radius=stabilising.RADIUS)
+    # A part of a window, too, has to know where in the shot it lies.
+    placed = (
+        StageFrame(
+            image=frame.image,
+            dirt=frame.dirt,
+            scratch=frame.scratch,
+            number=frame.number,
+            origin=(position, frame.origin),
+        )
+        for position, frame in enumerate(frames)
+    )
+    for frame in _windowed_images(placed, change, watch=watch, size=size, radius=stabilising.RADIUS):
+        yield StageFrame(
+            image=frame.image, dirt=frame.dirt, scratch=frame.scratch, number=frame.number, origin=frame.origin[1]
+        )
 
 
 def restore_shot(
@@ -209,6 +301,7 @@ def restore_shot(
     prerestorer: PreRestorer | None = None,
     prerestore_settings: PreRestoreSettings | None = None,
     beat: Progress = silent,
+    faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Run every stage that was asked for over one shot.
 
@@ -228,28 +321,30 @@ def restore_shot(
         prerestorer: The network for pre-restoration, on its device; None leaves it out.
         prerestore_settings: How it is applied.
         beat: Called between two frames of a window; may raise to interrupt.
+        faults: What is done about frames that a stage cannot do; None logs them and hands them on as they came.
     """
+    faults = faults or Faults()
     picture = analysis.picture
     protect = joined_protection(protect, analysis)
     if analysis.lines is not None:
-        frames = mark_lines(frames, analysis.lines)
+        frames = mark_lines(frames, analysis.lines, faults=faults)
         if protect is not None:
             frames = spare(frames, repeat(protect))
-        frames = mend_lines(frames, line_repair_settings, size=size, beat=beat)
+        frames = mend_lines(frames, line_repair_settings, size=size, beat=beat, faults=faults)
     if dirt is not None:
         # Finding and filling take about the same time: side by side they keep two cores busy. A window's results come
         # at once, so a whole window has to fit in between for the next one to begin.
-        marked = mark_dirt(frames, dirt, size=size, beat=beat)
+        marked = mark_dirt(frames, dirt, size=size, beat=beat, faults=faults)
         if protect is not None:
             marked = spare(marked, repeat(protect))
         found = ahead(marked, size)
-        frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat)
+        frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat, faults=faults)
     if analysis.flicker is not None:
-        frames = even_brightness(frames, analysis.flicker, picture)
+        frames = even_brightness(frames, analysis.flicker, picture, faults=faults)
     if prerestorer is not None:
         # The repair of the next frames goes on beside the network, most of all where that runs on a GPU.
         how = prerestore_settings or PreRestoreSettings()
-        frames = pre_restore(ahead(frames, size), prerestorer, how, picture=picture, beat=beat)
+        frames = pre_restore(ahead(frames, size), prerestorer, how, picture=picture, beat=beat, faults=faults)
     if analysis.weave is not None:
-        frames = steady(frames, analysis.weave, size=size, picture=picture)
+        frames = steady(frames, analysis.weave, size=size, picture=picture, beat=beat, faults=faults)
     return frames

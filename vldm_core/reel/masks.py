@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..containment import Faults
 from ..film.degradation import MASK_KINDS, SimulationSettings, Simulator, age_stream
 from ..film.stages import StageFrame, joined_protection, mark_dirt, mark_lines, mend_lines, spare
+from ..notices import Notices
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
@@ -69,7 +71,12 @@ class MaskWriters:
 
 
 def detect_film(
-    source: Source, directory: str | os.PathLike[str], settings: ReelSettings | None = None, progress: Progress = silent
+    source: Source,
+    directory: str | os.PathLike[str],
+    settings: ReelSettings | None = None,
+    progress: Progress = silent,
+    *,
+    notices: Notices | None = None,
 ) -> tuple[Shot, ...]:
     """Find the damage of a film file and write it as ``dirt.mkv`` and ``scratch.mkv``.
 
@@ -80,19 +87,22 @@ def detect_film(
         directory: Folder for the two films.
         settings: Which damage to look for; a stage that is None gives an empty film.
         progress: Called per frame and pass; may raise to interrupt.
+        notices: Takes what the stages have to say of single frames.
 
     Returns:
         The shots of the film.
 
     Raises:
         FilmFileError: The source cannot be read or the folder cannot be written.
+        StageError: A stage failed in a frame, and the settings are strict.
     """
     settings = settings or ReelSettings()
+    faults = Faults(notices, strict=settings.strict)
     wanted = replace(settings.analysis, flicker=None, stabilise=None)
     with open_film(source) as film:
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
-        shots = find_shots(film, settings.shots, progress)
-        analyses = analyse_film(film, shots, wanted, progress)
+        shots = find_shots(film, settings.shots, progress, faults=faults)
+        analyses = analyse_film(film, shots, wanted, progress, faults=faults)
         size = window_size(film.info.height, film.info.width)
         blank = torch.zeros(film.info.height, film.info.width)
         frames, pulse = iter(film), Pulse(progress, "detect", shots[-1].last)
@@ -101,13 +111,15 @@ def detect_film(
                 stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
                 spared = joined_protection(protect, analysis)
                 if analysis.lines is not None:
-                    stream = mark_lines(stream, analysis.lines)
+                    stream = mark_lines(stream, analysis.lines, faults=faults)
                     if spared is not None:
                         stream = spare(stream, repeat(spared))
                     if settings.dirt is not None:
-                        stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat)
+                        stream = mend_lines(
+                            stream, settings.line_repair, size=size, beat=pulse.beat, faults=faults
+                        )
                 if settings.dirt is not None:
-                    stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat)
+                    stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat, faults=faults)
                     if spared is not None:
                         stream = spare(stream, repeat(spared))
                 for frame in stream:

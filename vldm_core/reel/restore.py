@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..containment import Faults
 from ..errors import FilmFileError, FilmFileWarning
 from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from ..film.dirt import DirtSettings
@@ -21,7 +22,7 @@ from ..film.flicker import FlickerSettings
 from ..film.line_repair import LineRepairSettings
 from ..film.lines import LineSettings
 from ..film.stabilise import StabiliseSettings
-from ..film.stages import StageFrame, restore_shot
+from ..film.stages import StageFrame, look_for_cut, restore_shot
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
@@ -56,6 +57,7 @@ class ReelSettings:
         write: Codec and quality of the result.
         keep_partial: After an error or interrupt in the last pass, keep what was finished as
             ``NAME.partial.SUFFIX`` beside the result.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a warning.
     """
 
     dirt: DirtSettings | None = field(default_factory=DirtSettings)
@@ -69,6 +71,7 @@ class ReelSettings:
     shots: ShotSettings = field(default_factory=ShotSettings)
     write: WriteSettings = field(default_factory=WriteSettings)
     keep_partial: bool = True
+    strict: bool = False
 
     @property
     def analysis(self) -> AnalysisSettings:
@@ -97,21 +100,25 @@ class ReelReport:
     seconds: float
 
 
-def find_shots(film: FilmReader, settings: ShotSettings, progress: Progress = silent) -> tuple[Shot, ...]:
+def find_shots(
+    film: FilmReader, settings: ShotSettings, progress: Progress = silent, *, faults: Faults | None = None
+) -> tuple[Shot, ...]:
     """Cut a film into shots in one streamed pass.
 
     Args:
         film: The film; it is read from its start.
         settings: How a cut is told from flicker, flashes and dirt.
         progress: Called once per frame.
+        faults: What is done about frames that cannot be looked at.
 
     Raises:
         FilmFileError: The film cannot be read or holds no frame.
     """
+    faults = faults or Faults()
     detector = ShotDetector(settings)
     count = 0
     for frame in film:
-        detector.update(frame.image)
+        look_for_cut(detector, frame.image, count, faults)
         count += 1
         progress("find shots", count, film.info.frame_count)
     if count == 0:
@@ -120,7 +127,12 @@ def find_shots(film: FilmReader, settings: ShotSettings, progress: Progress = si
 
 
 def analyse_film(
-    film: FilmReader, shots: tuple[Shot, ...], settings: AnalysisSettings, progress: Progress = silent
+    film: FilmReader,
+    shots: tuple[Shot, ...],
+    settings: AnalysisSettings,
+    progress: Progress = silent,
+    *,
+    faults: Faults | None = None,
 ) -> tuple[ShotAnalysis, ...]:
     """Run the first pass over every shot of a film.
 
@@ -129,12 +141,14 @@ def analyse_film(
         shots: Its shots.
         settings: What to measure.
         progress: Called once per frame.
+        faults: What is done about frames that cannot be measured.
     """
+    faults = faults or Faults()
     pulse = Pulse(progress, "analyse", shots[-1].last)
     frames = iter(film)
     results = []
     for shot in shots:
-        analyser = ShotAnalyser(settings, film.info.height, film.info.width)
+        analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
         for frame in islice(frames, shot.last - shot.first):
             analyser.update(frame.tensor())
             pulse.step()
@@ -146,7 +160,7 @@ def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Itera
     """Give the frames of one shot to the stages."""
     for frame in islice(frames, shot.last - shot.first):
         pulse.beat()
-        yield StageFrame(image=frame.tensor(), origin=frame)
+        yield StageFrame(image=frame.tensor(), origin=frame, number=frame.index)
 
 
 def _restored(
@@ -157,6 +171,7 @@ def _restored(
     protect: Tensor | None,
     prerestorer: PreRestorer | None,
     pulse: Pulse,
+    faults: Faults,
 ) -> Iterator[StageFrame[FilmFrame]]:
     """Run the second pass over all shots."""
     frames = iter(film)
@@ -172,6 +187,7 @@ def _restored(
             prerestorer=prerestorer,
             prerestore_settings=settings.prerestore,
             beat=pulse.beat,
+            faults=faults,
         )
 
 
@@ -200,9 +216,11 @@ def restore_film(
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
         WeightFileError: The weights for the pre-restoration cannot be used.
+        StageError: A stage failed in a frame, and the settings are strict.
     """
     settings = settings or ReelSettings()
     notices = Notices() if notices is None else notices
+    faults = Faults(notices, strict=settings.strict)
     started = time.monotonic()
     # Before the film is touched, so that weights that cannot be used cost no time.
     if settings.prerestore is None:
@@ -215,15 +233,15 @@ def restore_film(
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the reel is read, so that an output that cannot work costs no time.
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=source))
-        shots = find_shots(film, settings.shots, progress)
+        shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
-        analyses = analyse_film(film, shots, settings.analysis, progress)
+        analyses = analyse_film(film, shots, settings.analysis, progress, faults=faults)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in _restored(film, shots, analyses, settings, protect, prerestorer, pulse):
+            for frame in _restored(film, shots, analyses, settings, protect, prerestorer, pulse, faults):
                 writer.write(frame.origin, frame.image)
                 for kind in damaged:
                     mask = getattr(frame, kind)

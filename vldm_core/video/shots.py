@@ -257,6 +257,12 @@ class FilmCutDetector(SceneDetector):
         self._count += 1
         return self._confirm(self._count - self._reach)
 
+    def skip(self, count: int) -> None:
+        """Go on after a failure in the last of ``count`` frames, as if it were like the one before."""
+        if self._count < count:
+            self._looks.extend(list(self._looks)[-1:])
+            self._count = count
+
     def post_process(self, timecode: FrameTimecode) -> list[FrameTimecode]:
         """Decide about the last frames with what there is; see `process_frame`."""
         return self._confirm(self._count - min(_SHORTEST_END, self._settings.min_length))
@@ -344,6 +350,11 @@ class ShotDetector:
         self._take(self._detector.post_process(FrameTimecode(self._count - 1, fps=24.0)))
         borders = [0, *self._cuts, self._count]
         return tuple(Shot(first, last) for first, last in zip(borders[:-1], borders[1:], strict=True))
+
+    def skip(self) -> None:
+        """Take a frame that could not be looked at, as one like the frame before."""
+        self._count += 1
+        self._detector.skip(self._count)
 
     def _take(self, cuts: list[FrameTimecode]) -> tuple[int, ...]:
         found = tuple(cut.frame_num for cut in cuts)

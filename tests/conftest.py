@@ -1,6 +1,8 @@
 """Fixtures shared by all tests."""
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -32,6 +34,22 @@ def shared_data():
         return path
 
     return resolve
+
+
+@pytest.fixture(scope="session")
+def clean_cases():
+    """Return a function that makes a case of clean content, frames (H, W, 3) uint8 and masks, or skips without it."""
+    path = SHARED_DATA.parent / "cases" / "clean_content.py"
+    if not path.exists():
+        message = "test cases not found: ../shared/cases/clean_content.py"
+        if os.environ.get("CI") == "true" and SHARED_DATA.parent.exists():
+            pytest.fail(f"{message}; CI is expected to have it")
+        pytest.skip(message)
+    spec = importlib.util.spec_from_file_location("clean_content", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return lambda name: module.MAKERS[name]()
 
 
 @pytest.fixture(autouse=True)

@@ -95,6 +95,14 @@ class BandProfiles:
     mean: FloatArray
 
 
+def at_working_size(luma: FloatArray, layout: BandLayout) -> FloatArray:
+    """Reduce a frame, (H, W) grey levels, to the size at which lines are looked for."""
+    size = (layout.work_width, layout.work_height)
+    if luma.shape == size[::-1]:
+        return luma
+    return cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
 def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
     """Reduce a frame to its band profiles.
 
@@ -102,13 +110,10 @@ def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
     both in the same direction, else 0, so an edge between two regions gives none.
 
     Args:
-        luma: (H, W) grey levels 0 … 255.
+        luma: (H, W) grey levels 0 … 255, at full or working size.
         layout: Made for (H, W).
     """
-    if luma.shape != (layout.work_height, layout.work_width):
-        luma = cv2.resize(luma, (layout.work_width, layout.work_height), interpolation=cv2.INTER_AREA).astype(
-            np.float32
-        )
+    luma = at_working_size(luma, layout)
     padded = cv2.copyMakeBorder(luma, 0, 0, _FLANK, _FLANK, cv2.BORDER_REPLICATE)
     left = luma - padded[:, : -2 * _FLANK]
     right = luma - padded[:, 2 * _FLANK :]

@@ -4,7 +4,8 @@ A scratch is fixed to the film (or drifts slowly across it) while the scene move
 searched for where the film stands still: windows of about 48 frames are split into a film layer and a scene layer
 (`line_evidence.py`, `line_scene.py`). What stays with the film is a scratch (`line_by_motion.py`); where nothing tells
 film from scene by motion, a small network judges what a line looks like (`line_by_appearance.py`). A line that stays
-doubtful is a scratch if it continues one from across a cut (`line_cuts.py`).
+doubtful is a scratch if it continues one from across a cut (`line_cuts.py`). What is drawn, upright and level alike, is
+none (`line_art.py`).
 
 References: A. Kokaram, "Motion Picture Restoration", Springer 1998, ch. 9 (line scratches recur in the same place);
 A. Newson et al., "Robust automatic line scratch detection in films", IEEE TIP 23(3), 2014 (rejection of detections that
@@ -19,10 +20,11 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from .line_art import LevelLines
 from .line_by_appearance import find_by_appearance
 from .line_by_motion import find_by_motion
 from .line_candidates import Window
-from .line_evidence import BandLayout, BandProfiles, band_profiles, explain_scene
+from .line_evidence import BandLayout, BandProfiles, at_working_size, band_profiles, explain_scene
 from .line_map import LineMap, LineTrack, continue_tracks, in_order, join_track, line_mask, line_probability
 from .line_settings import HOP, WINDOW, LineSettings
 from .line_tracks import FloatArray, tilt_steps
@@ -60,6 +62,7 @@ class LineAnalyser:
         self._layout = BandLayout.of(height, width)
         self._tilts = tilt_steps(self._layout.bands, self._layout.band_rows, settings.max_tilt)
         self._profiles: list[BandProfiles] = []
+        self._level = LevelLines(WINDOW)
         self._steps: list[tuple[float, float]] = []
         self._count = 0
         self._judged = 0
@@ -83,9 +86,11 @@ class LineAnalyser:
                 "use one analyser per shot and size"
             )
         layout = self._layout
+        luma = at_working_size(luma, layout)
         profiles = band_profiles(luma, layout)
         if not (np.isfinite(profiles.ridge).all() and np.isfinite(profiles.mean).all()):
             raise ArithmeticError("the profiles of the frame are not finite")
+        self._level.update(luma)
         to_bands = layout.bands / layout.height
         self._take(profiles, (0.0, 0.0) if motion is None else (motion.dx / layout.scale, motion.dy * to_bands))
 
@@ -150,8 +155,9 @@ class LineAnalyser:
             still = float(np.std(moved[:, 0])) < _LOCKED_WEAVE
             found = find_by_motion(ridge, mean, explained, still, self._tilts, self._layout, self._settings, first)
         for tracks, known in zip(found, (self._tracks, self._doubtful), strict=True):
-            for track in tracks:
-                join_track(known, track)
+            for track, is_drawn in zip(tracks, self._level.drawn(tracks, self._layout.scale), strict=True):
+                if not is_drawn:
+                    join_track(known, track)
 
 
 def detect_lines(

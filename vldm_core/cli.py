@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,6 +52,21 @@ class PriorSampler(StrEnum):
 
     SCHEDULER = "scheduler"
     SPACED_DDPM = "spaced_ddpm"
+
+
+class Prediction(StrEnum):
+    """What the command line may be told that a model predicts."""
+
+    AUTO = "auto"
+    EPS = "eps"
+    V = "v"
+
+
+_PREDICTIONS: dict[Prediction, Literal["eps", "v"] | None] = {
+    Prediction.AUTO: None,
+    Prediction.EPS: "eps",
+    Prediction.V: "v",
+}
 
 
 class Detector(StrEnum):
@@ -115,10 +130,12 @@ def restore(
     prior_config: Annotated[
         Path | None,
         _of_prior(
-            help="For a checkpoint: diffusers folder with configuration and tokenizer; without it they come from "
-            "the Hugging Face Hub."
+            help="For a checkpoint: diffusers folder with another configuration and tokenizer than those that ship."
         ),
     ] = None,
+    prediction: Annotated[
+        Prediction, _of_prior(help="What the model predicts; auto: as its metadata, or the spread of its weights, say.")
+    ] = Prediction.AUTO,
     prompt: Annotated[str, _of_prior(help="What the film shows.")] = "",
     negative: Annotated[str, _of_prior(help="What it shall not show.")] = "",
     shots_table: Annotated[
@@ -180,7 +197,8 @@ def restore(
             with bars() as progress:
                 report = restore_film(source, destination, settings, progress)
         else:
-            from .reel.prior import open_prior, restore_film_with_prior
+            from .prior.opening import open_prior
+            from .reel.prior import restore_film_with_prior
             from .semantics.table import read_table
 
             whole = _prior_settings(
@@ -199,7 +217,13 @@ def restore(
                 seed=seed,
                 most_frames=max_frames,
             )
-            pipeline = open_prior(prior, config=prior_config, temporal=temporal, device=device)
+            pipeline = open_prior(
+                prior,
+                config=prior_config,
+                prediction=_PREDICTIONS[prediction],
+                temporal=temporal,
+                device=device,
+            )
             with bars() as progress:
                 report = restore_film_with_prior(source, destination, pipeline, whole, progress)
         console.print(

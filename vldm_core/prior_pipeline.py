@@ -27,13 +27,16 @@ from .errors import SettingsError
 from .pipeline import check_frames
 from .prior.attachment import Attachment
 from .prior.attachment_files import FOLDER, load_attachments, save_attachments
+from .prior.checkpoints import checkpoint_configuration
 from .prior.clip_sampling import ClipSampling
 from .prior.denoiser import Control
 from .prior.finish import FinishSettings, finish_clip
 from .prior.schedulers import DrivenScheduler
+from .prior.tokens import check_tokenizer
 from .prior.unet import UNetView
 from .progress import Progress, silent
 from .sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
+from .sampling.schedule import Prediction
 from .video.geometry import FitPlan, FitSettings, fit, plan_fit
 from .video.shots import Shot, covering_shots
 
@@ -174,14 +177,40 @@ class VideoRestorationPipeline(
     def from_pretrained(  # type: ignore[override]
         cls, pretrained_model_name_or_path: Any, **kwargs: Any
     ) -> "VideoRestorationPipeline":
-        """Read a folder of this class or of a Stable Diffusion pipeline, or a model of the Hugging Face Hub.
+        """Read a folder of this class or of a Stable Diffusion pipeline.
 
-        Attachments are read from folders only.
+        A model of the Hugging Face Hub is looked for in the local cache, and fetched only with
+        ``local_files_only=False``. Attachments are read from folders only.
         """
+        kwargs.setdefault("local_files_only", True)
         pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         for name, attachment in load_attachments(Path(pretrained_model_name_or_path) / FOLDER).items():
             pipeline.attach(attachment, name)
         return pipeline
+
+    @classmethod
+    def from_single_file(  # type: ignore[override]
+        cls, pretrained_model_link_or_path: Any, *, prediction: Prediction | None = None, **kwargs: Any
+    ) -> "VideoRestorationPipeline":
+        """Read a checkpoint in the original layout; what it does not say of itself ships with the package.
+
+        Args:
+            pretrained_model_link_or_path: The file. A link is fetched from the network.
+            prediction: What the network predicts; None takes it from the file, see :mod:`.prior.families`.
+            **kwargs: As in diffusers, among them `config`, a folder with another configuration and tokenizer.
+
+        Raises:
+            WeightFileError: The file is no checkpoint of Stable Diffusion 1.x or 2.x.
+        """
+        path = Path(pretrained_model_link_or_path)
+        if not path.is_file():
+            return super().from_single_file(pretrained_model_link_or_path, **kwargs)
+        own = {"config", "original_config", "original_config_file"} & kwargs.keys()
+        with ExitStack() as stack:
+            if not own:
+                kwargs["config"] = str(stack.enter_context(checkpoint_configuration(path, prediction=prediction)))
+            kwargs.setdefault("local_files_only", True)
+            return super().from_single_file(str(path), **kwargs)
 
     @torch.no_grad()
     def __call__(
@@ -327,6 +356,7 @@ class VideoRestorationPipeline(
                 f"the UNet takes {unet.in_channels} channels for latents of {latent}, or conditioning beside the text; "
                 "use a text-to-image model of Stable Diffusion 1.x or 2.x"
             )
+        check_tokenizer(self.tokenizer, self.text_encoder)
         return DrivenScheduler(self.scheduler, steps=num_inference_steps, strength=strength)
 
     def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:

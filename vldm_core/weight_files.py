@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -53,8 +54,26 @@ def read_header(path: Path) -> WeightHeader:
         raise WeightFileError(f"{path} is not a readable safetensors file ({error}); download it again") from error
 
 
-def read_contents(path: Path) -> dict[str, Any]:
+def read_tensor(path: Path, key: str) -> Tensor:
+    """Read one tensor of a safetensors file.
+
+    Raises:
+        WeightFileError: The file is missing, damaged, or has no such tensor.
+    """
+    _check(path, (".safetensors",))
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise WeightFileError(f"{key} of {path} cannot be read ({error}); download it again") from error
+
+
+def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Read a weight file: tensors, and for a pickle whatever plain values lie beside them.
+
+    Args:
+        path: The file.
+        mapped: Leave the tensors of a pickle on the disk until they are looked at, where its layout allows it.
 
     Raises:
         WeightFileError: The file is missing, damaged, of another kind, or holds more than plain data.
@@ -66,7 +85,9 @@ def read_contents(path: Path) -> dict[str, Any]:
         except (SafetensorError, OSError) as error:
             raise WeightFileError(f"{path} is not a readable safetensors file ({error}); download it again") from error
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
+        )
     except Exception as error:  # noqa: BLE001 - the unpickler raises whatever a damaged file makes it raise
         raise WeightFileError(
             f"{path} could not be read as plain weights ({type(error).__name__}); a file that holds more than tensors "

@@ -23,10 +23,10 @@ from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prerestore.network import KIND
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.finish import FinishSettings
+from vldm_core.prior.opening import open_prior
 from vldm_core.reel.prior import (
     PriorReelSettings,
     crossfade,
-    open_prior,
     over_parts,
     plan_parts,
     restore_film_with_prior,
@@ -331,6 +331,10 @@ def test_errors_come_before_any_work(model, film, tmp_path, monkeypatch) -> None
     )
     assert "no AnimateDiff motion modules" in failing(
         film, tmp_path, "--prior", str(model), "--temporal", str(tmp_path / "lora.safetensors")
+    )
+    save_file({"model.diffusion_model.double_blocks.0.x": torch.ones(1)}, tmp_path / "flux.safetensors")
+    assert "is a Flux model, or one like it; choose" in failing(
+        film, tmp_path, "--prior", str(tmp_path / "flux.safetensors"), "--prediction", "v"
     )
     assert "device 'tpu'" in failing(film, tmp_path, "--prior", str(model), "--device", "tpu")
     assert "--prompt: give --prior PATH too" in failing(film, tmp_path, "--prompt", "a street")

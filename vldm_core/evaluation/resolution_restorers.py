@@ -113,7 +113,7 @@ def open_prior_restorer(
     Raises:
         VLDMError: Nothing is there, it is another kind of model, or diffusers cannot be imported.
     """
-    from ..reel.prior import open_prior
+    from ..prior.opening import open_prior
 
     options = options or PriorOptions()
     pipeline = open_prior(path, device=device)

@@ -1,11 +1,9 @@
 """Restore a film file with a Stable Diffusion prior: repair and pre-restoration first, then the prior, shot by shot.
 
 What comes first lies losslessly beside the result until the prior is through, so the prior reads it as often as it
-needs and memory holds one part of one shot. Parts of a long shot overlap and are crossfaded. diffusers is imported when
-a prior is opened, never before.
+needs and memory holds one part of one shot. Parts of a long shot overlap and are crossfaded.
 """
 
-import json
 import logging
 import os
 import tempfile
@@ -22,9 +20,7 @@ import torch
 from torch import Tensor
 
 from ..decode.regrain import regrain
-from ..devices import chosen_device
 from ..errors import FilmFileWarning, SettingsError, VLDMError
-from ..prior.attachment_files import read_attachment
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
@@ -39,15 +35,12 @@ from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
 from ..video.writer import FilmWriter, WriteSettings, open_writer
-from ..weight_files import WeightFileError, read_header, some
 from .restore import ReelReport, ReelSettings, Source, restore_film
 
 logger = logging.getLogger(__name__)
 
 Restore = Callable[[Tensor, Shot, Shot, int], Tensor]
 """Frames (T, 3, H, W) of a part, the part, its shot, and the number of the part in the film, to frames like them."""
-
-_UNET_PREFIX = "model.diffusion_model."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,74 +158,6 @@ def crossfade(before: Tensor, after: Tensor) -> Tensor:
     return torch.lerp(before, after, share.view(-1, *(1,) * (before.ndim - 1)))
 
 
-def open_prior(
-    path: str | os.PathLike[str],
-    *,
-    config: str | os.PathLike[str] | None = None,
-    temporal: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-) -> Any:
-    """Open a Stable Diffusion 1.x or 2.x model as a `VideoRestorationPipeline`.
-
-    Args:
-        path: Folder in diffusers' layout, or a checkpoint in the original layout (.safetensors or .ckpt).
-        config: For a checkpoint: a folder in diffusers' layout whose configuration and tokenizer fit; its weights are
-            not read. None asks the Hugging Face Hub for them.
-        temporal: File of temporal layers or of AnimateDiff motion modules to attach.
-        device: A device of PyTorch, or "auto". On a GPU the models run in half precision.
-
-    Raises:
-        VLDMError: Nothing is there, it is another kind of model, or diffusers cannot be imported.
-    """
-    path = Path(path)
-    _check_prior(path, config)
-    attachment = None if temporal is None else read_attachment(Path(temporal))
-    target = chosen_device(device)
-    from .. import pipeline
-
-    kind: Any = pipeline.VideoRestorationPipeline
-    try:
-        if path.is_dir():
-            opened = kind.from_pretrained(path, local_files_only=True)
-        else:
-            more = {} if config is None else {"config": str(config), "local_files_only": True}
-            opened = kind.from_single_file(str(path), **more)
-    except VLDMError:
-        raise
-    except Exception as error:  # noqa: BLE001 - diffusers raises whatever an unfit file or a missing network makes it
-        hint = "" if path.is_dir() or config is not None else "; without a network give --prior-config FOLDER"
-        raise VLDMError(f"{path} cannot be opened ({type(error).__name__}: {error}){hint}") from error
-    if attachment is not None:
-        opened.attach(attachment)
-    return opened.to(target, dtype=torch.float32 if target.type == "cpu" else torch.float16)
-
-
-def _check_prior(path: Path, config: str | os.PathLike[str] | None) -> None:
-    if config is not None and not (Path(config) / "model_index.json").is_file():
-        raise VLDMError(f"{config} is no folder in diffusers' layout: it has no model_index.json")
-    if path.is_dir():
-        try:
-            index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise VLDMError(
-                f"{path} is no model in diffusers' layout: model_index.json is missing or unreadable ({error})"
-            ) from error
-        missing = [name for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler") if name not in index]
-        if missing or "text_encoder_2" in index:
-            raise VLDMError(f"{path} is a {index.get('_class_name')}; choose a model of Stable Diffusion 1.x or 2.x")
-        return
-    if not path.exists():
-        raise VLDMError(f"there is no model at {path}; give a folder in diffusers' layout or a checkpoint")
-    if path.suffix.lower() == ".safetensors":
-        keys = list(read_header(path).shapes)
-        if not any(key.startswith(_UNET_PREFIX) for key in keys):
-            raise WeightFileError(
-                f"{path} is no whole Stable Diffusion checkpoint; it holds {some(sorted(keys)) or 'nothing'}"
-            )
-    elif path.suffix.lower() != ".ckpt":
-        raise VLDMError(f"{path} is no model; give a folder in diffusers' layout, a .safetensors or a .ckpt file")
-
-
 def restore_film_with_prior(
     source: Source,
     destination: str | os.PathLike[str],
@@ -249,7 +174,7 @@ def restore_film_with_prior(
     Args:
         source: File, image-sequence folder, or file contents.
         destination: File or image-sequence folder to write.
-        pipeline: A `VideoRestorationPipeline`, for example from :func:`open_prior`.
+        pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`.
         settings: How; defaults to :class:`PriorReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
 

@@ -22,8 +22,12 @@ PROMPT = {
 }
 DESCRIPTIONS = {
     "LoadVideo": {"input": {"required": {"file": ["COMBO", {"video_upload": True}]}}},
-    "Work": {"input": {"required": {"video": ["VIDEO", {}]}, "optional": {"strength": ["FLOAT", {"min": 0}]}}},
-    "SaveVideo": {"input": {"required": {"video": ["VIDEO"]}}},
+    "Work": {
+        "input": {"required": {"video": ["VIDEO", {}]}, "optional": {"strength": ["FLOAT", {"min": 0}]}},
+        "output": ["VIDEO"],
+    },
+    "SaveVideo": {"input": {"required": {"video": ["VIDEO"]}}, "output": []},
+    "PreviewVideo": {"input": {"required": {"video": ["VIDEO"]}}, "output": []},
 }
 SUCCESS = [["execution_start", {}], ["execution_success", {}]]
 
@@ -39,12 +43,16 @@ class FakeComfyUI:
     events: list[dict[str, Any]] = field(default_factory=list)
     finishes: bool = True
     drops_socket: bool = False
+    dies: bool = False
+    forgets: bool = False
     upload_status: int = 200
     prompt: dict[str, Any] | None = None
     uploads: dict[str, bytes] = field(default_factory=dict)
     posted: list[tuple[str, Any]] = field(default_factory=list)
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
     url: str = ""
+    site: Any = None
+    runner: Any = None
 
     async def on_socket(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
@@ -66,14 +74,23 @@ class FakeComfyUI:
         for event in self.events:
             await self.sockets[-1].send_json(event)
         await self.sockets[-1].send_bytes(b"\0\0\0\1preview")
-        if self.drops_socket:
+        if self.dies:
+            # Nothing listens any more, and the socket breaks, as when the process is killed.
+            await self.site.stop()
+            for connection in self.runner.server.connections:
+                connection.transport.abort()
+        elif self.drops_socket or self.forgets:
             await self.sockets[-1].close()
         elif self.finishes:
             await self.sockets[-1].send_json({"type": "executing", "data": {"node": None, "prompt_id": "p"}})
 
     async def on_history(self, _: web.Request) -> web.Response:
         entry = {"outputs": self.outputs, "status": {"messages": self.messages}}
-        return web.json_response({"p": entry} if self.finishes else {})
+        return web.json_response({"p": entry} if self.finishes and not self.forgets else {})
+
+    async def on_queue(self, _: web.Request) -> web.Response:
+        running = [] if self.forgets else [[0, "p", {}, {}, []]]
+        return web.json_response({"queue_running": running, "queue_pending": []})
 
     async def on_view(self, request: web.Request) -> web.Response:
         name = request.query["filename"]
@@ -102,6 +119,7 @@ class FakeComfyUI:
         app.router.add_get("/view", self.on_view)
         app.router.add_post("/upload/image", self.on_upload)
         app.router.add_get("/object_info/{name}", self.on_info)
+        app.router.add_get("/queue", self.on_queue)
         app.router.add_post("/queue", self.on_post)
         app.router.add_post("/interrupt", self.on_post)
         return app
@@ -120,6 +138,7 @@ def start():
                 await runner.setup()
                 site = web.TCPSite(runner, "127.0.0.1", 0)
                 await site.start()
+                fake.site, fake.runner = site, runner
                 fake.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
             loop.run_until_complete(open_site())
@@ -216,6 +235,40 @@ class TestRun:
         }
         fake = start(FakeComfyUI(files={"x.png": b"x"}, outputs=outputs))
         assert [path.name for path in run_workflow(PROMPT, server=fake.url, out=tmp_path)] == ["x.png", "3_x.png"]
+
+    def test_a_film_that_is_shown_and_saved_is_fetched_once(self, start, tmp_path):
+        """Restore Reel shows a film in the temporary folder, and Save Video saves that film."""
+        prompt = {
+            "1": PROMPT["1"],
+            "2": {"class_type": "Work", "inputs": {"video": ["1", 0]}},
+            "3": {"class_type": "Work", "inputs": {"video": ["2", 0]}},
+            "4": {"class_type": "SaveVideo", "inputs": {"video": ["3", 0]}},
+            "5": {"class_type": "PreviewVideo", "inputs": {"video": ["3", 0]}},
+        }
+        outputs = {
+            # What another node goes on working with is another film; a picture of the work is no film.
+            "2": {"images": [file("half.mp4", "temp")]},
+            "3": {"images": [file("whole.mkv", "temp"), file("look.png", "temp")]},
+            "4": {"images": [file("saved.mp4", subfolder="video")]},
+            "5": {"images": [file("preview.mp4", "temp")]},
+        }
+        names = ("half.mp4", "whole.mkv", "look.png", "saved.mp4", "preview.mp4")
+        fake = start(FakeComfyUI(files={name: name.encode() for name in names}, outputs=outputs))
+        results = run_workflow(prompt, server=fake.url, out=tmp_path)
+        assert [path.name for path in results] == ["half.mp4", "look.png", "saved.mp4"]
+        # A film that nobody saves is fetched from where it is shown.
+        del outputs["4"]
+        fake = start(FakeComfyUI(files=fake.files, outputs=outputs))
+        assert "whole.mkv" in {path.name for path in run_workflow(prompt, server=fake.url, out=tmp_path / "other")}
+
+    def test_files_that_are_there_stay(self, start, tmp_path):
+        outputs = {"4": {"images": [file("x.png")]}}
+        (tmp_path / "x.png").write_bytes(b"mine")
+        fake = start(FakeComfyUI(files={"x.png": b"new"}, outputs=outputs))
+        assert [path.name for path in run_workflow(PROMPT, server=fake.url, out=tmp_path)] == ["x_2.png"]
+        assert (tmp_path / "x.png").read_bytes() == b"mine" and (tmp_path / "x_2.png").read_bytes() == b"new"
+        assert [path.name for path in run_workflow(PROMPT, server=fake.url, out=tmp_path, overwrite=True)] == ["x.png"]
+        assert (tmp_path / "x.png").read_bytes() == b"new"
 
     def test_without_a_folder_nothing_is_fetched(self, start):
         fake = start(FakeComfyUI(outputs={"4": {"images": [file("gone.mp4")]}}))
@@ -329,6 +382,21 @@ class TestFailures:
         message = self.failing(start, FakeComfyUI(outputs={"4": {"images": [file("gone.mp4")]}}), out=tmp_path)
         assert "gone.mp4" in message
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_server_that_dies_in_the_work_is_said_to(self, start):
+        events = [
+            {"type": "executing", "data": {"node": "2", "prompt_id": "p"}},
+            {"type": "progress", "data": {"node": "2", "prompt_id": "p", "value": 3, "max": 10}},
+        ]
+        message = self.failing(start, FakeComfyUI(finishes=False, dies=True, events=events), timeout=20)
+        assert "is gone: it stopped answering while node 2 (Clean) was running, at 3 of 10" in message
+        assert "memory" in message and "queue the workflow again" in message
+
+    def test_a_server_that_was_started_again_has_forgotten_the_workflow(self, start, monkeypatch):
+        monkeypatch.setattr("vldm_core.queue._CLOSED_INTERVAL_S", 0.01)
+        events = [{"type": "executing", "data": {"node": "3", "prompt_id": "p"}}]
+        message = self.failing(start, FakeComfyUI(forgets=True, events=events), timeout=20)
+        assert "no longer knows the workflow" in message and "while node 3 (Work) was running" in message
 
     def test_nobody_there(self):
         with pytest.raises(HostError, match="no ComfyUI answers at http://127.0.0.1:1"):

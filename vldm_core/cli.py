@@ -359,6 +359,7 @@ def queue(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     timeout: Annotated[float | None, typer.Option(min=1, help="Give up after so many seconds.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace files of the same name; else a number is added.")] = False,
 ) -> None:
     """Run a workflow on a ComfyUI server: upload inputs, queue, follow, fetch the results."""
     from .queue import load_workflow, run_workflow
@@ -367,7 +368,13 @@ def queue(
         prompt = load_workflow(workflow)
         with bars() as progress:
             results = run_workflow(
-                prompt, server=server, sets=settings or (), out=out, progress=progress, timeout=timeout
+                prompt,
+                server=server,
+                sets=settings or (),
+                out=out,
+                progress=progress,
+                timeout=timeout,
+                overwrite=overwrite,
             )
         for path in results:
             typer.echo(path)

@@ -20,6 +20,7 @@ import aiohttp
 
 from .errors import HostError, SettingsError
 from .progress import Progress, silent
+from .text_files import read_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,7 +30,11 @@ Prompt = dict[str, dict[str, Any]]
 _UPLOAD_FLAGS = ("video_upload", "image_upload", "audio_upload", "file_upload")
 # The websocket may lose a message (the browser's does); the history, asked this often, does not.
 _HISTORY_INTERVAL_S = 5.0
+_CLOSED_INTERVAL_S = 1.0
 _CONNECT_TIMEOUT_S = 10.0
+# Asked so often whether it knows the prompt, a server that does not has forgotten it and is not just about to file it.
+_FORGOTTEN_AFTER = 3
+_FILM_SUFFIXES = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".gif"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +78,8 @@ def load_workflow(path: str | os.PathLike[str]) -> Prompt:
         SettingsError: The file is no JSON, or a workflow in the editor's format.
     """
     try:
-        prompt = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"cannot read the workflow {os.fspath(path)!r}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        prompt = json.loads(read_text(path, "the workflow").removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
         raise SettingsError(f"{os.fspath(path)!r} is no JSON file: {error}") from error
     try:
         check_prompt(prompt)
@@ -137,6 +140,7 @@ def run_workflow(
     out: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
     timeout: float | None = None,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Run a workflow on a ComfyUI server and fetch what it made.
 
@@ -148,23 +152,26 @@ def run_workflow(
         server: Address of the server; ``host:port`` will do.
         sets: ``NODE.INPUT=VALUE`` texts (see `parse_set`). Where the input takes a file and the value names a file on
             this machine, the file is uploaded first.
-        out: Folder for every video, picture and sound the workflow shows or saves; made when missing. Files of the same
-            name are replaced. None fetches nothing.
+        out: Folder for every video, picture and sound the workflow shows or saves; made when missing. A film that is
+            shown and saved is fetched once, as it was saved. Files that are there stay; a new one of the same name gets
+            a number. None fetches nothing.
         progress: Called with the title of the running node and its own progress.
         timeout: Seconds the whole run may take, waiting in the server's queue included; None waits for ever.
+        overwrite: Replace files of the same name in `out`.
 
     Returns:
         Paths of the fetched files, in the order of the nodes in the workflow.
 
     Raises:
         SettingsError: The prompt, a setting or the server's address cannot be used.
-        HostError: The server cannot be reached, rejects the workflow, fails in it, is interrupted, or takes too long.
+        HostError: The server cannot be reached, rejects the workflow, fails in it, is interrupted, dies, or takes too
+            long; says what the workflow was doing.
     """
     check_prompt(prompt)
     copy: Prompt = json.loads(json.dumps(prompt))
     assignments = [parse_set(item) if isinstance(item, str) else item for item in sets]
     folder = None if out is None else Path(out)
-    return asyncio.run(_run(copy, _base_url(server), assignments, folder, progress, timeout))
+    return asyncio.run(_run(copy, _base_url(server), assignments, folder, progress, timeout, overwrite))
 
 
 def _base_url(server: str) -> str:
@@ -175,7 +182,13 @@ def _base_url(server: str) -> str:
 
 
 async def _run(
-    prompt: Prompt, url: str, sets: Sequence[Assignment], out: Path | None, progress: Progress, timeout: float | None
+    prompt: Prompt,
+    url: str,
+    sets: Sequence[Assignment],
+    out: Path | None,
+    progress: Progress,
+    timeout: float | None,
+    overwrite: bool,
 ) -> list[Path]:
     limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=limits) as session:
@@ -184,14 +197,15 @@ async def _run(
             async with asyncio.timeout(timeout):
                 await client.apply(sets)
                 outputs = await client.execute()
-                return [] if out is None else await client.fetch(outputs, out)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise HostError(f"no ComfyUI answers at {url} ({error}); start it or correct the address") from error
+                return [] if out is None else await client.fetch(outputs, out, overwrite=overwrite)
         except (aiohttp.ClientError, ConnectionError) as error:
-            reason = str(error) or type(error).__name__
-            raise HostError(f"the connection to {url} broke ({reason}); look into the server's log") from error
-        except TimeoutError:
-            raise HostError(f"the workflow did not finish on {url} within {timeout} s; give it more time") from None
+            raise HostError(client.lost(error)) from error
+        except TimeoutError as error:
+            if isinstance(error, aiohttp.ServerTimeoutError):
+                raise HostError(client.lost(error)) from error
+            raise HostError(
+                f"the workflow did not finish on {url} within {timeout} s, {client.doing}; give it more time"
+            ) from None
         finally:
             # After success, failure on the server or interruption nothing is left to cancel.
             await client.cancel()
@@ -207,6 +221,19 @@ class _Client:
         self._progress = progress
         self._client_id = uuid.uuid4().hex
         self._prompt_id: str | None = None
+        self._answered = False
+        self.doing = "before it was queued"
+        """What the workflow is doing, in words."""
+
+    def lost(self, error: Exception) -> str:
+        """Return a message about a server that does not answer any more, or never did."""
+        reason = str(error) or type(error).__name__
+        if not self._answered:
+            return f"no ComfyUI answers at {self._url} ({reason}); start it or correct the address"
+        return (
+            f"the server at {self._url} is gone: it stopped answering {self.doing} ({reason}). Its log says why; a "
+            "server that is killed without a word often ran out of memory. Start it and queue the workflow again"
+        )
 
     # Before the run
 
@@ -240,7 +267,9 @@ class _Client:
         with path.open("rb") as stream:
             form = aiohttp.FormData(quote_fields=False)
             form.add_field("image", stream, filename=path.name, content_type="application/octet-stream")
+            self.doing = f"while {path} was sent to it"
             async with self._session.post(f"{self._url}/upload/image", data=form) as answer:
+                self._answered = True
                 if answer.status == 413:
                     raise HostError(
                         f"{path} ({path.stat().st_size / 1e6:.0f} MB) is larger than the server accepts; start it with "
@@ -258,7 +287,9 @@ class _Client:
         # Listening starts before queueing, or a short prompt could be over unheard.
         socket_url = f"ws{self._url.removeprefix('http')}/ws?clientId={self._client_id}"
         async with self._session.ws_connect(socket_url, max_msg_size=0) as socket:
+            self._answered = True
             await self._post_prompt()
+            self.doing = "while the workflow waited in its queue"
             entry = await self._follow(socket)
         self._prompt_id = None
         self._raise_for_failure(entry)
@@ -296,6 +327,7 @@ class _Client:
     async def _follow(self, socket: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
         """Report progress until the prompt is in the history, and return its entry there."""
         asked = time.monotonic()
+        missed = 0
         while True:
             try:
                 message = await socket.receive(timeout=_HISTORY_INTERVAL_S)
@@ -309,12 +341,33 @@ class _Client:
             )  # fmt: skip
             if over or closed or time.monotonic() - asked >= _HISTORY_INTERVAL_S:
                 asked = time.monotonic()
+                # The queue first: a prompt goes from there to the history.
+                waiting = await self._is_queued()
                 history = await self._get_json(f"/history/{self._prompt_id}")
                 if self._prompt_id in history:
                     return history[self._prompt_id]
+                missed = 0 if waiting else missed + 1
+                if missed == _FORGOTTEN_AFTER:
+                    self._prompt_id = None
+                    raise HostError(
+                        f"the server at {self._url} no longer knows the workflow: it was started again, or its queue "
+                        f"and history were emptied, {self.doing}; queue the workflow again"
+                    )
             if closed:
                 # From here on the history alone tells; a server that is gone as well has failed the request above.
-                await asyncio.sleep(1)
+                await asyncio.sleep(_CLOSED_INTERVAL_S)
+
+    async def _is_queued(self) -> bool:
+        """Tell whether the prompt waits or runs; where the server does not say, that it does."""
+        try:
+            found = await self._get_json("/queue")
+            return any(
+                entry[1] == self._prompt_id
+                for name in ("queue_running", "queue_pending")
+                for entry in found[name]
+            )
+        except (HostError, KeyError, IndexError, TypeError):
+            return True
 
     def _report(self, message: Mapping[str, Any]) -> bool:
         """Pass one message on; return True when it says that the prompt is over."""
@@ -325,9 +378,12 @@ class _Client:
         if kind == "executing":
             if key is None:
                 return True
+            self.doing = f"while {self._where(key)} was running"
             self._progress(self._title(key), 0, None)
         elif kind == "progress" and key is not None:
-            self._progress(self._title(key), int(data["value"]), int(data["max"]))
+            done, total = int(data["value"]), int(data["max"])
+            self.doing = f"while {self._where(key)} was running, at {done} of {total}"
+            self._progress(self._title(key), done, total)
         return False
 
     def _raise_for_failure(self, entry: Mapping[str, Any]) -> None:
@@ -351,22 +407,66 @@ class _Client:
 
     # After the run
 
-    async def fetch(self, outputs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
-        """Download every file the nodes name in their outputs."""
+    async def fetch(
+        self, outputs: Mapping[str, Mapping[str, Any]], folder: Path, *, overwrite: bool = False
+    ) -> list[Path]:
+        """Download every file the nodes name in their outputs, a film that is shown and saved as it was saved."""
         folder.mkdir(parents=True, exist_ok=True)
         order = {key: position for position, key in enumerate(self._prompt)}
+        again = await self._shown_again(outputs)
         fetched: dict[tuple[str, str, str], Path] = {}
         for key in sorted(outputs, key=lambda item: order.get(item.split(".")[0], len(order))):
             for name, subfolder, kind in _files(outputs[key]):
                 if (name, subfolder, kind) in fetched:
                     continue
+                if key in again and kind == "temp" and _is_film(name):
+                    _LOG.info("%s, which %s shows, is fetched as %s saved it", name, self._where(key), again[key])
+                    continue
                 # The server names the file; only the last part of that name may decide where it goes here.
                 target = folder / PurePosixPath(name).name
                 if target in fetched.values():
                     target = folder / f"{key}_{target.name}"
+                if not overwrite:
+                    target = _free(target)
+                self.doing = f"while {name} was fetched from it"
                 await self._download({"filename": name, "subfolder": subfolder, "type": kind}, target)
                 fetched[name, subfolder, kind] = target
         return list(fetched.values())
+
+    async def _shown_again(self, outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+        """Return the nodes whose temporary film is what a node after or beside them saved, and which node that is.
+
+        Only a node that gives nothing on is sure to have saved what it was given.
+        """
+        films = {
+            key: {kind for name, _, kind in _files(output) if _is_film(name)} for key, output in outputs.items()
+        }
+        shown = [key for key, kinds in films.items() if "temp" in kinds]
+        saved = [key for key, kinds in films.items() if "output" in kinds]
+        found: dict[str, str] = {}
+        for saver in saved if shown else ():
+            if not await self._ends_there(saver):
+                continue
+            sources = self._sources(saver)
+            for key in shown:
+                is_source = any(source == key for source, _ in sources)
+                is_twin = key != saver and bool(sources & self._sources(key)) and await self._ends_there(key)
+                if is_source or is_twin:
+                    found[key] = self._where(saver)
+        return found
+
+    async def _ends_there(self, key: str) -> bool:
+        """Tell whether a node has no outputs."""
+        node = self._prompt.get(key)
+        if node is None:
+            return False
+        described = (await self._get_json(f"/object_info/{node['class_type']}")).get(node["class_type"], {})
+        return described.get("output") == []
+
+    def _sources(self, key: str) -> set[tuple[str, int]]:
+        """Return the outputs that a node's inputs are connected to."""
+        values = self._prompt[key]["inputs"].values() if key in self._prompt else ()
+        return {(str(value[0]), value[1]) for value in values if isinstance(value, list) and len(value) == 2}
 
     async def _download(self, query: Mapping[str, str], target: Path) -> None:
         partial = target.with_name(f".{target.name}.part")
@@ -395,6 +495,7 @@ class _Client:
 
     async def _get_json(self, path: str) -> dict[str, Any]:
         async with self._session.get(self._url + path) as answer:
+            self._answered = True
             if answer.status != 200:
                 raise HostError(f"{self._url}{path} answered HTTP {answer.status}; is it a ComfyUI?")
             return await answer.json()
@@ -410,3 +511,16 @@ def _files(output: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("filename"), str):
                 yield entry["filename"], str(entry.get("subfolder") or ""), str(entry.get("type") or "output")
+
+
+def _is_film(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _FILM_SUFFIXES
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or with a number behind its name where there is a file already."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}_{number}{path.suffix}")
+    return free

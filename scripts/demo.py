@@ -17,6 +17,7 @@ from vldm_core.errors import VLDMError
 from vldm_core.queue import find_node, load_workflow, run_workflow
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.reader import open_film
+from vldm_core.video.writer import WriteSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOW = ROOT / "workflows" / "api" / "restore_reel.json"
@@ -85,7 +86,7 @@ def main() -> int:
             print(
                 f"No ComfyUI found (COMFYUI_PATH or ~/comfy/ComfyUI): restoring {film} with vldm_core alone", flush=True
             )
-            restore_film(film, out, ReelSettings(), Lines())
+            restore_film(film, out, ReelSettings(write=WriteSettings(overwrite=True)), Lines())
         picture = out.with_name(f"{out.stem}_before_after.png")
         before_after(film, out, picture)
     except (VLDMError, HostError) as error:

@@ -207,10 +207,12 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vldm-demo-film-") as scratch:
         clean = options.clean or Path(scratch) / "clean.mkv"
-        with open_writer(clean, info, source=projector_sound()) as writer:
+        with open_writer(
+            clean, info, settings=WriteSettings(overwrite=True), source=projector_sound()
+        ) as writer:
             for index, grey in enumerate(first_shot() + second_shot()):
                 writer.write(FilmFrame(index=index, image=tone(grey)))
-        write = WriteSettings(codec="h264", quality=QUALITY)
+        write = WriteSettings(codec="h264", quality=QUALITY, overwrite=True)
         simulate_film(clean, options.out, settings=DAMAGE, seed=SEED, masks=options.masks, write=write)
     print(f"{options.out}: {FRAMES} frames, {options.out.stat().st_size / 1e6:.2f} MB")
 

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from . import cli_benchmarks, cli_describe, cli_training
-from .cli_support import bars, console, reported
+from .cli_support import (
+    Deinterlace,
+    DeinterlaceOption,
+    FpsOption,
+    OverwriteOption,
+    bars,
+    console,
+    reading,
+    reported,
+)
 from .errors import SettingsError
 
 if TYPE_CHECKING:
@@ -123,6 +132,9 @@ def restore(
     ] = "auto",
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
+    deinterlace: DeinterlaceOption = Deinterlace.AUTO,
+    fps: FpsOption = None,
+    overwrite: OverwriteOption = False,
     prior: Annotated[
         Path | None,
         _of_prior(help="Then restore with this Stable Diffusion 1.x or 2.x model: diffusers folder or checkpoint."),
@@ -169,10 +181,13 @@ def restore(
     from .film.stabilise import StabiliseSettings
     from .prerestore.shipped import PreRestoration
     from .reel.restore import ReelSettings, restore_film
-    from .video.writer import WriteSettings
+    from .video.writer import WriteSettings, refuse_existing
 
     with reported():
-        settings = ReelSettings(write=WriteSettings(codec=codec.value, quality=quality))
+        if not overwrite:
+            refuse_existing(destination)
+        write = WriteSettings(codec=codec.value, quality=quality, overwrite=overwrite)
+        settings = ReelSettings(write=write, read=reading(deinterlace, fps))
         settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
         settings = replace(
             settings,
@@ -276,13 +291,18 @@ def detect(
     dirt_detector: DirtDetectorOption = None,
     scratch_detector: ScratchDetectorOption = None,
     protect: ProtectOption = None,
+    deinterlace: DeinterlaceOption = Deinterlace.AUTO,
+    fps: FpsOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Find damage and write it as lossless mask films: 255 is damage, 0 is not."""
     from .reel.masks import detect_film
     from .reel.restore import ReelSettings
+    from .video.writer import WriteSettings
 
     with reported(), bars() as progress:
-        settings = _with_detection(ReelSettings(), dirt_detector, scratch_detector, protect)
+        settings = ReelSettings(write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps))
+        settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
         detect_film(source, directory, settings, progress=progress)
 
 
@@ -305,6 +325,9 @@ def simulate(
     ] = None,
     codec: CodecOption = Codec.AUTO,
     quality: QualityOption = 16,
+    deinterlace: DeinterlaceOption = Deinterlace.AUTO,
+    fps: FpsOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Age a film with simulated damage, for demonstrations and measurements."""
     from .film.degradation import SimulationSettings
@@ -319,22 +342,24 @@ def simulate(
             seed=seed,
             masks=masks,
             clean=clean,
-            write=WriteSettings(codec=codec.value, quality=quality),
+            write=WriteSettings(codec=codec.value, quality=quality, overwrite=overwrite),
+            read=reading(deinterlace, fps),
             progress=progress,
         )
 
 
 @app.command()
 def shots(
-    source: FilmIn, as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False
+    source: FilmIn,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    deinterlace: DeinterlaceOption = Deinterlace.AUTO,
 ) -> None:
     """List the shots of a film: first and last frame, counted from 0."""
     from .reel.restore import find_shots
-    from .video.reader import open_film
     from .video.shots import ShotSettings
 
     with reported():
-        with bars() as progress, open_film(source) as film:
+        with bars() as progress, reading(deinterlace, None).open(source) as film:
             found = find_shots(film, ShotSettings(), progress)
         rows = [{"shot": i, "first": shot.first, "last": shot.last - 1} for i, shot in enumerate(found)]
         if as_json:

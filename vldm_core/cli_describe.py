@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_support import bars, console, reported
+from .cli_support import Deinterlace, DeinterlaceOption, OverwriteOption, bars, console, reading, reported
 from .errors import SettingsError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def describe(
         float, typer.Option(min=0, max=1, help="How sure an era must be; below it is unknown.")
     ] = 0.5,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
+    deinterlace: DeinterlaceOption = Deinterlace.AUTO,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Say what every shot of a film shows: key frames, caption, tags, era and prompts.
 
@@ -49,12 +51,18 @@ def describe(
 
     with reported():
         if out is not None:
-            check_table_path(out)
+            check_table_path(out, overwrite=overwrite)
         if words is not None and clip is None:
             raise SettingsError("--words: give --clip FOLDER too, the model that compares pictures with words")
         describer = _describer(clip, captioner, template, words, key_frames, confidence, device)
         with bars() as progress:
-            table = describe_film(source, describer, repair=ReelSettings() if repair else None, progress=progress)
+            table = describe_film(
+                source,
+                describer,
+                repair=ReelSettings() if repair else None,
+                read=reading(deinterlace, None),
+                progress=progress,
+            )
         if out is not None:
             write_table(table, out)
             console.print(f"{out}: {len(table)} shots", highlight=False)

@@ -3,16 +3,77 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from enum import StrEnum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from .errors import FilmFileWarning, VLDMError
+from .errors import FilmFileWarning, SettingsError, VLDMError
+
+if TYPE_CHECKING:
+    from .video.reader import ReadSettings
 
 console = Console(stderr=True)
+
+# 23.976 and the like are meant as these, and told from 24 by less than half their distance.
+_VIDEO_RATES = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 48, 60, 120))
+_RATE_TOLERANCE = Fraction(1, 200)
+
+
+class Deinterlace(StrEnum):
+    """Field orders the command line offers."""
+
+    AUTO = "auto"
+    TOP = "top"
+    BOTTOM = "bottom"
+    OFF = "off"
+
+
+_FIELD_ORDERS: dict[Deinterlace, Literal["auto", "tff", "bff", "off"]] = {
+    Deinterlace.AUTO: "auto",
+    Deinterlace.TOP: "tff",
+    Deinterlace.BOTTOM: "bff",
+    Deinterlace.OFF: "off",
+}
+
+DeinterlaceOption = Annotated[
+    Deinterlace,
+    typer.Option(help="auto: every stretch as its pictures show; top or bottom: the whole film, that field first."),
+]
+FpsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RATE", help="Frames per second of an image sequence, such as 16, 23.976 or 24000/1001; else 24."
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what is there under the names to be written, once that is done.")
+]
+
+
+def reading(deinterlace: Deinterlace, fps: str | None) -> "ReadSettings":
+    """Return how a film is to be read.
+
+    Raises:
+        SettingsError: The rate is no positive number.
+    """
+    from .video.reader import ReadSettings
+
+    return ReadSettings(deinterlace=_FIELD_ORDERS[deinterlace], sequence_rate=None if fps is None else _rate(fps))
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        raise SettingsError(f"--fps is {text!r}; give frames per second, such as 16, 23.976 or 24000/1001")
+    return next((exact for exact in _VIDEO_RATES if rate != exact and abs(rate - exact) < _RATE_TOLERANCE), rate)
 
 
 class Bars:

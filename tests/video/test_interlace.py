@@ -1,5 +1,6 @@
 """Interlaced films: seen in the pictures, one field order per file, frame count and timing kept."""
 
+import warnings
 from fractions import Fraction
 
 import av
@@ -137,3 +138,99 @@ def test_decision(evidence, order):
 @pytest.mark.parametrize("name", ["great_train_robbery_1903", "market_street_1906", "san_francisco_1906"])
 def test_old_film_is_progressive(shared_data, name):
     assert detect_field_order(shared_data(f"film/{name}.mkv")) is FieldOrder.PROGRESSIVE
+
+
+def fields_at(first, last):
+    """A frame whose top field shows one time and whose bottom field another."""
+    top, bottom = (moving_pattern(t, HEIGHT, WIDTH, step=4.0) for t in (first, last))
+    frame = top.copy()
+    frame[1::2] = bottom[1::2]
+    return luma_frame(frame)
+
+
+def still(index):
+    return luma_frame(moving_pattern(index, HEIGHT, WIDTH, step=4.0))
+
+
+def read_and_told(path, **settings):
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        with open_film(path, **settings) as film:
+            frames = list(film)
+            assert film.warnings == [str(item.message) for item in record]
+    return frames, " ".join(str(item.message) for item in record)
+
+
+PROGRESSIVE, TOP, BOTTOM = "p", "t", "b"
+MAKERS = {PROGRESSIVE: still, TOP: lambda i: woven(i, True), BOTTOM: lambda i: woven(i, False)}
+
+
+@pytest.mark.parametrize(
+    ("stretches", "words"),
+    [
+        ([(PROGRESSIVE, 20), (TOP, 12)], ["top field first"]),
+        ([(BOTTOM, 12), (PROGRESSIVE, 20)], ["bottom field first"]),
+        ([(TOP, 16), (BOTTOM, 16)], ["top field first", "bottom field first"]),
+        ([(PROGRESSIVE, 14), (BOTTOM, 14), (PROGRESSIVE, 14)], ["bottom field first"]),
+    ],
+)
+def test_every_stretch_is_treated_as_it_is(make_film, stretches, words):
+    kinds = [kind for kind, length in stretches for _ in range(length)]
+    path = make_film(frames=[MAKERS[kind](i - 21) for i, kind in enumerate(kinds)], size=(WIDTH, HEIGHT), rate=25)
+    frames, told = read_and_told(path)
+    with open_film(path, deinterlace="off") as film:
+        raw = list(film)
+    assert len(frames) == len(kinds)
+    assert [f.pts for f in frames] == [f.pts for f in raw]
+    borders = {i for i in range(1, len(kinds)) if kinds[i] != kinds[i - 1]} | {0, len(kinds)}
+    for i, (kind, frame, plain) in enumerate(zip(kinds, frames, raw, strict=True)):
+        # Up to two frames at a border may go to the neighbour, since motion across it looks like fields.
+        if min(abs(i - border) for border in borders) <= 2:
+            continue
+        if kind == PROGRESSIVE:
+            assert np.array_equal(frame.image, plain.image)
+        else:
+            assert combing(frame.image) < 0.5 * combing(plain.image)
+    assert "not interlaced alike" in told
+    assert all(word in told for word in words)
+
+
+def test_a_film_of_one_order_is_treated_without_a_word(make_film):
+    path = make_film(frames=[woven(i, True) for i in range(30)], size=(WIDTH, HEIGHT), rate=25)
+    assert read_and_told(path)[1] == ""
+
+
+def test_telecine_gives_the_film_frames_back(make_film):
+    film = [i for i in range(24) for _ in range(2 if i % 2 == 0 else 3)]
+    pairs = list(zip(film[::2], film[1::2], strict=True))
+    path = make_film(frames=[fields_at(*pair) for pair in pairs], size=(WIDTH, HEIGHT), rate=Fraction(30000, 1001))
+    frames, told = read_and_told(path)
+    assert len(frames) == 30
+    assert "telecined (2:3 pulldown)" in told
+    assert "decimate" in told
+    # The first frame has no frame before it; every other one is exactly one frame of the film.
+    whole = {i: open_film(make_film(f"{i}.mkv", frames=[still(i)], size=(WIDTH, HEIGHT))) for i in range(24)}
+    pictures = {i: next(iter(reader)).image for i, reader in whole.items()}
+    for pair, frame in list(zip(pairs, frames, strict=True))[1:]:
+        assert np.array_equal(frame.image, pictures[pair[0]])
+    with open_film(path, deinterlace="off") as plain:
+        assert max(combing(f.image) for f in plain) > 2 * max(combing(f.image) for f in frames[1:])
+
+
+def test_repeated_frames_are_no_telecine(make_film):
+    twos = [still(i // 2) for i in range(40)]
+    path = make_film(frames=twos, size=(WIDTH, HEIGHT), rate=25)
+    frames, told = read_and_told(path)
+    assert told == ""
+    with open_film(path, deinterlace="off") as plain:
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, plain, strict=True))
+
+
+@pytest.mark.parametrize("name", ["great_train_robbery_1903", "market_street_1906", "san_francisco_1906"])
+def test_no_frame_of_old_film_is_touched(shared_data, name):
+    path = shared_data(f"film/{name}.mkv")
+    frames, told = read_and_told(path)
+    assert "interlaced" not in told
+    assert "telecined" not in told
+    with open_film(path, deinterlace="off") as plain:
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, plain, strict=True))

@@ -1,6 +1,7 @@
 """Film files of masks: what detection found, or what the damage simulation did, as lossless grey films."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from ..film.stages import StageFrame, joined_protection, mark_dirt, mark_lines, 
 from ..notices import Notices
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame, FilmInfo
-from ..video.reader import open_film
+from ..video.reader import ReadSettings
 from ..video.shots import Shot
 from ..video.windows import window_size
 from ..video.writer import FilmWriter, WriteSettings, open_writer
@@ -38,21 +39,27 @@ class MaskWriters:
         directory: Folder, made if missing.
         names: Kind of mask → file name without suffix.
         info: The source film.
+        overwrite: Whether films of these names may be replaced.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], names: dict[str, str], info: FilmInfo) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], names: dict[str, str], info: FilmInfo, *, overwrite: bool = False
+    ) -> None:
         self._directory = Path(directory)
         self._names = names
         self._info = info
+        self._write = WriteSettings(codec="ffv1", pix_fmt="gray", overwrite=overwrite)
         self._stack = ExitStack()
         self._writers: dict[str, FilmWriter] = {}
 
     def __enter__(self) -> "MaskWriters":
         self._directory.mkdir(parents=True, exist_ok=True)
         for kind, name in self._names.items():
-            writer = open_writer(
-                self._directory / f"{name}.mkv", self._info, settings=WriteSettings(codec="ffv1", pix_fmt="gray")
-            )
+            try:
+                writer = open_writer(self._directory / f"{name}.mkv", self._info, settings=self._write)
+            except BaseException:
+                self._stack.__exit__(*sys.exc_info())
+                raise
             self._writers[kind] = self._stack.enter_context(writer)
         return self
 
@@ -99,33 +106,37 @@ def detect_film(
     settings = settings or ReelSettings()
     faults = Faults(notices, strict=settings.strict)
     wanted = replace(settings.analysis, flicker=None, stabilise=None)
-    with open_film(source) as film:
+    with ExitStack() as stack:
+        film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
+        # Opened before the film is read, so that an output that cannot work costs no time.
+        writers = stack.enter_context(
+            MaskWriters(
+                directory, {"dirt": "dirt", "scratch": "scratch"}, film.info, overwrite=settings.write.overwrite
+            )
+        )
         shots = find_shots(film, settings.shots, progress, faults=faults)
         analyses = analyse_film(film, shots, wanted, progress, faults=faults)
         size = window_size(film.info.height, film.info.width)
         blank = torch.zeros(film.info.height, film.info.width)
         frames, pulse = iter(film), Pulse(progress, "detect", shots[-1].last)
-        with MaskWriters(directory, {"dirt": "dirt", "scratch": "scratch"}, film.info) as writers:
-            for shot, analysis in zip(shots, analyses, strict=True):
-                stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
-                spared = joined_protection(protect, analysis)
-                if analysis.lines is not None:
-                    stream = mark_lines(stream, analysis.lines, faults=faults)
-                    if spared is not None:
-                        stream = spare(stream, repeat(spared))
-                    if settings.dirt is not None:
-                        stream = mend_lines(
-                            stream, settings.line_repair, size=size, beat=pulse.beat, faults=faults
-                        )
+        for shot, analysis in zip(shots, analyses, strict=True):
+            stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
+            spared = joined_protection(protect, analysis)
+            if analysis.lines is not None:
+                stream = mark_lines(stream, analysis.lines, faults=faults)
+                if spared is not None:
+                    stream = spare(stream, repeat(spared))
                 if settings.dirt is not None:
-                    stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat, faults=faults)
-                    if spared is not None:
-                        stream = spare(stream, repeat(spared))
-                for frame in stream:
-                    found = {"dirt": frame.dirt, "scratch": frame.scratch}
-                    writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
-                    pulse.step()
+                    stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat, faults=faults)
+            if settings.dirt is not None:
+                stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat, faults=faults)
+                if spared is not None:
+                    stream = spare(stream, repeat(spared))
+            for frame in stream:
+                found = {"dirt": frame.dirt, "scratch": frame.scratch}
+                writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
+                pulse.step()
     return shots
 
 
@@ -138,6 +149,7 @@ def simulate_film(
     masks: str | os.PathLike[str] | None = None,
     clean: str | os.PathLike[str] | None = None,
     write: WriteSettings | None = None,
+    read: ReadSettings | None = None,
     progress: Progress = silent,
 ) -> int:
     """Age a film file, and write where each kind of damage lies.
@@ -151,7 +163,8 @@ def simulate_film(
             (grey, the opacity of the damage from 0 to 255), or None to write none.
         clean: File or image-sequence folder for the clean frames that the aged ones show, one for each, also where
             frames are lost or repeated; or None to write none.
-        write: Codec and quality of the aged film.
+        write: Codec and quality of the aged film, and whether files may be replaced.
+        read: How interlaced film, and the rate of an image sequence, are taken.
         progress: Called per frame; may raise to interrupt.
 
     Returns:
@@ -161,19 +174,22 @@ def simulate_film(
         FilmFileError: The source cannot be read or the destination cannot be written.
     """
     count = 0
+    write = write or WriteSettings()
     with ExitStack() as stack:
-        film = stack.enter_context(open_film(source))
+        film = stack.enter_context((read or ReadSettings()).open(source))
         simulator = Simulator(settings, seed, film.info.height, film.info.width)
         writer = stack.enter_context(
-            open_writer(destination, film.info, settings=write or WriteSettings(), source=source)
+            open_writer(destination, film.info, settings=write, source=source)
         )
         names = {kind: _MASK_FILMS.get(kind, kind) for kind in MASK_KINDS}
         target = None
         if clean is not None:
             target = stack.enter_context(
-                open_writer(clean, film.info, settings=write or WriteSettings(), source=source)
+                open_writer(clean, film.info, settings=write, source=source)
             )
-        films = stack.enter_context(MaskWriters(masks, names, film.info)) if masks is not None else None
+        films = None
+        if masks is not None:
+            films = stack.enter_context(MaskWriters(masks, names, film.info, overwrite=write.overwrite))
         # Repeats and codecs look ahead; the frames that were read wait here for what they become.
         waiting: deque[FilmFrame] = deque()
 

@@ -6,7 +6,6 @@ needs and memory holds one part of one shot. Parts of a long shot overlap and ar
 
 import logging
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +33,7 @@ from ..video.info import FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
+from ..video.temporary import free_path, own_folder
 from ..video.writer import FilmWriter, WriteSettings, open_writer
 from .restore import ReelReport, ReelSettings, Source, restore_film
 
@@ -190,15 +190,13 @@ def restore_film_with_prior(
         quiet = stack.enter_context(ExitStack())
         quiet.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
-        film = stack.enter_context(open_film(source))
+        film = stack.enter_context(settings.reel.read.open(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         quiet.close()
         if settings.table is not None:
             # Before the repair, which may take hours.
             settings.table.check(None, _count(film, progress))
-        folder = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix=f".{writer.path.stem}-", dir=writer.path.parent))
-        )
+        folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
         report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress)
         stack.enter_context(warnings.catch_warnings())
@@ -211,7 +209,7 @@ def restore_film_with_prior(
         frames = (frame.tensor() for frame in pictures)
         if settings.grain_of_source:
             # Both travel together, as six channels: parts overlap.
-            grainy = stack.enter_context(open_film(source))
+            grainy = stack.enter_context(settings.reel.read.open(source))
             frames = (torch.cat((frame, other.tensor())) for frame, other in zip(frames, grainy, strict=True))
         stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
         try:
@@ -286,7 +284,7 @@ def _restorer(
 
 def _keep(writer: FilmWriter, repaired: Path, done: int) -> None:
     partial = writer.keep_partial()
-    kept = writer.path.with_name(f"{writer.path.stem}.repaired.mkv")
+    kept = free_path(writer.path.with_name(f"{writer.path.stem}.repaired.mkv"))
     os.replace(repaired, kept)
     finished = "" if partial is None else f" and what is finished: {partial}"
     logger.warning("stopped after frame %d, kept the repaired film: %s%s", done, kept, finished)

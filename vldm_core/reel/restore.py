@@ -28,7 +28,7 @@ from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
 from ..video.info import FilmFrame
-from ..video.reader import open_film
+from ..video.reader import ReadSettings
 from ..video.shots import Shot, ShotDetector, ShotSettings
 from ..video.stream import FilmReader
 from ..video.windows import window_size
@@ -54,6 +54,7 @@ class ReelSettings:
         line_repair: How scratches are undone.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
+        read: How interlaced film, and the rate of an image sequence, are taken.
         write: Codec and quality of the result.
         keep_partial: After an error or interrupt in the last pass, keep what was finished as
             ``NAME.partial.SUFFIX`` beside the result.
@@ -69,6 +70,7 @@ class ReelSettings:
     line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
+    read: ReadSettings = field(default_factory=ReadSettings)
     write: WriteSettings = field(default_factory=WriteSettings)
     keep_partial: bool = True
     strict: bool = False
@@ -229,7 +231,7 @@ def restore_film(
         prerestorer = load_prerestorer(settings.prerestore)
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
-        film = stack.enter_context(open_film(source))
+        film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the reel is read, so that an output that cannot work costs no time.
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=source))

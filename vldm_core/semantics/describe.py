@@ -21,7 +21,7 @@ from ..pipeline import check_frames
 from ..progress import Progress, Pulse, silent
 from ..reel.protection import read_protection
 from ..reel.restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
-from ..video.reader import open_film
+from ..video.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings, covering_shots
 from ..video.stream import FilmReader
 from ..video.windows import window_size
@@ -213,6 +213,7 @@ def describe_film(
     repair: ReelSettings | None = None,
     shots: Sequence[Shot] | None = None,
     shot_settings: ShotSettings | None = None,
+    read: ReadSettings | None = None,
     progress: Progress = silent,
 ) -> ShotTable:
     """Describe a film file at memory that does not grow with the film.
@@ -224,6 +225,7 @@ def describe_film(
             matter. None looks at the film as it is, which is much faster.
         shots: Shots that cover the film; None finds them.
         shot_settings: How cuts are found; None takes those of `repair`, or the usual ones.
+        read: How interlaced film is taken; None takes what `repair` says, or looks at the pictures.
         progress: Called per frame and pass; may raise to interrupt.
 
     Raises:
@@ -233,7 +235,7 @@ def describe_film(
     describer = describer or ShotDescriber()
     cuts = shot_settings or (repair.shots if repair is not None else ShotSettings())
     with ExitStack() as stack:
-        film = stack.enter_context(open_film(source))
+        film = stack.enter_context((read or (repair.read if repair is not None else ReadSettings())).open(source))
         found = find_shots(film, cuts, progress) if shots is None else tuple(shots)
         if shots is None:
             logger.info("%s: %d frames in %d shots", film.name, found[-1].last, len(found))

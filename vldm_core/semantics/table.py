@@ -305,15 +305,23 @@ def write_table(table: ShotTable, path: str | os.PathLike[str]) -> None:
         raise SettingsError(f"the shot table {path} cannot be written ({error.strerror})") from error
 
 
-def check_table_path(path: str | os.PathLike[str]) -> None:
+def check_table_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
     """Check that a table can be written under this name.
 
+    Args:
+        path: Where.
+        overwrite: Whether a file of that name may be replaced.
+
     Raises:
-        SettingsError: The suffix is neither .json nor .csv, or there is no such folder.
+        SettingsError: The suffix is neither .json nor .csv, there is no such folder, or there is such a file.
     """
     _by_suffix(Path(path), {".json": None, ".csv": None})
     if not Path(path).absolute().parent.is_dir():
         raise SettingsError(f"there is no folder {Path(path).parent} for the shot table; make it or name another")
+    if Path(path).exists() and not overwrite:
+        raise SettingsError(
+            f"{path} exists already, perhaps with corrections of yours; name another, or ask for --overwrite"
+        )
 
 
 def _by_suffix(path: Path, choices: Mapping[str, Any]) -> Any:

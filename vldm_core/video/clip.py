@@ -1,7 +1,6 @@
 """Turning a clip that is in memory into a film file that the streamed stages can read."""
 
 import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from .info import FilmFrame, FilmInfo, image_from_tensor
+from .temporary import own_folder
 from .writer import WriteSettings, open_writer
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -52,10 +52,10 @@ def write_clip(
     depth = 8 if bool(((levels - levels.round()).abs() <= 255 * _EIGHT_BIT_TOLERANCE).all()) else 16
     info = FilmInfo.of_frames(width, height, frame_rate, frame_count=count, bit_depth=depth)
     dtype = np.uint8 if depth == 8 else np.uint16
-    with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".sound-") as folder:
+    with own_folder(Path(path)) as folder:
         sound = None
         if waveform is not None:
-            sound = Path(folder) / "sound.mka"
+            sound = folder / "sound.mka"
             _write_sound(sound, waveform, sample_rate)
         with open_writer(path, info, settings=WriteSettings(codec="ffv1"), source=sound) as writer:
             for index, frame in enumerate(frames):

@@ -31,11 +31,13 @@ class WriteSettings:
         pix_fmt: FFmpeg's name of the pixel format to write, or None to keep the source's as far as the codec allows:
             FFV1 keeps it exactly (RGB stays RGB, gray stays gray); H.264 and H.265 keep subsampling and 8 or 10 bits
             (H.265 also 12) and store RGB and gray as 4:2:0.
+        overwrite: Whether a file or pictures of the output's name may be replaced, when the new ones are complete.
     """
 
     codec: Literal["auto", "ffv1", "h264", "h265"] = "auto"
     quality: int = 16
     pix_fmt: str | None = None
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in ("auto", *_ENCODERS):

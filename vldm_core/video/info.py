@@ -164,6 +164,7 @@ class FilmFrame:
             is made with the array or with a function that gives the same one every time.
         source: The decoded frame in the source's pixel format, or None. The writer takes unchanged samples from it.
         substitute: Whether this is a copy of a neighbour, in the place of a frame that could not be decoded.
+        number: Number in the name of its picture file, for a frame of a numbered image sequence.
     """
 
     index: int
@@ -172,6 +173,7 @@ class FilmFrame:
     duration: int | None = None
     source: av.VideoFrame | None = None
     substitute: bool = False
+    number: int | None = None
 
     def tensor(self) -> Tensor:
         """Return the frame as a float32 tensor (3, H, W), RGB in [0, 1].

@@ -1,8 +1,9 @@
-"""Finding out whether a film is interlaced, once per file, and deinterlacing it with the frame count kept.
+"""Finding out whether a film is interlaced, from a sample of its frames.
 
 The decision looks at the pictures (FFmpeg's ``idet``) in a bounded number of frames spread over the file, because
 the flags of captured tapes are often wrong in both directions: progressive film stored in interlaced frames, and
-interlaced material that nothing marks. Flags decide only where the pictures do not move.
+interlaced material that nothing marks. Flags decide only where the pictures do not move. What is decided here holds
+where a stretch of the film does not tell by itself; see ``deinterlace.py``.
 """
 
 from __future__ import annotations
@@ -10,26 +11,19 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 
 import av
-from av.filter import Graph
 from av.video.stream import VideoStream
 
 from .container import FilmSource, open_input, source_name, video_packets, video_stream
+from .deinterlace import LEAST_COMBED, LEAST_SHARE, MOST_OTHER, FieldJudge
 from .info import FieldOrder
 
 _logger = logging.getLogger(__name__)
 
 _PLACES = 4
 _FRAMES_PER_PLACE = 16
-# A film is interlaced when this share of the frames idet can judge shows combing of one field order (telecined film
-# has two combed frames in five) …
-_MIN_SHARE = 0.3
-_MIN_COMBED = 6
-# … and the other order is this much rarer: noise and dirt make idet see both.
-_MAX_OTHER = 0.25
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,11 +47,11 @@ class FieldEvidence:
     flagged_order: FieldOrder = FieldOrder.PROGRESSIVE
 
     def decide(self) -> FieldOrder:
-        """Return the one field order of the file."""
+        """Return the field order of most of the file."""
         combed = max(self.top_first, self.bottom_first)
         other = min(self.top_first, self.bottom_first)
         judged = self.top_first + self.bottom_first + self.progressive
-        if combed >= _MIN_COMBED and combed >= _MIN_SHARE * judged and other <= _MAX_OTHER * combed:
+        if combed >= LEAST_COMBED and combed >= LEAST_SHARE * judged and other <= MOST_OTHER * combed:
             return FieldOrder.TOP_FIRST if self.top_first > self.bottom_first else FieldOrder.BOTTOM_FIRST
         sampled = judged + self.undetermined
         if judged < 0.1 * sampled and self.flagged > sampled / 2:
@@ -66,7 +60,7 @@ class FieldEvidence:
 
 
 def detect_field_order(source: FilmSource) -> FieldOrder:
-    """Decide the field order of a film file from at most 64 frames spread over it.
+    """Decide the field order of most of a film file from at most 64 frames spread over it.
 
     Raises:
         FilmFileError: The file cannot be opened or holds no video.
@@ -140,88 +134,9 @@ def _judge(frames: list[av.VideoFrame]) -> Iterator[str]:
     if len(frames) < 3:
         return
     width, height = frames[0].width, frames[0].height
-    grey = [f.reformat(format="gray", threads=1) for f in frames if (f.width, f.height) == (width, height)]
-    graph = Graph()
-    entry = graph.add_buffer(width=width, height=height, format=grey[0].format, time_base=Fraction(1, 1000))
-    detector = graph.add("idet")
-    leave = graph.add("buffersink")
-    graph.link_nodes(entry, detector, leave).configure()
-    judged = 0
-    for number, frame in enumerate([*grey, None]):
-        if frame is not None:
-            frame.pts = number
-            frame.time_base = Fraction(1, 1000)
-        entry.push(frame)
-        while True:
-            try:
-                out = leave.pull()
-            except (av.BlockingIOError, av.EOFError):
-                break
-            judged += 1
-            # The first and last frame have a neighbour on one side only.
-            if 1 < judged < len(grey):
-                yield out.metadata.get("lavfi.idet.single.current_frame", "undetermined")
-
-
-@dataclasses.dataclass(slots=True)
-class DecodedFrame:
-    """A frame on its way from the decoder, with its own timestamps.
-
-    Attributes:
-        frame: The picture.
-        pts: Presentation time in the stream's time base.
-        duration: Display time in the stream's time base.
-        substitute: Whether the picture is a neighbour's.
-    """
-
-    frame: av.VideoFrame
-    pts: int | None
-    duration: int | None
-    substitute: bool = False
-
-
-def deinterlace(frames: Iterable[DecodedFrame], order: FieldOrder) -> Iterator[DecodedFrame]:
-    """Deinterlace with bwdif, one frame out per frame in, timestamps kept.
-
-    Args:
-        frames: Frames of one size and pixel format.
-        order: TOP_FIRST or BOTTOM_FIRST.
-    """
-    waiting: collections.deque[DecodedFrame] = collections.deque()
-    bwdif: _Bwdif | None = None
-    for number, item in enumerate(frames):
-        bwdif = bwdif or _Bwdif(item.frame, order)
-        waiting.append(item)
-        for picture in bwdif.push(item.frame, number):
-            yield dataclasses.replace(waiting.popleft(), frame=picture)
-    if bwdif is not None:
-        for picture in bwdif.push(None, 0):
-            yield dataclasses.replace(waiting.popleft(), frame=picture)
-
-
-class _Bwdif:
-    """FFmpeg's bwdif over a stream of frames; it hands a frame out when the next one is in."""
-
-    def __init__(self, first: av.VideoFrame, order: FieldOrder) -> None:
-        graph = Graph()
-        self._entry = graph.add_buffer(
-            width=first.width, height=first.height, format=first.format, time_base=Fraction(1, 1000)
-        )
-        parity = "tff" if order is FieldOrder.TOP_FIRST else "bff"
-        filtering = graph.add("bwdif", f"mode=send_frame:parity={parity}:deint=all")
-        self._leave = graph.add("buffersink")
-        graph.link_nodes(self._entry, filtering, self._leave).configure()
-        self._graph = graph
-
-    def push(self, frame: av.VideoFrame | None, number: int) -> Iterator[av.VideoFrame]:
-        """Put a frame in (None at the end) and yield those that are ready."""
-        if frame is not None:
-            # The filter needs rising timestamps; the film's own wait outside.
-            frame.pts = number
-            frame.time_base = Fraction(1, 1000)
-        self._entry.push(frame)
-        while True:
-            try:
-                yield self._leave.pull()
-            except (av.BlockingIOError, av.EOFError):
-                return
+    alike = [frame for frame in frames if (frame.width, frame.height) == (width, height)]
+    judge = FieldJudge(width, height)
+    verdicts = [verdict for frame in (*alike, None) for verdict in judge.push(frame)]
+    # The first and last frame have a neighbour on one side only.
+    for verdict in verdicts[1:-1]:
+        yield verdict.fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import heapq
 import io
@@ -35,9 +36,10 @@ from .container import (
     video_packets,
     video_stream,
 )
+from .deinterlace import DecodedFrame, FieldRecord, Fields, deinterlace, judged
 from .ffv1_checksum import ChecksumWatch
 from .info import FieldOrder, FilmFrame, FilmInfo
-from .interlace import DecodedFrame, deinterlace, detect_field_order
+from .interlace import detect_field_order
 from .stream import FilmReader, number_ranges
 
 _logger = logging.getLogger(__name__)
@@ -49,15 +51,40 @@ _FAULT_REACH = 64
 # Packets looked at to tell a constant rate in coarse timestamps from a variable one.
 _RATE_PROBE = 96
 _DEFAULT_RATE = Fraction(25)
+# No interlaced video has more lines (1080, stored as 1088); larger scans are not searched for fields.
+_MOST_INTERLACED_LINES = 1088
+
+
+# Frames per second of an image sequence that is given none: that of sound film.
+_SEQUENCE_RATE = Fraction(24)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReadSettings:
+    """How to read a film, where it does not say itself.
+
+    Attributes:
+        deinterlace: ``"auto"`` looks at the pictures; ``"tff"`` / ``"bff"`` force a field order for the whole film;
+            ``"off"`` leaves the frames as they are.
+        sequence_rate: Frames per second of an image sequence, which has no rate of its own; None is 24.
+    """
+
+    deinterlace: Deinterlace = "auto"
+    sequence_rate: Fraction | None = None
+
+    def open(self, source: FilmSource) -> FilmReader:
+        """Open a film; see ``open_film``."""
+        return open_film(source, deinterlace=self.deinterlace, sequence_rate=self.sequence_rate)
 
 
 def open_film(
-    source: FilmSource, *, deinterlace: Deinterlace = "auto", sequence_rate: Fraction | int = 24
+    source: FilmSource, *, deinterlace: Deinterlace = "auto", sequence_rate: Fraction | int | None = None
 ) -> FilmReader:
     """Open a film file, an image-sequence folder or a film in memory.
 
     Frames come in the orientation they are stored in; a display rotation is in ``info`` and the writer carries it
-    over. Interlaced films are deinterlaced with one field order for the whole file. A frame that cannot be decoded
+    over. Interlaced stretches of a film are deinterlaced, each in its own field order, and telecined ones have their
+    fields put together again; where stretches differ ``reader.warnings`` names them. A frame that cannot be decoded
     is replaced by its last good neighbour, so that frame numbers and sound stay in place; ``reader.warnings`` names
     the numbers, and a ``FilmFileWarning`` is issued at the end of the iteration.
 
@@ -68,9 +95,8 @@ def open_film(
     Args:
         source: Path of a video file, of a folder of images or of a pattern such as ``scan_%06d.png``; or the bytes
             of a video file.
-        deinterlace: ``"auto"`` looks at the pictures; ``"tff"`` / ``"bff"`` force a field order; ``"off"`` leaves
-            the frames as they are.
-        sequence_rate: Frames per second of an image sequence, which has no rate of its own.
+        deinterlace: See ``ReadSettings``.
+        sequence_rate: See ``ReadSettings``.
 
     Returns:
         A context manager; iterating over it yields ``FilmFrame``.
@@ -78,7 +104,7 @@ def open_film(
     Raises:
         FilmFileError: The source is missing, unreadable, empty, cut short before its index, without video, or no
             frame of it can be decoded.
-        SettingsError: A setting has an unknown value.
+        SettingsError: A setting has an unknown value, or a rate is given for a film file, which has its own.
     """
     if deinterlace not in ("auto", "off", "tff", "bff"):
         raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
@@ -88,7 +114,13 @@ def open_film(
         from .sequence import SequenceReader, is_sequence
 
         if is_sequence(source):
-            return SequenceReader(source, frame_rate=Fraction(sequence_rate))
+            rate = _SEQUENCE_RATE if sequence_rate is None else Fraction(sequence_rate)
+            return SequenceReader(source, frame_rate=rate)
+    if sequence_rate is not None:
+        raise SettingsError(
+            f"{source_name(source)} is a film file and has its own frame rate; {sequence_rate} frames per second can "
+            "be given for an image sequence only"
+        )
     return VideoFileReader(source, deinterlace=deinterlace)
 
 
@@ -98,6 +130,7 @@ class VideoFileReader(FilmReader):
     def __init__(self, source: FilmSource, *, deinterlace: Deinterlace = "auto") -> None:
         super().__init__(source_name(source))
         self._source = source
+        self._wanted = deinterlace
         self._count_is_exact = False
         self._clock = read_clock(source)
         if self._clock.cuts:
@@ -189,8 +222,11 @@ class VideoFileReader(FilmReader):
             if self.info.constant_rate:
                 decoder.period = 1 / (self.info.frame_rate * self.info.time_base)
             decoded = self._checked_size(decoder.frames())
-            if self.info.deinterlaced:
-                decoded = deinterlace(decoded, self.info.field_order)
+            record = FieldRecord()
+            if self._wanted == "auto" and self.info.height <= _MOST_INTERLACED_LINES:
+                decoded = deinterlace(record.noted(judged(decoded, self.info.field_order)))
+            elif self.info.deinterlaced:
+                decoded = deinterlace((item, Fields(self.info.field_order)) for item in decoded)
             for index, item in enumerate(decoded):
                 yield FilmFrame(
                     index=index,
@@ -200,6 +236,8 @@ class VideoFileReader(FilmReader):
                     source=item.frame,
                     substitute=item.substitute,
                 )
+            for message in record.messages(self.name):
+                self._warn(message)
             self._report_shortfall(decoder, container, stream)
 
     def _checked_size(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,9 +19,10 @@ from torch import Tensor
 from ..errors import FilmFileError, SettingsError
 from .colour import ColourConverter, layout_of
 from .container import FilmSource, source_name
-from .encoding import WriteSettings
+from .encoding import CONTAINERS, WriteSettings
 from .info import FilmFrame, FilmInfo, image_from_tensor
 from .stream import FilmReader, FilmWriter, number_ranges
+from .temporary import temporary_folder, umask
 
 _logger = logging.getLogger(__name__)
 
@@ -43,8 +44,14 @@ _DEFAULT_PATTERN = "frame_%06d.png"
 
 
 def is_sequence(path: str | os.PathLike[str]) -> bool:
-    """Whether a source names an image sequence: a folder, or a pattern such as ``scan_%06d.png``."""
-    return Path(path).is_dir() or _NUMBERED.search(Path(path).name) is not None
+    """Whether a source names an image sequence: a folder, or a pattern such as ``scan_%06d.png``.
+
+    A file that exists is no pattern, whatever its name, and neither is the name of a film file.
+    """
+    path = Path(path)
+    if path.suffix.lower() in CONTAINERS or path.is_file():
+        return path.is_dir()
+    return path.is_dir() or _NUMBERED.search(path.name) is not None
 
 
 def names_sequence(path: str | os.PathLike[str]) -> bool:
@@ -89,8 +96,11 @@ class SequenceReader(FilmReader):
             if missing:
                 self._warn_at_opening(
                     f"pictures number {number_ranges(missing)} are missing from {self.name}; the film goes on without "
-                    "them"
+                    "them, and an image sequence made from it keeps the numbers"
                 )
+        # Where one picture has no number, or two have the same, the numbers say nothing of the place in the film.
+        rising = len(present) == len(numbers) and all(a < b for a, b in zip(present, present[1:], strict=False))
+        self._numbers = numbers if rising else [None] * len(numbers)
         first = self._check_sizes()
         layout = layout_of(first.format.name)
         self.info = FilmInfo(
@@ -182,15 +192,22 @@ class SequenceReader(FilmReader):
             if picture.is_corrupt:
                 self.damaged.append(index)
             shown = functools.partial(self._converter.rgb, picture)
-            last = FilmFrame(index=index, pts=index, duration=1, image=shown, source=picture)
+            last = FilmFrame(
+                index=index, pts=index, duration=1, image=shown, source=picture, number=self._numbers[index]
+            )
             while waiting:
                 yield self._substitute(last, waiting.pop(0))
             yield last
 
-    @staticmethod
-    def _substitute(neighbour: FilmFrame, index: int) -> FilmFrame:
+    def _substitute(self, neighbour: FilmFrame, index: int) -> FilmFrame:
         return FilmFrame(
-            index=index, pts=index, duration=1, image=neighbour.image, source=neighbour.source, substitute=True
+            index=index,
+            pts=index,
+            duration=1,
+            image=functools.partial(getattr, neighbour, "image"),
+            source=neighbour.source,
+            substitute=True,
+            number=self._numbers[index],
         )
 
 
@@ -221,9 +238,15 @@ class SequenceWriter(FilmWriter):
                 f"a rotation of {info.rotation} degrees cannot be stored in pictures; write a film file"
             )
         self.info = info
+        self._overwrite = settings.overwrite
+        self._last_number = info.start_number - 1
         if source is not None and info.has_audio:
             self.warnings.append(f"an image sequence holds no sound; that of {source_name(source)} is left out")
             _logger.warning("%s", self.warnings[-1])
+        if source is not None and not isinstance(source, io.BytesIO) and is_sequence(source):
+            read = Path(source) if Path(source).is_dir() else Path(source).parent
+            if folder.is_dir() and read.samefile(folder) and self._earlier():
+                raise FilmFileError(f"{folder} is the sequence being read; name another folder")
         self._check_target()
         self._turns = info.rotation // 90 % 4
         grey = layout_of(info.pix_fmt).model == "gray"
@@ -239,21 +262,17 @@ class SequenceWriter(FilmWriter):
         self._grey = grey
         self._encoder = ENCODERS[suffix]
         self._contexts: dict[str, av.CodecContext] = {}
-        try:
-            self._temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        except FileNotFoundError as error:
-            raise FilmFileError(f"the folder {folder.parent} does not exist; make it first") from error
-        except OSError as error:
-            raise FilmFileError(f"cannot write into {folder.parent}: {error.strerror or error}") from error
+        self._temporary = temporary_folder(folder.absolute())
 
     def _check_target(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise FilmFileError(f"{self.path} is a file; name another folder for the image sequence")
-        pattern = _name_expression(self._pattern)
-        if self.path.is_dir() and any(pattern.fullmatch(f.name) for f in self.path.iterdir()):
-            raise FilmFileError(
-                f"{self.path} already holds pictures named like {self._pattern}; name another folder or remove them"
-            )
+        if not self._overwrite:
+            refuse_pictures(self.path / self._pattern)
+
+    def _earlier(self) -> list[Path]:
+        """The pictures of the target folder whose names are like those to be written."""
+        return _pictures_like(self.path, self._pattern)
 
     def write(self, frame: FilmFrame, restored: Tensor | None = None) -> None:
         """Append a frame; see ``FilmWriter.write``."""
@@ -267,7 +286,12 @@ class SequenceWriter(FilmWriter):
             image = np.ascontiguousarray(np.rot90(image, self._turns))
         if image.dtype == np.uint8 and self._format not in ("rgb24", "gray"):
             image = image.astype(np.uint16) * 257
-        name = _NUMBERED.sub(lambda m: f"{self.info.start_number + self.frames_written:0{m[1] or 1}d}", self._pattern)
+        # A sequence with gaps keeps its numbers; what has none, or comes twice, is counted on.
+        number = self._last_number + 1
+        if frame.number is not None and frame.number > number:
+            number = frame.number
+        self._last_number = number
+        name = _NUMBERED.sub(lambda m: f"{number:0{m[1] or 1}d}", self._pattern)
         with (self._temporary / name).open("wb") as file:
             file.write(self._encode(image))
             file.flush()
@@ -295,11 +319,17 @@ class SequenceWriter(FilmWriter):
         return b"".join(bytes(packet) for packet in context.encode(picture))
 
     def _finish(self, target: Path, *, partial: bool) -> None:
-        os.chmod(self._temporary, 0o777 & ~_umask())
+        os.chmod(self._temporary, 0o777 & ~umask())
         if target.is_dir():
+            earlier = self._earlier() if target == self.path else []
+            made = {file.name for file in self._temporary.iterdir()}
             for file in sorted(self._temporary.iterdir()):
                 os.replace(file, target / file.name)
             self._temporary.rmdir()
+            # What was there before, and is to be replaced, goes when the new pictures lie in its place.
+            for file in earlier:
+                if file.name not in made:
+                    file.unlink()
         else:
             os.replace(self._temporary, target)
 
@@ -307,10 +337,25 @@ class SequenceWriter(FilmWriter):
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def refuse_pictures(path: Path) -> None:
+    """Refuse to write among pictures of the same kind of name.
+
+    Args:
+        path: A folder, or a pattern in one, as for ``open_writer``.
+
+    Raises:
+        FilmFileError: There are such pictures.
+    """
+    folder, pattern = _split_pattern(path)
+    if _pictures_like(folder, pattern):
+        raise FilmFileError(
+            f"{folder} already holds pictures named like {pattern}; name another folder, or ask for --overwrite"
+        )
+
+
+def _pictures_like(folder: Path, pattern: str) -> list[Path]:
+    names = _name_expression(pattern)
+    return [f for f in folder.iterdir() if names.fullmatch(f.name)] if folder.is_dir() else []
 
 
 def _split_pattern(path: Path) -> tuple[Path, str]:

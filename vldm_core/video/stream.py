@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import FilmFileError, FilmFileWarning
 from .info import FilmFrame, FilmInfo
+from .temporary import free_path
 
 
 def number_ranges(numbers: Iterable[int]) -> str:
@@ -148,6 +149,8 @@ class FilmWriter(abc.ABC):
     def keep_partial(self) -> Path | None:
         """Complete what has been written so far as ``<name>.partial<suffix>`` instead of under the final name.
 
+        Where that name is taken, by what an earlier run kept, it becomes ``<name>.partial-2<suffix>`` and so on.
+
         For use when the work stops early and the frames already made should not be lost. The writer is closed.
 
         Returns:
@@ -156,8 +159,9 @@ class FilmWriter(abc.ABC):
         if not self._open or self.frames_written == 0:
             self.abort()
             return None
-        self._end(self._partial_path, partial=True)
-        return self._partial_path
+        target = self._partial_path()
+        self._end(target, partial=True)
+        return target
 
     def abort(self) -> None:
         """Remove everything written so far. Does nothing on a closed writer."""
@@ -173,17 +177,18 @@ class FilmWriter(abc.ABC):
             self._finish(target, partial=partial)
         except FilmFileError as error:
             # The pictures may be hours of work; what failed may be the last packet of the sound.
-            if self.frames_written and self._rescue(self._partial_path):
-                raise FilmFileError(f"{error}; what was written is kept as {self._partial_path}") from error
+            target = self._partial_path()
+            if self.frames_written and self._rescue(target):
+                raise FilmFileError(f"{error}; what was written is kept as {target}") from error
             self._discard()
             raise
         except BaseException:
             self._discard()
             raise
 
-    @property
     def _partial_path(self) -> Path:
-        return self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        # What an earlier run kept may be all there is of hours of work.
+        return free_path(self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}"))
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import logging
 import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from .matroska import reserve_title, store_display_size
 from .reader import same_file
 from .sound import PacketCopier
 from .stream import FilmWriter
+from .temporary import temporary_file
 
 _logger = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ def open_writer(
         A context manager with ``write(frame, restored)``.
 
     Raises:
-        FilmFileError: The folder is missing or not writable, the output is the source, the container holds neither
-            the codec nor the sound, or it cannot carry the film's rotation.
+        FilmFileError: The folder is missing or not writable, the output exists or is the source, the container holds
+            neither the codec nor the sound, or it cannot carry the film's rotation.
         SettingsError: A setting has an unknown value.
     """
     from .sequence import SequenceWriter, is_sequence, names_sequence
@@ -65,9 +65,29 @@ def open_writer(
         return SequenceWriter(path, info, settings=settings, source=source)
     if source is not None and same_file(source, path):
         raise FilmFileError(f"{path} is the film being read; choose another output name")
+    if not settings.overwrite:
+        refuse_existing(path)
     if source is not None and not hasattr(source, "getvalue") and is_sequence(source):
         source = None
     return VideoFileWriter(Path(path), info, settings=settings, source=source)
+
+
+def refuse_existing(path: str | os.PathLike[str]) -> None:
+    """Refuse to write over a file or among pictures of the same name; for before work that precedes ``open_writer``.
+
+    Args:
+        path: As for ``open_writer``.
+
+    Raises:
+        FilmFileError: There is a file of that name, or there are such pictures.
+    """
+    from .sequence import names_sequence, refuse_pictures
+
+    path = Path(path)
+    if names_sequence(path) and not path.is_file():
+        refuse_pictures(path)
+    elif path.is_file():
+        raise FilmFileError(f"{path} exists already; choose another name, or ask for --overwrite")
 
 
 class VideoFileWriter(FilmWriter):
@@ -85,7 +105,9 @@ class VideoFileWriter(FilmWriter):
         self._durations: dict[int, int] = {}
         self._told: set[str] = set()
         self._copier: PacketCopier | None = None
-        self._temporary = _temporary_beside(path)
+        if path.is_dir():
+            raise FilmFileError(f"{path} is a folder; give a file name, or a name without suffix for an image sequence")
+        self._temporary = temporary_file(path)
         with contextlib.ExitStack() as undo:
             undo.callback(_remove, self._temporary)
             self._container = self._open_container()
@@ -295,24 +317,6 @@ def _covering(kept: np.ndarray, columns: int, rows: int) -> np.ndarray:
     padded = np.pad(kept, ((0, -height % rows), (0, -width % columns)), constant_values=True)
     across = np.all(padded.reshape(padded.shape[0], -1, columns), axis=2)
     return np.all(across.reshape(-1, rows, across.shape[1]), axis=1)
-
-
-def _temporary_beside(path: Path) -> Path:
-    """Create an empty hidden file in the output's folder, with its suffix."""
-    if path.is_dir():
-        raise FilmFileError(f"{path} is a folder; give a file name, or a name without suffix for an image sequence")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    except FileNotFoundError as error:
-        raise FilmFileError(f"the folder {path.parent} does not exist; make it first") from error
-    except OSError as error:
-        raise FilmFileError(f"cannot write into {path.parent}: {error.strerror or error}") from error
-    os.close(handle)
-    # mkstemp makes files private; a film gets the permissions any new file would have.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return Path(name)
 
 
 def _remove(path: Path) -> None:

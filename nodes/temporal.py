@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..vldm_core.errors import SettingsError
+from ..vldm_core.prior.attachment import Attachment
 from ..vldm_core.prior.lora_eras import EraLoras, find_lora, parse_era_loras, plan_loras, read_era_loras
 from ..vldm_core.prior.motion import MotionSettings
 from ..vldm_core.prior.motion_files import read_motion_modules
@@ -120,13 +121,13 @@ class ApplyTemporalLayers(io.ComfyNode):
         windows = AttentionWindows(length=attention_window, stride=attention_stride) if attention_window else None
         patched = with_shots(model, shots)
         ours = path.suffix.lower() == ".safetensors" and METADATA_KEY in read_header(path).metadata
+        attachment: Attachment
         if ours:
-            layers = read_temporal_layers(path, view_of(model), windows=windows, strength=strength)
-            patched = with_attachment(patched, layers, "temporal")
+            attachment = read_temporal_layers(path, view_of(model), windows=windows, strength=strength)
         else:
-            modules = read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
-            patched = with_attachment(patched, modules, "motion")
-        if schedule == "linear" or (schedule == "auto" and not ours):
+            attachment = read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
+        patched = with_attachment(patched, attachment, "temporal" if ours else "motion")
+        if schedule == "linear" or (schedule == "auto" and attachment.linear_schedule):
             patched = with_schedule(patched, NoiseSchedule.stable_diffusion("linear"))
         return io.NodeOutput(patched)
 

@@ -27,6 +27,7 @@ from vldm_core.sampling.freeinit import FreeInitSettings
 from vldm_core.sampling.guidance import GuidanceSettings
 from vldm_core.sampling.noise import VideoNoiseSettings
 from vldm_core.sampling.restoration import RestorationSettings
+from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.sampling.tiles import TileSettings
 from vldm_core.sampling.windows import WindowSettings
 from vldm_core.video.geometry import FitSettings
@@ -240,6 +241,30 @@ def test_a_saved_pipeline_comes_back_with_its_attachments(fresh, tmp_path) -> No
     assert torch.equal(again(film(4), **call).latents, without)
     with pytest.raises(SettingsError, match="no attachment 'motion'"):
         again.detach("motion")
+
+
+def test_motion_modules_bring_their_own_noise_schedule(fresh) -> None:
+    """They were trained on betas that rise linearly; temporal layers of this project on the model's own."""
+    linear, own = (NoiseSchedule.stable_diffusion(kind).sigmas for kind in ("linear", "scaled_linear"))
+    call = {"num_inference_steps": 4, "strength": 1.0}
+
+    def levels(**more) -> tuple[torch.Tensor, float]:
+        drive = fresh.drive(**call, **more)
+        return drive.schedule.sigmas, drive.sigmas[0]
+
+    fresh.attach(temporal_layers(fresh))
+    assert torch.allclose(levels()[0], own, rtol=1e-4)
+    assert torch.allclose(levels(noise_schedule="linear")[0], linear, rtol=1e-4)
+    fresh.attach(motion_modules())
+    table, first = levels()
+    assert torch.allclose(table, linear, rtol=1e-4) and abs(first - float(linear[-1])) < 1e-3 * first
+    assert torch.allclose(levels(noise_schedule="model")[0], own, rtol=1e-4)
+    run = {"settings": PLAIN, "output": "latents", **SMALL}
+    auto, model = (fresh(film(2), noise_schedule=which, **run).latents for which in ("auto", "model"))
+    assert (auto - model).abs().max() > 1e-3
+    refused(fresh, "noise schedule is 'cosine'", noise_schedule="cosine")
+    fresh.detach("motionmodules")
+    assert torch.allclose(levels()[0], own, rtol=1e-4)
 
 
 def test_nothing_stays_on_the_unet_after_an_error(fresh) -> None:

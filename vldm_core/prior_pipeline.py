@@ -31,7 +31,7 @@ from .prior.checkpoints import checkpoint_configuration
 from .prior.clip_sampling import ClipSampling
 from .prior.denoiser import Control
 from .prior.finish import FinishSettings, finish_clip
-from .prior.schedulers import DrivenScheduler
+from .prior.schedulers import DrivenScheduler, with_linear_betas
 from .prior.tokens import check_tokenizer
 from .prior.unet import UNetView
 from .progress import Progress, silent
@@ -44,6 +44,8 @@ _LOG = logging.getLogger(__name__)
 
 Sampler = Literal["scheduler", "spaced_ddpm"]
 SAMPLERS = ("scheduler", "spaced_ddpm")
+NoiseScheduleChoice = Literal["auto", "model", "linear"]
+NOISE_SCHEDULES = ("auto", "model", "linear")
 MULTIPLE = 8
 """Pixels of the picture for a pixel of the latent."""
 
@@ -223,6 +225,7 @@ class VideoRestorationPipeline(
         num_inference_steps: int = 20,
         strength: float = 0.4,
         sampler: Sampler = "scheduler",
+        noise_schedule: NoiseScheduleChoice = "auto",
         seed: int = 0,
         shots: Sequence[Shot] | None = None,
         masks: Tensor | None = None,
@@ -249,6 +252,8 @@ class VideoRestorationPipeline(
             strength: How far the clip is noised, 0 … 1: ⌊steps · strength⌋ steps are run, as in diffusers'
                 image-to-image pipelines. The sampler node's S steps at denoise d are ⌊S / d⌋ steps at strength d here.
             sampler: "scheduler": the pipeline's. "spaced_ddpm": DiffBIR's, on the scheduler's noise schedule.
+            noise_schedule: "auto": betas that rise linearly where motion modules are attached, which were trained with
+                them, else the model's own. "model": the model's own. "linear": always linear.
             seed: Same seed, same result.
             shots: Shots that cover the clip; None is one shot. Only whether a film is monochrome (`finish.colour`) and
                 the grain of shots too short to measure are decided over all of them.
@@ -281,7 +286,9 @@ class VideoRestorationPipeline(
         if output == "frames":
             finish.check(masks=masks is not None)
         prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
-        drive = self.drive(num_inference_steps=num_inference_steps, strength=strength, sampler=sampler)
+        drive = self.drive(
+            num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
+        )
         if not drive.sigmas and strength > 0:
             _LOG.warning(
                 "strength %s runs no step of %d: the clip is only encoded and decoded", strength, num_inference_steps
@@ -341,7 +348,14 @@ class VideoRestorationPipeline(
         )
         return RestorationOutput(latents=latents, frames=result)
 
-    def drive(self, *, num_inference_steps: int, strength: float, sampler: Sampler = "scheduler") -> DrivenScheduler:
+    def drive(
+        self,
+        *,
+        num_inference_steps: int,
+        strength: float,
+        sampler: Sampler = "scheduler",
+        noise_schedule: NoiseScheduleChoice = "auto",
+    ) -> DrivenScheduler:
         """Check the models and how they are to be sampled, and return the schedule.
 
         Raises:
@@ -357,7 +371,12 @@ class VideoRestorationPipeline(
                 "use a text-to-image model of Stable Diffusion 1.x or 2.x"
             )
         check_tokenizer(self.tokenizer, self.text_encoder)
-        return DrivenScheduler(self.scheduler, steps=num_inference_steps, strength=strength)
+        if noise_schedule not in NOISE_SCHEDULES:
+            raise SettingsError(f"noise schedule is {noise_schedule!r}; use one of {', '.join(NOISE_SCHEDULES)}")
+        trained = any(attachment.linear_schedule for attachment in self._attachments.values())
+        linear = noise_schedule == "linear" or (noise_schedule == "auto" and trained)
+        scheduler = with_linear_betas(self.scheduler) if linear else self.scheduler
+        return DrivenScheduler(scheduler, steps=num_inference_steps, strength=strength)
 
     def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:
         height, width = frames.shape[-2:]

@@ -5,8 +5,9 @@ import torch
 
 from vldm_core.errors import SettingsError
 from vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
-from vldm_core.prior.schedulers import SCHEDULERS, DrivenScheduler
+from vldm_core.prior.schedulers import SCHEDULERS, DrivenScheduler, with_linear_betas
 from vldm_core.sampling.cfg import CfgSettings
+from vldm_core.sampling.schedule import NoiseSchedule
 
 from .tiny_models import CONTEXT, tiny_unet
 
@@ -152,6 +153,16 @@ def test_noise_of_a_step_may_come_from_outside(material) -> None:
 
     made = [drive.sample(denoise, latent + drive.sigmas[0] * noise, step_noise=common) for _ in range(2)]
     assert torch.equal(*made) and calls == [0, 1, 2, 3] * 2
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_any_scheduler_takes_linear_betas(name) -> None:
+    more = {"rescale_betas_zero_snr": True} if name == "DDIMScheduler" else {}
+    given = scheduler(name, timestep_spacing="leading", **more)
+    found = with_linear_betas(given)
+    wanted = NoiseSchedule.stable_diffusion("linear").alphas_cumprod.float()
+    assert torch.allclose(found.alphas_cumprod, wanted, rtol=1e-4, atol=1e-7)
+    assert found.config.timestep_spacing == "leading" and given.config.beta_schedule == "scaled_linear"
 
 
 def test_the_scheduler_handed_in_stays_as_it_is() -> None:

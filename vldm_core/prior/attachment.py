@@ -7,7 +7,7 @@ diffusion-model wrapper does, headlessly the sampling loop.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -33,7 +33,14 @@ class Attached:
 
 
 class Attachment(nn.Module):
-    """Base of everything that joins a UNet."""
+    """Base of everything that joins a UNet.
+
+    Attributes:
+        linear_schedule: Whether it was trained on betas that rise linearly, and is to be sampled with them, whatever
+            the model's own are.
+    """
+
+    linear_schedule: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ Sampling: the published modules were trained with the linear beta schedule (0.00
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -183,6 +183,8 @@ class MotionModules(Attachment):
         modules: Modules to share with another attachment; None makes new ones, which change nothing until trained or
             loaded (`motion_files`).
     """
+
+    linear_schedule: ClassVar[bool] = True
 
     def __init__(
         self,

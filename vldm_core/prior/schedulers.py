@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..sampling.schedule import NoiseSchedule, Prediction, from_x0
+from ..sampling.schedule import FIRST_BETA, LAST_BETA, TRAINING_STEPS, NoiseSchedule, Prediction, from_x0
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(x in sigma space, sigma) to x0."""
@@ -167,6 +167,25 @@ def check_scheduler(scheduler: Any) -> None:
         raise SettingsError(f"{name} is set to {prediction!r}; Stable Diffusion predicts {' or '.join(_PREDICTIONS)}")
     if scheduler.config.get("use_flow_sigmas", False):
         raise SettingsError(f"{name} is set to flow matching, which Stable Diffusion 1.x and 2.x do not know")
+
+
+def with_linear_betas(scheduler: Any) -> Any:
+    """Return a scheduler like another one on `NoiseSchedule.stable_diffusion("linear")`, as motion modules want it.
+
+    Raises:
+        SettingsError: Its class cannot be driven.
+    """
+    check_scheduler(scheduler)
+    changed: dict[str, Any] = {
+        "beta_schedule": "linear",
+        "beta_start": FIRST_BETA,
+        "beta_end": LAST_BETA,
+        "num_train_timesteps": TRAINING_STEPS,
+        "trained_betas": None,
+    }
+    if "rescale_betas_zero_snr" in scheduler.config:
+        changed["rescale_betas_zero_snr"] = False
+    return type(scheduler).from_config(scheduler.config, **changed)
 
 
 def schedule_of(scheduler: Any) -> NoiseSchedule:

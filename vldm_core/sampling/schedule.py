@@ -17,7 +17,9 @@ from ..errors import SettingsError
 
 Prediction = Literal["eps", "v"]
 PREDICTIONS = ("eps", "v")
-_FIRST_BETA, _LAST_BETA, _STEPS = 0.00085, 0.012, 1000
+FIRST_BETA, LAST_BETA, TRAINING_STEPS = 0.00085, 0.012, 1000
+"""Of Stable Diffusion 1.x and 2.x, and of AnimateDiff's motion modules."""
+
 # Zero terminal SNR means an infinite sigma, which samplers cannot start from. ComfyUI puts this in its place (sigma
 # 4518.76), and so do we, so that the tables agree.
 _LEAST_ALPHA_CUMPROD = 4.8973451890853435e-08
@@ -59,9 +61,9 @@ class NoiseSchedule:
             SettingsError: `kind` is unknown.
         """
         if kind == "scaled_linear":
-            betas = torch.linspace(_FIRST_BETA**0.5, _LAST_BETA**0.5, _STEPS, dtype=torch.float64).square()
+            betas = torch.linspace(FIRST_BETA**0.5, LAST_BETA**0.5, TRAINING_STEPS, dtype=torch.float64).square()
         elif kind == "linear":
-            betas = torch.linspace(_FIRST_BETA, _LAST_BETA, _STEPS, dtype=torch.float64)
+            betas = torch.linspace(FIRST_BETA, LAST_BETA, TRAINING_STEPS, dtype=torch.float64)
         else:
             raise SettingsError(f"beta schedule is {kind!r}; use scaled_linear or linear")
         return cls(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..decode.regrain import regrain
 from ..errors import FilmFileWarning, SettingsError, VLDMError
+from ..notices import Notices
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
@@ -164,6 +165,8 @@ def restore_film_with_prior(
     pipeline: Any,
     settings: PriorReelSettings | None = None,
     progress: Progress = silent,
+    *,
+    notices: Notices | None = None,
 ) -> ReelReport:
     """Repair a film file, then restore it with a prior.
 
@@ -177,10 +180,12 @@ def restore_film_with_prior(
         pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`.
         settings: How; defaults to :class:`PriorReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
+        notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
         SettingsError: The settings do not fit the pipeline or the film.
+        StageError: A stage of the repair failed in a frame, and the settings are strict.
     """
     settings = settings or PriorReelSettings()
     started = time.monotonic()
@@ -198,7 +203,9 @@ def restore_film_with_prior(
             settings.table.check(None, _count(film, progress))
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
-        report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress)
+        report = restore_film(
+            source, repaired, _lossless(settings.reel, film.info), progress, notices=notices
+        )
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:

@@ -60,16 +60,16 @@ def frames_of(path):
         return np.stack([frame.image for frame in film])
 
 
-def restored(film, tmp_path, settings, **how):
+def restored(film, target, settings):
     network = trained(replace(TINY, latent=False)) if settings.prerestore else None
-    return restore_film(film, tmp_path / "out.mkv", settings, prerestorer=network, **how)
+    return restore_film(film, target, settings, prerestorer=network)
 
 
 @HOW
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_reel_loses_one_frame_of_one_stage(film, tmp_path, monkeypatch, stage, how):
     sabotage(monkeypatch, stage, how)
-    report = restored(film, tmp_path, SETTINGS[stage])
+    report = restored(film, tmp_path / "out.mkv", SETTINGS[stage])
     assert report.frames == COUNT
     (line,) = report.warnings
     assert line.startswith(f"{stage}, frame {BAD}: left as it came (")
@@ -77,14 +77,14 @@ def test_a_reel_loses_one_frame_of_one_stage(film, tmp_path, monkeypatch, stage,
     assert after.shape == before.shape
     assert np.array_equal(after[BAD], before[BAD])
     with pytest.raises(StageError, match=f"{stage} failed in frame {BAD} "):
-        restored(film, tmp_path, replace(SETTINGS[stage], strict=True, keep_partial=False))
+        restored(film, tmp_path / "strict.mkv", replace(SETTINGS[stage], strict=True, keep_partial=False))
 
 
 @HOW
 @pytest.mark.parametrize("part", ["motion analysis", "flicker analysis"])
 def test_a_frame_that_cannot_be_measured_is_named(film, tmp_path, monkeypatch, part, how):
     sabotage_analysis(monkeypatch, part, how, BAD)
-    report = restored(film, tmp_path, SETTINGS["flicker"])
+    report = restored(film, tmp_path / "out.mkv", SETTINGS["flicker"])
     (line,) = report.warnings
     assert line.startswith(f"{part}, frame {BAD}: not looked at (")
 
@@ -115,6 +115,7 @@ def test_the_command_line_sums_up_and_strict_stops_it(film, tmp_path, monkeypatc
     assert f"warning: dirt marking, frame {BAD}: left as it came (RuntimeError: {MESSAGE})" in " ".join(
         result.output.split()
     )
-    result = CliRunner().invoke(app, [*arguments, "--strict"])
+    again = [] if command == "describe" else ["--overwrite"]
+    result = CliRunner().invoke(app, [*arguments, "--strict", *again])
     assert result.exit_code == 1
     assert f"error: dirt marking failed in frame {BAD} (RuntimeError: {MESSAGE})" in " ".join(result.output.split())

@@ -1,5 +1,8 @@
 """A stage that fails in one frame, or gives NaN, costs a node only that frame; an interrupt stops it all the same."""
 
+import atexit
+import shutil
+import tempfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -115,8 +118,9 @@ for stage in STAGES:
         raise AssertionError(f"{stage} went on after an interrupt")
 
 # Restore Reel: in the report; strict stops it.
-folder = Path(folder_paths.get_temp_directory())
-folder.mkdir(parents=True, exist_ok=True)
+folder = Path(tempfile.mkdtemp())
+atexit.register(shutil.rmtree, folder, ignore_errors=True)
+folder_paths.set_temp_directory(str(folder))
 write_clip(folder / "contained.mkv", frames, Fraction(24))
 stages.repair_dirt = over_frames("nan")(stages.repair_dirt)
 given = {

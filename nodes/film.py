@@ -8,9 +8,8 @@ from ..vldm_core.film.dirt_repair import DirtRepairSettings
 from ..vldm_core.film.flicker import FlickerSettings
 from ..vldm_core.film.line_repair import LineRepairSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
-from ..vldm_core.notices import Notices
 from ..vldm_core.video.shots import Shot, ShotSettings
-from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 _UNLINKED = object()
@@ -67,10 +66,9 @@ class DetectShots(io.ComfyNode):
     def execute(cls, images: ImageBatch, threshold: float, min_length: int) -> io.NodeOutput:
         """Cut the batch into shots."""
         settings = ShotSettings(threshold=threshold, min_length=min_length)
-        notices = Notices()
-        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress(), notices=notices)
+        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress())
         report = "\n".join(f"shot {n}: frames {shot.first} to {shot.last - 1}" for n, shot in enumerate(shots, 1))
-        return io.NodeOutput(shots, report, ui=told(notices, {"text": (report,)}))
+        return io.NodeOutput(shots, report, ui={"text": (report,)})
 
 
 class RepairDamage(io.ComfyNode):
@@ -158,7 +156,7 @@ class RepairDamage(io.ComfyNode):
         dirt_grain: float = DirtRepairSettings.grain,
     ) -> io.NodeOutput:
         """Repair what the masks mark."""
-        frames, notices = frames_from_image(images), Notices()
+        frames = frames_from_image(images)
         repaired = pipeline.repair_damage(
             frames,
             dirt=mask_for(dirt, images, "dirt"),
@@ -167,9 +165,8 @@ class RepairDamage(io.ComfyNode):
             dirt_settings=DirtRepairSettings(feather=dirt_feather, grain=dirt_grain),
             scratch_settings=LineRepairSettings(rows=scratch_rows),
             progress=NodeProgress(),
-            notices=notices,
         )
-        return io.NodeOutput(image_from_frames(repaired), ui=told(notices))
+        return io.NodeOutput(image_from_frames(repaired))
 
 
 class RemoveFlicker(io.ComfyNode):
@@ -229,11 +226,9 @@ class RemoveFlicker(io.ComfyNode):
     ) -> io.NodeOutput:
         """Measure the flicker of every shot, then take it out."""
         settings = FlickerSettings(strength=strength, spatial=spatial, period=period)
-        frames, notices = frames_from_image(images), Notices()
-        result = pipeline.remove_flicker(
-            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
-        )
-        return io.NodeOutput(image_from_frames(result), ui=told(notices))
+        frames = frames_from_image(images)
+        result = pipeline.remove_flicker(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
+        return io.NodeOutput(image_from_frames(result))
 
 
 class Stabilise(io.ComfyNode):
@@ -295,9 +290,7 @@ class Stabilise(io.ComfyNode):
         shots: tuple[Shot, ...] | None = None,
     ) -> io.NodeOutput:
         """Measure the weave of every shot, then take it out."""
-        frames, notices = frames_from_image(images), Notices()
+        frames = frames_from_image(images)
         settings = StabiliseSettings(strength=strength, period=period, max_shift=max_shift)
-        result = pipeline.stabilise(
-            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
-        )
-        return io.NodeOutput(image_from_frames(result), ui=told(notices))
+        result = pipeline.stabilise(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
+        return io.NodeOutput(image_from_frames(result))

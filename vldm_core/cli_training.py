@@ -14,17 +14,9 @@ from .weight_files import WeightFileError
 
 app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
 
-DataOption = Annotated[
-    Path, typer.Option(help="Folder with films and pictures, or with clips/ and photos/; some are kept apart.")
-]
+DataOption = Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same weights.")]
-ResumeOption = Annotated[
-    bool, typer.Option(help="Go on from the checkpoint, if there is one; its settings must be the same.")
-]
-OverwriteOption = Annotated[
-    bool, typer.Option(help="Replace weights and checkpoint that are there; else they stop the command.")
-]
-CheckpointOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+ResumeOption = Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")]
 
 
@@ -61,8 +53,6 @@ def train_dirt_detector(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
-    overwrite: OverwriteOption = False,
-    checkpoint_every: CheckpointOption = 250,
 ) -> None:
     """Train the detector of dirt and blotches on clean material that the simulation ages."""
     from .training.dirt_detector import DirtTrainingSettings, train_on_material
@@ -75,9 +65,8 @@ def train_dirt_detector(
             cache,
             textures=textures,
             examples=ExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
-            settings=DirtTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
+            settings=DirtTrainingSettings(steps=steps, seed=seed),
             resume=resume,
-            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )
@@ -94,8 +83,6 @@ def train_line_detector(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
-    overwrite: OverwriteOption = False,
-    checkpoint_every: CheckpointOption = 250,
 ) -> None:
     """Train the network that tells line scratches from upright things of the scene."""
     from .training.line_detector import LineTrainingSettings, train_on_material
@@ -106,10 +93,9 @@ def train_line_detector(
             data,
             cache,
             out,
-            LineTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
+            LineTrainingSettings(steps=steps, seed=seed),
             LineExampleSettings(shots=shots, seed=seed),
             resume=resume,
-            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )
@@ -148,8 +134,6 @@ def train_prerestore(
             metavar="DIR", help="Folder of a diffusers AutoencoderKL to train a latent head against; else it gets none."
         ),
     ] = None,
-    overwrite: OverwriteOption = False,
-    checkpoint_every: CheckpointOption = 200,
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
     from .prerestore.network import BASE, SMALL
@@ -166,19 +150,12 @@ def train_prerestore(
             settings=replace(
                 settings,
                 trainer=replace(
-                    settings.trainer,
-                    steps=steps,
-                    batch=batch,
-                    precision=precision.value,
-                    workers=workers,
-                    seed=seed,
-                    checkpoint_every=checkpoint_every,
+                    settings.trainer, steps=steps, batch=batch, precision=precision.value, workers=workers, seed=seed
                 ),
                 films=replace(settings.films, films=films, seed=seed),
             ),
             vae=None if vae is None else _autoencoder(vae),
             resume=resume,
-            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )

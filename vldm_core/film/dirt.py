@@ -41,6 +41,9 @@ _LEAST_CERTAINTY = 0.02
 # Pixels that the network is surer of than this are joined to spots that are looked for in the neighbours.
 _DOUBTFUL = 0.3
 
+# A share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
+_GREATER_PART = 0.4
+
 # A defect ends softly: its rim belongs to the mask where it differs visibly, in grey levels.
 _RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 _RIM_LEVEL = 3.0
@@ -201,6 +204,17 @@ def _without_small(found: NDArray[np.bool_], min_size: int) -> NDArray[np.bool_]
     return kept[parts]
 
 
+def _spots_on(ground: NDArray[np.bool_], spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a ground (H, W) and all of the spots that lie on it for the greater part."""
+    if not (ground & spots).any():
+        return ground
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(spots.astype(np.uint8), connectivity=8)
+    on = np.bincount(parts[ground], minlength=len(statistics))
+    mostly = on > _GREATER_PART * statistics[:, cv2.CC_STAT_AREA]
+    mostly[0] = False
+    return ground | mostly[parts]
+
+
 class _NetworkFinder:
     """What the network says of each pixel."""
 
@@ -215,7 +229,7 @@ class _NetworkFinder:
         if planes is None:
             return np.zeros(self._window.luma.shape[1:], np.float32)
         found = self._network.probability(planes).amax(dim=0).numpy()
-        found[self._moving(index, found)] = 0.0
+        found[self._moving(index, found) | _spots_on(self._window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))

@@ -7,7 +7,8 @@ detection in image sequences based on rank ordered differences", 1997).
 
 Wrong motion is what makes such a detector cry wolf, so a neighbour is not looked up once but along several flows, and
 the spike is what none of them explains: the dense flow, the motion of the whole picture, the dense flow smoothed over
-a wide window (the background right beside something fast), and the continuation of the motion on the other side.
+a wide window (the background right beside something fast), and the continuation of the motion on the other side. What
+the neighbour shows unmoved is no spike either, if it stays there longer than dirt does: see `dirt_rest`.
 """
 
 from collections.abc import Sequence
@@ -19,8 +20,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma
+from ..video.flow import FlowSettings, PreparedLuma, estimate_pair, estimate_prepared, fill_masked, prepare_luma
 from ..video.warping import warp_array
+from .dirt_rest import BoolPlane, grain_of, much_better, same_place, staying
+from .dirt_whole import whole_shift
 from .once import Once
 
 Plane = NDArray
@@ -47,6 +50,8 @@ _SQUARE = np.ones((3, 3), np.uint8)
 _DUPLICATE_MEAN = 0.6
 _DUPLICATE_PEAK = 18.0
 _LARGEST_INCONSISTENCY = 8.0
+# What arrives or leaves differs from the one reference by this share at most of what it differs from the other by.
+_ONE_SIDE = 0.25
 
 
 @dataclass(frozen=True)
@@ -217,10 +222,14 @@ def wide_flow(flow: Plane) -> Plane:
     return cv2.resize(np.dstack(channels), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _ways(flow: Plane, continued: Plane) -> list[Plane]:
+def _ways(flow: Plane, continued: Plane, whole: NDArray[np.float32]) -> list[Plane]:
     """The flows along which a reference is looked up, the dense one first."""
-    whole = np.median(flow[::8, ::8].reshape(-1, 2), axis=0).astype(np.float32)
-    return [flow, np.ascontiguousarray(np.broadcast_to(whole, flow.shape)), wide_flow(flow), continued]
+    return [flow, _everywhere(whole, flow), wide_flow(flow), continued]
+
+
+def _everywhere(shift: NDArray[np.float32], flow: Plane) -> Plane:
+    """One shift (2,) as a flow of the shape of another."""
+    return np.ascontiguousarray(np.broadcast_to(shift, flow.shape))
 
 
 def _outside(frame: Plane, low: Plane, high: Plane) -> Plane:
@@ -237,8 +246,27 @@ def _beyond(flow: Plane) -> NDArray[np.bool_]:
     return (x < -1) | (x > width) | (y < -1) | (y > height)
 
 
-def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistency: Plane) -> Side:
-    """Look a reference up along several flows and hold the frame against all it shows."""
+def _compare(
+    frame: Plane,
+    reference: Plane,
+    ways: Sequence[Plane],
+    inconsistency: Plane,
+    *,
+    plain: Plane,
+    standing: BoolPlane,
+    grain: float,
+) -> Side:
+    """Look a reference up along several flows and hold the frame against all it shows.
+
+    Args:
+        frame: (H, W).
+        reference: (H, W), cleaned of its spikes.
+        ways: Flows, the dense one first.
+        inconsistency: (H, W), pixels.
+        plain: (H, W), the reference as it came.
+        standing: (H, W), what stands still in the reference too.
+        grain: As `dirt_rest.grain_of` gives it.
+    """
     # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
     stack = cv2.merge([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
     looks = [warp_array(stack, way) for way in ways]
@@ -248,10 +276,14 @@ def _compare(frame: Plane, reference: Plane, ways: Sequence[Plane], inconsistenc
     for look in looks[1:]:
         least, most = cv2.min(least, look), cv2.max(most, look)
     here = apply_gain(dense[..., 0], gain)
+    if standing.any():
+        unmoved = apply_gain(plain, gain)
+        standing = standing & much_better(frame, unmoved, here, grain)
+        here = np.where(standing, unmoved, here)
     spike = _outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain))
     novelty = _outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain))
     # Of what comes from beyond the border a reference knows nothing.
-    spike[_beyond(ways[0])] = 0.0
+    spike[_beyond(ways[0]) | standing] = 0.0
     np.copyto(novelty, 0, where=spike == 0)
     return Side(
         spike=spike,
@@ -317,7 +349,16 @@ class Window:
 
         return self._once.get(("first flow", here, there), compute)
 
-    def _prepared(self, index: int) -> Plane:
+    def _whole_shift(self, here: int, there: int) -> NDArray[np.float32]:
+        """How most of the picture moves from one frame to another, (2,) pixels."""
+
+        def compute() -> NDArray[np.float32]:
+            start = np.median(self._first_flow(here, there)[::8, ::8].reshape(-1, 2), axis=0)
+            return whole_shift(self.luma[here], self.luma[there], start)
+
+        return self._once.get(("whole shift", here, there), compute)
+
+    def _prepared(self, index: int) -> PreparedLuma:
         """A frame ready for the first flow, which asks for it four times."""
         return self._once.get(("ready", index), lambda: prepare_luma(self.luma[index], settings=_FIRST_FLOW))
 
@@ -327,16 +368,59 @@ class Window:
         if pair is None or not pair[0] < index < pair[1]:
             return frame
         looks = [warp_array(self.luma[other], self._first_flow(index, other)) for other in pair]
-        first, second = (apply_gain(look, local_gain(look, frame)) for look in looks)
+        gains = [local_gain(look, frame) for look in looks]
+        first, second = (apply_gain(look, gain) for look, gain in zip(looks, gains, strict=True))
         spike = _outside(frame, cv2.min(first, second), cv2.max(first, second))
         low = cv2.min(cv2.erode(first, _SQUARE), cv2.erode(second, _SQUARE))
         high = cv2.max(cv2.dilate(first, _SQUARE), cv2.dilate(second, _SQUARE))
         novelty = np.abs(_outside(frame, low, high))
+        for other, gain in zip(pair, gains, strict=True):
+            flow = self._first_flow(index, other)
+            look = apply_gain(warp_array(self.luma[other], _everywhere(self._whole_shift(index, other), flow)), gain)
+            grain = self._grain(index)
+            novelty[much_better(frame, look, first if other == pair[0] else second, grain)] = 0.0
         agreed = cv2.blur(cv2.absdiff(first, second), (5, 5)) < 0.7 * np.abs(spike)
         seeds = ((novelty > 8.0) & agreed).astype(np.uint8)
         found = (cv2.dilate(seeds, np.ones((5, 5), np.uint8)) > 0) & (np.abs(spike) > 4.0)
         found = cv2.dilate(found.astype(np.uint8), _SQUARE) > 0
         return np.where(found, (first + second) / 2, frame).astype(np.float32)
+
+    def _same_place(self, index: int, other: int) -> BoolPlane:
+        """What two frames show at the same place, (H, W)."""
+        first, second = sorted((index, other))
+
+        def compute() -> BoolPlane:
+            return same_place(self.luma[first], self.luma[second], self._grain(first))
+
+        return self._once.get(("same place", first, second), compute)
+
+    def _grain(self, index: int) -> float:
+        """Deviation of the grain in the difference of a frame to a neighbour, the noisier one: one may be a copy."""
+
+        def compute() -> float:
+            others = [other for other in (index - 1, index + 1) if 0 <= other < len(self.luma)]
+            looks = [warp_array(self.luma[other], self._first_flow(index, other)) for other in others]
+            return max(grain_of(self.luma[index], look) for look in looks)
+
+        return self._once.get(("grain", index), compute)
+
+    def _staying(self, index: int) -> BoolPlane:
+        """What stays at its place longer than dirt does, (H, W)."""
+        return self._once.get(
+            ("staying", index),
+            lambda: staying(index, len(self.luma), lambda other: self._same_place(index, other)),
+        )
+
+    def arrives_or_leaves(self, index: int) -> BoolPlane:
+        """Tell what one reference does not show and the other does, where it stays longer than dirt does, (H, W).
+
+        Dirt that stays for a few frames looks like that in its first and last one, and so do a letter and a cue mark.
+        """
+        comparison = self.comparison(index)
+        if comparison is None:
+            return np.zeros(self.luma.shape[1:], bool)
+        before, after = (cv2.blur(side.magnitude, (3, 3)) for side in comparison.sides)
+        return self._staying(index) & (cv2.min(before, after) < _ONE_SIDE * cv2.max(before, after))
 
     def flow(self, here: int, there: int) -> Plane:
         """Return the flow that lives on one frame and looks up another, both cleaned first."""
@@ -368,5 +452,16 @@ class Window:
         for other, flow, onward in zip(pair, flows, continued, strict=True):
             error = flow + warp_array(self.flow(other, index), flow)
             inconsistency = np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), _LARGEST_INCONSISTENCY)
-            sides.append(_compare(self.luma[index], self.clean(other), _ways(flow, onward), inconsistency))
+            standing = self._staying(index) & self._same_place(index, other)
+            sides.append(
+                _compare(
+                    self.luma[index],
+                    self.clean(other),
+                    _ways(flow, onward, self._whole_shift(index, other)),
+                    inconsistency,
+                    plain=self.luma[other],
+                    standing=standing,
+                    grain=self._grain(index),
+                )
+            )
         return Comparison(sides=(sides[0], sides[1]), references=pair)

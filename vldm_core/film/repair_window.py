@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..video.flow import FlowSettings, estimate_pair, estimate_prepared, fill_masked, prepare_luma
+from ..video.flow import FlowSettings, PreparedLuma, estimate_pair, estimate_prepared, fill_masked, prepare_luma
 from .dirt_evidence import Plane
 from .luma import LUMA_WEIGHTS
 from .once import Once
@@ -110,10 +110,10 @@ class RepairWindow:
 
         return self._once.get(("rough", index), compute)
 
-    def _prepared(self, index: int) -> Plane:
+    def _prepared(self, index: int) -> PreparedLuma:
         """A frame ready for the quick flow, which asks for it four times."""
 
-        def compute() -> Plane:
+        def compute() -> PreparedLuma:
             return prepare_luma(self.smooth(index), settings=_ROUGH_FLOW)
 
         return self._once.get(("prepared", index), compute)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..video.flow import BoolArray, FloatArray, FlowSettings, enlarged, prepare_luma, to_luma
+from ..video.flow import BoolArray, FloatArray, FlowSettings, PreparedLuma, enlarged, prepare_luma, to_luma
 from ..video.pictures import Picture, picture_of
 from .alignment import interleaved, seen_from
 from .network import SCALE
@@ -32,7 +32,7 @@ class HeldFrame:
     picture: Picture
     size: tuple[int, int]
     marks: Tensor | None
-    prepared: FloatArray
+    prepared: PreparedLuma
 
     @property
     def padded_size(self) -> tuple[int, int]:

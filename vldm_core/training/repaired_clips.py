@@ -26,7 +26,6 @@ from ..prerestore.alignment import nearby
 from ..progress import Progress, silent
 from ..video.flow import FlowSettings, estimate_flow
 from .material import TrainingMaterial
-from .output import claim_sources
 from .pairs import DegradedClips, Pair, PairSettings
 
 _FLOW = FlowSettings(quality="fast")
@@ -113,10 +112,10 @@ def make_films(
         The files of all films, in order, whether they are there or not.
 
     Raises:
-        FilmFileError: The folder holds films that were made otherwise, or of other files.
+        FilmFileError: The folder holds films that were made otherwise.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, settings, material)
+    _claim(folder, settings)
     clips = DegradedClips(
         material,
         seed=settings.seed,
@@ -142,13 +141,12 @@ def make_films(
     return files
 
 
-def _claim(folder: Path, settings: RepairedFilmSettings, material: TrainingMaterial) -> None:
+def _claim(folder: Path, settings: RepairedFilmSettings) -> None:
     """Write down what the films of a folder are, or check that it is the same."""
     note, text = folder / "films.txt", repr(asdict(replace(settings, films=1)))
     if note.is_file() and note.read_text() != text:
         raise FilmFileError(f"{folder} holds films made with other settings ({note.read_text()}); use another folder")
     note.write_text(text)
-    claim_sources(folder, (*material.clips, *material.photos))
 
 
 def imitate_repair(

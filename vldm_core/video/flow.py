@@ -3,7 +3,8 @@
 The estimator is OpenCV's dense inverse search (DIS): T. Kroeger, R. Timofte, D. Dai, L. Van Gool, "Fast Optical Flow
 using Dense Inverse Search", ECCV 2016. It assumes that a pixel keeps its brightness, which dirt and flicker break, so
 every frame is first cleaned of spikes (`prefill_dirt`) and matched in brightness to its partner
-(`normalise_brightness`). Neither changes the frames of the caller. What a flow is, and what can be done with it, is in
+(`normalise_brightness`). A spike that the partner shows at the same place is no dirt but a letter or a thin line that
+stands still, and is kept. Neither changes the frames of the caller. What a flow is, and what can be done with it, is in
 `warping`. Flow must never be asked for across a cut; hand over windows of one shot.
 
 Results do not depend on the number of OpenCV threads: DIS cuts a picture into a fixed number of stripes.
@@ -27,6 +28,30 @@ RADIUS = 1
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 
+
+@dataclass(frozen=True)
+class PreparedLuma:
+    """A frame ready for the estimation, at most as large as the working size.
+
+    Attributes:
+        plain: (h, w) float32, grey levels 0 … 255, with its spikes.
+        spikes: (N,) places of the spikes in the flattened frame.
+        below: (N,) float32, grey levels, what the frame would show there without them.
+    """
+
+    plain: FloatArray
+    spikes: NDArray[np.intp]
+    below: FloatArray
+
+    def without_spikes(self, standing: BoolArray) -> FloatArray:
+        """Return the frame (h, w) clean of spikes, except of those (N,) that stand still."""
+        if standing.all():
+            return self.plain
+        clean = self.plain.copy()
+        clean.flat[self.spikes[~standing]] = self.below[~standing]
+        return clean
+
+
 _LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 # DIS reads out of bounds on pictures of a few pixels and returns NaN on long thin ones; below this it gets padding.
 _SMALLEST_SIDE = 64
@@ -36,6 +61,9 @@ _STATISTICS_BLOCK = 16
 _STATISTICS_WINDOW = 0.3
 _LARGEST_CONTRAST_RATIO = 1.35
 _LARGEST_STRETCH = 4.0
+# A spike stands still where the partner differs by no more than this share of the level that makes it a spike: codecs
+# and grain change a letter by less, and dirt on one frame differs by more than the whole level.
+_STANDING_SHARE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +75,8 @@ class FlowSettings:
         working_side: The longer side of a frame is reduced to at most this many pixels for the estimation; the flow
             is then enlarged to the frame. Time grows with its square. 64 or more.
         spike_threshold: A pixel that differs by more than this (grey levels, 0 … 255) from the median of its 5×5
-            neighbourhood is taken for dirt and replaced before estimation. 0 switches the replacement off.
+            neighbourhood is taken for dirt and replaced before estimation, unless the other frame shows it at the same
+            place. 0 switches the replacement off.
         match_brightness: Match local mean and contrast of the pair first, so that flicker does not become motion.
     """
 
@@ -210,7 +239,9 @@ def estimate_pair(
     return enlarged(_flow_between(*pair, settings), (luma_from.shape[0], luma_from.shape[1]))
 
 
-def prepare_luma(luma: FloatArray, *, mask: NDArray | None = None, settings: FlowSettings | None = None) -> FloatArray:
+def prepare_luma(
+    luma: FloatArray, *, mask: NDArray | None = None, settings: FlowSettings | None = None
+) -> PreparedLuma:
     """Prepare a frame for `estimate_prepared`, once for all the flows it takes part in.
 
     Args:
@@ -219,13 +250,13 @@ def prepare_luma(luma: FloatArray, *, mask: NDArray | None = None, settings: Flo
         settings: Defaults to `FlowSettings()`.
 
     Returns:
-        (h, w) float32: clean of spikes and at most as large as the working size.
+        The frame with and without its spikes: which of them stand still shows only beside another frame.
     """
     return _prepare(luma, mask, settings or FlowSettings())
 
 
 def estimate_prepared(
-    here: FloatArray, there: FloatArray, size: tuple[int, int], *, settings: FlowSettings | None = None
+    here: PreparedLuma, there: PreparedLuma, size: tuple[int, int], *, settings: FlowSettings | None = None
 ) -> FloatArray:
     """Estimate the flow between two frames from `prepare_luma`; the same as `estimate_pair` on the frames themselves.
 
@@ -244,7 +275,9 @@ def estimate_prepared(
     return enlarged(estimate_reduced(here, there, settings=settings), size)
 
 
-def estimate_reduced(here: FloatArray, there: FloatArray, *, settings: FlowSettings | None = None) -> FloatArray:
+def estimate_reduced(
+    here: PreparedLuma, there: PreparedLuma, *, settings: FlowSettings | None = None
+) -> FloatArray:
     """Estimate the flow between two frames from `prepare_luma` at their working size.
 
     Of a large frame this is a fraction of the flow: what is kept for later is kept so, and `enlarged` when it is used.
@@ -260,8 +293,10 @@ def estimate_reduced(here: FloatArray, there: FloatArray, *, settings: FlowSetti
     Raises:
         SettingsError: The frames differ in size.
     """
-    if here.ndim != 2 or here.shape != there.shape:
-        raise SettingsError(f"flow needs two (H, W) frames of one size; got {here.shape} and {there.shape}")
+    if here.plain.ndim != 2 or here.plain.shape != there.plain.shape:
+        raise SettingsError(
+            f"flow needs two (H, W) frames of one size; got {here.plain.shape} and {there.plain.shape}"
+        )
     return _flow_between(here, there, settings or FlowSettings())
 
 
@@ -306,7 +341,7 @@ def estimate_flow(
     if masks is not None and tuple(masks.shape) != (count, height, width):
         raise SettingsError(f"masks are {tuple(masks.shape)}; for these frames they must be {(count, height, width)}")
     flow = np.zeros((count - 1, 2, height, width), np.float32)
-    before: FloatArray | None = None
+    before: PreparedLuma | None = None
     for t in range(count):
         mask = None if masks is None else masks[t].detach().cpu().numpy()
         now = _prepare(to_luma(frames[t]), mask, settings)
@@ -318,19 +353,34 @@ def estimate_flow(
     return torch.from_numpy(flow).to(frames.device)
 
 
-def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> FloatArray:
-    """Clean one frame of dirt and reduce it to the working size."""
-    clean = prefill_dirt(luma, mask, spike_threshold=settings.spike_threshold)
-    height, width = clean.shape
+def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> PreparedLuma:
+    """Fill the known damage of a frame, look for its spikes, and reduce it to the working size."""
+    plain = prefill_dirt(luma, mask, spike_threshold=0.0)
+    clean = prefill_dirt(plain, spike_threshold=settings.spike_threshold) if settings.spike_threshold > 0 else plain
+    height, width = plain.shape
     scale = settings.working_side / max(height, width)
-    if scale >= 1:
-        return clean
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return cast(FloatArray, cv2.resize(clean, size, interpolation=cv2.INTER_AREA))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        pair = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (plain, clean))
+        plain, clean = (cast(FloatArray, frame) for frame in pair)
+    spikes = np.flatnonzero(plain != clean)
+    return PreparedLuma(plain, spikes, clean.ravel()[spikes])
 
 
-def _flow_between(here: FloatArray, there: FloatArray, settings: FlowSettings) -> FloatArray:
+def _without_passing_spikes(
+    here: PreparedLuma, there: PreparedLuma, settings: FlowSettings
+) -> tuple[FloatArray, FloatArray]:
+    """Return both frames clean of spikes, except of those that both show at the same place."""
+    if not len(here.spikes) and not len(there.spikes):
+        return here.plain, there.plain
+    partner = normalise_brightness(there.plain, here.plain) if settings.match_brightness else there.plain
+    same = (cv2.absdiff(here.plain, partner) <= _STANDING_SHARE * settings.spike_threshold).ravel()
+    return here.without_spikes(same[here.spikes]), there.without_spikes(same[there.spikes])
+
+
+def _flow_between(first: PreparedLuma, second: PreparedLuma, settings: FlowSettings) -> FloatArray:
     """Run DIS on two prepared frames."""
+    here, there = _without_passing_spikes(first, second, settings)
     if settings.match_brightness:
         there = normalise_brightness(there, here)
     # Dark material would leave DIS, which works on 8 bits, with a handful of levels; both frames get the same gain.

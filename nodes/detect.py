@@ -9,8 +9,9 @@ from torch import Tensor
 from ..vldm_core import pipeline
 from ..vldm_core.film.dirt import LONGEST_LIFE, Detector, DirtSettings
 from ..vldm_core.film.lines import LineSettings
+from ..vldm_core.notices import Notices
 from ..vldm_core.video.shots import Shot
-from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of, shown
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of, shown, told
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 _FIND = ("dirt and scratches", "dirt", "scratches")
@@ -277,14 +278,20 @@ class DetectDamage(io.ComfyNode):
             grow=scratch_grow,
         )
         dirt_wanted, lines_wanted = dirt if "dirt" in find else None, lines if "scratches" in find else None
-        progress = NodeProgress(phases=1 + (lines_wanted is not None) + judge_probability)
+        progress, notices = NodeProgress(phases=1 + (lines_wanted is not None) + judge_probability), Notices()
         found = pipeline.detect_damage(
-            frames, shots=shots, dirt=dirt_wanted, lines=lines_wanted, protect=spared, progress=progress
+            frames,
+            shots=shots,
+            dirt=dirt_wanted,
+            lines=lines_wanted,
+            protect=spared,
+            progress=progress,
+            notices=notices,
         )
         probability = torch.maximum(found.dirt, found.scratch)
         if judge_probability:
             judged = pipeline.damage_probability(
-                frames, shots=shots, dirt=dirt_wanted, lines=lines_wanted, progress=progress
+                frames, shots=shots, dirt=dirt_wanted, lines=lines_wanted, progress=progress, notices=notices
             )
             probability = torch.maximum(judged.dirt, judged.scratch)
             if spared is not None:
@@ -292,4 +299,4 @@ class DetectDamage(io.ComfyNode):
         painted = pipeline.overlay(frames, found.dirt, found.scratch, style=preview_style)  # type: ignore[arg-type]
         preview = image_from_frames(painted)
         damage = found.dirt.mean(dim=(1, 2)) + found.scratch.mean(dim=(1, 2))
-        return io.NodeOutput(found.dirt, found.scratch, preview, probability, ui=shown(preview, damage))
+        return io.NodeOutput(found.dirt, found.scratch, preview, probability, ui=told(notices, shown(preview, damage)))

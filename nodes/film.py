@@ -8,8 +8,9 @@ from ..vldm_core.film.dirt_repair import DirtRepairSettings
 from ..vldm_core.film.flicker import FlickerSettings
 from ..vldm_core.film.line_repair import LineRepairSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
+from ..vldm_core.notices import Notices
 from ..vldm_core.video.shots import Shot, ShotSettings
-from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 _UNLINKED = object()
@@ -66,9 +67,10 @@ class DetectShots(io.ComfyNode):
     def execute(cls, images: ImageBatch, threshold: float, min_length: int) -> io.NodeOutput:
         """Cut the batch into shots."""
         settings = ShotSettings(threshold=threshold, min_length=min_length)
-        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress())
+        notices = Notices()
+        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress(), notices=notices)
         report = "\n".join(f"shot {n}: frames {shot.first} to {shot.last - 1}" for n, shot in enumerate(shots, 1))
-        return io.NodeOutput(shots, report, ui={"text": (report,)})
+        return io.NodeOutput(shots, report, ui=told(notices, {"text": (report,)}))
 
 
 class RepairDamage(io.ComfyNode):
@@ -156,7 +158,7 @@ class RepairDamage(io.ComfyNode):
         dirt_grain: float = DirtRepairSettings.grain,
     ) -> io.NodeOutput:
         """Repair what the masks mark."""
-        frames = frames_from_image(images)
+        frames, notices = frames_from_image(images), Notices()
         repaired = pipeline.repair_damage(
             frames,
             dirt=mask_for(dirt, images, "dirt"),
@@ -165,8 +167,9 @@ class RepairDamage(io.ComfyNode):
             dirt_settings=DirtRepairSettings(feather=dirt_feather, grain=dirt_grain),
             scratch_settings=LineRepairSettings(rows=scratch_rows),
             progress=NodeProgress(),
+            notices=notices,
         )
-        return io.NodeOutput(image_from_frames(repaired))
+        return io.NodeOutput(image_from_frames(repaired), ui=told(notices))
 
 
 class RemoveFlicker(io.ComfyNode):
@@ -226,9 +229,11 @@ class RemoveFlicker(io.ComfyNode):
     ) -> io.NodeOutput:
         """Measure the flicker of every shot, then take it out."""
         settings = FlickerSettings(strength=strength, spatial=spatial, period=period)
-        frames = frames_from_image(images)
-        result = pipeline.remove_flicker(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
-        return io.NodeOutput(image_from_frames(result))
+        frames, notices = frames_from_image(images), Notices()
+        result = pipeline.remove_flicker(
+            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
+        )
+        return io.NodeOutput(image_from_frames(result), ui=told(notices))
 
 
 class Stabilise(io.ComfyNode):
@@ -290,7 +295,9 @@ class Stabilise(io.ComfyNode):
         shots: tuple[Shot, ...] | None = None,
     ) -> io.NodeOutput:
         """Measure the weave of every shot, then take it out."""
-        frames = frames_from_image(images)
+        frames, notices = frames_from_image(images), Notices()
         settings = StabiliseSettings(strength=strength, period=period, max_shift=max_shift)
-        result = pipeline.stabilise(frames, shots=shots, settings=settings, progress=NodeProgress(phases=2))
-        return io.NodeOutput(image_from_frames(result))
+        result = pipeline.stabilise(
+            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
+        )
+        return io.NodeOutput(image_from_frames(result), ui=told(notices))

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
+from ..vldm_core.notices import Notices
 from ..vldm_core.progress import Progress
 from ..vldm_core.video.clip import write_clip
 
@@ -132,6 +134,22 @@ def shown(images: ImageBatch, weights: Tensor | None = None) -> ui.PreviewImage:
     else:
         chosen = weights.topk(min(count, _SHOWN_FRAMES)).indices.sort().values
     return ui.PreviewImage(images[chosen])
+
+
+def told(notices: Notices, shown: ui.PreviewImage | dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """Return what a node shows with what its stages had to say of single frames, summed up, one line each.
+
+    Args:
+        notices: Already logged as they came.
+        shown: What the node shows besides.
+
+    Returns:
+        For a node's ``ui``; None where there is nothing to show.
+    """
+    result = {} if shown is None else dict(shown if isinstance(shown, dict) else shown.as_dict())
+    if lines := notices.summary():
+        result["text"] = (*result.get("text", ()), *(f"warning: {line}" for line in lines))
+    return result or None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from ..vldm_core import pipeline
 from ..vldm_core.errors import VLDMError
+from ..vldm_core.notices import Notices
 from ..vldm_core.prerestore.network import KIND, SCALE
 from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
 from ..vldm_core.video.shots import Shot
-from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for
+from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
 from .host_models import PRERESTORE, file_state, model_files, model_path
 from .host_prerestore import blocked, encoded, encodes_pictures, on_device, prerestorer_model
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, PreRestorer, Shots
@@ -132,7 +133,7 @@ class PreRestore(io.ComfyNode):
         height, width = frames.shape[-2:]
         settings = PreRestoration(strength=strength, keep_grain=keep_grain)
         model = prerestorer or prerestorer_model(SHIPPED)
-        progress = NodeProgress(phases=1 if vae is None else 2)
+        progress, notices = NodeProgress(phases=1 if vae is None else 2), Notices()
         restored, latents = pipeline.pre_restore_frames(
             frames,
             dirt=mask_for(dirt, images, "dirt"),
@@ -141,13 +142,14 @@ class PreRestore(io.ComfyNode):
             settings=settings,
             network=on_device(model, height, width, settings),
             progress=progress,
+            notices=notices,
         )
         result = image_from_frames(restored)
         if reason := _no_latent(height, width, own=latents is not None, vae=vae):
-            return io.NodeOutput(result, blocked(reason))
+            return io.NodeOutput(result, blocked(reason), ui=told(notices))
         if latents is None:
             latents = encoded(vae, result, progress)
-        return io.NodeOutput(result, {"samples": latents})
+        return io.NodeOutput(result, {"samples": latents}, ui=told(notices))
 
 
 def strength_inputs(prefix: str = "", *, optional: bool = False) -> list[io.Input]:

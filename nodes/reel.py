@@ -155,6 +155,15 @@ class RestoreReel(io.ComfyNode):
                     optional=True,
                     tooltip="Another network for prerestore, from Load Pre-Restorer. Unconnected: the one that ships.",
                 ),
+                io.Boolean.Input(
+                    "strict",
+                    default=ReelSettings.strict,
+                    optional=True,
+                    tooltip=(
+                        "Stop at the first frame that a stage cannot do. Off: the frame is passed on as it came, and "
+                        "the report names it."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
@@ -211,11 +220,13 @@ class RestoreReel(io.ComfyNode):
         prerestore_strength: float = PreRestoration.strength,
         keep_grain: float = PreRestoration.keep_grain,
         prerestorer: Any = None,
+        strict: bool = ReelSettings.strict,
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
         if not (dirt or scratches or flicker or stabilise or prerestore):
             raise SettingsError(_NOTHING_TO_DO)
-        settings = ReelSettings(write=WriteSettings(codec=codec, quality=quality), keep_partial=False)  # type: ignore[arg-type]
+        write = WriteSettings(codec=codec, quality=quality)  # type: ignore[arg-type]
+        settings = ReelSettings(write=write, keep_partial=False, strict=strict)
         settings = replace(
             settings,
             dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]

@@ -16,12 +16,15 @@ from .cli_support import (
     DeinterlaceOption,
     FpsOption,
     OverwriteOption,
+    StrictOption,
     bars,
     console,
     reading,
     reported,
+    show_summary,
 )
 from .errors import SettingsError
+from .notices import Notices
 
 if TYPE_CHECKING:
     from .reel.prior import PriorReelSettings
@@ -173,6 +176,7 @@ def restore(
     max_frames: Annotated[int, _of_prior(min=2, help="Longer shots are done in parts of this length.")] = 128,
     grain: Annotated[bool, _of_prior(help="Give the result the grain of the film.")] = False,
     seed: Annotated[int, _of_prior(min=0, help="Same seed, same result.")] = 0,
+    strict: StrictOption = False,
 ) -> None:
     """Restore a film: lines, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
 
@@ -183,6 +187,7 @@ def restore(
     from .reel.restore import ReelSettings, restore_film
     from .video.writer import WriteSettings, refuse_existing
 
+    notices = Notices()
     with reported():
         if not overwrite:
             refuse_existing(destination)
@@ -196,6 +201,7 @@ def restore(
             flicker=settings.flicker if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
             prerestore=None,
+            strict=strict,
         )
         if prerestore:
             how = PreRestoration(
@@ -210,7 +216,7 @@ def restore(
             if unused := [name for name, value in given.items() if value]:
                 raise SettingsError(f"{' and '.join(unused)}: give --prior PATH too, the model this is for")
             with bars() as progress:
-                report = restore_film(source, destination, settings, progress)
+                report = restore_film(source, destination, settings, progress, notices=notices)
         else:
             from .prior.opening import open_prior
             from .reel.prior import restore_film_with_prior
@@ -240,13 +246,16 @@ def restore(
                 device=device,
             )
             with bars() as progress:
-                report = restore_film_with_prior(source, destination, pipeline, whole, progress)
+                report = restore_film_with_prior(
+                    source, destination, pipeline, whole, progress, notices=notices
+                )
         console.print(
             f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
             f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended, "
             f"{report.frames / report.seconds:.1f} frames per second",
             highlight=False,
         )
+        show_summary(notices)
 
 
 def _with_detection(
@@ -294,16 +303,22 @@ def detect(
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
+    strict: StrictOption = False,
 ) -> None:
     """Find damage and write it as lossless mask films: 255 is damage, 0 is not."""
     from .reel.masks import detect_film
     from .reel.restore import ReelSettings
     from .video.writer import WriteSettings
 
-    with reported(), bars() as progress:
-        settings = ReelSettings(write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps))
+    notices = Notices()
+    with reported():
+        settings = ReelSettings(
+            write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps), strict=strict
+        )
         settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
-        detect_film(source, directory, settings, progress=progress)
+        with bars() as progress:
+            detect_film(source, directory, settings, progress=progress, notices=notices)
+        show_summary(notices)
 
 
 @app.command()

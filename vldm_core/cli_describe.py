@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .cli_support import Deinterlace, DeinterlaceOption, OverwriteOption, bars, console, reading, reported
+from .cli_support import (
+    Deinterlace,
+    DeinterlaceOption,
+    OverwriteOption,
+    StrictOption,
+    bars,
+    console,
+    reading,
+    reported,
+    show_summary,
+)
 from .errors import SettingsError
+from .notices import Notices
 
 if TYPE_CHECKING:
     from .semantics.describe import ShotDescriber
@@ -40,6 +51,7 @@ def describe(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     overwrite: OverwriteOption = False,
+    strict: StrictOption = False,
 ) -> None:
     """Say what every shot of a film shows: key frames, caption, tags, era and prompts.
 
@@ -55,14 +67,17 @@ def describe(
         if words is not None and clip is None:
             raise SettingsError("--words: give --clip FOLDER too, the model that compares pictures with words")
         describer = _describer(clip, captioner, template, words, key_frames, confidence, device)
+        notices = Notices()
         with bars() as progress:
             table = describe_film(
                 source,
                 describer,
-                repair=ReelSettings() if repair else None,
+                repair=ReelSettings(strict=strict) if repair else None,
                 read=reading(deinterlace, None),
                 progress=progress,
+                notices=notices,
             )
+        show_summary(notices)
         if out is not None:
             write_table(table, out)
             console.print(f"{out}: {len(table)} shots", highlight=False)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from .errors import FilmFileWarning, SettingsError, VLDMError
+from .notices import Notices
 
 if TYPE_CHECKING:
     from .video.reader import ReadSettings
@@ -117,6 +118,18 @@ def reported() -> Iterator[None]:
     except KeyboardInterrupt as error:
         console.print("interrupted")
         raise typer.Exit(130) from error
+
+
+def show_summary(notices: Notices) -> None:
+    """Sum up at the end what the stages had to say of single frames."""
+    for line in notices.summary():
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
+
+
+StrictOption = Annotated[
+    bool,
+    typer.Option("--strict", help="Stop at a frame that a stage cannot do, instead of passing it on as it came."),
+]
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:

@@ -14,9 +14,17 @@ from .weight_files import WeightFileError
 
 app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
 
-DataOption = Annotated[Path, typer.Option(help="Folder with clips/ and photos/; validation files are left out.")]
+DataOption = Annotated[
+    Path, typer.Option(help="Folder with films and pictures, or with clips/ and photos/; some are kept apart.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same weights.")]
-ResumeOption = Annotated[bool, typer.Option(help="Go on from the checkpoint, if there is one.")]
+ResumeOption = Annotated[
+    bool, typer.Option(help="Go on from the checkpoint, if there is one; its settings must be the same.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option(help="Replace weights and checkpoint that are there; else they stop the command.")
+]
+CheckpointOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")]
 
 
@@ -53,6 +61,8 @@ def train_dirt_detector(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    checkpoint_every: CheckpointOption = 250,
 ) -> None:
     """Train the detector of dirt and blotches on clean material that the simulation ages."""
     from .training.dirt_detector import DirtTrainingSettings, train_on_material
@@ -65,8 +75,9 @@ def train_dirt_detector(
             cache,
             textures=textures,
             examples=ExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
-            settings=DirtTrainingSettings(steps=steps, seed=seed),
+            settings=DirtTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
             resume=resume,
+            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )
@@ -83,6 +94,8 @@ def train_line_detector(
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
+    overwrite: OverwriteOption = False,
+    checkpoint_every: CheckpointOption = 250,
 ) -> None:
     """Train the network that tells line scratches from upright things of the scene."""
     from .training.line_detector import LineTrainingSettings, train_on_material
@@ -93,9 +106,10 @@ def train_line_detector(
             data,
             cache,
             out,
-            LineTrainingSettings(steps=steps, seed=seed),
+            LineTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
             LineExampleSettings(shots=shots, seed=seed),
             resume=resume,
+            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )
@@ -134,6 +148,8 @@ def train_prerestore(
             metavar="DIR", help="Folder of a diffusers AutoencoderKL to train a latent head against; else it gets none."
         ),
     ] = None,
+    overwrite: OverwriteOption = False,
+    checkpoint_every: CheckpointOption = 200,
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
     from .prerestore.network import BASE, SMALL
@@ -150,12 +166,19 @@ def train_prerestore(
             settings=replace(
                 settings,
                 trainer=replace(
-                    settings.trainer, steps=steps, batch=batch, precision=precision.value, workers=workers, seed=seed
+                    settings.trainer,
+                    steps=steps,
+                    batch=batch,
+                    precision=precision.value,
+                    workers=workers,
+                    seed=seed,
+                    checkpoint_every=checkpoint_every,
                 ),
                 films=replace(settings.films, films=films, seed=seed),
             ),
             vae=None if vae is None else _autoencoder(vae),
             resume=resume,
+            overwrite=overwrite,
             threads=threads,
             progress=progress,
         )

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from vldm_core.cli import app
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.decode.regrain import RegrainSettings, regrain
-from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.errors import SettingsError, StageError, VLDMError
 from vldm_core.prerestore.network import KIND
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.finish import FinishSettings
@@ -178,6 +178,26 @@ def test_the_same_seed_gives_the_same_film(pipeline, film, tmp_path) -> None:
         restore_film_with_prior(film, out, pipeline, replace(SMALL, seed=seed))
         made.append(pictures(out))
     assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], made[2])
+
+
+def test_frames_that_overflow_in_the_prior_stay_as_repaired(pipeline, film, tmp_path, monkeypatch) -> None:
+    real = type(pipeline).__call__
+
+    def overflowing(self, frames, **how):
+        made = real(self, frames, **how)
+        made.frames[3] = torch.nan
+        return made
+
+    restore_film_with_prior(film, tmp_path / "clean.mkv", pipeline, SMALL)
+    monkeypatch.setattr(type(pipeline), "__call__", overflowing)
+    report = restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, SMALL)
+    assert report.warnings == ("prior, frame 3: left as it came (it gave values that are not finite)",)
+    before, clean, after = pictures(film), pictures(tmp_path / "clean.mkv"), pictures(tmp_path / "out.mkv")
+    others = [t for t in range(FRAMES) if t != 3]
+    assert np.array_equal(after[3], before[3]) and np.array_equal(after[others], clean[others])
+    strict = replace(SMALL, reel=replace(QUICK, strict=True, keep_partial=False))
+    with pytest.raises(StageError, match="prior failed in frame 3 "):
+        restore_film_with_prior(film, tmp_path / "strict.mkv", pipeline, strict)
 
 
 def test_temporal_layers_are_attached(model, film, tmp_path) -> None:

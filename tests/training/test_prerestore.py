@@ -4,6 +4,9 @@ import inspect
 import json
 from dataclasses import replace
 
+import av
+import cv2
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -22,7 +25,7 @@ from vldm_core.training.prerestore import (
     train_prerestorer,
 )
 from vldm_core.training.repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings
-from vldm_core.training.trainer import TrainerSettings
+from vldm_core.training.trainer import Trainer, TrainerSettings
 
 from .test_repaired_clips import photographs
 
@@ -171,11 +174,101 @@ def test_command(data, cache, vae_folder, tmp_path, monkeypatch) -> None:
     assert result.exit_code == 1 and "another run: settings differ" in " ".join(result.output.split()), result.output
 
 
+def _write_film(path, seed):
+    """A film of a moving texture, as anybody has one."""
+    noise = np.random.default_rng(seed).random((12, 16, 3), dtype=np.float32)
+    scene = cv2.resize(noise, (200, 140), interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for step in range(12):
+            picture = np.ascontiguousarray(scene[step : step + 120, 2 * step : 2 * step + 160].astype(np.uint8))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_ones_own_folder(tmp_path, monkeypatch) -> None:
+    """Films under any names, lying in the folder itself; one of them is kept apart to measure on."""
+    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
+    data, out, cache = tmp_path / "films", tmp_path / "net.safetensors", tmp_path / "cache"
+    data.mkdir()
+    for seed, name in enumerate(("holiday 1962", "wedding", "garden")):
+        _write_film(data / f"{name}.mp4", seed)
+    command = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--steps", 2, "--batch", 1, "--threads", 1)
+    result = _command(*command, "--checkpoint-every", 1)
+    assert result.exit_code == 0, result.output
+    assert KIND.load(out).config.latent is False
+    trained, kept = ((cache / part / "sources.txt").read_text().split("\n") for part in ("training", "validation"))
+    assert len(trained) == 2 and len(kept) == 1
+    assert {*trained, *kept} == {"holiday 1962.mp4", "wedding.mp4", "garden.mp4"}
+    # The films that are there are of these files, and of no others.
+    _write_film(data / "street.mp4", 9)
+    result = _command(*command, "--overwrite")
+    assert result.exit_code == 1 and "made of other files" in " ".join(result.output.split())
+
+
+def test_too_little_is_refused_before_any_film_is_made(tmp_path) -> None:
+    data, cache = tmp_path / "films", tmp_path / "cache"
+    data.mkdir()
+    for message in ("no film or picture for training", "has only.mp4 alone and needs two files or more"):
+        result = _command("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache, "--films", 1)
+        assert result.exit_code == 1 and message in " ".join(result.output.split()), result.output
+        assert not cache.exists()
+        _write_film(data / "only.mp4", 0)
+
+
+def test_nothing_is_replaced_unasked(data, cache, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
+    out = tmp_path / "net.safetensors"
+    state = tmp_path / "net.training" / "state.pt"
+    options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--threads", 1)
+    made = _command(*options, "--steps", 3, "--checkpoint-every", 2)
+    assert made.exit_code == 0, made.output
+    weights, checkpoint = out.read_bytes(), state.read_bytes()
+
+    def refused(message, *more):
+        result = _command(*options, *more)
+        assert result.exit_code == 1 and message in " ".join(result.output.split()), result.output
+        assert out.read_bytes() == weights
+
+    films = tmp_path / "never made"
+    options = tuple(films if option is cache else option for option in options)
+    refused("give --resume to go on from the checkpoint, or --overwrite to begin anew", "--steps", 3)
+    # A checkpoint of another run stops the command before the films are made, too.
+    refused("another run: settings differ", "--steps", 4, "--resume")
+    assert state.read_bytes() == checkpoint and not films.exists()
+    out.unlink()
+    result = _command(*options, "--steps", 3)
+    assert result.exit_code == 1 and "would be replaced" in " ".join(result.output.split())
+    state.unlink()
+    out.write_bytes(weights)
+    refused("no checkpoint", "--steps", 3, "--resume")
+    result = _command(*options, "--out", tmp_path / "net.pt")
+    assert result.exit_code == 1 and "does not end in .safetensors" in " ".join(result.output.split())
+    options = tuple(cache if option is films else option for option in options)
+    result = _command(*options, "--steps", 3, "--overwrite")
+    assert result.exit_code == 0 and out.read_bytes() == weights and state.is_file()
+
+
+def test_checkpoints_come_as_often_as_asked_for(data, cache, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
+    saved = []
+    real = Trainer._save
+    monkeypatch.setattr(Trainer, "_save", lambda self: (saved.append(self.step), real(self)))
+    options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache, "--films", 2, "--batch", 1)
+    result = _command(*options, "--steps", 5, "--threads", 1, "--checkpoint-every", 2)
+    assert result.exit_code == 0, result.output
+    assert saved == [2, 4, 5]
+
+
 def test_the_command_has_the_defaults_of_the_settings() -> None:
     defaults = {name: each.default for name, each in inspect.signature(train_prerestore).parameters.items()}
     trainer, films = PreRestoreTrainingSettings().trainer, PreRestoreTrainingSettings().films
     assert (defaults["films"], defaults["seed"]) == (films.films, films.seed)
-    for name in ("steps", "batch", "precision", "seed"):
+    for name in ("steps", "batch", "precision", "seed", "checkpoint_every"):
         assert defaults[name] == getattr(trainer, name)
 
 

@@ -1,6 +1,7 @@
 """Clean shots for the film benchmark: clips, and photographs that a camera pans over.
 
-A data folder holds `clips/` (clean films), `photos/` (stills) and `film/` (real old films, used elsewhere). Every
+A data folder holds clean films and stills, in `clips/` and `photos/` or in itself, and `film/` (real old films, used
+elsewhere). Every
 source becomes a short shot of one size, scaled to cover it and cropped at the centre. For the strata of upright
 structure posts are drawn into photographs before the camera moves, so they belong to the scene and move with it.
 """
@@ -21,10 +22,7 @@ from ..film.motion import measure_motion
 from ..video.reader import open_film
 from .film_settings import FilmBenchmarkSettings
 from .film_strata import POSTS_STRATA, UPRIGHT_CLIPS, Stratum, strata_of
-from .split import is_validation
-
-FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+from .split import FILM_SUFFIXES, material_files, split_files
 
 PAN_SPEEDS = (2.0, 4.0, 8.0)
 """Sideways speed of the camera over a photograph at its start, px a frame at 480 columns, by turns."""
@@ -116,12 +114,10 @@ def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Source, .
     Raises:
         FilmFileError: The folder holds none.
     """
-
-    def wanted(pattern: str, suffixes: tuple[str, ...]) -> list[Path]:
-        paths = sorted(path for path in data.glob(pattern) if path.suffix.lower() in suffixes)
-        return [path for path in paths if settings.all_sources or is_validation(path)]
-
-    clips, photos = wanted("clips/*", FILM_SUFFIXES), wanted("photos/*", PHOTO_SUFFIXES)
+    files = material_files([data])
+    wanted = files if settings.all_sources else split_files(files).validation
+    clips = [path for path in wanted if path.suffix.lower() in FILM_SUFFIXES]
+    photos = [path for path in wanted if path.suffix.lower() not in FILM_SUFFIXES]
     found = []
     for number, path in enumerate(clips + photos):
         photo = number - len(clips) if number >= len(clips) else None
@@ -134,7 +130,8 @@ def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Source, .
             )
         )
     if not found:
-        what = "clips/*.mp4 or photos/*.jpg" if settings.all_sources else "clips or photos kept for validation"
+        every = "clips/*.mp4 or photos/*.jpg, nor films or pictures itself"
+        what = every if settings.all_sources else "clips or photos kept for validation"
         raise FilmFileError(
             f"{data} holds no {what}; pass the folder with clips/ and photos/ in it"
             + ("" if settings.all_sources else ", or --all-sources to take every file")

@@ -145,7 +145,7 @@ def make_clip(source: AgedSource, settings: PreRestoreBenchmarkSettings) -> Dama
         FilmFileError: The source cannot be read.
     """
     clips = DegradedClips(
-        TrainingMaterial(source.path, validation=True),
+        TrainingMaterial(source.path, validation=None),
         seed=(settings.seed << 32) | zlib.crc32(source.name.encode()),
         settings=PairSettings(
             frames=settings.frames,

@@ -18,8 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..containment import Faults, Watch
 from ..decode.regrain import regrain
 from ..errors import FilmFileWarning, SettingsError, VLDMError
+from ..notices import Notices
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
@@ -164,6 +166,8 @@ def restore_film_with_prior(
     pipeline: Any,
     settings: PriorReelSettings | None = None,
     progress: Progress = silent,
+    *,
+    notices: Notices | None = None,
 ) -> ReelReport:
     """Repair a film file, then restore it with a prior.
 
@@ -177,10 +181,12 @@ def restore_film_with_prior(
         pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`.
         settings: How; defaults to :class:`PriorReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
+        notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
         SettingsError: The settings do not fit the pipeline or the film.
+        StageError: A stage of the repair failed in a frame, and the settings are strict.
     """
     settings = settings or PriorReelSettings()
     started = time.monotonic()
@@ -198,14 +204,16 @@ def restore_film_with_prior(
             settings.table.check(None, _count(film, progress))
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
-        report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress)
+        notices = Notices() if notices is None else notices
+        report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress, notices=notices)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
             report = replace(report, shots=settings.table.shots)
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
-        restore = _restorer(pipeline, settings, report.shots, pulse, progress)
+        watch = Faults(notices, strict=settings.reel.strict).watch("prior", pulse.beat)
+        restore = _restorer(pipeline, settings, report.shots, pulse, progress, watch)
         frames = (frame.tensor() for frame in pictures)
         if settings.grain_of_source:
             # Both travel together, as six channels: parts overlap.
@@ -223,7 +231,7 @@ def restore_film_with_prior(
             raise
         # What is found out while finishing belongs into the report too.
         writer.close()
-        messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings)))
+        messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings, *notices.summary())))
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
 
 
@@ -242,7 +250,12 @@ def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
 
 
 def _restorer(
-    pipeline: Any, settings: PriorReelSettings, shots: Sequence[Shot], pulse: Pulse, progress: Progress
+    pipeline: Any,
+    settings: PriorReelSettings,
+    shots: Sequence[Shot],
+    pulse: Pulse,
+    progress: Progress,
+    watch: Watch,
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
     grain = settings.finish.grain if settings.grain_of_source else None
@@ -275,6 +288,13 @@ def _restorer(
             shot_start=shot.first,
             progress=report,
         ).frames
+        # Half precision overflows in single frames: those stay as repaired.
+        restored = torch.stack(
+            [
+                came if watch.frame(part.first + index, lambda made=made: made) is None else made  # type: ignore[misc]
+                for index, (made, came) in enumerate(zip(restored, frames[:, :3], strict=True))
+            ]
+        )
         if grain is None:
             return restored
         return regrain(restored, frames[:, 3:], grain, first_frame=part.first, progress=pulse.beat)

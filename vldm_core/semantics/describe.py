@@ -15,8 +15,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ..containment import Faults
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..film.stages import restore_shot
+from ..notices import Notices
 from ..pipeline import check_frames
 from ..progress import Progress, Pulse, silent
 from ..reel.protection import read_protection
@@ -215,6 +217,7 @@ def describe_film(
     shot_settings: ShotSettings | None = None,
     read: ReadSettings | None = None,
     progress: Progress = silent,
+    notices: Notices | None = None,
 ) -> ShotTable:
     """Describe a film file at memory that does not grow with the film.
 
@@ -227,16 +230,19 @@ def describe_film(
         shot_settings: How cuts are found; None takes those of `repair`, or the usual ones.
         read: How interlaced film is taken; None takes what `repair` says, or looks at the pictures.
         progress: Called per frame and pass; may raise to interrupt.
+        notices: Takes what the search for cuts and the repair have to say of single frames.
 
     Raises:
         FilmFileError: The film cannot be read.
         SettingsError: The shots do not cover the film.
+        StageError: A stage of the repair failed in a frame, and its settings are strict.
     """
+    faults = Faults(notices, strict=repair is not None and repair.strict)
     describer = describer or ShotDescriber()
     cuts = shot_settings or (repair.shots if repair is not None else ShotSettings())
     with ExitStack() as stack:
         film = stack.enter_context((read or (repair.read if repair is not None else ReadSettings())).open(source))
-        found = find_shots(film, cuts, progress) if shots is None else tuple(shots)
+        found = find_shots(film, cuts, progress, faults=faults) if shots is None else tuple(shots)
         if shots is None:
             logger.info("%s: %d frames in %d shots", film.name, found[-1].last, len(found))
             # The first reading has told what is wrong with the file; the others need not repeat it.
@@ -247,7 +253,7 @@ def describe_film(
         if repair is None:
             seen: Iterator[SeenFrame] = (SeenFrame(image=frame.tensor()) for frame in film)
         else:
-            seen = _repaired(film, parts, repair, pulse, progress)
+            seen = _repaired(film, parts, repair, pulse, progress, faults)
         table = describe_stream(seen, parts, describer, progress, pulse)
         if next(seen, None) is not None:
             raise SettingsError(
@@ -297,12 +303,12 @@ def _described(frames: Iterator[SeenFrame], shot: Shot, describer: ShotDescriber
 
 
 def _repaired(
-    film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress
+    film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress, faults: Faults
 ) -> Iterator[SeenFrame]:
     """Give every frame of a film with its damage found and repaired."""
     settings = replace(repair, flicker=None, stabilise=None)
     protect = None if settings.protect is None else read_protection(settings.protect, film.info)
-    analyses = analyse_film(film, tuple(shots), settings.analysis, progress)
+    analyses = analyse_film(film, tuple(shots), settings.analysis, progress, faults=faults)
     frames = iter(film)
     for shot, analysis in zip(shots, analyses, strict=True):
         stream = restore_shot(
@@ -314,6 +320,7 @@ def _repaired(
             dirt_repair_settings=settings.dirt_repair,
             protect=protect,
             beat=pulse.beat,
+            faults=faults,
         )
         for frame in stream:
             masks = [mask > 0.5 for mask in (frame.dirt, frame.scratch) if mask is not None]

@@ -34,6 +34,7 @@ from .dirt_examples import (
     generate_examples,
     load_examples,
 )
+from .output import check_output
 
 CHECKPOINT_FORMAT = 1
 
@@ -160,22 +161,33 @@ def train_on_material(
     examples: ExampleSettings | None = None,
     settings: DirtTrainingSettings | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> DirtNetwork:
     """Make examples from a folder of clips and photographs and train on them.
 
     Args:
-        data: Folder with `clips/` and `photos/`; files kept for validation are left out.
+        data: Folder with films and pictures, or with `clips/` and `photos/`; files kept for validation are left out.
         out: File to write.
         cache: Folder for the examples; those that are there already are not made again.
         textures: Folder of scanned shapes, see `SimulationSettings.textures`.
         examples: How examples are made.
         settings: How the network is trained.
         resume: Go on from the checkpoint, if there is one.
+        overwrite: Replace weights and checkpoint that are there.
         threads: Threads of torch and OpenCV; None leaves them as they are.
         progress: Called once per shot and per step.
+
+    Raises:
+        SettingsError: Something would be replaced unasked, or there are too few examples.
+        FilmFileError: There is nothing to train on, or the checkpoint is of another run.
     """
+    checkpoint = out.with_suffix(".checkpoint")
+    check_output(out, checkpoint, resume=resume, overwrite=overwrite)
+    if resume and checkpoint.is_file():
+        # Before the examples, which take hours.
+        _Run(settings or DirtTrainingSettings(), DirtNetworkConfig()).load(checkpoint)
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)

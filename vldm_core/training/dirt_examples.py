@@ -39,6 +39,7 @@ from ..film.dirt_features import PLANES, DirtFeatures
 from ..progress import Progress, silent
 from ..video.flow import to_luma
 from .material import MaterialSettings, TrainingMaterial
+from .output import claim_sources
 
 DIRT, BLOTCH, FAINT_DIRT, FAINT_BLOTCH = 1, 2, 4, 8
 """Bits of a label: damage that is to be found, and what is too faint to count either way."""
@@ -259,7 +260,7 @@ def generate_examples(
 
     Raises:
         SettingsError: The folder holds examples of other settings.
-        FilmFileError: There is nothing to use in the data.
+        FilmFileError: There is nothing to use in the data, or the folder holds examples of other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stamp, note = repr(replace(settings, shots=1, hard_shots=0)) + f" {PLANES}", folder / "settings.txt"
@@ -270,6 +271,7 @@ def generate_examples(
     total = settings.shots + settings.hard_shots
     for hard, count in ((False, settings.shots), (True, settings.hard_shots)):
         material = TrainingMaterial(data, settings=HARD_MATERIAL if hard else MATERIAL)
+        claim_sources(folder, (*material.clips, *material.photos))
         for index in range(count):
             path = folder / f"{'hard' if hard else 'shot'}-{index:05d}.npz"
             if not path.is_file():

@@ -23,10 +23,14 @@ from ..errors import FilmFileError, SettingsError
 from ..film.line_network import KIND, LineNetwork, LineNetworkConfig
 from ..progress import Progress, silent
 from .line_examples import LineExamples, LineExampleSettings, load_line_examples, make_line_examples, tensors
+from .material import TrainingMaterial
+from .output import check_output
 
 CHECKPOINT_FORMAT = 1
 
 _COST = 2.0
+# One to train on and one to hold out.
+_LEAST_FILES = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -135,10 +139,38 @@ def train_on_material(
     examples: LineExampleSettings | None = None,
     *,
     resume: bool = False,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> LineNetwork:
-    """Make the examples that are missing in a folder, then train on them; see `train_line_network`."""
+    """Make the examples that are missing in a folder, then train on them; see `train_line_network`.
+
+    Args:
+        data: Folders with films and pictures, or with `clips/` and `photos/`; files kept for validation are left out.
+        cache: Folder for the examples.
+        out: File to write.
+        settings: How the network is trained.
+        examples: How examples are made.
+        resume: Go on from the checkpoint, if there is one.
+        overwrite: Replace weights and checkpoint that are there.
+        threads: Threads of torch and OpenCV; None leaves them as they are.
+        progress: Called once per file of examples and per step.
+
+    Raises:
+        SettingsError: Something would be replaced unasked, or there are too few examples.
+        FilmFileError: There are fewer than two files to train on, or the checkpoint is of another run.
+    """
+    checkpoint = out.with_suffix(".checkpoint")
+    check_output(out, checkpoint, resume=resume, overwrite=overwrite)
+    if resume and checkpoint.is_file():
+        # Before the examples, which take hours.
+        _Run(settings or LineTrainingSettings(), LineNetworkConfig()).load(checkpoint)
+    material = TrainingMaterial(data)
+    if len(names := {path.stem for path in (*material.clips, *material.photos)}) < _LEAST_FILES:
+        raise FilmFileError(
+            f"{data}: {', '.join(names)} alone is left to train on; whole files are held out to calibrate with, so "
+            "give three files or more, of which one is kept for validation"
+        )
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)

@@ -38,6 +38,7 @@ from ..film.motion import measure_motion
 from ..progress import Progress, silent
 from .line_scenes import draw_scene, scene_margin
 from .material import MaterialSettings, TrainingMaterial
+from .output import claim_sources
 
 STILLS = MaterialSettings(clip_share=0.0, locked_share=1.0, object_share=0.0, upright_share=0.0, reduction=3.0)
 SHOTS = MaterialSettings(clip_share=0.6, upright_share=0.1)
@@ -123,11 +124,12 @@ def make_line_examples(
         The files, in order.
 
     Raises:
-        FilmFileError: The material cannot be read.
+        FilmFileError: The material cannot be read, or the folder holds examples of other files.
     """
     cache.mkdir(parents=True, exist_ok=True)
     stills = TrainingMaterial(material, settings=STILLS)
     shots = TrainingMaterial(material, settings=SHOTS)
+    claim_sources(cache, (*shots.clips, *shots.photos))
     count = -(-settings.shots // SHOTS_A_FILE)
     paths = [cache / f"lines_{settings.seed}_{number:05d}.npz" for number in range(count)]
     for number, path in enumerate(paths):

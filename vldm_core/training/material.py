@@ -5,7 +5,7 @@ often with things that cross the picture. Every shot is a function of its number
 make any of them, in any order.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,11 @@ import torch
 from torch import Tensor
 
 from ..errors import FilmFileError, SettingsError
-from ..evaluation.split import is_validation
+from ..evaluation.split import FILM_SUFFIXES, PHOTO_SUFFIXES, material_files, split_files
 from .camera import CameraMove, FloatArray, draw_move, seen, smeared, still
 from .objects import MovingObject, draw_object
 from .stretches import Picture, Stretches
 from .structure import draw_uprights
-
-FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
 _MARGIN = 4
 """px around what is seen, for the reach of the interpolation."""
@@ -115,7 +112,8 @@ class TrainingMaterial:
     Args:
         data: Folders or files. Of a folder, the films and pictures in it and in its subfolders `clips` and `photos`
             are used; other subfolders are not, since they may hold damaged films.
-        validation: Whether shots come from the files kept for validation, or from all the others.
+        validation: Whether shots come from the files kept for validation, or from all the others, see
+            :mod:`..evaluation.split`; None takes all.
         settings: How shots are drawn.
 
     Raises:
@@ -123,17 +121,22 @@ class TrainingMaterial:
     """
 
     def __init__(
-        self, data: Path | Sequence[Path], *, validation: bool = False, settings: MaterialSettings | None = None
+        self, data: Path | Sequence[Path], *, validation: bool | None = False, settings: MaterialSettings | None = None
     ) -> None:
         roots = [data] if isinstance(data, Path) else list(data)
         self.settings = settings or MaterialSettings()
-        found = [path for path in _files(roots) if is_validation(path) is validation]
+        files = material_files(roots)
+        found: Sequence[Path] = files
+        if validation is not None:
+            split = split_files(files)
+            found = split.validation if validation else split.training
         self.clips = tuple(path for path in found if path.suffix.lower() in FILM_SUFFIXES)
         self.photos = tuple(path for path in found if path.suffix.lower() in PHOTO_SUFFIXES)
         if not found:
             kind = "validation" if validation else "training"
+            few = f", which has {files[0].name} alone and needs two files or more" if len(files) == 1 else " there"
             raise FilmFileError(
-                f"{', '.join(map(str, roots))}: no film or picture for {kind} there; "
+                f"{', '.join(map(str, roots))}: no film or picture for {kind}{few}; "
                 "pass a folder with clips/ and photos/, or with films and pictures in it"
             )
         self._stretches = Stretches(
@@ -318,19 +321,6 @@ def _place_view(
 
 def _tone_curve(gamma: float) -> FloatArray:
     return np.asarray(np.linspace(0, 1, 256) ** gamma, dtype=np.float32)
-
-
-def _files(roots: Iterable[Path]) -> list[Path]:
-    """List the films and pictures of some folders, or the files themselves, in a fixed order."""
-    found: set[Path] = set()
-    for root in roots:
-        if root.is_dir():
-            for folder in (root, root / "clips", root / "photos"):
-                found.update(folder.glob("*"))
-        else:
-            found.add(root)
-    suffixes = FILM_SUFFIXES + PHOTO_SUFFIXES
-    return sorted(path for path in found if path.suffix.lower() in suffixes and path.is_file())
 
 
 def _stream(seed: int, index: int) -> np.random.Generator:

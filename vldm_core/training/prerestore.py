@@ -17,8 +17,9 @@ from ..progress import Progress, silent
 from ..video.warping import consistency
 from .losses import charbonnier, gradient, multi_scale, temporal
 from .material import TrainingMaterial
+from .output import check_output
 from .repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings, make_films
-from .trainer import Trainer, TrainerSettings, Validation
+from .trainer import Trainer, TrainerSettings, Validation, check_checkpoint, checkpoint_of
 
 _SCALE_WEIGHTS = (1.0, 0.5, 0.25, 0.25)
 
@@ -159,19 +160,22 @@ def train_prerestorer(
     settings: PreRestoreTrainingSettings | None = None,
     vae: nn.Module | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> PreRestorer:
     """Make films from a folder of clips and photographs and train on them.
 
     Args:
-        data: Folder with `clips/` and `photos/`; files kept for validation are only validated on.
+        data: Folder with films and pictures, or with `clips/` and `photos/`; at least two files, of which one or more
+            are only validated on, see :mod:`..evaluation.split`.
         out: File to write; checkpoint and record lie beside it, in a folder with the suffix `.training`.
         cache: Folder for the films; those that are there already are not made again.
         config: Shape of the network; `SMALL` by default, without its latent head where there is no VAE.
         settings: How it is trained.
         vae: diffusers' `AutoencoderKL`, to train the latent head against.
         resume: Go on from the checkpoint, if there is one.
+        overwrite: Replace weights and checkpoint that are there.
         threads: Threads of torch and OpenCV; None leaves them as they are.
         progress: Called once per film and per step; may raise to interrupt.
 
@@ -179,22 +183,28 @@ def train_prerestorer(
         The network with averaged weights.
 
     Raises:
-        SettingsError: The settings do not fit each other or the checkpoint.
-        FilmFileError: There is nothing to train on.
+        SettingsError: The settings do not fit each other or the checkpoint, or something would be replaced unasked.
+        FilmFileError: There is nothing to train on or to validate on. All of these before any film is made.
     """
     settings = settings or PreRestoreTrainingSettings()
     config = replace(config or SMALL, latent=vae is not None)
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    files = make_films(TrainingMaterial(data), cache / "training", settings.films, progress=progress)
+    trainer, folder = settings.trainer, out.with_suffix(".training")
+    check_output(out, checkpoint_of(folder), resume=resume, overwrite=overwrite)
+    description = {"network": asdict(config), "losses": [settings.gradient, settings.temporal, settings.latent]}
+    description |= {"samples": [settings.frames, settings.side], "films": asdict(settings.films)}
+    if resume:
+        check_checkpoint(folder, trainer, description)
+    material, kept_apart = TrainingMaterial(data), TrainingMaterial(data, validation=True)
+    files = make_films(material, cache / "training", settings.films, progress=progress)
     kept = make_films(
-        TrainingMaterial(data, validation=True),
+        kept_apart,
         cache / "validation",
         replace(settings.films, films=settings.validation_films),
         progress=progress,
     )
-    trainer = settings.trainer
     clips = RepairedClips(files, seed=trainer.seed, frames=settings.frames, side=settings.side, batch=trainer.batch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(trainer.seed)
@@ -203,9 +213,7 @@ def train_prerestorer(
     task = PreRestoreTask(
         network, settings, [RepairedClips.whole(path) for path in kept], LatentTarget(vae) if vae is not None else None
     )
-    description = {"network": asdict(config), "losses": [settings.gradient, settings.temporal, settings.latent]}
-    description |= {"samples": [settings.frames, settings.side], "films": asdict(settings.films)}
-    run = Trainer(task, clips, trainer, out.with_suffix(".training"), description=description)
+    run = Trainer(task, clips, trainer, folder, description=description)
     run.run(resume=resume, progress=progress)
     out.parent.mkdir(parents=True, exist_ok=True)
     KIND.save(network, out)

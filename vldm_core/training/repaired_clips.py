@@ -26,6 +26,7 @@ from ..prerestore.alignment import nearby
 from ..progress import Progress, silent
 from ..video.flow import FlowSettings, estimate_flow
 from .material import TrainingMaterial
+from .output import claim_sources
 from .pairs import DegradedClips, Pair, PairSettings
 
 _FLOW = FlowSettings(quality="fast")
@@ -112,10 +113,10 @@ def make_films(
         The files of all films, in order, whether they are there or not.
 
     Raises:
-        FilmFileError: The folder holds films that were made otherwise.
+        FilmFileError: The folder holds films that were made otherwise, or of other files.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, settings)
+    _claim(folder, settings, material)
     clips = DegradedClips(
         material,
         seed=settings.seed,
@@ -141,12 +142,13 @@ def make_films(
     return files
 
 
-def _claim(folder: Path, settings: RepairedFilmSettings) -> None:
+def _claim(folder: Path, settings: RepairedFilmSettings, material: TrainingMaterial) -> None:
     """Write down what the films of a folder are, or check that it is the same."""
     note, text = folder / "films.txt", repr(asdict(replace(settings, films=1)))
     if note.is_file() and note.read_text() != text:
         raise FilmFileError(f"{folder} holds films made with other settings ({note.read_text()}); use another folder")
     note.write_text(text)
+    claim_sources(folder, (*material.clips, *material.photos))
 
 
 def imitate_repair(

@@ -12,6 +12,7 @@ seeded by the number of the step. So a run that was interrupted gives the same w
 
 import logging
 import math
+import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -314,16 +315,9 @@ class Trainer:
     def _load(self) -> None:
         if self._folder is None or not (self._folder / _STATE_FILE).is_file():
             return
-        path = self._folder / _STATE_FILE
+        path = checkpoint_of(self._folder)
         state = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        stored = state["description"]
-        if stored != self._description:
-            differing = sorted(
-                key for key in stored.keys() | self._description if stored.get(key) != self._description.get(key)
-            )
-            raise SettingsError(
-                f"{path} is of another run: {', '.join(differing)} differ; use another folder, or train as it was begun"
-            )
+        _check_description(path, state["description"], self._description)
         with torch.no_grad():
             for name, parameter in self._trained():
                 parameter.copy_(state["weights"][name])
@@ -333,6 +327,40 @@ class Trainer:
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
+
+
+def checkpoint_of(folder: Path) -> Path:
+    """Return the file with the checkpoint of a run that keeps it in a folder."""
+    return folder / _STATE_FILE
+
+
+def check_checkpoint(folder: Path, settings: TrainerSettings, description: Mapping[str, Any]) -> None:
+    """Check that a run can go on from its checkpoint, if there is one, before any other work.
+
+    Args:
+        folder: As given to `Trainer`.
+        settings: Likewise.
+        description: Likewise.
+
+    Raises:
+        SettingsError: The checkpoint is of another run, or cannot be read.
+    """
+    path = checkpoint_of(folder)
+    if not path.is_file():
+        return
+    try:
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["description"]
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise SettingsError(f"{path} is no checkpoint of this training ({error}); delete it to begin anew") from error
+    _check_description(path, stored, {"settings": _lasting(settings), **description})
+
+
+def _check_description(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if stored != wanted:
+        differing = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
+        raise SettingsError(
+            f"{path} is of another run: {', '.join(differing)} differ; use another folder, or train as it was begun"
+        )
 
 
 class _Averaged:

@@ -12,6 +12,7 @@ from ..vldm_core.decode.regrain import RegrainSettings, regrain
 from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of
 from .host_vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, new_image, vae_decoder
+from .host_validation import one_error
 from .sockets import CATEGORY, Shots
 
 _SHOTS_TOOLTIP = "From Detect Shots, on the same frames: nothing is mixed across a cut. Unconnected: one shot."
@@ -86,6 +87,7 @@ class DecodeVideo(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, tile_size: int | None = None) -> bool | str:
         """Refuse tiles that are all overlap."""
         if tile_size is not None and 0 < tile_size < _SMALLEST_TILE:
@@ -210,6 +212,7 @@ class FuseRestoration(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, mode: str | None = None, mask: object = _UNLINKED) -> bool | str:
         """Check the combo, and that the mask is there when it is needed."""
         if mode == "mask" and mask is _UNLINKED:
@@ -325,6 +328,7 @@ class MatchColour(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls, method: str | None = None, statistics: str | None = None, monochrome: str | None = None
     ) -> bool | str:

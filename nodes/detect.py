@@ -12,6 +12,7 @@ from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.notices import Notices
 from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of, shown, told
+from .host_validation import one_error
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 _FIND = ("dirt and scratches", "dirt", "scratches")
@@ -214,6 +215,7 @@ class DetectDamage(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         find: str | None = None,

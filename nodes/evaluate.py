@@ -6,6 +6,7 @@ from ..vldm_core.errors import SettingsError
 from ..vldm_core.evaluation.compare import compare_films
 from ..vldm_core.evaluation.picture import LAYOUTS, before_after
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of
+from .host_validation import one_error
 from .sockets import CATEGORY, Shots
 
 _MOST_CHANGED = -1
@@ -65,6 +66,7 @@ class Compare(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, layout: str | None = None) -> bool | str:
         """Check the layout, which the host does not."""
         return not_one_of("layout", layout, LAYOUTS) or True

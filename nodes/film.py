@@ -11,6 +11,7 @@ from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.notices import Notices
 from ..vldm_core.video.shots import Shot, ShotSettings
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
+from .host_validation import one_error
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 _UNLINKED = object()
@@ -140,7 +141,10 @@ class RepairDamage(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, images: object, dirt: object = _UNLINKED, scratch: object = _UNLINKED) -> bool | str:
+    @one_error
+    def validate_inputs(
+        cls, images: object = None, dirt: object = _UNLINKED, scratch: object = _UNLINKED
+    ) -> bool | str:
         """Refuse a repair without any mask."""
         if dirt is _UNLINKED and scratch is _UNLINKED:
             return "neither dirt nor scratch is connected; connect a mask from Detect Damage, or one of your own"

@@ -15,6 +15,7 @@ from ..vldm_core.weight_files import SUFFIXES
 from .host import ImageBatch, NodeProgress, frames_from_image, mask_for
 from .host_image_models import OUT_OF_MEMORY, image_model_on_device
 from .host_models import UPSCALERS, file_state, model_files, model_path, no_such_file
+from .host_validation import one_error
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 
@@ -49,6 +50,7 @@ class LoadStage1(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, file: str | None = None) -> bool | str:
         """Check that the file is there, which the host does not."""
         return no_such_file(file, UPSCALERS) or True
@@ -163,6 +165,7 @@ class RestoreWithImageModel(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, tile_size: int | None = None) -> bool | str:
         """Refuse tiles that are all overlap."""
         if tile_size is not None and 0 < tile_size < SMALLEST_TILE:

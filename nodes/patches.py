@@ -20,6 +20,7 @@ from .host import ImageBatch, NodeProgress, frames_from_image, mask_for, not_one
 from .host_prior import with_noise, with_shots, with_transform
 from .host_regions import with_regions
 from .host_sampler import clip_latent, gradient_decoder, scaled, schedule_of
+from .host_validation import one_error
 from .sockets import PRIOR_CATEGORY, Shots
 
 PIXELS_PER_LATENT = 8
@@ -151,6 +152,7 @@ class LongVideoWindows(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         schedule: str | None = None,
@@ -303,6 +305,7 @@ class VideoNoise(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls, mode: str | None = None, window: int | None = None, stride: int | None = None
     ) -> bool | str:
@@ -423,6 +426,7 @@ class RestorationGuidance(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         weighting: str | None = None,

@@ -14,6 +14,7 @@ from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
 from .host_models import PRERESTORE, file_state, model_files, model_path
 from .host_prerestore import blocked, encoded, encodes_pictures, on_device, prerestorer_model
+from .host_validation import one_error
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, PreRestorer, Shots
 
 _SHIPPED = "shipped"
@@ -45,6 +46,7 @@ class LoadPreRestorer(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, file: str | None = None) -> bool | str:
         """Look at the header of the file, so that a wrong one is refused before anything runs."""
         if file is None or file == _SHIPPED:

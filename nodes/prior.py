@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..vldm_core.video.geometry import FitPlan, FitSettings, fit, plan_fit, unfit
 from .host import ImageBatch, frames_from_image, image_from_frames, mask_for, not_one_of
+from .host_validation import one_error
 from .sockets import CATEGORY, Fit
 
 _MODES = ("pad", "resize")
@@ -70,6 +71,7 @@ class FitForPrior(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, mode: str | None = None) -> bool | str:
         """Check the combo, which the host does not."""
         return not_one_of("mode", mode, _MODES) or True

@@ -18,6 +18,7 @@ from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ..vldm_core.video.writer import WriteSettings
 from .host import NodeProgress, film_source, mask_file, new_file, not_one_of, video_from_file
 from .host_prerestore import on_device, prerestorer_model
+from .host_validation import one_error
 from .prerestore import strength_inputs
 from .sockets import CATEGORY, PreRestorer
 
@@ -173,6 +174,7 @@ class RestoreReel(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         dirt: bool | None = None,

@@ -33,6 +33,7 @@ from .host_sampler import (
     schedule_of,
     sigmas_of,
 )
+from .host_validation import one_error
 from .patches import PIXELS_PER_LATENT, SPACES, WEIGHTINGS, frames_of, mask_of, shots_input
 from .sockets import PRIOR_CATEGORY
 from .sockets import Restoration as RestorationSocket
@@ -165,6 +166,7 @@ class RestorationSettingsNode(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         start: str | None = None,
@@ -320,6 +322,7 @@ class RestorationSampler(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         sampler_name: str | None = None,

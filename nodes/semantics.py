@@ -15,6 +15,7 @@ from ..vldm_core.semantics.table import ShotTable
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, shown
 from .host_models import CAPTIONERS, folder_state, model_folder, model_folders
 from .host_semantics import latent_encoder, managed_captioner, vision_encoder
+from .host_validation import one_error
 from .sockets import IMAGES_TOOLTIP, SEMANTICS_CATEGORY, TABLE_TOOLTIP, Shots
 from .sockets import ShotTable as ShotTableSocket
 
@@ -153,6 +154,7 @@ class CaptionShots(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, captioner: str | None = None) -> bool | str:
         """Look into the folder, without loading anything from it."""
         if captioner is None:

@@ -18,6 +18,7 @@ from .host_conditioning import (
     with_picture_embeddings,
     with_picture_tokens,
 )
+from .host_validation import one_error
 from .sockets import SEMANTICS_CATEGORY
 from .sockets import ShotTable as ShotTableSocket
 
@@ -116,6 +117,7 @@ class ShotConditioning(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls, template: str | None = None, style_model: object = _UNLINKED, clip_vision_output: object = _UNLINKED
     ) -> bool | str:

@@ -12,6 +12,7 @@ from ..vldm_core.semantics.stages import key_pictures
 from ..vldm_core.semantics.table import ShotTable, read_table, write_table
 from .host import ImageBatch, frames_from_image, image_from_frames, new_file, not_one_of
 from .host_files import input_file, input_files, input_state
+from .host_validation import one_error
 from .sockets import SEMANTICS_CATEGORY, Shots
 from .sockets import ShotTable as ShotTableSocket
 
@@ -80,6 +81,7 @@ class ShotTableNode(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         file: str | None = None,

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator, age_stream
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
+from .host_validation import one_error
 from .sockets import CATEGORY
 
 # What each mask output covers. Dirt is everything that hides the picture for a while and is no line.
@@ -100,6 +101,7 @@ class SimulateDamage(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, condition: str | None = None) -> bool | str:
         """Check the combo, which the host does not."""
         return not_one_of("condition", condition, tuple(PRESETS)) or True

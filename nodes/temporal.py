@@ -20,6 +20,7 @@ from ..vldm_core.weight_files import read_header
 from .host import not_one_of
 from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
 from .host_prior import view_of, with_attachment, with_schedule, with_shots
+from .host_validation import one_error
 from .patches import shots_input
 from .sockets import PRIOR_CATEGORY
 
@@ -88,6 +89,7 @@ class ApplyTemporalLayers(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         file: str | None = None,
@@ -177,6 +179,7 @@ class ShotLoras(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(cls, era_map: str | None = None, eras: str | None = None) -> bool | str:
         """Check that the map can be read, and that the LoRAs it names for these eras are there."""
         if era_map is None or eras is None:

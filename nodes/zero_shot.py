@@ -18,6 +18,7 @@ from ..vldm_core.semantics.vocabulary import VOCABULARY, parse_vocabulary
 from .host import ImageBatch, NodeProgress, frames_from_image, not_one_of
 from .host_models import CLIPS, folder_state, model_folder, model_folders
 from .host_semantics import checked_pair, pair_of_folder
+from .host_validation import one_error
 from .sockets import SEMANTICS_CATEGORY, TABLE_TOOLTIP
 from .sockets import ShotTable as ShotTableSocket
 from .temporal import era_map_of
@@ -133,6 +134,7 @@ class TagShots(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         model: str | None = None,
@@ -236,6 +238,7 @@ class Era(io.ComfyNode):
         )
 
     @classmethod
+    @one_error
     def validate_inputs(
         cls,
         model: str | None = None,

@@ -340,6 +340,17 @@ class TestFailures:
         assert "node 2 (Clean), input 'strength': Value 9.0 bigger than max of 1" in message
         assert message.count("bigger") == 1
 
+    def test_what_a_node_itself_says_has_no_host_around_it(self, start):
+        error = {
+            "type": "exception_during_inner_validation",
+            "message": "Exception when validating inner node",
+            "details": "overlap is 9; with length 4 use 0 to 3",
+            "extra_info": {"input_name": "model"},
+        }
+        body = {"error": {"message": "failed"}, "node_errors": {"2": {"class_type": "Work", "errors": [error]}}}
+        message = self.failing(start, FakeComfyUI(answer=(400, body)))
+        assert message.endswith("\n  node 2 (Clean): overlap is 9; with length 4 use 0 to 3")
+
     def test_partly_rejected_workflow_is_a_failure_and_is_taken_off(self, start):
         error = {"message": "Required input is missing", "details": "video", "extra_info": {"input_name": "video"}}
         body = {"prompt_id": "p", "node_errors": {"4": {"errors": [error]}}}

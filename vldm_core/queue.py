@@ -320,6 +320,10 @@ class _Client:
         for key, entry in errors.items():
             for error in entry.get("errors", ()):
                 name = error.get("extra_info", {}).get("input_name")
+                if str(error.get("type", "")).startswith("exception_during"):
+                    # A node's own words; the input named is the one that another node takes its output by.
+                    yield f"{self._where(key)}: {error.get('details') or error.get('message')}"
+                    continue
                 where = self._where(key) + (f", input {name!r}" if name else "")
                 details = str(error.get("details") or "").removeprefix(str(name)).removeprefix(" - ")
                 yield f"{where}: {error.get('message')}" + (f": {details}" if details else "")

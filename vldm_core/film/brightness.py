@@ -44,6 +44,14 @@ _CORRELATED = 5.0
 """Pixels per independent error: misregistration and codec errors come in patches."""
 _SPREAD_SAMPLES = 2000
 _LEAST_SIGMA = 0.004
+PARTS = 4
+"""Parts of the frame, down and across, whose mean levels are kept."""
+_DETAIL_NOISE = 0.03
+"""Scatter of the log levels about their surroundings that may be noise: what is smoother cannot tell whether the frames
+have been brought together."""
+_APART, _TOGETHER = 0.35, 0.6
+"""Correlation of the detail of two frames: up to the first they do not show the same things in the same places, and
+nothing is known of their brightness; from the second they surely do."""
 _LEAST_USABLE = 1e-3
 _AMPLE_USABLE = 0.1
 _PRIOR_GAIN = 0.5
@@ -77,10 +85,16 @@ class BrightnessChange:
     Attributes:
         values: (2 + rows · columns,) float64: gain, contrast and field coefficients of the model.
         confidence: 0..1, the share of the frame that could be compared and agreed.
+        before: (4, 4) grey levels, mean of the earlier frame, moved, over the parts of the frame.
+        after: (4, 4) grey levels, mean of the later frame over the same pixels.
+        seen: (4, 4) 0..1, the share of every part that could be compared.
     """
 
     values: DoubleArray
     confidence: float
+    before: DoubleArray
+    after: DoubleArray
+    seen: DoubleArray
 
 
 class BrightnessComparer:
@@ -161,19 +175,24 @@ class BrightnessComparer:
         inside = (source_x >= 0) & (source_x <= _WIDTH - 1) & (source_y >= 0) & (source_y <= _HEIGHT - 1)
         low, high = np.minimum(moved, after), np.maximum(moved, after)
         weight = (inside & (low > _DARKEST) & (high < _BRIGHTEST)).astype(np.float32)
+        seen = _part_means(weight)
+        first, second = (_part_means(weight * shown) / np.maximum(seen, 1e-9) for shown in (moved, after))
+        means = {"before": first, "after": second, "seen": seen}
         weight *= np.square(np.minimum(low / _FULL_TRUST, 1.0))
         log_before, log_after = np.log(np.maximum(moved, 1.0)), np.log(np.maximum(after, 1.0))
+        alike = _alike(log_before, log_after, weight)
         ratio = log_after - log_before
         mean = cv2.blur(ratio, (5, 5))
         scatter = np.maximum(cv2.blur(np.square(ratio), (5, 5)) - np.square(mean), 0)
         weight /= 1 + scatter / _TEXTURE_NOISE**2
         usable = float(weight.mean())
         if usable < _LEAST_USABLE:
-            return BrightnessChange(values=np.zeros(self.size), confidence=0.0)
+            return BrightnessChange(values=np.zeros(self.size), confidence=0.0, **means)
 
         level = log_before - np.float32(np.log(PIVOT))
         values, agreement = self._fit(ratio, level, weight)
-        return BrightnessChange(values=values, confidence=min(1.0, usable / _AMPLE_USABLE) * agreement)
+        confidence = min(1.0, usable / _AMPLE_USABLE) * agreement * alike
+        return BrightnessChange(values=values, confidence=confidence, **means)
 
     def _fit(self, ratio: AnyFloats, level: AnyFloats, weight: AnyFloats) -> tuple[DoubleArray, float]:
         """Fit the model robustly; the field is taken as constant within a cell in the sums, not in the residuals."""
@@ -222,3 +241,21 @@ def _cell_sums(image: AnyFloats) -> DoubleArray:
     """Sum up the pixels of every cell, (cells,)."""
     means = cv2.resize(image, (_CELL_COLUMNS, _CELL_ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(means.ravel() * _CELL**2, dtype=np.float64)
+
+
+def _part_means(image: AnyFloats) -> DoubleArray:
+    """Mean of every part of a reduced picture, (4, 4)."""
+    return np.asarray(cv2.resize(image, (PARTS, PARTS), interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+
+def _alike(before: AnyFloats, after: AnyFloats, weight: AnyFloats) -> float:
+    """How surely two frames were brought together, 0..1, from the correlation of their detail (log levels)."""
+    first, second = (levels - cv2.blur(levels, (_CELL + 1, _CELL + 1)) for levels in (before, after))
+    total = float(weight.sum()) + 1e-9
+    energy = [float((weight * np.square(detail)).sum()) / total for detail in (first, second)]
+    floor = _DETAIL_NOISE**2
+    if min(energy) < floor:
+        # One shows next to nothing: as far as the other shows something, they are not the same.
+        return float(np.clip(2 - np.sqrt(max(energy) / floor) / 2, 0, 1))
+    correlation = float((weight * first * second).sum()) / total / np.sqrt(energy[0] * energy[1])
+    return float(np.clip((correlation - _APART) / (_TOGETHER - _APART), 0, 1))

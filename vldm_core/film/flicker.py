@@ -8,6 +8,7 @@ moved by :mod:`.stabilise`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,7 +18,9 @@ from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from ..errors import SettingsError
-from .brightness import PIVOT, BrightnessComparer, spline_basis
+from .brightness import PARTS, PIVOT, BrightnessChange, BrightnessComparer, spline_basis
+from .flicker_check import permitted
+from .flicker_events import find_events
 from .luma import luma_array
 from .motion import FrameMotion
 from .trend import slow_part
@@ -45,6 +48,10 @@ _WHITE_SHARE = 0.001
 _WHITE_SPAN = 12
 """Frames on each side among which an unclipped white is looked for."""
 _CLIP_BLUR = 5
+_EVENT_ROUNDS = 4
+"""Times that events are looked for in what the slow part without those known leaves."""
+_PART_SAMPLES = 16
+"""Points of a part of the frame that stand for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,9 @@ class FlickerSettings:
         strength: Share of the measured flicker that is taken out, 0..1; 0 leaves the frames bit-identical.
         spatial: Whether flicker that differs between parts of the frame is measured, or that of the whole frame only.
         period: Brightness changes that take longer than this many frames are the film's own and stay, 4..1000.
+        flash: A change of light by more than this factor that comes and goes, in the whole frame or a part of it, is an
+            event of the story and stays, such as lightning; 1.1..10. Flicker of old film stays below 1.2 as a rule;
+            10 takes any flash out.
 
     Raises:
         SettingsError: A value is out of its range.
@@ -63,12 +73,15 @@ class FlickerSettings:
     strength: float = 1.0
     spatial: bool = True
     period: float = 24.0
+    flash: float = 1.4
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise SettingsError(f"flicker strength must lie in 0..1, got {self.strength}; 1 removes all of it")
         if not 4 <= self.period <= 1000:
             raise SettingsError(f"flicker period must lie in 4..1000 frames, got {self.period}; 24 suits most films")
+        if not 1.1 <= self.flash <= 10:
+            raise SettingsError(f"flicker flash must lie in 1.1..10, got {self.flash}; 1.4 suits most films")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -111,8 +124,8 @@ class FlickerAnalyser:
         # The two frames before, reduced, with how they moved; None for one that could not be measured.
         self._previous: list[tuple[FloatArray, FloatArray] | None] = []
         self._count = 0
-        self._single: list[tuple[DoubleArray, float]] = []
-        self._double: list[tuple[DoubleArray, float]] = []
+        self._single: list[BrightnessChange] = []
+        self._double: list[BrightnessChange] = []
         self._whites: list[float] = []
 
     def update(self, frame: Tensor, motion: FrameMotion | None) -> None:
@@ -171,21 +184,23 @@ class FlickerAnalyser:
         self._take(1.0, None, self._unknown, self._unknown)
 
     @property
-    def _unknown(self) -> tuple[DoubleArray, float]:
-        return np.zeros(self._comparer.size), 0.0
+    def _unknown(self) -> BrightnessChange:
+        nothing = np.zeros((PARTS, PARTS))
+        values = np.zeros(self._comparer.size)
+        return BrightnessChange(values=values, confidence=0.0, before=nothing, after=nothing, seen=nothing)
 
-    def _change(self, before: FloatArray, after: FloatArray, moved: FloatArray) -> tuple[DoubleArray, float]:
+    def _change(self, before: FloatArray, after: FloatArray, moved: FloatArray) -> BrightnessChange:
         change = self._comparer.compare(before, after, moved)
         if not (np.isfinite(change.values).all() and np.isfinite(change.confidence)):
             raise ArithmeticError("the change of brightness is not finite")
-        return change.values, change.confidence
+        return change
 
     def _take(
         self,
         white: float,
         frame: tuple[FloatArray, FloatArray] | None,
-        single: tuple[DoubleArray, float],
-        double: tuple[DoubleArray, float],
+        single: BrightnessChange,
+        double: BrightnessChange,
     ) -> None:
         self._count += 1
         self._whites.append(white)
@@ -204,21 +219,66 @@ class FlickerAnalyser:
         if strength > 0 and count > 1:
             path, starts = _path(self._single, self._double)
             brightness = path[:, 0]
+            events = np.zeros(count, bool)
             for first, last in zip(starts, [*starts[1:], count], strict=True):
-                correction[first:last] = _fast_part(path[first:last], self._settings.period)
+                piece = slice(first, last)
+                correction[piece], events[piece] = self._flicker_and_events(path[piece])
+            correction[:, 0] = np.clip(correction[:, 0], -_LARGEST_LOG_GAIN, _LARGEST_LOG_GAIN)
+            correction[:, 1] = np.clip(correction[:, 1], -_LARGEST_CONTRAST, _LARGEST_CONTRAST)
+            correction *= strength
+            correction *= permitted(self._single, events, partial(self._corrected, correction))[:, None]
             white = _true_white(np.array(self._whites), correction[:, 0])
-        correction *= strength
         return FlickerTrack(
-            gain=np.clip(correction[:, 0], -_LARGEST_LOG_GAIN, _LARGEST_LOG_GAIN).astype(np.float32),
-            contrast=np.clip(correction[:, 1], -_LARGEST_CONTRAST, _LARGEST_CONTRAST).astype(np.float32),
+            gain=correction[:, 0].astype(np.float32),
+            contrast=correction[:, 1].astype(np.float32),
             field=correction[:, 2:].reshape(count, *self._shape).astype(np.float32),
             white=white.astype(np.float32),
             brightness=brightness.astype(np.float32),
         )
 
+    def _flicker_and_events(self, path: DoubleArray) -> tuple[DoubleArray, npt.NDArray[np.bool_]]:
+        """Part a piece of the path (T, values) into flicker and frames that belong to events, (T,)."""
+        fast = _fast_part(path, self._settings.period)
+        events = np.zeros(len(path), bool)
+        for _ in range(_EVENT_ROUNDS):
+            found = find_events(self._parts(fast), self._settings.flash) & ~events
+            if not found.any():
+                break
+            events |= found
+            # An event pulls at the slow part; without it, the frames around it are judged by their own light.
+            fast = _fast_part(_bridged(path, events), self._settings.period)
+        return fast, events | find_events(self._parts(fast), self._settings.flash)
+
+    def _parts(self, correction: DoubleArray) -> DoubleArray:
+        """Log gain of every part of the frame, (T, 16), contrast aside."""
+        rows, columns = self._shape
+        gain = np.repeat(correction[:, :1], PARTS * PARTS, axis=1)
+        if rows:
+            across, down = (_part_basis(count) for count in (columns, rows))
+            surface = np.einsum("yr,trc,xc->tyx", down, correction[:, 2:].reshape(-1, rows, columns), across)
+            gain += surface.reshape(len(gain), -1)
+            gain -= surface.mean(axis=(1, 2))[:, None]
+        return gain
+
+    def _corrected(
+        self, correction: DoubleArray, levels: DoubleArray, frames: npt.NDArray[np.int64], share: DoubleArray
+    ) -> DoubleArray:
+        """Mean levels (n, 4, 4) of parts of some frames after a share (n,) of their corrections."""
+        chosen = correction[frames] * share[:, None]
+        exponent = (1 / (1 + chosen[:, 1]))[:, None, None]
+        tone = np.log(np.maximum(levels, 255 * _DARKEST)) - np.log(PIVOT)
+        log_gain = self._parts(chosen).reshape(levels.shape)
+        return np.asarray(np.minimum(levels * np.exp((exponent - 1) * tone - exponent * log_gain), 255.0))
+
+
+def _part_basis(count: int) -> DoubleArray:
+    """Mean of every spline over every part of a row, (4, count)."""
+    whole = spline_basis(count, PARTS * _PART_SAMPLES).astype(np.float64)
+    return np.asarray(whole.reshape(PARTS, _PART_SAMPLES, count).mean(axis=1))
+
 
 def _path(
-    single: list[tuple[DoubleArray, float]], double: list[tuple[DoubleArray, float]]
+    single: list[BrightnessChange], double: list[BrightnessChange]
 ) -> tuple[DoubleArray, list[int]]:
     """Sum the changes up to a path.
 
@@ -232,17 +292,17 @@ def _path(
     count = len(single) + 1
     # Rows of the normal matrix in SciPy's upper banded form: second and first superdiagonal, diagonal.
     banded = np.zeros((3, count))
-    target = np.zeros((count, single[0][0].shape[0]))
+    target = np.zeros((count, len(single[0].values)))
     reach = np.arange(count)
     for lag, changes in ((1, single), (2, double)):
-        for t, (change, confidence) in enumerate(changes, start=lag):
-            if confidence < _LEAST_CONFIDENCE:
+        for t, change in enumerate(changes, start=lag):
+            if change.confidence < _LEAST_CONFIDENCE:
                 continue
-            weight = confidence / lag
+            weight = change.confidence / lag
             banded[2, [t, t - lag]] += weight
             banded[2 - lag, t] -= weight
-            target[t] += weight * change
-            target[t - lag] -= weight * change
+            target[t] += weight * change.values
+            target[t - lag] -= weight * change.values
             reach[t - lag] = max(reach[t - lag], t)
     furthest = np.maximum.accumulate(reach)
     starts = [0, *(int(t) for t in range(1, count) if furthest[t - 1] < t)]
@@ -253,6 +313,15 @@ def _path(
     banded[2, bridged - 1] += _BRIDGE
     banded[1, bridged] -= _BRIDGE
     return np.asarray(solveh_banded(banded, target)), starts
+
+
+def _bridged(path: DoubleArray, events: npt.NDArray[np.bool_]) -> DoubleArray:
+    """Draw a path (T, values) straight through its events."""
+    calm = np.flatnonzero(~events)
+    if len(calm) == 0:
+        return np.zeros_like(path)
+    frames = np.arange(len(path))
+    return np.stack([np.interp(frames, calm, path[calm, k]) for k in range(path.shape[1])], axis=1)
 
 
 def _fast_part(path: DoubleArray, period: float) -> DoubleArray:

@@ -176,6 +176,22 @@ class RepairDamage(io.ComfyNode):
         return io.NodeOutput(image_from_frames(repaired), ui=told(notices))
 
 
+def flash_input() -> io.Float.Input:
+    """The widget for the size of a flash that is no flicker."""
+    return io.Float.Input(
+        "flash",
+        default=FlickerSettings.flash,
+        min=1.1,
+        max=10.0,
+        step=0.05,
+        optional=True,
+        tooltip=(
+            "Light that changes by more than this factor, up or down, and comes back belongs to the story and stays: "
+            "lightning, a strobe, a gunshot. Lower keeps weaker flashes, 10 evens out all of them."
+        ),
+    )
+
+
 class RemoveFlicker(io.ComfyNode):
     """IMAGE to IMAGE of even brightness."""
 
@@ -189,7 +205,7 @@ class RemoveFlicker(io.ComfyNode):
             category=CATEGORY,
             description=(
                 "Evens out brightness and contrast that change from frame to frame, in the whole picture and in "
-                "parts of it. Fades and light that changes slowly stay."
+                "parts of it. Fades, light that changes slowly, lightning and strobes stay."
             ),
             inputs=[
                 io.Image.Input("images", tooltip=IMAGES_TOOLTIP),
@@ -218,6 +234,7 @@ class RemoveFlicker(io.ComfyNode):
                     ),
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                flash_input(),
             ],
             outputs=[io.Image.Output("steady", display_name="images", tooltip="The frames with even brightness.")],
         )
@@ -230,9 +247,10 @@ class RemoveFlicker(io.ComfyNode):
         spatial: bool,
         period: float,
         shots: tuple[Shot, ...] | None = None,
+        flash: float = FlickerSettings.flash,
     ) -> io.NodeOutput:
         """Measure the flicker of every shot, then take it out."""
-        settings = FlickerSettings(strength=strength, spatial=spatial, period=period)
+        settings = FlickerSettings(strength=strength, spatial=spatial, period=period, flash=flash)
         frames, notices = frames_from_image(images), Notices()
         result = pipeline.remove_flicker(
             frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices

@@ -11,11 +11,13 @@ from torch import Tensor
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.film.dirt import Detector, DirtSettings
 from ..vldm_core.film.dirt_repair import DirtRepairSettings
+from ..vldm_core.film.flicker import FlickerSettings
 from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
 from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ..vldm_core.video.writer import WriteSettings
+from .film import flash_input
 from .host import NodeProgress, film_source, mask_file, new_file, not_one_of, video_from_file
 from .host_prerestore import on_device, prerestorer_model
 from .host_validation import one_error
@@ -59,7 +61,7 @@ class RestoreReel(io.ComfyNode):
                 io.Boolean.Input(
                     "flicker",
                     default=True,
-                    tooltip="Even out brightness from frame to frame; fades and slow changes stay.",
+                    tooltip="Even out brightness from frame to frame; fades, slow changes and flashes stay.",
                 ),
                 io.Boolean.Input(
                     "stabilise",
@@ -165,6 +167,7 @@ class RestoreReel(io.ComfyNode):
                         "the report names it."
                     ),
                 ),
+                flash_input(),
             ],
             outputs=[
                 io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
@@ -223,6 +226,7 @@ class RestoreReel(io.ComfyNode):
         keep_grain: float = PreRestoration.keep_grain,
         prerestorer: Any = None,
         strict: bool = ReelSettings.strict,
+        flash: float = FlickerSettings.flash,
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
         if not (dirt or scratches or flicker or stabilise or prerestore):
@@ -234,7 +238,7 @@ class RestoreReel(io.ComfyNode):
             dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]
             lines=LineSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
             dirt_repair=DirtRepairSettings(grain=dirt_grain),
-            flicker=settings.flicker if flicker else None,
+            flicker=FlickerSettings(flash=flash) if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
             prerestore=PreRestoration(strength=prerestore_strength, keep_grain=keep_grain) if prerestore else None,
         )

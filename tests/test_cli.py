@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from vldm_core.cli import app
+from vldm_core.errors import SettingsError
 from vldm_core.film.dirt import DirtSettings
+from vldm_core.film.flicker import FlickerSettings
 from vldm_core.film.lines import LineSettings
 from vldm_core.video.reader import open_film
 
@@ -69,6 +71,21 @@ def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
     assert runner.invoke(app, ["detect", str(film), str(tmp_path)]).exit_code == 0
     assert (used[1].dirt, used[1].lines) == (DirtSettings(), LineSettings())
     assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--dirt-detector", "magic"]).exit_code == 2
+
+
+def test_the_size_of_a_flash_reaches_the_stage(film, tmp_path, monkeypatch):
+    used = []
+
+    def told(*given, **_):
+        used.append(given[2])
+        raise SettingsError("enough")
+
+    monkeypatch.setattr("vldm_core.reel.restore.restore_film", told)
+    restore = ["restore", str(film), str(tmp_path / "out.mkv"), "--no-prerestore"]
+    for options in ([], ["--flash", "2.5"], ["--no-flicker"]):
+        runner.invoke(app, restore + options)
+    assert [settings.flicker for settings in used] == [FlickerSettings(), FlickerSettings(flash=2.5), None]
+    assert runner.invoke(app, [*restore, "--flash", "0.5"]).exit_code == 2
 
 
 def test_an_output_that_cannot_work_is_refused_before_the_film_is_read(film, tmp_path):

@@ -177,11 +177,16 @@ def restore(
     grain: Annotated[bool, _of_prior(help="Give the result the grain of the film.")] = False,
     seed: Annotated[int, _of_prior(min=0, help="Same seed, same result.")] = 0,
     strict: StrictOption = False,
+    flash: Annotated[
+        float,
+        typer.Option(min=1.1, max=10, help="Light that changes by more than this factor and comes back is no flicker."),
+    ] = 1.4,
 ) -> None:
     """Restore a film: lines, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
 
     With --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
+    from .film.flicker import FlickerSettings
     from .film.stabilise import StabiliseSettings
     from .prerestore.shipped import PreRestoration
     from .reel.restore import ReelSettings, restore_film
@@ -198,7 +203,7 @@ def restore(
             settings,
             dirt=settings.dirt if dirt else None,
             lines=settings.lines if lines else None,
-            flicker=settings.flicker if flicker else None,
+            flicker=FlickerSettings(flash=flash) if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
             prerestore=None,
             strict=strict,

@@ -471,6 +471,7 @@ class TestRefusals:
             ("VLDM_DetectShots", "min_length", 0, "smaller than min"),
             ("VLDM_RepairDamage", "dirt_feather", 99, "bigger than max"),
             ("VLDM_RemoveFlicker", "strength", -1, "smaller than min"),
+            ("VLDM_RemoveFlicker", "flash", 1, "smaller than min"),
             ("VLDM_Compare", "layout", "round", "layout is 'round'"),
         ],
     )
@@ -489,6 +490,7 @@ class TestRefusals:
             ("dirt_detector", "magic", "dirt_detector is 'magic'"),
             ("scratch_detector", "magic", "scratch_detector is 'magic'"),
             ("dirt_grain", 1.5, "bigger than max"),
+            ("flash", 11, "bigger than max"),
         ],
     )
     def test_bad_value_in_restore_reel(self, host, restore_reel, name, value, expected):

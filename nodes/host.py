@@ -4,12 +4,10 @@ Only the `host*.py` files touch ``comfy.*`` and ``folder_paths``; the core never
 """
 
 import contextlib
-import io as streams
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,6 @@ from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.notices import Notices
-from ..vldm_core.progress import Progress
-from ..vldm_core.video.clip import write_clip
 
 _BAR_STEPS = 1000
 _BAR_INTERVAL_S = 0.1
@@ -180,38 +176,6 @@ def new_file(prefix: str, suffix: str, folder: io.FolderType) -> NewFile:
 
 
 @contextlib.contextmanager
-def film_source(video: Input.Video, progress: Progress) -> Iterator[str | streams.BytesIO]:
-    """Give what the core can stream for a VIDEO.
-
-    A film in a file is read from that file. One that was made from pictures, or was trimmed or edited in the graph
-    (newer hosts), exists as it is only in its components: they are stored without loss for as long as they are needed.
-
-    Args:
-        video: The VIDEO.
-        progress: Called once per frame that is stored.
-    """
-    if _is_its_file(video):
-        yield video.get_stream_source()
-        return
-    components = video.get_components()
-    audio = components.audio
-    folder = folder_paths.get_temp_directory()
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="vldm-clip-") as own:
-        path = Path(own) / "clip.mkv"
-        write_clip(
-            path,
-            frames_from_image(components.images, "video"),
-            Fraction(components.frame_rate),
-            waveform=None if audio is None else audio["waveform"][0],
-            sample_rate=None if audio is None else int(audio["sample_rate"]),
-            progress=progress,
-        )
-        del components, audio
-        yield str(path)
-
-
-@contextlib.contextmanager
 def mask_file(mask: Tensor, name: str) -> Iterator[Path]:
     """Keep one MASK as a picture, white where it is above 0.5, for as long as it is needed.
 
@@ -232,15 +196,6 @@ def mask_file(mask: Tensor, name: str) -> Iterator[Path]:
         white = (picture[0] > 0.5).to(torch.uint8) * 255
         PILImage.fromarray(white.cpu().numpy()).save(path)
         yield path
-
-
-def _is_its_file(video: Input.Video) -> bool:
-    if not isinstance(video, InputImpl.VideoFromFile):
-        return False
-    # Newer hosts only: before them a VIDEO from a file could not be edited.
-    edited = getattr(video, "has_pending_frame_edits", None)
-    trimmed = getattr(video, "get_active_trim_window", None)
-    return not (edited is not None and edited()) and not (trimmed is not None and any(trimmed()))
 
 
 def video_from_file(path: Path) -> Input.Video:

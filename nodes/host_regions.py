@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _KEY = "vldm_regions"
 _PIXELS_PER_LATENT = 8
+# Newer hosts keep prepared hints, and clones for other devices, by size or device in the control: a copy that shared
+# them would get the hints of the region before.
+_CONTROL_CACHES = ("cond_hints", "control_inputs", "multigpu_clones")
 
 
 def with_regions(model: ModelPatcher, windows: WindowSettings | None, tiles: TileSettings | None) -> ModelPatcher:
@@ -192,6 +195,9 @@ class _Regions:
         cut.cond_hint = cut.extra_concat = None
         if hasattr(cut, "control_input"):
             cut.control_input = None
+        for name in _CONTROL_CACHES:
+            if isinstance(getattr(cut, name, None), dict):
+                setattr(cut, name, {})
         if control.previous_controlnet is not None:
             cut.previous_controlnet = self._cut_control(control.previous_controlnet, region, x)
         self._controls[key] = cut

@@ -16,17 +16,20 @@ from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
 from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
+from ..vldm_core.video.reader import Deinterlace, ReadSettings
 from ..vldm_core.video.writer import WriteSettings
 from .film import flash_input
-from .host import NodeProgress, film_source, mask_file, new_file, not_one_of, video_from_file
+from .host import NodeProgress, mask_file, new_file, not_one_of, video_from_file
 from .host_prerestore import on_device, prerestorer_model
 from .host_validation import one_error
+from .host_video import film_source
 from .prerestore import strength_inputs
 from .sockets import CATEGORY, PreRestorer
 
 _DETECTORS = get_args(Detector)
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
+_FIELD_ORDERS: dict[str, Deinterlace] = {"auto": "auto", "top": "tff", "bottom": "bff", "off": "off"}
 # Find shots, analyse, restore.
 _PASSES = 3
 _NOTHING_TO_DO = "dirt, scratches, flicker, stabilise and prerestore are all off; switch at least one on"
@@ -50,8 +53,8 @@ class RestoreReel(io.ComfyNode):
                 io.Video.Input(
                     "video",
                     tooltip=(
-                        "The film. From Load Video it is streamed from its file; one made or trimmed in the graph goes "
-                        "through memory first."
+                        "The film. From Load Video it is streamed from its file, trimmed, cropped or joined too; one "
+                        "that was made or resized in the graph is stored first."
                     ),
                 ),
                 io.Boolean.Input("dirt", default=True, tooltip="Find and fill dirt, dust, hair and blotches."),
@@ -77,7 +80,8 @@ class RestoreReel(io.ComfyNode):
                     default="h264",
                     tooltip=(
                         "h264 and h265 make an .mp4. ffv1 makes an .mkv without any loss, about ten times as large; "
-                        "unchanged pixels stay bit-equal. Save Video cannot wrap an .mkv again, so save ffv1 in output."
+                        "unchanged pixels stay bit-equal. Save Video makes a lossy .mp4 of it, or refuses it: save "
+                        "ffv1 in output."
                     ),
                 ),
                 io.Int.Input(
@@ -95,7 +99,7 @@ class RestoreReel(io.ComfyNode):
                     default="temp",
                     tooltip=(
                         "Where the film is written. temp is emptied when ComfyUI starts: follow with Save Video, which "
-                        "copies the streams unchanged. output keeps the file as it is."
+                        "copies an h264 film unchanged while its settings stay on auto. output keeps the file as it is."
                     ),
                 ),
                 io.String.Input(
@@ -168,6 +172,16 @@ class RestoreReel(io.ComfyNode):
                     ),
                 ),
                 flash_input(),
+                io.Combo.Input(
+                    "deinterlace",
+                    options=list(_FIELD_ORDERS),
+                    default="auto",
+                    optional=True,
+                    tooltip=(
+                        "auto: every stretch of the film as its pictures show, said in the report. top, bottom: the "
+                        "whole film, with that field first. off: leave the lines as they are."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
@@ -190,6 +204,7 @@ class RestoreReel(io.ComfyNode):
         dirt_detector: str | None = None,
         scratch_detector: str | None = None,
         prerestore: bool | None = None,
+        deinterlace: str | None = None,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
         # Left out, as older workflows do, it is on.
@@ -202,6 +217,7 @@ class RestoreReel(io.ComfyNode):
             or not_one_of("folder", folder, _FOLDERS)
             or not_one_of("dirt_detector", dirt_detector, _DETECTORS)
             or not_one_of("scratch_detector", scratch_detector, _DETECTORS)
+            or not_one_of("deinterlace", deinterlace, tuple(_FIELD_ORDERS))
             or True
         )
 
@@ -227,6 +243,7 @@ class RestoreReel(io.ComfyNode):
         prerestorer: Any = None,
         strict: bool = ReelSettings.strict,
         flash: float = FlickerSettings.flash,
+        deinterlace: str = "auto",
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
         if not (dirt or scratches or flicker or stabilise or prerestore):
@@ -241,6 +258,7 @@ class RestoreReel(io.ComfyNode):
             flicker=FlickerSettings(flash=flash) if flicker else None,
             stabilise=StabiliseSettings() if stabilise else None,
             prerestore=PreRestoration(strength=prerestore_strength, keep_grain=keep_grain) if prerestore else None,
+            read=ReadSettings(deinterlace=_FIELD_ORDERS[deinterlace]),
         )
         file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
         progress = NodeProgress(_PASSES, previews=True)
@@ -250,8 +268,10 @@ class RestoreReel(io.ComfyNode):
             source = stack.enter_context(film_source(video, progress))
             network = None
             if settings.prerestore is not None:
-                width, height = video.get_dimensions()
-                network = on_device(prerestorer or prerestorer_model(SHIPPED), height, width, settings.prerestore)
+                # Opened by the core and not by the host: it says what is wrong with a bad film.
+                with settings.read.open(source) as film:
+                    size = film.info.height, film.info.width
+                network = on_device(prerestorer or prerestorer_model(SHIPPED), *size, settings.prerestore)
             report = restore_film(source, file.path, settings, progress, prerestorer=network)
         text = _report(report, settings)
         shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}

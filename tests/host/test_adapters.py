@@ -19,7 +19,6 @@ in_host = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(in_host)
 in_host.prepare({host!r})
 import torch
-from comfy_api.latest import InputImpl
 from pack.nodes import host
 from pack.vldm_core.errors import SettingsError
 
@@ -54,34 +53,6 @@ assert "dirt: the mask has 3 frames" in refusal(host.mask_for, torch.ones(3, 4, 
 assert "of 4×6" in refusal(host.mask_for, torch.ones(5, 6, 4), images, "dirt")
 """
 
-SOURCES = """
-class Trimmed(InputImpl.VideoFromFile):
-    window = (0.0, 0.0)
-    edits = False
-    def get_active_trim_window(self):
-        return self.window
-    def has_pending_frame_edits(self):
-        return self.edits
-
-def streams_from_file(video):
-    with host.film_source(video, lambda *report: None) as source:
-        return source == "film.mp4"
-
-host.write_clip = lambda path, frames, rate, **sound: None
-components = type("Components", (), {"images": torch.zeros(2, 4, 6, 3), "audio": None, "frame_rate": 24})
-Trimmed.get_components = lambda self: components
-
-assert streams_from_file(InputImpl.VideoFromFile("film.mp4"))
-video = Trimmed("film.mp4")
-assert streams_from_file(video)
-video.window = (1.5, 0.0)
-assert not streams_from_file(video)
-video.window = (0.0, 2.0)
-assert not streams_from_file(video)
-video.window, video.edits = (0.0, 0.0), True
-assert not streams_from_file(video)
-"""
-
 PROGRESS = """
 import comfy.model_management as management
 seen = []
@@ -103,7 +74,7 @@ else:
 
 
 @pytest.mark.parametrize(
-    "code", [LAYOUTS, MASKS, SOURCES, PROGRESS], ids=["layouts", "masks", "film sources", "progress and interrupt"]
+    "code", [LAYOUTS, MASKS, PROGRESS], ids=["layouts", "masks", "progress and interrupt"]
 )
 def test_adapter(host_folder, tmp_path, code):
     script = PREPARE.format(host=str(host_folder), root=str(ROOT)) + code

@@ -27,6 +27,7 @@ from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
+from ..video.edited import EditedFilm
 from ..video.info import FilmFrame
 from ..video.reader import ReadSettings
 from ..video.shots import Shot, ShotDetector, ShotSettings
@@ -37,7 +38,7 @@ from .protection import read_protection
 
 logger = logging.getLogger(__name__)
 
-Source = str | os.PathLike[str] | io.BytesIO
+Source = str | os.PathLike[str] | io.BytesIO | EditedFilm
 
 
 @dataclass(frozen=True, kw_only=True)

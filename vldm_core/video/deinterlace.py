@@ -200,6 +200,19 @@ def deinterlace(frames: Iterable[tuple[DecodedFrame, Fields]]) -> Iterator[Decod
         yield from running.finish(None)
 
 
+def cropped(frames: Iterable[DecodedFrame], crop: tuple[int, int, int, int]) -> Iterator[DecodedFrame]:
+    """Take a part of every picture: left, top, width and height, in pixels."""
+    left, top, width, height = crop
+    cutter: _Filter | None = None
+    for item in frames:
+        picture = item.frame
+        cutter = cutter or _Filter(
+            picture.width, picture.height, picture.format, "crop", f"{width}:{height}:{left}:{top}:exact=1"
+        )
+        for part in cutter.push(picture):
+            yield dataclasses.replace(item, frame=part)
+
+
 class _Stretch:
     """Frames of one field order, with the frame before and the one behind them for the filter to look at."""
 

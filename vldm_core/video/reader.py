@@ -36,7 +36,8 @@ from .container import (
     video_packets,
     video_stream,
 )
-from .deinterlace import DecodedFrame, FieldRecord, Fields, deinterlace, judged
+from .deinterlace import DecodedFrame, FieldRecord, Fields, cropped, deinterlace, judged
+from .edited import EditedFilm, EditedReader, FilmPart
 from .ffv1_checksum import ChecksumWatch
 from .info import FieldOrder, FilmFrame, FilmInfo
 from .interlace import detect_field_order
@@ -72,15 +73,18 @@ class ReadSettings:
     deinterlace: Deinterlace = "auto"
     sequence_rate: Fraction | None = None
 
-    def open(self, source: FilmSource) -> FilmReader:
+    def open(self, source: FilmSource | EditedFilm) -> FilmReader:
         """Open a film; see ``open_film``."""
         return open_film(source, deinterlace=self.deinterlace, sequence_rate=self.sequence_rate)
 
 
 def open_film(
-    source: FilmSource, *, deinterlace: Deinterlace = "auto", sequence_rate: Fraction | int | None = None
+    source: FilmSource | EditedFilm,
+    *,
+    deinterlace: Deinterlace = "auto",
+    sequence_rate: Fraction | int | None = None,
 ) -> FilmReader:
-    """Open a film file, an image-sequence folder or a film in memory.
+    """Open a film file, an image-sequence folder, a film in memory, or a film made of parts of such files.
 
     Frames come in the orientation they are stored in; a display rotation is in ``info`` and the writer carries it
     over. Interlaced stretches of a film are deinterlaced, each in its own field order, and telecined ones have their
@@ -110,26 +114,32 @@ def open_film(
         raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
     # What is opened is worked on, frame by frame, for as long as the film is.
     give_large_blocks_back()
-    if not isinstance(source, io.BytesIO):
+    if not isinstance(source, io.BytesIO | EditedFilm):
         from .sequence import SequenceReader, is_sequence
 
         if is_sequence(source):
             rate = _SEQUENCE_RATE if sequence_rate is None else Fraction(sequence_rate)
             return SequenceReader(source, frame_rate=rate)
     if sequence_rate is not None:
+        name = source.name if isinstance(source, EditedFilm) else source_name(source)
         raise SettingsError(
-            f"{source_name(source)} is a film file and has its own frame rate; {sequence_rate} frames per second can "
+            f"{name} is a film file and has its own frame rate; {sequence_rate} frames per second can "
             "be given for an image sequence only"
         )
+    if isinstance(source, EditedFilm):
+        return EditedReader(source, deinterlace=deinterlace)
     return VideoFileReader(source, deinterlace=deinterlace)
 
 
 class VideoFileReader(FilmReader):
     """Reads a film file through FFmpeg. See ``open_film``."""
 
-    def __init__(self, source: FilmSource, *, deinterlace: Deinterlace = "auto") -> None:
+    def __init__(
+        self, source: FilmSource, *, deinterlace: Deinterlace = "auto", part: FilmPart | None = None
+    ) -> None:
         super().__init__(source_name(source))
         self._source = source
+        self._part = part
         self._wanted = deinterlace
         self._count_is_exact = False
         self._clock = read_clock(source)
@@ -140,6 +150,10 @@ class VideoFileReader(FilmReader):
                 "played one after the other, pictures and sound alike"
             )
         self.info = self._probe(deinterlace)
+        # The frames as the decoder gives them, before a part of the picture is taken.
+        self._whole = self.info.width, self.info.height
+        if part is not None and part.crop is not None:
+            self.info = self._cropped_info(part.crop)
         self._converter = ColourConverter(
             self.info.width, self.info.height, self.info.colour_matrix, self.info.colour_range
         )
@@ -190,6 +204,16 @@ class VideoFileReader(FilmReader):
                 constant_rate=_has_constant_rate(self._source, stream.time_base, rate, self._clock),
             )
 
+    def _cropped_info(self, crop: tuple[int, int, int, int]) -> FilmInfo:
+        left, top, width, height = crop
+        inside = 0 <= left < left + width <= self._whole[0] and 0 <= top < top + height <= self._whole[1]
+        if not inside:
+            raise SettingsError(
+                f"the part of {width}x{height} at {left}, {top} is not inside the pictures of {self.name}, which are "
+                f"{self._whole[0]}x{self._whole[1]}"
+            )
+        return dataclasses.replace(self.info, width=width, height=height)
+
     def _duration(self, declared: Fraction | None, rate: Fraction) -> float | None:
         if self._clock.cuts and self._clock.packets:
             # What the container says is the length of one part.
@@ -221,12 +245,14 @@ class VideoFileReader(FilmReader):
             decoder = _Decoder(self, container, stream, self._clock)
             if self.info.constant_rate:
                 decoder.period = 1 / (self.info.frame_rate * self.info.time_base)
-            decoded = self._checked_size(decoder.frames())
+            decoded = self._checked_size(self._inside(decoder, container, stream))
             record = FieldRecord()
             if self._wanted == "auto" and self.info.height <= _MOST_INTERLACED_LINES:
                 decoded = deinterlace(record.noted(judged(decoded, self.info.field_order)))
             elif self.info.deinterlaced:
                 decoded = deinterlace((item, Fields(self.info.field_order)) for item in decoded)
+            if self._part is not None and self._part.crop is not None:
+                decoded = cropped(decoded, self._part.crop)
             for index, item in enumerate(decoded):
                 yield FilmFrame(
                     index=index,
@@ -238,14 +264,37 @@ class VideoFileReader(FilmReader):
                 )
             for message in record.messages(self.name):
                 self._warn(message)
-            self._report_shortfall(decoder, container, stream)
+            if self._part is None or not self._part.is_cut_in_time:
+                self._report_shortfall(decoder, container, stream)
+
+    def _inside(self, decoder: _Decoder, container: InputContainer, stream: VideoStream) -> Iterator[DecodedFrame]:
+        """Yield the frames of the part that is read."""
+        if self._part is None or not self._part.is_cut_in_time:
+            yield from decoder.frames()
+            return
+        first, behind = self._part.ticks(stream.time_base)
+        if first is not None and self._clock.is_plain:
+            with contextlib.suppress(av.FFmpegError):
+                container.seek(first, stream=stream)
+        begun = False
+        for item in decoder.frames():
+            if item.pts is not None and first is not None and item.pts < first:
+                continue
+            if item.pts is not None and behind is not None and item.pts >= behind:
+                return
+            if not begun:
+                # What came before is no frame of this film, and its faults are none.
+                begun = True
+                decoder.delivered = 1
+                del self.undecodable[:], self.damaged[:], decoder.jumps[:]
+            yield item
 
     def _checked_size(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
         for number, item in enumerate(frames):
-            if (item.frame.width, item.frame.height) != (self.info.width, self.info.height):
+            if (item.frame.width, item.frame.height) != self._whole:
                 raise FilmFileError(
                     f"frame {number} of {self.name} is {item.frame.width}x{item.frame.height}, the film began as "
-                    f"{self.info.width}x{self.info.height}; split the file there or convert it to one size"
+                    f"{self._whole[0]}x{self._whole[1]}; split the file there or convert it to one size"
                 )
             yield item
 

@@ -16,6 +16,7 @@ from av.stream import Stream
 from ..errors import FilmFileError
 from .clock import read_clock
 from .container import FilmSource, open_input, source_name
+from .edited import FilmPart, span_of
 from .encoding import CONTAINERS
 
 _logger = logging.getLogger(__name__)
@@ -39,23 +40,30 @@ class PacketCopier:
 
     Args:
         source: The film whose sound is wanted.
+        part: The part of it that is wanted, or None for the whole.
         output: The container being written; its streams are added before the first packet.
 
     Raises:
         FilmFileError: The source cannot be opened, or the output container cannot hold a sound codec.
     """
 
-    def __init__(self, source: FilmSource, output: OutputContainer, suffix: str) -> None:
+    def __init__(
+        self, source: FilmSource, output: OutputContainer, suffix: str, *, part: FilmPart | None = None
+    ) -> None:
         self.warnings: list[str] = []
         self._name = source_name(source)
         self._output = output
         self._clock = read_clock(source)
+        # A part that is cut in time: where it begins on the clock of its file, and which of its sound is wanted.
+        self._span = span_of(part) if part is not None and part.is_cut_in_time else None
+        self._behind = None if part is None or part.duration is None else part.start + part.duration
         self._input = open_input(source)
         self._targets: dict[int, Stream] = {}
         try:
             names = {k: v for k, v in self._input.metadata.items() if k.lower() not in _OF_THE_FILE}
             output.metadata.update(names)
-            output.set_chapters(self._input.chapters())
+            if self._span is None:
+                output.set_chapters(self._input.chapters())
             wanted = [s for s in self._input.streams if s.type in ("audio", "subtitle")]
             self._rehearse([s for s in wanted if s.type == "audio"], source, suffix)
             for stream in wanted:
@@ -107,7 +115,7 @@ class PacketCopier:
         hidden: dict[int, list[av.Packet]] = {index: [] for index in self._targets}
         latest: dict[int, Fraction] = {}
         try:
-            for packet in self._clock.corrected(self._input.demux(wanted)):
+            for packet in self._of_part(self._clock.corrected(self._input.demux(wanted))):
                 if packet.dts is None and packet.pts is None:
                     continue
                 index, time = packet.stream_index, _time(packet)
@@ -123,6 +131,22 @@ class PacketCopier:
                     hidden[index].append(packet)
         except (av.InvalidDataError, av.error.OSError) as error:
             self._warn(f"the sound of {self._name} cannot be read to its end ({error}); it is copied up to the fault")
+
+    def _of_part(self, packets: Iterator[av.Packet]) -> Iterator[av.Packet]:
+        """Leave the packets out that are not wanted, and let the times of the others begin with the pictures."""
+        if self._span is None:
+            yield from packets
+            return
+        for packet in packets:
+            if not packet.size or (packet.dts is None and packet.pts is None):
+                continue
+            due = _time(packet)
+            if due < self._span.first or (self._behind is not None and due >= self._behind):
+                continue
+            ticks = round(self._span.first / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts - ticks
+            packet.dts = None if packet.dts is None else packet.dts - ticks
+            yield packet
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copy every packet that is due before a time, or all that are left."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import FilmFileError, SettingsError
 from .colour import ColourConverter, alpha_of, layout_of, sample_view
 from .container import FilmSource, file_url, open_input, source_name, video_packets, video_stream
+from .edited import EditedFilm, FilmPart
 from .encoding import Encoding, Timeline, WriteSettings, plan_encoding
 from .info import FilmFrame, FilmInfo, image_from_tensor
 from .matroska import reserve_title, store_display_size
@@ -38,7 +39,7 @@ def open_writer(
     info: FilmInfo,
     *,
     settings: WriteSettings | None = None,
-    source: FilmSource | None = None,
+    source: FilmSource | EditedFilm | None = None,
 ) -> FilmWriter:
     """Open a film for writing.
 
@@ -62,12 +63,13 @@ def open_writer(
 
     settings = settings or WriteSettings()
     if names_sequence(path):
-        return SequenceWriter(path, info, settings=settings, source=source)
-    if source is not None and same_file(source, path):
+        read = source.parts[0].source if isinstance(source, EditedFilm) else source
+        return SequenceWriter(path, info, settings=settings, source=read)
+    if source is not None and (source.holds(path) if isinstance(source, EditedFilm) else same_file(source, path)):
         raise FilmFileError(f"{path} is the film being read; choose another output name")
     if not settings.overwrite:
         refuse_existing(path)
-    if source is not None and not hasattr(source, "getvalue") and is_sequence(source):
+    if isinstance(source, str | os.PathLike) and is_sequence(source):
         source = None
     return VideoFileWriter(Path(path), info, settings=settings, source=source)
 
@@ -93,7 +95,9 @@ def refuse_existing(path: str | os.PathLike[str]) -> None:
 class VideoFileWriter(FilmWriter):
     """Writes a film file through FFmpeg. See ``open_writer``."""
 
-    def __init__(self, path: Path, info: FilmInfo, *, settings: WriteSettings, source: FilmSource | None) -> None:
+    def __init__(
+        self, path: Path, info: FilmInfo, *, settings: WriteSettings, source: FilmSource | EditedFilm | None
+    ) -> None:
         super().__init__(path)
         self.info = info
         self._encoding = plan_encoding(path, info, settings)
@@ -113,8 +117,9 @@ class VideoFileWriter(FilmWriter):
             self._container = self._open_container()
             undo.callback(self._container.close)
             self._stream = self._add_video(self._container, self._encoding)
-            if source is not None:
-                self._copier = PacketCopier(source, self._container, path.suffix.lower())
+            sound, part = _sound_of(source)
+            if sound is not None:
+                self._copier = PacketCopier(sound, self._container, path.suffix.lower(), part=part)
                 undo.callback(self._copier.close)
                 self.warnings.extend(self._copier.warnings)
             try:
@@ -122,7 +127,7 @@ class VideoFileWriter(FilmWriter):
             except (av.FFmpegError, ValueError) as error:
                 raise FilmFileError(
                     f"{path.name} cannot hold {self._encoding.codec} video with the streams of "
-                    f"{'no source' if source is None else source_name(source)} ({error}); write a .mkv file"
+                    f"{'no source' if sound is None else source_name(sound)} ({error}); write a .mkv file"
                 ) from error
             undo.pop_all()
 
@@ -284,6 +289,15 @@ class VideoFileWriter(FilmWriter):
         with contextlib.suppress(av.FFmpegError):
             self._container.close()
         _remove(self._temporary)
+
+
+def _sound_of(source: FilmSource | EditedFilm | None) -> tuple[FilmSource | None, FilmPart | None]:
+    """Return the file whose sound belongs to a film, and the part of it."""
+    if not isinstance(source, EditedFilm):
+        return source, None
+    if source.sound is not None:
+        return source.sound, None
+    return (source.parts[0].source, source.parts[0]) if len(source.parts) == 1 else (None, None)
 
 
 def _reason(error: av.FFmpegError) -> str:

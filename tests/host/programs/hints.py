@@ -26,6 +26,34 @@ for windows in (
     equal(sample(with_regions(model, windows, None), controlled(every), negative, noise, latent, steps=2), whole)
 
 
+# Newer hosts remember prepared hints by size in the control; every window has the same size and other frames.
+def remembering(kind):
+    class Remembering(kind):
+        def get_control(self, x_noisy, *arguments):
+            assert self.multigpu_clones == {}, "a clone holds the hints of the control that it was made of"
+            key = tuple(x_noisy.shape[2:])
+            self.cond_hint = self.cond_hints.get(key)
+            control = super().get_control(x_noisy, *arguments)
+            self.cond_hints[key] = self.control_inputs[key] = self.cond_hint
+            return control
+
+    return Remembering
+
+
+def remembered(frames, clones):
+    positive = controlled(frames)
+    net = positive[0][1]["control"]
+    net.__class__ = remembering(type(net))
+    net.cond_hints, net.control_inputs, net.multigpu_clones = {}, {}, clones
+    return positive
+
+
+equal(sample(model, remembered(every, {}), negative, noise, latent, steps=2), whole)
+remembering_windows = with_regions(model, WindowSettings(length=5, overlap=2), None)
+for clones in ({}, {"cuda:1": object()}):
+    equal(sample(remembering_windows, remembered(every, clones), negative, noise, latent, steps=2), whole)
+
+
 # One hint for all frames, chained controls, hints fewer than frames (the host repeats them).
 def chained(model):
     first, second = tiny_control(), tiny_control(seed=8)

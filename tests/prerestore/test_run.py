@@ -8,7 +8,6 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prerestore.alignment import nearby
-from vldm_core.prerestore.bands import bands
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
 from vldm_core.video.flow import FlowSettings, estimate_flow
@@ -158,7 +157,7 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
             return super().encode(frames, masks, nearby)
 
     monkeypatch.setattr("vldm_core.prerestore.run._MOST_KEPT", 0)
-    monkeypatch.setattr("vldm_core.prerestore.bands._BAND_BYTES", 96 * 100 * 4 * 32)
+    monkeypatch.setattr("vldm_core.video.bands._MOST_BYTES", 96 * 100 * 4 * 32)
     monkeypatch.setattr("vldm_core.prerestore.blocks._LARGEST_PART", 1 << 15)
     watched = Watched(network.config).eval()
     watched.load_state_dict(network.state_dict())
@@ -172,23 +171,6 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
         if features:
             pairs = zip(one.features, other.features, strict=True)
             assert all(torch.allclose(first, second, atol=1e-5) for first, second in pairs)
-
-
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(
-    height=st.integers(1, 400).map(lambda n: 8 * n),
-    width=st.integers(1, 700).map(lambda n: 8 * n),
-    reach=st.integers(0, 60),
-)
-def test_bands_cover_a_frame_with_all_they_depend_on_and_no_more_than_fits(height, width, reach) -> None:
-    parts = bands(height, width, reach)
-    assert [row for band in parts for row in range(band.rows.start, band.rows.stop)] == list(range(height))
-    for band in parts:
-        assert band.around.start <= max(0, band.rows.start - reach)
-        assert band.around.stop >= min(height, band.rows.stop + reach)
-        assert not band.around.start % 8 and not band.around.stop % 8
-        rows = band.rows.stop - band.rows.start
-        assert rows == 8 or rows * width * 100 * 4 <= 192 << 20
 
 
 def test_wrong_input_is_named() -> None:

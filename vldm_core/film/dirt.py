@@ -16,13 +16,15 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..video.flow import to_luma
+from ..video.bands import bands
+from ..video.pictures import Clip
 from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
 from .dirt_evidence import Comparison, Plane, Window, combine, same_sign
 from .dirt_features import DirtFeatures
 from .dirt_motion import moving_spots
-from .dirt_network import shared_network
+from .dirt_network import GRANULARITY, shared_network
 from .dirt_spots import certainty_of, find_spots
+from .luma import LumaFrames
 
 LONGEST_LIFE = 3
 """Frames a defect may stay in place and still count as transient."""
@@ -40,6 +42,8 @@ Detector = Literal["weight-free", "learned"]
 _LEAST_CERTAINTY = 0.02
 # Pixels that the network is surer of than this are joined to spots that are looked for in the neighbours.
 _DOUBTFUL = 0.3
+# Planes of single precision that the network and what it looks at take at their peak.
+_PLANES_IN_WORK = 100
 
 # A share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
 _GREATER_PART = 0.4
@@ -92,7 +96,7 @@ class DirtSettings:
 
 
 def detect_dirt(
-    frames: Tensor,
+    frames: Tensor | Clip,
     settings: DirtSettings | None = None,
     *,
     protect: Tensor | None = None,
@@ -102,7 +106,8 @@ def detect_dirt(
     """Find transient defects in a window of frames.
 
     Args:
-        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
+        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot: a tensor, or a `Clip` that makes its frames
+            when they are needed.
         settings: Defaults to `DirtSettings()`.
         protect: (T, H, W); non-zero pixels are never marked.
         keep: The frames whose masks are wanted; the others only serve as neighbours and cost less. None is all.
@@ -124,8 +129,9 @@ def detect_dirt(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    finder = _finder(Window(to_luma(frames)), settings, wanted=settings.certainty)
-    masks = torch.zeros(count, height, width)
+    finder = _finder(Window(LumaFrames(frames)), settings, wanted=settings.certainty)
+    # Frames that are not asked for stay untouched, and take up no memory.
+    masks = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         certainty = finder.certainty(index)
         found = (certainty >= np.float32(settings.certainty)) & (certainty > 0)
@@ -144,7 +150,7 @@ def detect_dirt(
 
 
 def dirt_probability(
-    frames: Tensor,
+    frames: Tensor | Clip,
     settings: DirtSettings | None = None,
     *,
     keep: slice | None = None,
@@ -173,8 +179,8 @@ def dirt_probability(
     settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
     _check_frames(frames)
     count, _, height, width = frames.shape
-    finder = _finder(Window(to_luma(frames)), settings, wanted=_LEAST_CERTAINTY)
-    result = torch.zeros(count, height, width)
+    finder = _finder(Window(LumaFrames(frames)), settings, wanted=_LEAST_CERTAINTY)
+    result = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         result[index] = torch.from_numpy(finder.certainty(index))
         finder.forget(index + 1)
@@ -182,7 +188,7 @@ def dirt_probability(
     return result.to(frames.device)
 
 
-def _check_frames(frames: Tensor) -> None:
+def _check_frames(frames: Tensor | Clip) -> None:
     if frames.ndim != 4 or frames.shape[1] not in (1, 3) or 0 in frames.shape:
         raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
 
@@ -225,10 +231,13 @@ class _NetworkFinder:
 
     def certainty(self, index: int) -> Plane:
         """Return the probability of dirt at each pixel of a frame, (H, W) float32."""
-        planes = self._features.planes(index)
-        if planes is None:
-            return np.zeros(self._window.luma.shape[1:], np.float32)
-        found = self._network.probability(planes).amax(dim=0).numpy()
+        height, width = self._window.luma.shape[1:]
+        found = np.zeros((height, width), np.float32)
+        for band in bands(height, width, self._network.reach, granularity=GRANULARITY, planes=_PLANES_IN_WORK):
+            planes = self._features.planes(index, band.around)
+            if planes is None:
+                return found
+            found[band.rows] = self._network.probability(planes).amax(dim=0).numpy()[band.within(1)]
         found[self._moving(index, found) | _spots_on(self._window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
@@ -248,7 +257,7 @@ class _NetworkFinder:
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
         self._features.forget(before)
-        self._window.forget(before - RADIUS)
+        self._window.forget(before)
 
 
 class _SpotFinder:
@@ -271,7 +280,7 @@ class _SpotFinder:
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
-        self._window.forget(before - RADIUS)
+        self._window.forget(before - LONGEST_LIFE + 1)
         for stretch in [stretch for stretch in self._found if stretch[1] < before]:
             del self._found[stretch]
 

@@ -20,11 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, PreparedLuma, estimate_pair, estimate_prepared, fill_masked, prepare_luma
+from ..video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, fill_masked, prepare_luma
 from ..video.warping import warp_array
 from .dirt_rest import BoolPlane, grain_of, much_better, same_place, staying
 from .dirt_whole import whole_shift
+from .luma import LumaFrames
 from .once import Once
+from .sparse import SparsePlane
 
 Plane = NDArray
 """(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
@@ -45,6 +47,7 @@ _PEDESTAL = 16.0
 _FEWEST_IN_BLOCK = 12
 _WIDE_STEP = 16
 _SQUARE = np.ones((3, 3), np.uint8)
+_NEAR_SIGMA, _WIDE_SIGMA = 0.7, 1.5
 # Copies of one film frame differ by codec noise alone: up to 16 levels at edges on real films, after a small blur.
 # Dirt on one of them would show above that.
 _DUPLICATE_MEAN = 0.6
@@ -52,6 +55,10 @@ _DUPLICATE_PEAK = 18.0
 _LARGEST_INCONSISTENCY = 8.0
 # What arrives or leaves differs from the one reference by this share at most of what it differs from the other by.
 _ONE_SIDE = 0.25
+# What is kept of all frames of a window: numbers.
+_SMALL = ("references", "grain", "whole shift")
+# Bytes of a plane from which on a comparison is held without what can be had from the rest.
+_LARGE_PLANE = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -81,17 +88,65 @@ class Side:
     @cached_property
     def near(self) -> Plane:
         """The residual after a small blur."""
-        return cv2.GaussianBlur(self.residual, (0, 0), 0.7)
+        return cv2.GaussianBlur(self.residual, (0, 0), _NEAR_SIGMA)
 
     @cached_property
     def wide(self) -> Plane:
         """The residual after a wider blur."""
-        return cv2.GaussianBlur(self.residual, (0, 0), 1.5)
+        return cv2.GaussianBlur(self.residual, (0, 0), _WIDE_SIGMA)
 
     @cached_property
     def magnitude(self) -> Plane:
         """The residual without its sign."""
         return np.abs(self.residual)
+
+    def sparse_rows(self, rows: slice) -> tuple[Plane, Plane]:
+        """Some rows of `spike` and `novelty`."""
+        return self.spike[rows], self.novelty[rows]
+
+
+class HeldSide:
+    """A side in less room: planes of which most is 0, or which follow from others, are made when they are looked at."""
+
+    def __init__(self, side: Side, frame: Plane) -> None:
+        """Hold a side of a comparison of a frame (H, W)."""
+        self._frame = frame
+        self._spike, self._novelty = SparsePlane(side.spike), SparsePlane(side.novelty)
+        self.look, self.detail, self.inconsistency = side.look, side.detail, side.inconsistency
+
+    @property
+    def spike(self) -> Plane:
+        """See `Side`."""
+        return self._spike.plane()
+
+    @property
+    def novelty(self) -> Plane:
+        """See `Side`."""
+        return self._novelty.plane()
+
+    @property
+    def residual(self) -> Plane:
+        """See `Side`."""
+        return self._frame - self.look
+
+    @property
+    def near(self) -> Plane:
+        """See `Side`."""
+        return cv2.GaussianBlur(self.residual, (0, 0), _NEAR_SIGMA)
+
+    @property
+    def wide(self) -> Plane:
+        """See `Side`."""
+        return cv2.GaussianBlur(self.residual, (0, 0), _WIDE_SIGMA)
+
+    @property
+    def magnitude(self) -> Plane:
+        """See `Side`."""
+        return np.abs(self.residual)
+
+    def sparse_rows(self, rows: slice) -> tuple[Plane, Plane]:
+        """Some rows of `spike` and `novelty`."""
+        return self._spike[rows], self._novelty[rows]
 
 
 @dataclass(frozen=True)
@@ -103,7 +158,7 @@ class Comparison:
         references: Their frame numbers.
     """
 
-    sides: tuple[Side, Side]
+    sides: tuple[Side | HeldSide, Side | HeldSide]
     references: tuple[int, int]
 
 
@@ -139,7 +194,7 @@ def same_sign(first: Plane, second: Plane) -> Plane:
     return np.maximum(low, 0, out=low) + np.minimum(high, 0, out=high)
 
 
-def combine(first: Side, second: Side) -> Evidence:
+def combine(first: Side | HeldSide, second: Side | HeldSide) -> Evidence:
     """Join two sides; they may belong to different frames, when a defect stays in place from the one to the other."""
     near, wide = same_sign(first.near, second.near), same_sign(first.wide, second.wide)
     look = first.look + second.look
@@ -269,12 +324,14 @@ def _compare(
     """
     # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
     stack = cv2.merge([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
-    looks = [warp_array(stack, way) for way in ways]
-    dense = looks[0]
+    dense = warp_array(stack, ways[0])
     gain = local_gain(np.ascontiguousarray(dense[..., 0]), frame)
-    least, most = dense, dense
-    for look in looks[1:]:
-        least, most = cv2.min(least, look), cv2.max(most, look)
+    least, most = dense.copy(), dense.copy()
+    for way in ways[1:]:
+        look = warp_array(stack, way)
+        cv2.min(least, look, dst=least)
+        cv2.max(most, look, dst=most)
+        del look
     here = apply_gain(dense[..., 0], gain)
     if standing.any():
         unmoved = apply_gain(plain, gain)
@@ -302,7 +359,7 @@ class Window:
     threads may ask at a time.
     """
 
-    def __init__(self, luma: Plane) -> None:
+    def __init__(self, luma: Plane | LumaFrames) -> None:
         """Hold frames (T, H, W) float32, grey levels 0 … 255, of one shot."""
         self.luma = luma
         self._once = Once()
@@ -310,7 +367,9 @@ class Window:
 
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold; they may still be asked for."""
-        self._once.forget(lambda key: key[0] != "references" and max(key[1:]) < before)
+        self._once.forget(lambda key: key[0] not in _SMALL and max(key[1:]) < before)
+        if isinstance(self.luma, LumaFrames):
+            self.luma.forget(before - REACH)
 
     def references(self, index: int) -> tuple[int, int] | None:
         """Return the two frames a frame is compared with, or None where there are not two.
@@ -345,9 +404,14 @@ class Window:
     def _first_flow(self, here: int, there: int) -> Plane:
         def compute() -> Plane:
             pair = self._prepared(here), self._prepared(there)
-            return estimate_prepared(*pair, self.luma[here].shape, settings=_FIRST_FLOW)
+            return estimate_reduced(*pair, settings=_FIRST_FLOW)
 
-        return self._once.get(("first flow", here, there), compute)
+        return enlarged(self._once.get(("first flow", here, there), compute), self._size)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.luma.shape[1:]
+        return height, width
 
     def _whole_shift(self, here: int, there: int) -> NDArray[np.float32]:
         """How most of the picture moves from one frame to another, (2,) pixels."""
@@ -424,9 +488,13 @@ class Window:
 
     def flow(self, here: int, there: int) -> Plane:
         """Return the flow that lives on one frame and looks up another, both cleaned first."""
-        return self._once.get(
-            ("flow", here, there), lambda: estimate_pair(self.clean(here), self.clean(there), settings=_FLOW)
-        )
+        def cleaned(index: int) -> PreparedLuma:
+            return self._once.get(("cleaned", index), lambda: prepare_luma(self.clean(index), settings=_FLOW))
+
+        def compute() -> Plane:
+            return estimate_reduced(cleaned(here), cleaned(there), settings=_FLOW)
+
+        return enlarged(self._once.get(("flow", here, there), compute), self._size)
 
     def comparison(self, index: int) -> Comparison | None:
         """Hold a frame against its references; None where it has not two."""
@@ -439,7 +507,14 @@ class Window:
     def _compared(self, index: int) -> Comparison | None:
         def compute() -> Comparison | None:
             pair = self.references(index)
-            return None if pair is None else self._hold_against(index, pair)
+            if pair is None:
+                return None
+            made = self._hold_against(index, pair)
+            frame = self.luma[index]
+            if frame.nbytes < _LARGE_PLANE:
+                return made
+            first, second = (HeldSide(side, frame) for side in made.sides if isinstance(side, Side))
+            return Comparison(sides=(first, second), references=pair)
 
         return self._once.get(("comparison", index), compute)
 

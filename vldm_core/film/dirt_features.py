@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .dirt_evidence import Comparison, Plane, Window, same_sign
+from .dirt_evidence import Plane, Window, same_sign
+from .sparse import SparsePlane
 
 SIGNED_PLANES = (
     "residual before", "residual after", "spike before", "spike after", "novelty before", "novelty after",
@@ -39,6 +40,8 @@ _BRIGHTNESS_UNIT = 64.0
 _PIXEL_STEPS = np.float32(64)
 _SOFT = 1.2
 _SURROUNDINGS = 2.5
+# Rows on each side that a blur that wide depends on, in single precision: four deviations.
+_SURROUNDINGS_REACH = 12
 
 
 class DirtFeatures:
@@ -52,35 +55,48 @@ class DirtFeatures:
             lifetime: Longest stretch of frames looked at, 1 … 3; planes of longer ones stay 0.
         """
         self._window, self._lifetime = window, lifetime
-        self._planes = np.empty((len(PLANES), *window.luma.shape[1:]), np.float32)
-        self._soft: dict[int, tuple[Plane, Plane]] = {}
-        self._stretches: dict[tuple[int, int], tuple[Plane, Plane] | None] = {}
+        self._planes = np.empty((0, 0, 0), np.float32)
+        self._starts: dict[int, tuple[SparsePlane, Plane, int] | None] = {}
+        self._stretches: dict[tuple[int, int], tuple[SparsePlane, SparsePlane] | None] = {}
 
-    def planes(self, index: int) -> Tensor | None:
-        """Return the planes of a frame; None where there is nothing to compare with.
+    def planes(self, index: int, rows: slice | None = None) -> Tensor | None:
+        """Return the planes of a frame, or of some rows of it; None where there is nothing to compare with.
 
         Returns:
-            (len(PLANES), H, W) float32, good until the next call, which writes to the same memory.
+            (len(PLANES), h, W) float32, good until the next call, which writes to the same memory.
         """
         comparison = self._window.comparison(index)
         if comparison is None:
             return None
         before, after = comparison.sides
         frame = self._window.luma[index]
-        look = (before.look + after.look) / 2
-        spike, soft = self._standing_out(index, index, index) or (np.zeros_like(frame),) * 2
+        height, width = frame.shape
+        rows = slice(*(rows or slice(None)).indices(height)[:2])
+        around = slice(max(0, rows.start - _SURROUNDINGS_REACH), min(height, rows.stop + _SURROUNDINGS_REACH))
+
+        def detail(plane: Plane) -> Plane:
+            """How the rows stand out from their surroundings."""
+            apart = plane - cv2.GaussianBlur(plane, (0, 0), _SURROUNDINGS)
+            return apart[rows.start - around.start : rows.stop - around.start]
+
+        alone = self._standing_out(index, index)
+        spike, soft = (plane[rows] for plane in alone) if alone else (np.zeros_like(frame[rows]),) * 2
+        spikes, novelties = zip(*(side.sparse_rows(rows) for side in comparison.sides), strict=True)
+        frame, looks = frame[rows], (before.look[rows], after.look[rows])
         levels = [
-            before.residual, after.residual, before.spike, after.spike, before.novelty, after.novelty,
-            spike, soft, same_sign(before.novelty, after.novelty),
-            look - cv2.GaussianBlur(look, (0, 0), _SURROUNDINGS),
-            frame - cv2.GaussianBlur(frame, (0, 0), _SURROUNDINGS),
+            frame - looks[0], frame - looks[1], *spikes, *novelties,
+            spike, soft, same_sign(*novelties),
+            detail((before.look[around] + after.look[around]) / 2),
+            detail(self._window.luma[index][around]),
             (frame - np.float32(127.5)) / np.float32(_BRIGHTNESS_UNIT),
-            *self._lasting(index, 2), *self._lasting(index, 3),
-            self._spike(index - 1), self._spike(index + 1),
-            cv2.absdiff(before.look, after.look), cv2.max(before.detail, after.detail),
-            *(np.rint(side.inconsistency * _PIXEL_STEPS) / _PIXEL_STEPS for side in comparison.sides),
+            *self._lasting(index, 2, rows), *self._lasting(index, 3, rows),
+            self._spike(index - 1, rows), self._spike(index + 1, rows),
+            cv2.absdiff(*looks), cv2.max(before.detail[rows], after.detail[rows]),
+            *(np.rint(side.inconsistency[rows] * _PIXEL_STEPS) / _PIXEL_STEPS for side in comparison.sides),
             np.full_like(frame, not comparison.references[0] < index < comparison.references[1]),
         ]  # fmt: skip
+        if self._planes.shape[1:] != frame.shape:
+            self._planes = np.empty((len(PLANES), *frame.shape), np.float32)
         planes = self._planes
         for name, plane, compressed in zip(PLANES, levels, planes, strict=True):
             if name in _PLAIN_PLANES:
@@ -95,51 +111,51 @@ class DirtFeatures:
         if comparison is None:
             return np.zeros(self._window.luma.shape[1:], bool)
         # A defect that stays differs from one side alone.
-        before, after = self._blurred(index, comparison)
+        before, after = (cv2.GaussianBlur(side.residual, (0, 0), _SOFT) for side in comparison.sides)
         return _stronger(before, after) >= 0
 
     def forget(self, before: int) -> None:
         """Give the memory back that only frames before this one need."""
-        for index in [index for index in self._soft if index < before - REACH]:
-            del self._soft[index]
-        for stretch in [stretch for stretch in self._stretches if stretch[1] < before]:
-            del self._stretches[stretch]
+        for first in [first for first in self._starts if first < before - REACH]:
+            del self._starts[first]
+        for first, last in list(self._stretches):
+            # What stands out in the frame before is looked at once more.
+            if last < before and (first, last) != (before - 1, before - 1):
+                del self._stretches[first, last]
 
-    def _spike(self, index: int) -> Plane:
-        """What stands out in a frame by itself, (H, W); nothing beyond the ends of the window."""
-        if 0 <= index < len(self._window.luma):
-            comparison = self._window.comparison(index)
-            if comparison is not None:
-                return same_sign(comparison.sides[0].spike, comparison.sides[1].spike)
-        return np.zeros(self._window.luma.shape[1:], np.float32)
+    def _spike(self, index: int, rows: slice) -> Plane:
+        """What stands out in a frame by itself, (h, W); nothing beyond the ends of the window."""
+        alone = self._standing_out(index, index) if 0 <= index < len(self._window.luma) else None
+        blank = np.zeros((rows.stop - rows.start, self._window.luma.shape[2]), np.float32)
+        return blank if alone is None else alone[0][rows]
 
-    def _lasting(self, index: int, life: int) -> tuple[Plane, Plane]:
+    def _lasting(self, index: int, life: int, rows: slice) -> tuple[Plane, Plane]:
         """The strongest spike and soft difference over the stretches of so many frames that this one is in."""
-        spike, soft = (np.zeros(self._window.luma.shape[1:], np.float32) for _ in range(2))
+        spike, soft = (np.zeros((rows.stop - rows.start, self._window.luma.shape[2]), np.float32) for _ in range(2))
         if life <= self._lifetime:
             for first in range(index - life + 1, index + 1):
-                found = self._standing_out(first, first + life - 1, index)
+                found = self._standing_out(first, first + life - 1)
                 if found is not None:
-                    spike, soft = _stronger(spike, found[0]), _stronger(soft, found[1])
+                    spike, soft = _stronger(spike, found[0][rows]), _stronger(soft, found[1][rows])
         return spike, soft
 
-    def _standing_out(self, first: int, last: int, index: int) -> tuple[Plane, Plane] | None:
+    def _standing_out(self, first: int, last: int) -> tuple[SparsePlane, SparsePlane] | None:
         """What stands out in place in all of the frames first … last against the frame before and the frame after."""
         if (first, last) not in self._stretches:
-            self._stretches[first, last] = self._stretch(first, last)
+            found = self._stretch(first, last)
+            self._stretches[first, last] = None if found is None else (SparsePlane(found[0]), SparsePlane(found[1]))
         return self._stretches[first, last]
 
     def _stretch(self, first: int, last: int) -> tuple[Plane, Plane] | None:
         if first < 0 or last >= len(self._window.luma):
             return None
-        start, end = self._window.comparison(first), self._window.comparison(last)
+        start, end = self._start(first), self._end(last, 1)
         if start is None or end is None:
             return None
-        spike = same_sign(start.sides[0].spike, end.sides[1].spike)
-        soft = same_sign(self._blurred(first, start)[0], self._blurred(last, end)[1])
+        spike, soft = same_sign(start[0], end[0]), same_sign(start[1], end[1])
         if first == last:
             return spike, soft
-        if start.references[0] != first - 1 or end.references[1] != last + 1:
+        if start[2] != first - 1 or end[2] != last + 1:
             return None
         shown = [cv2.GaussianBlur(self._window.luma[index], (0, 0), _SOFT / 2) for index in range(first, last + 1)]
         change = cv2.absdiff(shown[0], shown[-1])
@@ -148,11 +164,21 @@ class DirtFeatures:
         # What stays shows the same in all of the frames.
         return tuple(np.copysign(np.maximum(np.abs(plane) - change, 0), plane) for plane in (spike, soft))  # type: ignore
 
-    def _blurred(self, index: int, comparison: Comparison) -> tuple[Plane, Plane]:
-        if index not in self._soft:
-            before, after = (cv2.GaussianBlur(side.residual, (0, 0), _SOFT) for side in comparison.sides)
-            self._soft[index] = before, after
-        return self._soft[index]
+    def _start(self, index: int) -> tuple[Plane, Plane, int] | None:
+        """What `_end` tells of the earlier reference; it is still asked for when the comparison is forgotten."""
+        if index not in self._starts:
+            found = self._end(index, 0)
+            self._starts[index] = None if found is None else (SparsePlane(found[0]), *found[1:])
+        held = self._starts[index]
+        return None if held is None else (held[0].plane(), *held[1:])
+
+    def _end(self, index: int, side: int) -> tuple[Plane, Plane, int] | None:
+        """Spike and soft difference of a frame against the reference on one side, and which that is."""
+        comparison = self._window.comparison(index)
+        if comparison is None:
+            return None
+        held = comparison.sides[side]
+        return held.spike, cv2.GaussianBlur(held.residual, (0, 0), _SOFT), comparison.references[side]
 
 
 def _stronger(first: Plane, second: Plane) -> Plane:

@@ -17,6 +17,9 @@ from ..errors import SettingsError
 from ..network_files import WEIGHTS, NetworkKind
 from .dirt_features import PLANES
 
+GRANULARITY = 8
+"""Parts of a frame that begin at multiples of this are seen as within the frame."""
+
 KINDS = ("dirt", "blotch")
 """What the outputs stand for: dust, dirt and hair; and large faint patches."""
 
@@ -101,6 +104,13 @@ class DirtNetwork(nn.Module):
         middle = self.middle_again(functional.relu(middle + self.up_middle(coarse)))
         fine = self.fine_again(functional.relu(fine + self.up_fine(middle)))
         return functional.pixel_shuffle(self.head(fine), 2)[..., :height, :width]
+
+    @property
+    def reach(self) -> int:
+        """Pixels on each side that the network looks at around a place."""
+        fine, middle, coarse = self.config.depths
+        # The blocks on the way down and up and the head, at the size at which each of them works.
+        return 2 * (fine + 1 + 1) + 4 * (middle + 1) + 8 * coarse + GRANULARITY
 
     @torch.inference_mode()
     def probability(self, planes: Tensor) -> Tensor:

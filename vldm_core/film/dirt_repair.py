@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from ..video.pictures import Clip, copied
 from .dirt_evidence import Plane
 from .repair_atlas import BoolArray
 from .repair_fill import fill, fill_roughly
@@ -31,6 +32,8 @@ RADIUS = _LONGEST_REACH + 1
 """The repair of a frame depends on this many frames on each side."""
 
 _MOST_THREADS = 4
+# Bytes of planes that may be filled at a time.
+_MOST_AT_WORK = 32 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class DirtRepairSettings:
 
 
 def repair_dirt(
-    frames: Tensor,
+    frames: Tensor | Clip,
     mask: Tensor,
     settings: DirtRepairSettings | None = None,
     *,
@@ -72,14 +75,16 @@ def repair_dirt(
     Frames are filled side by side in a few threads; the result does not depend on how many.
 
     Args:
-        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
+        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot: a tensor, or a `Clip` that makes its frames
+            when they are needed.
         mask: (T, H, W); above 0.5 is damaged.
         settings: Defaults to `DirtRepairSettings()`.
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
         progress: Called once per frame.
 
     Returns:
-        (T, C, H, W) like `frames`. A frame masked all over returns as it came when no neighbour shows anything of it.
+        (T, C, H, W) like `frames`; of a `Clip`, frames outside `keep` are left blank. A frame masked all over returns
+        as it came when no neighbour shows anything of it.
 
     Raises:
         SettingsError: `frames` or `mask` has the wrong shape.
@@ -94,15 +99,17 @@ def repair_dirt(
             "use the mask that was made from these frames"
         )
     window = RepairWindow(frames, mask, fill_roughly)
-    result = frames.clone()
     wanted = range(count)[keep or slice(None)]
+    result = copied(frames, wanted)
 
     def filled(index: int) -> Plane | None:
         if not window.holes[index].any():
             return None
         return fill(window, index, reach=settings.reach, grain=settings.grain)
 
-    workers = ThreadPoolExecutor(max_workers=min(_MOST_THREADS, os.cpu_count() or 1), thread_name_prefix="vldm-repair")
+    # Each frame that is filled takes as much again as the window holds of it.
+    threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, _MOST_AT_WORK // (4 * height * width)))
+    workers = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="vldm-repair")
     try:
         for index, values in zip(wanted, workers.map(filled, wanted), strict=True):
             if values is not None:

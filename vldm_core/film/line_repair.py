@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from ..video.pictures import Clip, Made, Picture, copied
 from .dirt_repair import RADIUS as FILL_RADIUS
 from .line_profile import LEVEL, Strip, measure_profile, other_view, straightened
 from .line_strands import FloatArray
+from .once import Once
 from .repair_fill import fill, fill_roughly
 from .repair_window import RepairWindow
 
@@ -31,6 +33,11 @@ _OPAQUE_ACTIVITY = 0.15
 _DEEP = 24 * LEVEL
 _FEWEST_LOST = 20
 _REACH = FILL_RADIUS - 1
+_MOST_HELD = 128 << 20
+"""Bytes of frames that are held as numbers."""
+
+Place = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Rows and columns of some pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +62,7 @@ class LineRepairSettings:
 
 
 def repair_lines(
-    frames: Tensor,
+    frames: Tensor | Clip,
     scratch_mask: Tensor,
     settings: LineRepairSettings | None = None,
     *,
@@ -65,58 +72,82 @@ def repair_lines(
     """Undo line scratches.
 
     Args:
-        frames: (T, 3, H, W), RGB, [0, 1], consecutive frames of one shot.
+        frames: (T, 3, H, W), RGB, [0, 1], consecutive frames of one shot: a tensor, or a `Clip` that makes its frames
+            when they are needed.
         scratch_mask: (T, H, W), > 0.5 = scratch. It alone says where to work, so it may be edited by hand.
         settings: How to.
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
         progress: Called at least once per frame that holds a line.
 
     Returns:
-        (T, 3, H, W). Pixels outside the mask are bit-equal to the input.
+        (T, 3, H, W). Pixels outside the mask are bit-equal to the input; of a `Clip`, frames outside `keep` are left
+        blank.
 
     Raises:
         SettingsError: The shapes do not match.
     """
     settings = settings or LineRepairSettings()
-    if frames.dim() != 4 or frames.shape[1] != 3 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
+    if frames.ndim != 4 or frames.shape[1] != 3 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
         raise SettingsError(
             f"line repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
             f"{tuple(scratch_mask.shape)}"
         )
     masks = (scratch_mask > 0.5).cpu().numpy()
     wanted = [t for t in range(len(frames))[keep or slice(None)] if masks[t].any()]
-    if not wanted:
+    if not wanted and isinstance(frames, Tensor):
         return frames
+    result = copied(frames, range(len(frames))[keep or slice(None)])
     shot = _Shot(frames, masks, settings)
-    result = frames.clone()
     lost = []
     for number, t in enumerate(wanted, 1):
-        if shot.mended(t)[1].sum() >= _FEWEST_LOST:
+        if shot.lost_count(t) >= _FEWEST_LOST:
             lost.append(t)
         progress("repair scratches", number, len(wanted))
     refilled = shot.refilled(lost, progress)
     for t in wanted:
-        repaired = refilled.get(t, shot.mended(t)[0])
+        repaired = shot.mended(t)
+        if t in refilled:
+            place, values = refilled[t]
+            repaired[place] = values
         inside = torch.as_tensor(masks[t], device=frames.device)
-        mended = torch.as_tensor(repaired, device=frames.device, dtype=frames.dtype).permute(2, 0, 1)
+        mended = torch.as_tensor(repaired, device=frames.device, dtype=result.dtype).permute(2, 0, 1)
         result[t] = torch.where(inside, mended, frames[t])
     return result
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Mended:
+    """What taking its lines out changes of a frame.
+
+    Attributes:
+        place: Rows and columns of the pixels that change.
+        values: (N, 3), what they become.
+        lost: (H, W), the pixels in which the lines have left no picture, a bit a pixel along the rows.
+        lost_count: How many they are.
+    """
+
+    place: Place
+    values: FloatArray
+    lost: NDArray[np.uint8]
+    lost_count: int
 
 
 class _Shot:
     """Frames of a shot with their lines taken out; everything is computed when first asked for."""
 
-    def __init__(self, frames: Tensor, masks: NDArray[np.bool_], settings: LineRepairSettings) -> None:
+    def __init__(self, frames: Tensor | Clip, masks: NDArray[np.bool_], settings: LineRepairSettings) -> None:
         self._frames, self._masks, self._settings = frames, masks, settings
         self._strips: dict[int, list[Strip]] = {}
-        self._mended: dict[int, tuple[FloatArray, NDArray[np.bool_]]] = {}
-        self._images: dict[int, FloatArray] = {}
+        self._mended: dict[int, _Mended] = {}
+        self._images = Once(_MOST_HELD)
 
     def image(self, t: int) -> FloatArray:
         """A frame as it came, (H, W, 3)."""
-        if t not in self._images:
-            self._images[t] = np.ascontiguousarray(self._frames[t].detach().float().cpu().permute(1, 2, 0).numpy())
-        return self._images[t]
+
+        def compute() -> FloatArray:
+            return np.ascontiguousarray(self._frames[t].detach().float().cpu().permute(1, 2, 0).numpy())
+
+        return self._images.get((t,), compute)
 
     def strips(self, t: int) -> list[Strip]:
         """The lines of a frame."""
@@ -124,42 +155,64 @@ class _Shot:
             self._strips[t] = straightened(self.image(t), self._masks[t]) if self._masks[t].any() else []
         return self._strips[t]
 
-    def mended(self, t: int) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """A frame (H, W, 3) without its lines, and the pixels (H, W) in which they have left no picture."""
+    def lost_count(self, t: int) -> int:
+        """How many pixels of a frame the lines have left no picture in."""
+        return self._changes(t).lost_count
+
+    def lost(self, t: int) -> NDArray[np.bool_]:
+        """The pixels (H, W) of a frame in which the lines have left no picture."""
+        width = self._masks.shape[2]
+        return np.unpackbits(self._changes(t).lost, axis=1, count=width).view(bool)
+
+    def mended(self, t: int) -> FloatArray:
+        """A frame (H, W, 3) without its lines."""
+        changes, repaired = self._changes(t), self.image(t).copy()
+        repaired[changes.place] = changes.values
+        return repaired
+
+    def _changes(self, t: int) -> _Mended:
         if t not in self._mended:
-            repaired, lost = self.image(t).copy(), np.zeros(self._masks[t].shape, bool)
+            image = self.image(t)
+            repaired, lost = image.copy(), np.zeros(self._masks[t].shape, bool)
             for strip in self.strips(t):
                 near = range(max(0, t - _VIEWS), min(len(self._masks), t + _VIEWS + 1))
                 views = [strip if k == t else other_view(strip, self.strips(k)) for k in near]
                 _mend(repaired, lost, strip, [view for view in views if view is not None], self._settings)
-            self._mended[t] = repaired, lost & self._masks[t]
+            lost &= self._masks[t]
+            place = np.nonzero((repaired != image).any(axis=2))
+            self._mended[t] = _Mended(
+                place=(place[0], place[1]),
+                values=repaired[place],
+                lost=np.packbits(lost, axis=1),
+                lost_count=int(lost.sum()),
+            )
         return self._mended[t]
 
-    def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, FloatArray]:
-        """Frames (H, W, 3) with the lost pixels as neighbours show them, where the line lies elsewhere in the scene."""
+    def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, tuple[Place, FloatArray]]:
+        """The lost pixels of frames and what neighbours show there, (N, 3): the line lies elsewhere in the scene."""
         if not wanted:
             return {}
         first, last = max(0, wanted[0] - FILL_RADIUS), min(len(self._masks), wanted[-1] + FILL_RADIUS + 1)
         near = {t for w in wanted for t in range(w - FILL_RADIUS, w + FILL_RADIUS + 1)}
         blank = np.zeros(self._masks.shape[1:], bool)
-        parts = [self.mended(t) if t in near else (self.image(t), blank) for t in range(first, last)]
+
+        def picture(t: int) -> Picture:
+            return Made(lambda: torch.from_numpy(self.mended(t) if t in near else self.image(t)).permute(2, 0, 1))
+
         window = RepairWindow(
-            torch.from_numpy(np.stack([picture for picture, _ in parts])).permute(0, 3, 1, 2),
-            torch.from_numpy(np.stack([lost for _, lost in parts])).float(),
+            Clip([picture(t) for t in range(first, last)]),
+            torch.from_numpy(np.stack([self.lost(t) if t in near else blank for t in range(first, last)])),
             fill_roughly,
         )
-        result = {}
+        result: dict[int, tuple[Place, FloatArray]] = {}
         for number, t in enumerate(wanted):
             progress("fill scratches", number, len(wanted))
             place = window.atlas(t - first).place
-            repaired = self.mended(t)[0].copy()
-            values = fill(
-                window, t - first, reach=_REACH, grain=self._settings.grain, fallback=repaired[place] * np.float32(255)
-            )
+            fallback = self.mended(t)[place] * np.float32(255)
+            values = fill(window, t - first, reach=_REACH, grain=self._settings.grain, fallback=fallback)
             if values is not None:
-                repaired[place] = values / np.float32(255)
+                result[t] = place, (values / np.float32(255)).astype(np.float32)
             window.forget(t - first + 1 - FILL_RADIUS)
-            result[t] = repaired
         return result
 
 

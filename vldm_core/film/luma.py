@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from ..video.flow import to_luma
+from ..video.pictures import Clip
+from .once import Once
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """Weights of R, G and B (Rec. ITU-R BT.601-7, section 2.5.1)."""
 
@@ -57,3 +61,28 @@ def luma_array(image: Tensor | npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     result += green * np.float32(255.0 * LUMA_WEIGHTS[1])
     result += blue * np.float32(255.0 * LUMA_WEIGHTS[2])
     return result
+
+
+class LumaFrames:
+    """The luma of frames, each made when it is first looked at and held until it is forgotten; several threads may ask.
+
+    Attributes:
+        shape: (T, H, W).
+    """
+
+    def __init__(self, frames: Tensor | Clip) -> None:
+        """Look at frames (T, 3, H, W) RGB or (T, 1, H, W), [0, 1]."""
+        self._frames = frames
+        self._once = Once()
+        self.shape = (frames.shape[0], *frames.shape[2:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the luma of a frame, (H, W), grey levels 0..255."""
+        return self._once.get((index,), lambda: to_luma(self._frames[index]))
+
+    def forget(self, before: int) -> None:
+        """Give the memory back that frames before this one hold; they may still be asked for."""
+        self._once.forget(lambda key: key[0] < before)

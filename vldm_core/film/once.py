@@ -1,9 +1,11 @@
-"""Values that several threads may ask for and that are computed once."""
+"""Values that several threads may ask for and that are computed once, as long as there is room for them."""
 
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+import numpy as np
 
 Value = TypeVar("Value")
 
@@ -11,19 +13,31 @@ Value = TypeVar("Value")
 class Once:
     """Values by key, each computed by the first thread that asks for it; the others wait.
 
-    Values may depend on one another as long as no circle arises.
+    Values may depend on one another as long as no circle arises. They are computed again when they are asked for after
+    they have been forgotten, so what is forgotten changes the time and not the result.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
+        """Hold values.
+
+        Args:
+            limit: Bytes of arrays that may be held; beyond that, what was not asked for the longest is forgotten. None
+                holds everything until `forget`.
+        """
         self._lock = threading.Lock()
+        self._limit = limit
         self._values: dict[tuple[Hashable, ...], Future[Any]] = {}
+        # What was asked for last comes last.
+        self._sizes: dict[tuple[Hashable, ...], int] = {}
 
     def get(self, key: tuple[Hashable, ...], compute: Callable[[], Value]) -> Value:
         """Return the value of a key."""
         with self._lock:
             known = self._values.get(key)
-            if known is None:
-                mine = self._values[key] = Future()
+            mine: Future[Any] = known or Future()
+            self._values[key] = mine
+            if key in self._sizes:
+                self._sizes[key] = self._sizes.pop(key)
         if known is not None:
             found: Value = known.result()
             return found
@@ -33,10 +47,46 @@ class Once:
             mine.set_exception(error)
             raise
         mine.set_result(value)
+        if self._limit is not None:
+            self._make_room(key, mine, size_of(value))
         return value
 
     def forget(self, useless: Callable[[tuple[Any, ...]], bool]) -> None:
-        """Give back the memory of the values whose keys are useless; they are computed again when asked for."""
+        """Give back the memory of the values whose keys are useless."""
         with self._lock:
             for key in [key for key, value in self._values.items() if value.done() and useless(key)]:
-                del self._values[key]
+                self._drop(key)
+
+    @property
+    def held(self) -> int:
+        """Bytes of the arrays held, as far as there is a limit."""
+        with self._lock:
+            return sum(self._sizes.values())
+
+    def _make_room(self, newest: tuple[Hashable, ...], mine: Future[Any], size: int) -> None:
+        assert self._limit is not None
+        with self._lock:
+            if self._values.get(newest) is mine:
+                self._sizes[newest] = size
+            total = sum(self._sizes.values())
+            for key in list(self._sizes):
+                if total <= self._limit:
+                    return
+                if key != newest:
+                    total -= self._sizes[key]
+                    self._drop(key)
+
+    def _drop(self, key: tuple[Hashable, ...]) -> None:
+        del self._values[key]
+        self._sizes.pop(key, None)
+
+
+def size_of(value: object) -> int:
+    """Return the bytes of the arrays that a value holds, itself or in its parts."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, tuple | list):
+        return sum(size_of(part) for part in value)
+    if hasattr(value, "__dict__"):
+        return sum(size_of(part) for part in vars(value).values())
+    return 0

@@ -2,6 +2,8 @@
 
 Motion is measured twice: quickly on frames whose holes are filled smoothly, which is good enough to fill the holes
 roughly; then finely on the frames so filled. Several threads may ask at a time.
+
+What is held is bounded in bytes: flows at the size they are measured at, frames for as long as there is room.
 """
 
 from collections.abc import Callable
@@ -11,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..video.flow import FlowSettings, PreparedLuma, estimate_pair, estimate_prepared, fill_masked, prepare_luma
+from ..video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, fill_masked, prepare_luma
+from ..video.pictures import Clip
 from .dirt_evidence import Plane
 from .luma import LUMA_WEIGHTS
 from .once import Once
@@ -26,12 +29,17 @@ _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
 _FOOT = np.ones((9, 9), np.uint8)
 _REACHED = np.ones((3, 3), np.uint8)
 _RIM = np.ones((5, 5), np.uint8)
+# Bytes that may be held; and planes of a very large frame, below which the same things would be made again and again.
+_MOST_HELD = 448 << 20
+_LEAST_PLANES = 36
 
 
 class RepairWindow:
     """Frames of one shot, their holes, and what was measured on them."""
 
-    def __init__(self, frames: Tensor, mask: Tensor, fill_roughly: Callable[["RepairWindow", int], Plane]) -> None:
+    def __init__(
+        self, frames: Tensor | Clip, mask: Tensor, fill_roughly: Callable[["RepairWindow", int], Plane]
+    ) -> None:
         """Hold the frames of a shot.
 
         Args:
@@ -39,13 +47,19 @@ class RepairWindow:
             mask: (T, H, W); above 0.5 is damaged.
             fill_roughly: Gives the luma (N,) of the holes of a frame, from `rough_flow` alone.
         """
-        self._frames = frames.detach().cpu().float()
+        self._frames = frames
         self._fill_roughly = fill_roughly
-        self._once = Once()
         self.holes: BoolArray = mask.detach().cpu().numpy() > 0.5
+        plane = 4 * self.holes[0].size
+        self._once = Once(max(_MOST_HELD, _LEAST_PLANES * plane))
 
     def __len__(self) -> int:
         return len(self.holes)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        height, width = self.holes.shape[1:]
+        return height, width
 
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold; they may still be asked for."""
@@ -55,7 +69,10 @@ class RepairWindow:
         """Frame as it came, (H, W, C) grey levels."""
 
         def compute() -> Plane:
-            return np.ascontiguousarray(self._frames[index].numpy().transpose(1, 2, 0)) * np.float32(255)
+            planes = self._frames[index].detach().cpu().float().numpy()
+            result = np.empty((*planes.shape[1:], len(planes)), np.float32)
+            np.multiply(planes.transpose(1, 2, 0), np.float32(255), out=result)
+            return result
 
         return self._once.get(("colour", index), compute)
 
@@ -85,10 +102,10 @@ class RepairWindow:
     def damage(self, index: int) -> Plane:
         """The holes and the pixel around them that interpolation would mix in, float32, to be looked up."""
 
-        def compute() -> Plane:
-            return cv2.dilate(self.holes[index].astype(np.uint8), _REACHED).astype(np.float32)
+        def compute() -> NDArray:
+            return cv2.dilate(self.holes[index].astype(np.uint8), _REACHED)
 
-        return self._once.get(("damage", index), compute)
+        return self._once.get(("damage", index), compute).astype(np.float32)
 
     def atlas(self, index: int) -> Atlas:
         """Boxes around the holes of a frame that has some."""
@@ -96,44 +113,39 @@ class RepairWindow:
 
     def smooth(self, index: int) -> Plane:
         """Luma with the holes filled smoothly, (H, W)."""
-        return self._once.get(("smooth", index), lambda: fill_masked(self.grey(index), self.holes[index]))
+        return fill_masked(self.grey(index), self.holes[index])
 
     def rough(self, index: int) -> Plane:
         """Luma with the holes filled along the quick flow: good enough to measure motion on."""
-
-        def compute() -> Plane:
-            luma = self.smooth(index)
-            if self.holes[index].any():
-                luma = luma.copy()
-                luma[self.atlas(index).place] = self._fill_roughly(self, index)
-            return luma
-
-        return self._once.get(("rough", index), compute)
-
-    def _prepared(self, index: int) -> PreparedLuma:
-        """A frame ready for the quick flow, which asks for it four times."""
-
-        def compute() -> PreparedLuma:
-            return prepare_luma(self.smooth(index), settings=_ROUGH_FLOW)
-
-        return self._once.get(("prepared", index), compute)
+        if not self.holes[index].any():
+            return self.grey(index)
+        luma = self.grey(index).copy()
+        luma[self.atlas(index).place] = self._fill_roughly(self, index)
+        return luma
 
     def rough_flow(self, here: int, there: int) -> Plane:
         """Quick flow (H, W, 2) that lives on one frame and looks up another."""
 
-        def compute() -> NDArray[np.float32]:
-            pair = self._prepared(here), self._prepared(there)
-            return estimate_prepared(*pair, self.holes[here].shape, settings=_ROUGH_FLOW)
+        def prepared(index: int) -> PreparedLuma:
+            return self._once.get(
+                ("prepared", index), lambda: prepare_luma(self.smooth(index), settings=_ROUGH_FLOW)
+            )
 
-        return self._once.get(("rough flow", here, there), compute)
+        def compute() -> Plane:
+            return estimate_reduced(prepared(here), prepared(there), settings=_ROUGH_FLOW)
+
+        return enlarged(self._once.get(("rough flow", here, there), compute), self._size)
 
     def flow(self, here: int, there: int) -> Plane:
         """Fine flow (H, W, 2) that lives on one frame and looks up another."""
 
-        def compute() -> NDArray[np.float32]:
-            return estimate_pair(self.rough(here), self.rough(there), settings=_FLOW)
+        def prepared(index: int) -> PreparedLuma:
+            return self._once.get(("filled", index), lambda: prepare_luma(self.rough(index), settings=_FLOW))
 
-        return self._once.get(("flow", here, there), compute)
+        def compute() -> Plane:
+            return estimate_reduced(prepared(here), prepared(there), settings=_FLOW)
+
+        return enlarged(self._once.get(("flow", here, there), compute), self._size)
 
     def carried(self, here: int, there: int) -> Plane:
         """Fine flow, carried into the holes from around them: what chains over several frames are made of."""

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
+from ..video.pictures import Clip, copied
 from .motion import FrameMotion
 from .trend import robust_sigma, slow_part
 
@@ -195,7 +196,7 @@ def _is_still(correction: npt.ArrayLike, height: int, width: int) -> bool:
 
 
 def apply_stabilise(
-    frames: Tensor,
+    frames: Tensor | Clip,
     track: WeaveTrack,
     first: int = 0,
     *,
@@ -205,7 +206,8 @@ def apply_stabilise(
     """Move some frames of a shot back to where they belong.
 
     Args:
-        frames: (T, 3, H, W), RGB, [0, 1]; a frame depends on RADIUS neighbours on each side.
+        frames: (T, 3, H, W), RGB, [0, 1]; a frame depends on RADIUS neighbours on each side. A tensor, or a `Clip` that
+            makes its frames when they are needed.
         track: From :meth:`WeaveAnalyser.finish`.
         first: Index in the shot of the first of these frames.
         box: First row, row after the last, first column, column after the last of the picture: it is moved by itself,
@@ -219,19 +221,20 @@ def apply_stabilise(
         SettingsError: The frames are not (T, 3, H, W) or reach beyond the track.
         ArithmeticError: The track holds values that are not finite for a wanted frame.
     """
-    if frames.dim() != 4 or frames.shape[1] != 3:
+    if frames.ndim != 4 or frames.shape[1] != 3:
         raise SettingsError(f"stabilising needs frames (T, 3, H, W), got {tuple(frames.shape)}")
     _check_range(len(frames), track, first)
     full = frames.shape[-2:]
     top, bottom, left, right = box or (0, full[0], 0, full[1])
     height, width = bottom - top, right - left
-    result = frames.detach().float().cpu().numpy().copy()
-    source = frames.detach().float().cpu().numpy()[..., top:bottom, left:right]
+    wanted = range(len(frames))[keep or slice(None)]
+    result = copied(frames, wanted).detach().float().cpu().numpy()
     images: dict[int, FloatArray] = {}
 
     def image(t: int) -> FloatArray:
         if t not in images:
-            planes = [np.ascontiguousarray(plane) for plane in source[t - first]]
+            source = frames[t - first].detach().float().cpu().numpy()[:, top:bottom, left:right]
+            planes = [np.ascontiguousarray(plane) for plane in source]
             images[t] = np.asarray(cv2.merge(planes), np.float32)
         return images[t]
 
@@ -241,7 +244,7 @@ def apply_stabilise(
     def placement(values: npt.ArrayLike) -> DoubleArray:
         return np.asarray(to_box @ _placement(values, *full) @ np.linalg.inv(to_box))
 
-    for t in range(first, first + len(frames))[keep or slice(None)]:
+    for t in (first + index for index in wanted):
         images.pop(t - RADIUS - 1, None)
         if not np.isfinite(track.correction[t]).all():
             raise ArithmeticError(f"the weave of frame {t} of the shot is not finite")
@@ -264,7 +267,8 @@ def apply_stabilise(
                 opening = _fill(moved[slice(*rows), slice(*columns)], opening, image(s), place, rows, columns)
         for channel in range(3):
             np.clip(moved[..., channel], 0, 1, out=result[t - first, channel, top:bottom, left:right])
-    return torch.from_numpy(result).to(frames)
+    values = torch.from_numpy(result)
+    return values.to(frames) if isinstance(frames, Tensor) else values.to(frames.device)
 
 
 def warp_masks(masks: Tensor, track: WeaveTrack, first: int = 0) -> Tensor:

@@ -2,13 +2,15 @@
 
 Every stage takes an iterator of :class:`StageFrame` and gives one, holding a bounded window of frames. The batch
 functions of :mod:`vldm_core.pipeline` and the streamed reel run these same generators, so both give the same picture.
+
+Frames wait as :mod:`.stage_frame` holds them, and stages make the few that they look at. Stages run side by side as
+long as what they work on at a time fits into memory together; with larger frames they take turns.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import closing
 from itertools import repeat
-from typing import Generic, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from ..prerestore.network import PreRestorer
 from ..prerestore.run import PreRestoreSettings
 from ..progress import Progress, silent
 from ..video.ahead import ahead
+from ..video.pictures import Clip, Made, Picture, Whole
 from ..video.shots import ShotDetector
 from ..video.windows import windowed
 from . import dirt as dirt_detection
@@ -34,30 +37,15 @@ from .line_repair import LineRepairSettings, repair_lines
 from .lines import LineMap, line_mask
 from .luma import luma_array
 from .stabilise import WeaveTrack, apply_stabilise
-
-Origin = TypeVar("Origin")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageFrame(Generic[Origin]):
-    """A frame on its way through the stages.
-
-    Attributes:
-        image: (3, H, W), RGB, [0, 1].
-        dirt: (H, W), 1 = transient dirt, or None before detection.
-        scratch: (H, W), 1 = persistent line scratch, or None before detection.
-        origin: Whatever the caller wants to get back with the frame.
-        number: The frame in the film, from 0, for notices; None when not known.
-    """
-
-    image: Tensor
-    origin: Origin
-    dirt: Tensor | None = None
-    scratch: Tensor | None = None
-    number: int | None = None
-
+from .stage_frame import Origin, StageFrame
 
 Frames = Iterator[StageFrame[Origin]]
+
+# Bytes of a plane of single precision. Finding and filling dirt take up to 170 planes at once, and the network as many
+# as both together; frames that wait with their brightness evened are held as numbers only while they are small.
+_LARGEST_BESIDE_REPAIR = 9_000_000
+_LARGEST_BESIDE_NETWORK = 6_500_000
+_LARGEST_HELD = 4_000_000
 
 
 def look_for_cut(detector: ShotDetector, image: Tensor | NDArray, number: int, faults: Faults) -> None:
@@ -77,15 +65,16 @@ def look_for_cut(detector: ShotDetector, image: Tensor | NDArray, number: int, f
         detector.skip()
 
 
-def images(frames: Sequence[StageFrame[Origin]]) -> Tensor:
-    """Stack the images of a window, (T, 3, H, W)."""
-    return torch.stack([frame.image for frame in frames])
+def images(frames: Sequence[StageFrame[Origin]]) -> Clip:
+    """The images of a window, (T, 3, H, W), made when they are looked at."""
+    return Clip([frame.picture for frame in frames])
 
 
 def _masks(frames: Sequence[StageFrame[Origin]], kind: str) -> Tensor:
-    blank = torch.zeros(frames[0].image.shape[-2:])
+    """What is masked in a window, (T, H, W) bool."""
+    blank = torch.zeros(frames[0].image.shape[-2:], dtype=torch.bool)
     found = (getattr(frame, kind) for frame in frames)
-    return torch.stack([blank if mask is None else mask for mask in found])
+    return torch.stack([blank if mask is None else mask > 0.5 for mask in found])
 
 
 def mark_lines(frames: Frames[Origin], lines: LineMap, *, faults: Faults | None = None) -> Frames[Origin]:
@@ -93,7 +82,7 @@ def mark_lines(frames: Frames[Origin], lines: LineMap, *, faults: Faults | None 
     watch = (faults or Faults()).watch("scratch marking")
     for index, frame in enumerate(frames):
         mask = watch.frame(frame.number, lambda: _line_mask(frame, lines, index))  # noqa: B023 - called at once
-        yield replace(frame, scratch=mask)
+        yield frame.having(scratch=mask)
 
 
 def _line_mask(frame: StageFrame[Origin], lines: LineMap, index: int) -> Tensor:
@@ -118,7 +107,7 @@ def _windowed_images(
 
         made = watch.window([frame.number for frame in window], core, work, radius=radius)
         return [
-            frame if values is None else replace(frame, **{sets: values})  # type: ignore[arg-type]
+            frame if values is None else frame.having(**{sets: values})
             for frame, values in zip(window[core], made, strict=True)
         ]
 
@@ -133,14 +122,15 @@ def mend_lines(
     beat: Progress = silent,
     faults: Faults | None = None,
 ) -> Frames[Origin]:
-    """Undo the persistent scratches that ``scratch`` marks, in a thread of its own beside the stages that follow."""
+    """Undo the persistent scratches that ``scratch`` marks, beside the stages that follow."""
     watch = (faults or Faults()).watch("scratch repair", beat)
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
         masks = _masks(window, "scratch")
         return repair_lines(images(window), masks, settings, keep=core, progress=watch.beat)[core]
 
-    return ahead(_windowed_images(frames, change, watch=watch, size=size, radius=line_repair.RADIUS), size)
+    mended = _windowed_images(frames, change, watch=watch, size=size, radius=line_repair.RADIUS)
+    return beside(mended, size, _LARGEST_BESIDE_REPAIR)
 
 
 def mark_dirt(
@@ -168,8 +158,7 @@ def spare(frames: Frames[Origin], protected: Iterable[Tensor]) -> Frames[Origin]
         protected: For each frame (H, W) bool; at least as many as there are frames.
     """
     for frame, where in zip(frames, protected, strict=False):
-        yield replace(
-            frame,
+        yield frame.having(
             dirt=None if frame.dirt is None else frame.dirt.masked_fill(where, 0),
             scratch=None if frame.scratch is None else frame.scratch.masked_fill(where, 0),
         )
@@ -210,15 +199,19 @@ def even_brightness(
     """Take the flicker out, inside the picture only where one is given."""
     watch = (faults or Faults()).watch("flicker")
     for index, frame in enumerate(frames):
-        made = watch.frame(frame.number, lambda: apply_flicker(frame.image[None], track, index)[0])  # noqa: B023
-        yield _changed(frame, made, picture)
+        came = frame.picture
 
+        def even(came: Picture = came, index: int = index) -> Tensor:
+            image = came.tensor()
+            made = apply_flicker(image[None], track, index)[0]
+            return made if picture is None else picture.restricted(made, image)
 
-def _changed(frame: StageFrame[Origin], made: Tensor | None, picture: ActivePicture | None) -> StageFrame[Origin]:
-    """The frame with a new image inside the picture; as it came where there is none."""
-    if made is None:
-        return frame
-    return replace(frame, image=made if picture is None else picture.restricted(made, frame.image))
+        held = Made(even)
+        made = watch.frame(frame.number, held.tensor)
+        if made is None:
+            yield frame
+        else:
+            yield frame.having(image=held if _plane_bytes(made) > _LARGEST_HELD else Whole(made))
 
 
 def pre_restore(
@@ -239,11 +232,17 @@ def pre_restore(
     def given() -> Iterator[GivenFrame]:
         for frame in frames:
             waiting.append(frame)
-            yield GivenFrame(frame.image, damage(frame.dirt, frame.scratch), frame.number)
+            marks = damage(frame.dirt, frame.scratch)
+            yield GivenFrame(frame.picture, None if marks is None else marks > 0, frame.number)
 
     watch = (faults or Faults()).watch("pre-restoration", beat)
     for made in contained_stream(given(), network, settings, watch=watch):
-        yield _changed(waiting.popleft(), None if made is None else made.image, picture)
+        frame = waiting.popleft()
+        if made is None:
+            yield frame
+        else:
+            image = made.image if picture is None else picture.restricted(made.image, frame.image)
+            yield frame.having(image=Whole(image))
 
 
 def damage(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
@@ -270,23 +269,44 @@ def steady(
         watch.beat("stabilise", 0, None)
         came = images(window)
         result = apply_stabilise(came, track, window[0].origin[0], box=box, keep=core)[core]
-        return result if picture is None else picture.restricted(result, came[core])
+        if picture is None:
+            return result
+        return torch.stack([
+            picture.restricted(image, came[core.start + index]) for index, image in enumerate(result)
+        ])
 
     # A part of a window, too, has to know where in the shot it lies.
-    placed = (
-        StageFrame(
-            image=frame.image,
-            dirt=frame.dirt,
-            scratch=frame.scratch,
-            number=frame.number,
-            origin=(position, frame.origin),
-        )
-        for position, frame in enumerate(frames)
-    )
+    placed = (frame.having(origin=(position, frame.origin)) for position, frame in enumerate(frames))
     for frame in _windowed_images(placed, change, watch=watch, size=size, radius=stabilising.RADIUS):
-        yield StageFrame(
-            image=frame.image, dirt=frame.dirt, scratch=frame.scratch, number=frame.number, origin=frame.origin[1]
-        )
+        yield frame.having(origin=frame.origin[1])
+
+
+def beside(frames: Frames[Origin], depth: int, largest: int) -> Frames[Origin]:
+    """Draw frames in a thread of their own, unless they are too large for the stages before and after to run at once.
+
+    Args:
+        frames: What the stages before give.
+        depth: Frames that may wait.
+        largest: Bytes of a plane of single precision up to which there is room for both.
+    """
+    first = next(frames, None)
+    if first is None:
+        return
+    drawn = _behind(first, frames)
+    stream = ahead(drawn, depth) if _plane_bytes(first.image) <= largest else drawn
+    del first
+    with closing(stream):  # type: ignore[type-var]
+        yield from stream
+
+
+def _behind(first: StageFrame[Origin], frames: Frames[Origin]) -> Frames[Origin]:
+    yield first
+    del first
+    yield from frames
+
+
+def _plane_bytes(image: Tensor) -> int:
+    return 4 * image.shape[-2] * image.shape[-1]
 
 
 def restore_shot(
@@ -337,14 +357,16 @@ def restore_shot(
         marked = mark_dirt(frames, dirt, size=size, beat=beat, faults=faults)
         if protect is not None:
             marked = spare(marked, repeat(protect))
-        found = ahead(marked, size)
+        found = beside(marked, size, _LARGEST_BESIDE_REPAIR)
         frames = mend_dirt(found, dirt_repair_settings, size=size, beat=beat, faults=faults)
     if analysis.flicker is not None:
         frames = even_brightness(frames, analysis.flicker, picture, faults=faults)
     if prerestorer is not None:
         # The repair of the next frames goes on beside the network, most of all where that runs on a GPU.
         how = prerestore_settings or PreRestoreSettings()
-        frames = pre_restore(ahead(frames, size), prerestorer, how, picture=picture, beat=beat, faults=faults)
+        on_processor = next(prerestorer.parameters()).device.type == "cpu"
+        given = beside(frames, size, _LARGEST_BESIDE_NETWORK if on_processor else _LARGEST_BESIDE_REPAIR)
+        frames = pre_restore(given, prerestorer, how, picture=picture, beat=beat, faults=faults)
     if analysis.weave is not None:
         frames = steady(frames, analysis.weave, size=size, picture=picture, beat=beat, faults=faults)
     return frames

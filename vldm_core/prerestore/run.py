@@ -23,18 +23,20 @@ from torch.nn import functional
 
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, Pulse, silent
+from ..video.bands import Band, bands
 from ..video.flow import FloatArray, enlarged, estimate_reduced
 from ..video.pictures import Picture
 from .alignment import NEARBY_CHANNELS, alignments, soundness
-from .bands import bands
 from .held import FLOW, Chain, HeldFrame, hold, seen
-from .network import STATE_SCALE, PreRestorer, ShotState
+from .network import SCALE, STATE_SCALE, PreRestorer, ShotState
 
 _GRAIN_SIGMA = 1.2
 _FRAMES_AT_ONCE = 8
 _WIDTH_AT_FULL = 12
 _MOST_KEPT = 384 << 20
 """Bytes of features that are kept of a segment; larger ones are made again when they are needed."""
+_PLANES_IN_WORK = 100
+"""Planes of full size, in single precision, that encoding or decoding a band takes at its peak."""
 
 Made = TypeVar("Made")
 Way = tuple[Tensor, Tensor]
@@ -182,6 +184,8 @@ class _Runner:
         # At the working size, by the later frame of the pair: backwards and forwards.
         self._flows: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._near: tuple[int, Tensor] | None = None
+        # Pictures that are made when they are looked at stay made for as long as the frames beside them are looked at.
+        self._made: list[Tensor] = []
 
     @torch.inference_mode()
     def restore(self, held: Sequence[HeldFrame], made: int) -> Iterator[PreRestoredFrame]:
@@ -245,6 +249,7 @@ class _Runner:
         assert memory is not None and neighbour is not None
         self._state = ShotState(features=neighbour, memory=memory)
         self._last = held[made - 1]
+        self._near, self._made = None, []
 
     def _encoded(self, chain: Chain, part: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Features of some frames at 1/2 and 1/4, (1, C, h, w) each."""
@@ -261,7 +266,7 @@ class _Runner:
         held = chain.held[t]
         given = held.padded(), held.mask(), self._nearby(chain, [t])
         parts = []
-        for band in bands(*held.padded_size, self._network.encode_reach):
+        for band in _bands(held, self._network.encode_reach):
             picture, mask, nearby = (plane[..., band.around, :] for plane in given)
             encoded = self._network.encode(picture[None, None], mask[None, None], nearby)
             parts.append(encoded[1][0, :, :, band.within(STATE_SCALE)])
@@ -275,6 +280,8 @@ class _Runner:
         shown = torch.zeros(len(part), NEARBY_CHANNELS, *held[0].padded_size)
         for index, t in enumerate(part):
             earlier = chain.before(t)
+            beside = (earlier, held[t], held[t + 1] if t + 1 < len(held) else None)
+            self._made = [one.picture.tensor() for one in beside if one is not None]
             if earlier is not None:
                 back, ahead = self._flow(earlier, held[t])
                 shown[index, :3] = seen(held[t], earlier, back, ahead)
@@ -344,7 +351,7 @@ class _Runner:
         given = held.padded(), held.mask(), self._nearby(chain, [t])
         change = torch.empty(3, *held.padded_size)
         halves = []
-        for band in bands(*held.padded_size, network.fine_reach):
+        for band in _bands(held, network.fine_reach):
             picture, mask, nearby = (plane[..., band.around, :] for plane in given)
             half, _ = network.encode(picture[None, None], mask[None, None], nearby)
             half, full = network.decode_fine(quarter[:, :, band.scaled(STATE_SCALE)], half[:, 0])
@@ -397,6 +404,10 @@ class _Runner:
                 f"pre-restoration of {count} frames does not fit into memory; use smaller frames, a shorter segment or "
                 "lookahead, or the CPU"
             ) from error
+
+
+def _bands(held: HeldFrame, reach: int) -> list[Band]:
+    return bands(*held.padded_size, reach, granularity=SCALE, planes=_PLANES_IN_WORK)
 
 
 def _is_lean(network: PreRestorer, size: tuple[int, int], settings: PreRestoreSettings) -> bool:

@@ -163,7 +163,7 @@ def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Itera
     """Give the frames of one shot to the stages."""
     for frame in islice(frames, shot.last - shot.first):
         pulse.beat()
-        yield StageFrame(image=frame.tensor(), origin=frame, number=frame.index)
+        yield StageFrame(image=frame, origin=frame, number=frame.index)
 
 
 def _restored(

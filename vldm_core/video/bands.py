@@ -1,12 +1,8 @@
-"""Bands of rows: what a network needs at once of a large frame."""
+"""Bands of rows: what of a large frame is worked on at once."""
 
 from dataclasses import dataclass
 
-from .network import SCALE
-
-_BAND_BYTES = 192 << 20
-_WIDTH_IN_WORK = 100
-"""Planes of full size, in single precision, that encoding or decoding a band takes at its peak."""
+_MOST_BYTES = 192 << 20
 
 
 @dataclass(frozen=True)
@@ -31,16 +27,18 @@ class Band:
         return slice((self.rows.start - first) // scale, (self.rows.stop - first) // scale)
 
 
-def bands(height: int, width: int, reach: int) -> list[Band]:
-    """Cut a frame into bands of rows that keep what the network needs at once within `_BAND_BYTES`.
+def bands(height: int, width: int, reach: int, *, granularity: int, planes: int) -> list[Band]:
+    """Cut a frame into bands of rows, so that what is needed at once for one of them stays within a bound.
 
     Args:
-        height: Of the frame, a multiple of 8.
+        height: Of the frame.
         width: Of the frame.
         reach: Rows on each side that the result depends on.
+        granularity: What the first rows of bands, and of what lies around them, are multiples of.
+        planes: Planes of single precision that the work on a band takes at its peak.
     """
-    margin = -(-reach // SCALE) * SCALE
-    rows = max(SCALE, _BAND_BYTES // (width * _WIDTH_IN_WORK * 4) // SCALE * SCALE)
+    margin = -(-reach // granularity) * granularity
+    rows = max(granularity, _MOST_BYTES // (width * planes * 4) // granularity * granularity)
     return [
         Band(
             rows=slice(top, min(top + rows, height)),

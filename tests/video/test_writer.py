@@ -191,7 +191,7 @@ class TestTiming:
     def test_the_rate_stays_exact(self, make_film, tmp_path, rate, suffix):
         for path in (make_film(rate=rate, frames=40), make_film("in.mp4", codec="libx264", rate=rate, frames=40)):
             out = tmp_path / f"out{suffix}"
-            copy_film(path, out, settings=WriteSettings(quality=30))
+            copy_film(path, out, settings=WriteSettings(quality=30, overwrite=True))
             with open_film(out) as reader:
                 assert reader.info.frame_rate == rate
                 assert reader.info.frame_count == 40
@@ -442,10 +442,11 @@ class TestAtomicity:
     def test_an_older_result_survives_a_failed_run(self, make_film, tmp_path):
         path, out = make_film(frames=3), tmp_path / "out.mkv"
         out.write_bytes(b"older")
-        with pytest.raises(RuntimeError), open_film(path) as reader, open_writer(out, reader.info):
+        replacing = WriteSettings(overwrite=True)
+        with pytest.raises(RuntimeError), open_film(path) as reader, open_writer(out, reader.info, settings=replacing):
             raise RuntimeError
         assert out.read_bytes() == b"older"
-        copy_film(path, out)
+        copy_film(path, out, settings=replacing)
         assert len(decode_planes(out)) == 3
 
     def test_a_partial_film_of_no_frames_is_no_file(self, make_film, tmp_path):

@@ -257,7 +257,9 @@ def alpha_of(frame: av.VideoFrame, converter: ColourConverter) -> np.ndarray | N
     layout = layout_of(frame.format.name)
     if not layout.alpha:
         return None
-    planar = converter.reformat(frame, layout.canonical)
+    # Gray with alpha has no planar form of its own.
+    grey = "gbrap" if layout.bits == 8 else "gbrap16le"
+    planar = converter.reformat(frame, grey if layout.model == "gray" else layout.canonical)
     return sample_view(planar, 3)
 
 

@@ -175,6 +175,8 @@ class EditedReader(FilmReader):
             has_audio=film.sound is not None or (len(infos) == 1 and first.has_audio),
             constant_rate=all(i.constant_rate and i.frame_rate == first.frame_rate for i in infos),
             deinterlaced=any(i.deinterlaced for i in infos),
+            # A timecode in the middle would have to be counted in the film's own way, with its dropped numbers.
+            timecode=None if film.parts[0].start else first.timecode,
         )
 
     def _frames(self) -> Iterator[FilmFrame]:

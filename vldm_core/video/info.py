@@ -56,6 +56,7 @@ class FilmInfo:
         constant_rate: Whether the first timestamps are those of the frame rate, up to rounding to the time base (a
             Matroska file of 24000/1001 frames per second holds whole milliseconds).
         start_number: Number of the first file of an image sequence.
+        timecode: Timecode of the first frame, such as ``01:00:00:00``, or None.
     """
 
     path: str
@@ -80,6 +81,7 @@ class FilmInfo:
     duration: float | None = None
     constant_rate: bool = False
     start_number: int = 1
+    timecode: str | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

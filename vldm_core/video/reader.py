@@ -38,6 +38,7 @@ from .container import (
 )
 from .deinterlace import DecodedFrame, FieldRecord, Fields, cropped, deinterlace, judged
 from .edited import EditedFilm, EditedReader, FilmPart
+from .extras import start_timecode
 from .ffv1_checksum import ChecksumWatch
 from .info import FieldOrder, FilmFrame, FilmInfo
 from .interlace import detect_field_order
@@ -162,6 +163,11 @@ class VideoFileReader(FilmReader):
         with open_input(self._source) as container:
             stream = video_stream(container, self.name)
             self._tell_other_pictures(container, stream)
+            if stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1":
+                self._warn_at_opening(
+                    f"the transparency of {self.name} is in a form that cannot be read and is left out; convert the "
+                    "film to ProRes 4444 or a sequence of PNG files to keep it"
+                )
             decoder = _Decoder(self, container, stream, self._clock)
             first = next(decoder.frames(), None)
             if first is None:
@@ -202,6 +208,7 @@ class VideoFileReader(FilmReader):
                 deinterlaced=deinterlaced,
                 duration=self._duration(declared, rate),
                 constant_rate=_has_constant_rate(self._source, stream.time_base, rate, self._clock),
+                timecode=start_timecode(container, stream),
             )
 
     def _cropped_info(self, crop: tuple[int, int, int, int]) -> FilmInfo:

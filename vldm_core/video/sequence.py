@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import FilmFileError, SettingsError
-from .colour import ColourConverter, layout_of
+from .colour import ColourConverter, alpha_of, layout_of
 from .container import FilmSource, source_name
 from .encoding import CONTAINERS, WriteSettings
 from .info import FilmFrame, FilmInfo, image_from_tensor
@@ -241,8 +241,9 @@ class SequenceWriter(FilmWriter):
         self._overwrite = settings.overwrite
         self._last_number = info.start_number - 1
         if source is not None and info.has_audio:
-            self.warnings.append(f"an image sequence holds no sound; that of {source_name(source)} is left out")
-            _logger.warning("%s", self.warnings[-1])
+            self._tell(f"an image sequence holds no sound; that of {source_name(source)} is left out")
+        if info.timecode is not None:
+            self._tell(f"an image sequence holds no timecode; the film's, which starts at {info.timecode}, is left out")
         if source is not None and not isinstance(source, io.BytesIO) and is_sequence(source):
             read = Path(source) if Path(source).is_dir() else Path(source).parent
             if folder.is_dir() and read.samefile(folder) and self._earlier():
@@ -260,6 +261,8 @@ class SequenceWriter(FilmWriter):
             (True, True): f"gray16{order}",
         }[grey, deep]
         self._grey = grey
+        self._with_alpha = "rgba" if not deep else f"rgba64{order}"
+        self._converter = ColourConverter(info.width, info.height, info.colour_matrix, info.colour_range)
         self._encoder = ENCODERS[suffix]
         self._contexts: dict[str, av.CodecContext] = {}
         self._temporary = temporary_folder(folder.absolute())
@@ -282,6 +285,9 @@ class SequenceWriter(FilmWriter):
         expected = (self.info.height, self.info.width, 3)
         if image.shape != expected:
             raise SettingsError(f"frame {frame.index} has shape {image.shape}, the film being written {expected}")
+        alpha = self._alpha_of(frame, image.dtype)
+        if alpha is not None:
+            image = np.dstack((image, alpha))
         if self._turns:
             image = np.ascontiguousarray(np.rot90(image, self._turns))
         if image.dtype == np.uint8 and self._format not in ("rgb24", "gray"):
@@ -298,10 +304,31 @@ class SequenceWriter(FilmWriter):
             os.fsync(file.fileno())
         self.frames_written += 1
 
+    def _tell(self, message: str) -> None:
+        self.warnings.append(message)
+        _logger.warning("%s", message)
+
+    def _alpha_of(self, frame: FilmFrame, dtype: np.dtype) -> np.ndarray | None:
+        """Return the transparency of a frame (H, W) over the full range of a type, or None where it has none."""
+        source = frame.source
+        alpha = None if source is None else alpha_of(source, self._converter)
+        if source is None or alpha is None:
+            return None
+        layout = layout_of(source.format.name)
+        top = (1 << layout.bits) - 1
+        if layout.name == "pal8" and bool((alpha == top).all()):
+            # A palette may hold transparency, and seldom does.
+            return None
+        full = np.iinfo(dtype).max
+        scaled: np.ndarray = np.rint(alpha.astype(np.float64) * full / top).astype(dtype)
+        return scaled
+
     def _encode(self, image: np.ndarray) -> bytes:
-        pixel_format = self._format
-        grey = self._grey and bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
-        if self._grey and not grey:
+        """Encode a picture (H, W, 3), or (H, W, 4) with transparency."""
+        pixel_format = self._format if image.shape[2] == 3 else self._with_alpha
+        equal = (image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])
+        grey = image.shape[2] == 3 and self._grey and bool(equal.all())
+        if image.shape[2] == 3 and self._grey and not grey:
             # A gray film that has been coloured keeps its colour.
             pixel_format = pixel_format.replace("gray16", "rgb48") if "16" in pixel_format else "rgb24"
         context = self._contexts.get(pixel_format)

@@ -18,6 +18,7 @@ from .clock import read_clock
 from .container import FilmSource, open_input, source_name
 from .edited import FilmPart, span_of
 from .encoding import CONTAINERS
+from .extras import Extras
 
 _logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ _PREROLL = Fraction(1, 10)
 class PacketCopier:
     """Copies the sound and subtitle packets of a film into another, in step with its pictures.
 
-    The film's title, other notes and chapters go with them.
+    The film's title, other notes, chapters, attached files and cover go with them.
 
     Every sound stream is copied bit-exactly, in codec, channels and timing. Subtitles are copied where the output
     container holds their codec; ``warnings`` names those it does not.
@@ -68,6 +69,9 @@ class PacketCopier:
             self._rehearse([s for s in wanted if s.type == "audio"], source, suffix)
             for stream in wanted:
                 self._add(stream, suffix)
+            self._extras = Extras(self._input, source, output, suffix, self._name)
+            for message in self._extras.warnings:
+                self._warn(message)
         except BaseException:
             self._input.close()
             raise
@@ -150,6 +154,7 @@ class PacketCopier:
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copy every packet that is due before a time, or all that are left."""
+        self._extras.write(self._output)
         while not self._done:
             packet = self._held or next(self._packets, None)
             if packet is None:

@@ -108,6 +108,11 @@ class VideoFileWriter(FilmWriter):
         self._timeline = Timeline(info, self._encoding.muxer)
         self._durations: dict[int, int] = {}
         self._told: set[str] = set()
+        if settings.pix_fmt is None and layout_of(info.pix_fmt).alpha and not self._target.alpha:
+            self._tell_once(
+                f"{self._encoding.codec} holds no transparency; that of the film is left out: write a .mkv file with "
+                "ffv1, or .png or .tif pictures, to keep it"
+            )
         self._copier: PacketCopier | None = None
         if path.is_dir():
             raise FilmFileError(f"{path} is a folder; give a file name, or a name without suffix for an image sequence")
@@ -161,6 +166,8 @@ class VideoFileWriter(FilmWriter):
             context.field_order = 1
         if encoding.codec == "h265" and encoding.muxer != "matroska":
             context.codec_tag = "hvc1"
+        if info.timecode is not None:
+            stream.metadata["timecode"] = info.timecode
         if info.sample_aspect_ratio:
             context.sample_aspect_ratio = info.sample_aspect_ratio
             if encoding.muxer == "matroska":

@@ -51,8 +51,8 @@ class DetectShots(io.ComfyNode):
                     min=2,
                     max=1000,
                     tooltip=(
-                        "Least frames between two cuts. What is over sooner counts as a flash, not as a cut; lower "
-                        "finds shorter shots."
+                        "What is over sooner, in frames, counts as a flash and not as a shot, unless it shows a "
+                        "picture of its own for two frames or more."
                     ),
                 ),
             ],

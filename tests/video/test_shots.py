@@ -136,11 +136,33 @@ def test_dissolves_stay_one_shot():
 def test_short_insertions_and_ends():
     one, two = shot(0, 30), shot(1, 10)
     assert cuts(one[:15] + two[:6] + one[15:]) == [15, 21]
-    assert cuts(one[:15] + two[:4] + one[15:]) == []
     assert cuts(one[:15] + two[:4] + one[15:], min_length=4) == [15, 19]
     assert cuts(two[:3] + one) == [3]
     assert cuts(one + two[:3]) == [30]
-    assert cuts(one + two[:2]) == []
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 5])
+@pytest.mark.parametrize("worn", [False, True])
+def test_shots_of_two_frames_are_shots(length, worn):
+    one, two, three = shot(0, 20), shot(1, length), shot(2, 20)
+    wear = (lambda frames, seed: aged(frames, seed, flicker=0.05, specks=5)) if worn else (lambda frames, _: frames)
+    assert cuts(wear([*one, *two, *three], 0)) == [20, 20 + length], "between two others"
+    assert cuts(wear([*one, *two, *one[10:], *three], 1)) == [20, 20 + length, 30 + length], "inserted"
+    assert cuts(wear([*two, *one], 2)) == [length], "at the start"
+    assert cuts(wear([*one, *two], 3)) == [20], "at the end"
+
+
+def test_a_montage_of_short_shots():
+    lengths = [12, 2, 3, 2, 2, 5, 12, 2]
+    frames = [f for i, n in enumerate(lengths) for f in shot(i, n)]
+    assert cuts(frames) == np.cumsum(lengths)[:-1].tolist()
+
+
+def test_one_frame_alone_is_no_shot():
+    one, two, three = shot(0, 30), shot(1, 1), shot(2, 20)
+    assert cuts(one[:15] + two + one[15:]) == []
+    assert cuts(one + two + three) in ([30], [31])
+    assert cuts(two + one) == cuts(one + two) == []
 
 
 @pytest.mark.parametrize("name", FILMS)

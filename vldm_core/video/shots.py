@@ -8,7 +8,8 @@ So detection has two steps:
    brightness and contrast are normalised; a jump in tone is suspicious too. Few cuts escape; most suspicions are wrong.
 2. *Confirmation.* A cut before frame t is confirmed when **no** frame among the last few before t looks like **any**
    frame among the next few. A flash, a burn or a dirt burst passes and the scene comes back, so some pair matches; a
-   cut is for good. Two frames are alike when their blocks find each other within a search range under normalised
+   cut is for good. What comes and goes sooner is a shot only where it shows a picture of its own for two frames or
+   more: full of structure, like itself, and unlike everything on either side. Two frames are alike when their blocks find each other within a search range under normalised
    correlation, which ignores gain, offset, gate jumps and the motion of camera and subjects.
 
 Dissolves change no two neighbouring frames much and are not cut: both shots stay one. So do fades, unless the picture
@@ -52,6 +53,12 @@ _SUSPICIOUS_HASH = 0.2
 _SUSPICIOUS_TONE = 0.3
 # A first or last shot may be shorter than the minimum, but not as short as a flash.
 _SHORTEST_END = 3
+# Frames of a shot that is as short as a flash, but shows a picture of its own. One frame alone may be anything.
+_SHORTEST = 2
+# The frames of such a shot are this much more like each other than they are like those around them.
+_COHERENT = 0.6
+# Blocks of the 20 that show something in it, at least: a flash or a burn has fewer.
+_LEAST_STRUCTURE = 5.0
 
 
 @dataclass(frozen=True, order=True)
@@ -104,8 +111,8 @@ class ShotSettings:
     Attributes:
         threshold: How unlike, 0 … 1, the frames on both sides must be. Lower finds more cuts between similar pictures
             and risks cutting in very fast motion.
-        min_length: Least frames between two cuts, and at the same time what tells a cut from a flash: what is over
-            in fewer than `min_length` - 1 frames is not a cut. At the ends of the film shots of 3 frames are allowed.
+        min_length: What tells a cut from a flash: what is over in fewer than `min_length` - 1 frames, at the ends of
+            the film in fewer than 3, is a shot only where it shows a picture of its own, for 2 frames or more.
     """
 
     threshold: float = 0.275
@@ -265,7 +272,12 @@ class FilmCutDetector(SceneDetector):
 
     def post_process(self, timecode: FrameTimecode) -> list[FrameTimecode]:
         """Decide about the last frames with what there is; see `process_frame`."""
-        return self._confirm(self._count - min(_SHORTEST_END, self._settings.min_length))
+        cuts = self._confirm(self._count - min(_SHORTEST_END, self._settings.min_length))
+        while self._suspects:
+            index, timecode = self._suspects.popleft()
+            if self._is_short_shot(index, self._count) and self._for_good(index):
+                cuts.append(self._cut(index, timecode))
+        return cuts
 
     def _confirm(self, newest: int) -> list[FrameTimecode]:
         """Decide about the suspects up to frame `newest`."""
@@ -273,7 +285,10 @@ class FilmCutDetector(SceneDetector):
         while self._suspects and self._suspects[0][0] <= newest:
             index, timecode = self._suspects.popleft()
             least = self._settings.min_length if self._last_cut else min(_SHORTEST_END, self._settings.min_length)
-            if index - self._last_cut >= least and self._for_good(index):
+            long_enough = index - self._last_cut >= least or self._is_short_shot(self._last_cut, index)
+            if not long_enough:
+                continue
+            if self._for_good(index):
                 # A damaged last frame differs from its own shot enough to be taken for the first of the next.
                 while (
                     self._suspects
@@ -282,9 +297,42 @@ class FilmCutDetector(SceneDetector):
                     and self._for_good(index + 1)
                 ):
                     index, timecode = self._suspects.popleft()
-                self._last_cut = index
-                cuts.append(timecode)
+                cuts.append(self._cut(index, timecode))
+            elif any(self._is_insertion(index, end) for end, _ in self._suspects):
+                cuts.append(self._cut(index, timecode))
         return cuts
+
+    def _cut(self, index: int, timecode: FrameTimecode) -> FrameTimecode:
+        self._last_cut = index
+        return timecode
+
+    def _is_insertion(self, index: int, end: int) -> bool:
+        """Tell whether the frames from `index` to `end` are a short shot after which the one before it goes on."""
+        if not _SHORTEST <= end - index < self._reach + 1 or end >= self._count:
+            return False
+        before, _ = self._sides(index)
+        _, after = self._sides(end)
+        inside = self._between(index, end)
+        around = [*before, *after]
+        return self._is_short_shot(index, end) and all(
+            _unlike(look, other) >= self._settings.threshold for look in inside for other in around
+        )
+
+    def _is_short_shot(self, index: int, end: int) -> bool:
+        """Tell whether the frames from `index` to `end` show a picture of their own, whatever is around them."""
+        inside = self._between(index, end)
+        if not _SHORTEST <= end - index == len(inside):
+            return False
+        oldest = self._count - len(self._looks)
+        usual = float(np.median([look.structure for look in list(self._looks)[max(0, index - oldest - self._reach) :]]))
+        full = all(look.structure >= _BLANK * usual and look.structure >= _LEAST_STRUCTURE for look in inside)
+        alike = (_unlike(one, other) for one, other in zip(inside[:-1], inside[1:], strict=True))
+        return full and max(alike) < _COHERENT * self._settings.threshold
+
+    def _between(self, index: int, end: int) -> list[_Look]:
+        """The frames from `index` to `end` as far as they are held."""
+        oldest = self._count - len(self._looks)
+        return list(self._looks)[max(0, index - oldest) : max(0, end - oldest)]
 
     def _for_good(self, index: int) -> bool:
         """Tell whether no frame just before `index` is like any frame from it on."""

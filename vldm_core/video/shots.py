@@ -9,8 +9,9 @@ So detection has two steps:
 2. *Confirmation.* A cut before frame t is confirmed when **no** frame among the last few before t looks like **any**
    frame among the next few. A flash, a burn or a dirt burst passes and the scene comes back, so some pair matches; a
    cut is for good. What comes and goes sooner is a shot only where it shows a picture of its own for two frames or
-   more: full of structure, like itself, and unlike everything on either side. Two frames are alike when their blocks find each other within a search range under normalised
-   correlation, which ignores gain, offset, gate jumps and the motion of camera and subjects.
+   more: full of structure, like itself, and unlike everything on either side. Two frames are alike when their blocks
+   find each other within a search range under normalised correlation, which ignores gain, offset, gate jumps and the
+   motion of camera and subjects.
 
 Dissolves change no two neighbouring frames much and are not cut: both shots stay one. So do fades, unless the picture
 is gone completely in between. The same scene in another tint is the same shot.

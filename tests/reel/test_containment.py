@@ -119,3 +119,13 @@ def test_the_command_line_sums_up_and_strict_stops_it(film, tmp_path, monkeypatc
     result = CliRunner().invoke(app, [*arguments, "--strict", *again])
     assert result.exit_code == 1
     assert f"error: dirt marking failed in frame {BAD} (RuntimeError: {MESSAGE})" in " ".join(result.output.split())
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_of_a_library_reaches_the_user(small_film, tmp_path):
+    notices = Notices()
+    whole = ReelSettings(stabilise=StabiliseSettings(), prerestore=PreRestoration(device="cpu"))
+    report = restore_film(
+        small_film, tmp_path / "out.mkv", whole, prerestorer=trained(replace(TINY, latent=False)), notices=notices
+    )
+    assert report.warnings == () and len(notices) == 0

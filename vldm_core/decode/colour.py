@@ -137,8 +137,15 @@ def adain_fix(content: Tensor, style: Tensor) -> Tensor:
 
 def _moments(frames: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per frame and channel, each (T, C, 1, 1)."""
-    variance, mean = torch.var_mean(frames, dim=(-2, -1), keepdim=True)
+    variance, mean = (part[..., None, None] for part in _spread(frames))
     return mean, (variance + _VARIANCE_FLOOR).sqrt()
+
+
+def _spread(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Unbiased variance and mean of every channel, (T, C) each; a single pixel does not vary."""
+    several = frames.shape[-2] * frames.shape[-1] > 1
+    variance, mean = torch.var_mean(frames, dim=(-2, -1), correction=int(several))
+    return variance, mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +221,7 @@ class ColourAnalyser:
             difference = _reduced(low_frequencies(style - content))
             return [_hats(self._done, self._frames, self._knots)[:, None, None, None].to(difference) * difference]
         if method == "adain":
-            return [part for frame in (content, style) for part in torch.var_mean(frame.double(), dim=(-2, -1))]
+            return [part for frame in (content, style) for part in _spread(frame.double())]
         if method == "lab":
             return [_quantiles(content), _quantiles(style)]
         return []

@@ -11,6 +11,7 @@ from ..vldm_core.decode.ladder import DecodeSettings, choose_plan, decode_within
 from ..vldm_core.decode.regrain import RegrainSettings, regrain
 from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of
+from .host_search import findable
 from .host_vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, new_image, vae_decoder
 from .host_validation import one_error
 from .sockets import CATEGORY, Shots
@@ -372,6 +373,7 @@ class MatchColour(io.ComfyNode):
         return io.NodeOutput(image_from_frames(matched))
 
 
+@findable("grain", "film grain", "old film")
 class Regrain(io.ComfyNode):
     """IMAGE to IMAGE with the grain of another."""
 

@@ -1,5 +1,6 @@
 """Node that sees film damage."""
 
+from dataclasses import replace
 from typing import get_args
 
 import torch
@@ -10,10 +11,12 @@ from ..vldm_core import pipeline
 from ..vldm_core.film.dirt import LONGEST_LIFE, Detector, DirtSettings
 from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.notices import Notices
+from ..vldm_core.reel.restore import ReelSettings
 from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of, shown, told
+from .host_search import findable
 from .host_validation import one_error
-from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
+from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots, settings_input, settings_output
 
 _FIND = ("dirt and scratches", "dirt", "scratches")
 _POLARITY = ("both", "dark", "bright")
@@ -22,6 +25,7 @@ _DETECTORS = get_args(Detector)
 _PREVIEWS = ("overlay", "outline")
 
 
+@findable("scratch", "dust", "dirt", "hair", "blotch", "mask", "clean", "old film", "film restoration")
 class DetectDamage(io.ComfyNode):
     """IMAGE to masks."""
 
@@ -31,7 +35,7 @@ class DetectDamage(io.ComfyNode):
         dirt, lines = DirtSettings(), LineSettings()
         return io.Schema(
             node_id="VLDM_DetectDamage",
-            display_name="Detect Damage",
+            display_name="Detect Damage (dirt, dust, scratches)",
             category=CATEGORY,
             description=(
                 "Marks film damage: dirt that is there for a frame or two, and line scratches that stay at the same "
@@ -192,6 +196,7 @@ class DetectDamage(io.ComfyNode):
                     optional=True,
                     tooltip="Where nothing is ever marked, 1 = protected; one mask per frame, or one for all frames.",
                 ),
+                settings_input(),
             ],
             outputs=[
                 io.Mask.Output(
@@ -211,6 +216,7 @@ class DetectDamage(io.ComfyNode):
                         "judge_probability off, the two masks together."
                     ),
                 ),
+                settings_output(),
             ],
         )
 
@@ -258,6 +264,7 @@ class DetectDamage(io.ComfyNode):
         preview_style: str = _PREVIEWS[0],
         judge_probability: bool = False,
         protect: Tensor | None = None,
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Detect, and paint what was found."""
         frames = frames_from_image(images)
@@ -301,4 +308,6 @@ class DetectDamage(io.ComfyNode):
         painted = pipeline.overlay(frames, found.dirt, found.scratch, style=preview_style)  # type: ignore[arg-type]
         preview = image_from_frames(painted)
         damage = found.dirt.mean(dim=(1, 2)) + found.scratch.mean(dim=(1, 2))
-        return io.NodeOutput(found.dirt, found.scratch, preview, probability, ui=told(notices, shown(preview, damage)))
+        chosen = replace(settings or ReelSettings.no_stages(), dirt=dirt_wanted, lines=lines_wanted)
+        shown_frames = told(notices, shown(preview, damage))
+        return io.NodeOutput(found.dirt, found.scratch, preview, probability, chosen, ui=shown_frames)

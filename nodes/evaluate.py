@@ -1,17 +1,25 @@
 """Node that shows what a restoration did: before and after in one picture, with the figures that belong to it."""
 
 from comfy_api.latest import io, ui
+from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.evaluation.compare import compare_films
 from ..vldm_core.evaluation.picture import LAYOUTS, before_after
+from ..vldm_core.evaluation.places import changed_places, places_row
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of
+from .host_search import findable
 from .host_validation import one_error
 from .sockets import CATEGORY, Shots
 
 _MOST_CHANGED = -1
+_SLIDER = "slider"
+_LAYOUTS = (_SLIDER, *LAYOUTS)
+# Pixels of an enlarged place; three of them, before and after, fill a node of common width.
+_PLACE_SIDE = 240
 
 
+@findable("before after", "slider", "wipe", "difference", "psnr")
 class Compare(io.ComfyNode):
     """Before and after, as a picture and as figures."""
 
@@ -23,18 +31,20 @@ class Compare(io.ComfyNode):
             display_name="Compare",
             category=CATEGORY,
             description=(
-                "Shows a frame before and after restoration with figures for the whole clip: how much changed (PSNR, "
-                "changed pixels, largest change), and whether the film became calmer (flicker, warp error)."
+                "Shows a frame before and after restoration, the places that changed most, and figures for the whole "
+                "clip: how much changed (PSNR, changed pixels, largest change), and whether the film became calmer "
+                "(flicker, warp error)."
             ),
             inputs=[
                 io.Image.Input("before", tooltip="Frames before the restoration."),
                 io.Image.Input("after", tooltip="The same frames after it; same size and frame count as before."),
                 io.Combo.Input(
                     "layout",
-                    options=list(LAYOUTS),
-                    default=LAYOUTS[0],
+                    options=list(_LAYOUTS),
+                    default=_SLIDER,
                     tooltip=(
-                        "How the two frames share the picture. Split shows the left half before, the right half after."
+                        "How the two frames share the picture. Slider: move the pointer over the node to wipe from one "
+                        "to the other. Split shows the left half before, the right half after."
                     ),
                 ),
                 io.Int.Input(
@@ -59,7 +69,11 @@ class Compare(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("picture", display_name="picture", tooltip="The shown picture, one frame."),
+                io.Image.Output(
+                    "picture",
+                    display_name="picture",
+                    tooltip="What is shown, as one picture; of the slider, both frames side by side.",
+                ),
                 io.String.Output("report", display_name="report", tooltip="The figures as lines of text."),
             ],
             is_output_node=True,
@@ -69,7 +83,7 @@ class Compare(io.ComfyNode):
     @one_error
     def validate_inputs(cls, layout: str | None = None) -> bool | str:
         """Check the layout, which the host does not."""
-        return not_one_of("layout", layout, LAYOUTS) or True
+        return not_one_of("layout", layout, _LAYOUTS) or True
 
     @classmethod
     def execute(
@@ -91,8 +105,25 @@ class Compare(io.ComfyNode):
         found = compare_films(old, new, shots=shots, temporal=temporal, progress=progress)
         index = frame if frame != _MOST_CHANGED else max(range(found.frames), key=found.frame_change.__getitem__)
         lines = found.lines()
-        caption = (f"frame {index}", *lines)
-        picture = before_after(old[index], new[index], layout=layout, caption=caption)  # type: ignore[arg-type]
-        image = image_from_frames(picture[None])
+        places = changed_places(old, new)
+        row = places_row(old, new, places, side=_PLACE_SIDE) if places else None
         report = "\n".join(lines)
-        return io.NodeOutput(image, report, ui=ui.PreviewImage(image).as_dict() | {"text": (report,)})
+        picture = before_after(
+            old[index],
+            new[index],
+            layout=LAYOUTS[0] if layout == _SLIDER else layout,  # type: ignore[arg-type]
+            caption=(f"frame {index}", *lines),
+            row=row,
+        )
+        image = image_from_frames(picture[None])
+        shown = ui.PreviewImage(image).as_dict()
+        if layout == _SLIDER:
+            shown = {"before": _stored(old[index]), "after": _stored(new[index])}
+            shown |= {"places": _stored(row)} if row is not None else {}
+            report = f"frame {index}\n{report}"
+        return io.NodeOutput(image, "\n".join(lines), ui=shown | {"text": (report,)})
+
+
+def _stored(frame: Tensor) -> list[ui.SavedResult]:
+    """Store one picture (3, H, W) where the frontend can fetch it."""
+    return ui.PreviewImage(image_from_frames(frame[None])).values

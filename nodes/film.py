@@ -1,22 +1,29 @@
 """Nodes that cut a film into shots and undo its damage."""
 
+from dataclasses import replace
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..vldm_core import pipeline
+from ..vldm_core.film.dirt import DirtSettings
 from ..vldm_core.film.dirt_repair import DirtRepairSettings
 from ..vldm_core.film.flicker import FlickerSettings
 from ..vldm_core.film.line_repair import LineRepairSettings
+from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.notices import Notices
+from ..vldm_core.reel.restore import ReelSettings
 from ..vldm_core.video.shots import Shot, ShotSettings
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
+from .host_search import findable
 from .host_validation import one_error
-from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
+from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots, settings_input, settings_output
 
 _UNLINKED = object()
 
 
+@findable("cut", "scene", "shot boundary", "old film")
 class DetectShots(io.ComfyNode):
     """IMAGE to shots."""
 
@@ -61,19 +68,22 @@ class DetectShots(io.ComfyNode):
                 io.String.Output(
                     "report", display_name="report", tooltip="First and last frame of every shot, as text."
                 ),
+                settings_output(),
             ],
         )
 
     @classmethod
     def execute(cls, images: ImageBatch, threshold: float, min_length: int) -> io.NodeOutput:
         """Cut the batch into shots."""
-        settings = ShotSettings(threshold=threshold, min_length=min_length)
         notices = Notices()
-        shots = pipeline.detect_shots_in(frames_from_image(images), settings, NodeProgress(), notices=notices)
+        how = ShotSettings(threshold=threshold, min_length=min_length)
+        shots = pipeline.detect_shots_in(frames_from_image(images), how, NodeProgress(), notices=notices)
         report = "\n".join(f"shot {n}: frames {shot.first} to {shot.last - 1}" for n, shot in enumerate(shots, 1))
-        return io.NodeOutput(shots, report, ui=told(notices, {"text": (report,)}))
+        chosen = replace(ReelSettings.no_stages(), shots=how)
+        return io.NodeOutput(shots, report, chosen, ui=told(notices, {"text": (report,)}))
 
 
+@findable("scratch", "dust", "dirt", "hair", "blotch", "inpaint", "clean", "old film", "film restoration")
 class RepairDamage(io.ComfyNode):
     """IMAGE and masks to IMAGE."""
 
@@ -83,7 +93,7 @@ class RepairDamage(io.ComfyNode):
         default, lines = DirtRepairSettings(), LineRepairSettings()
         return io.Schema(
             node_id="VLDM_RepairDamage",
-            display_name="Repair Damage",
+            display_name="Repair Damage (dirt, dust, scratches)",
             category=CATEGORY,
             description=(
                 "Undoes the marked damage: dirt is filled from the neighbouring frames along the motion, a scratch's "
@@ -136,8 +146,12 @@ class RepairDamage(io.ComfyNode):
                         "is the smoothest and measures best."
                     ),
                 ),
+                settings_input(),
             ],
-            outputs=[io.Image.Output("repaired", display_name="images", tooltip="The repaired frames.")],
+            outputs=[
+                io.Image.Output("repaired", display_name="images", tooltip="The repaired frames."),
+                settings_output(),
+            ],
         )
 
     @classmethod
@@ -160,20 +174,32 @@ class RepairDamage(io.ComfyNode):
         scratch: Tensor | None = None,
         shots: tuple[Shot, ...] | None = None,
         dirt_grain: float = DirtRepairSettings.grain,
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Repair what the masks mark."""
         frames, notices = frames_from_image(images), Notices()
+        dirt_repair = DirtRepairSettings(feather=dirt_feather, grain=dirt_grain)
+        line_repair = LineRepairSettings(rows=scratch_rows)
         repaired = pipeline.repair_damage(
             frames,
             dirt=mask_for(dirt, images, "dirt"),
             scratch=mask_for(scratch, images, "scratch"),
             shots=shots,
-            dirt_settings=DirtRepairSettings(feather=dirt_feather, grain=dirt_grain),
-            scratch_settings=LineRepairSettings(rows=scratch_rows),
+            dirt_settings=dirt_repair,
+            scratch_settings=line_repair,
             progress=NodeProgress(),
             notices=notices,
         )
-        return io.NodeOutput(image_from_frames(repaired), ui=told(notices))
+        before = settings or replace(ReelSettings.no_stages(), dirt=DirtSettings(), lines=LineSettings())
+        # What is found but not repaired here is not repaired in a reel either.
+        chosen = replace(
+            before,
+            dirt=None if dirt is None else before.dirt,
+            lines=None if scratch is None else before.lines,
+            dirt_repair=dirt_repair,
+            line_repair=line_repair,
+        )
+        return io.NodeOutput(image_from_frames(repaired), chosen, ui=told(notices))
 
 
 def flash_input() -> io.Float.Input:
@@ -192,6 +218,7 @@ def flash_input() -> io.Float.Input:
     )
 
 
+@findable("deflicker", "flicker", "brightness", "old film", "film restoration")
 class RemoveFlicker(io.ComfyNode):
     """IMAGE to IMAGE of even brightness."""
 
@@ -235,8 +262,12 @@ class RemoveFlicker(io.ComfyNode):
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
                 flash_input(),
+                settings_input(),
             ],
-            outputs=[io.Image.Output("steady", display_name="images", tooltip="The frames with even brightness.")],
+            outputs=[
+                io.Image.Output("steady", display_name="images", tooltip="The frames with even brightness."),
+                settings_output(),
+            ],
         )
 
     @classmethod
@@ -248,16 +279,19 @@ class RemoveFlicker(io.ComfyNode):
         period: float,
         shots: tuple[Shot, ...] | None = None,
         flash: float = FlickerSettings.flash,
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Measure the flicker of every shot, then take it out."""
-        settings = FlickerSettings(strength=strength, spatial=spatial, period=period, flash=flash)
+        how = FlickerSettings(strength=strength, spatial=spatial, period=period, flash=flash)
         frames, notices = frames_from_image(images), Notices()
         result = pipeline.remove_flicker(
-            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
+            frames, shots=shots, settings=how, progress=NodeProgress(phases=2), notices=notices
         )
-        return io.NodeOutput(image_from_frames(result), ui=told(notices))
+        chosen = replace(settings or ReelSettings.no_stages(), flicker=how)
+        return io.NodeOutput(image_from_frames(result), chosen, ui=told(notices))
 
 
+@findable("stabilize", "steady", "gate weave", "jitter", "shake", "old film")
 class Stabilise(io.ComfyNode):
     """IMAGE to IMAGE without gate weave."""
 
@@ -303,8 +337,12 @@ class Stabilise(io.ComfyNode):
                     tooltip="Largest correction in pixels, up, down and sideways. Lower it when a frame jumps.",
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                settings_input(),
             ],
-            outputs=[io.Image.Output("stable", display_name="images", tooltip="The steadied frames, same size.")],
+            outputs=[
+                io.Image.Output("stable", display_name="images", tooltip="The steadied frames, same size."),
+                settings_output(),
+            ],
         )
 
     @classmethod
@@ -315,11 +353,13 @@ class Stabilise(io.ComfyNode):
         period: float,
         max_shift: float,
         shots: tuple[Shot, ...] | None = None,
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Measure the weave of every shot, then take it out."""
         frames, notices = frames_from_image(images), Notices()
-        settings = StabiliseSettings(strength=strength, period=period, max_shift=max_shift)
+        how = StabiliseSettings(strength=strength, period=period, max_shift=max_shift)
         result = pipeline.stabilise(
-            frames, shots=shots, settings=settings, progress=NodeProgress(phases=2), notices=notices
+            frames, shots=shots, settings=how, progress=NodeProgress(phases=2), notices=notices
         )
-        return io.NodeOutput(image_from_frames(result), ui=told(notices))
+        chosen = replace(settings or ReelSettings.no_stages(), stabilise=how)
+        return io.NodeOutput(image_from_frames(result), chosen, ui=told(notices))

@@ -6,7 +6,7 @@ Only the `host*.py` files touch ``comfy.*`` and ``folder_paths``; the core never
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.notices import Notices
+from .host_live import show_live
 
 _BAR_STEPS = 1000
 _BAR_INTERVAL_S = 0.1
@@ -36,34 +37,53 @@ ImageBatch = Tensor
 class NodeProgress:
     """One progress bar on a node for all phases of its work; also the place where an interrupt strikes.
 
+    The bar never runs back, and it is full when every phase is.
+
     Args:
-        phases: How many phases, told apart by name, the work has. Each gets the same share of the bar.
+        phases: How many phases, told apart by name, the work has: each gets the same share of the bar. Or the phases by
+            name, each with its share of the time; a phase that is not among them does not move the bar.
         previews: Whether the latest finished frame is shown on the node. The frontend keeps showing it after the end,
             so this is for work that is long enough to be watched.
+        ends_with_picture: The node shows a film or a picture of its own at the end, so that the live frames must make
+            room for it.
     """
 
-    def __init__(self, phases: int = 1, *, previews: bool = False) -> None:
+    def __init__(
+        self, phases: int | Mapping[str, float] = 1, *, previews: bool = False, ends_with_picture: bool = False
+    ) -> None:
         self._previews = previews
+        self._ends_with_picture = ends_with_picture
         self._bar = ProgressBar(_BAR_STEPS)
         self._phases = phases
-        self._shares: dict[str, float] = {}
+        self._done: dict[str, float] = {}
+        self._steps = 0
         self._bar_time = self._preview_time = 0.0
 
     def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
         """See :class:`vldm_core.progress.Progress`; raises the host's interrupt."""
         throw_exception_if_processing_interrupted()
         if total:
-            self._shares[phase] = max(self._shares.get(phase, 0.0), min(1.0, done / total))
+            self._done[phase] = max(self._done.get(phase, 0.0), min(1.0, done / total))
+        steps = max(self._steps, round(_BAR_STEPS * self._share()))
         now = time.monotonic()
-        if now - self._bar_time < _BAR_INTERVAL_S:
+        # The last step is never left out: nothing would come after it.
+        if now - self._bar_time < _BAR_INTERVAL_S and not self._steps < steps == _BAR_STEPS:
             return
-        self._bar_time = now
+        self._bar_time, self._steps = now, steps
         picture = None
         if self._previews and preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S:
             self._preview_time = now
-            picture = ("JPEG", _pil_image(preview), _PREVIEW_SIDE)
-        share = sum(self._shares.values()) / max(self._phases, len(self._shares))
-        self._bar.update_absolute(int(_BAR_STEPS * share), _BAR_STEPS, picture)
+            picture = _pil_image(preview)
+        if picture is not None and self._ends_with_picture:
+            picture.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
+            show_live(picture)
+            picture = None
+        self._bar.update_absolute(steps, _BAR_STEPS, None if picture is None else ("JPEG", picture, _PREVIEW_SIDE))
+
+    def _share(self) -> float:
+        if isinstance(self._phases, int):
+            return sum(self._done.values()) / max(self._phases, len(self._done))
+        return sum(weight * self._done.get(phase, 0.0) for phase, weight in self._phases.items())
 
 
 def _pil_image(frame: Tensor) -> PILImage.Image:
@@ -159,6 +179,10 @@ class NewFile:
 
     path: Path
     shown: ui.SavedResult
+
+    def __str__(self) -> str:
+        """Where it is, as a user of the host looks for it: its folder there and its name."""
+        return "/".join(part for part in (self.shown.type.value, self.shown.subfolder, self.shown.filename) if part)
 
 
 def new_file(prefix: str, suffix: str, folder: io.FolderType) -> NewFile:

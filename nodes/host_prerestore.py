@@ -34,6 +34,11 @@ def prerestorer_model(path: Path) -> ModelPatcher:
     )
 
 
+def on_card() -> bool:
+    """Tell whether networks run on something faster than the processor."""
+    return model_management.get_torch_device().type != "cpu"
+
+
 def _precision(device: torch.device) -> torch.dtype:
     """Return what the host would run a network in: half precision where the device is faster with it."""
     if model_management.should_use_fp16(device):

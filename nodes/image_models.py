@@ -15,10 +15,12 @@ from ..vldm_core.weight_files import SUFFIXES
 from .host import ImageBatch, NodeProgress, frames_from_image, mask_for
 from .host_image_models import OUT_OF_MEMORY, image_model_on_device
 from .host_models import UPSCALERS, file_state, model_files, model_path, no_such_file
+from .host_search import findable
 from .host_validation import one_error
 from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 
 
+@findable("upscale", "diffbir", "swinir", "bsrnet", "scunet")
 class LoadStage1(io.ComfyNode):
     """File of DiffBIR's stage 1 to UPSCALE_MODEL."""
 
@@ -66,6 +68,7 @@ class LoadStage1(io.ComfyNode):
         return io.NodeOutput(read_stage1(model_path(file, UPSCALERS)))
 
 
+@findable("upscale", "upscaler", "enlarge", "esrgan", "diffbir", "super resolution")
 class RestoreWithImageModel(io.ComfyNode):
     """IMAGE, masks and UPSCALE_MODEL to IMAGE."""
 
@@ -75,7 +78,7 @@ class RestoreWithImageModel(io.ComfyNode):
         default = ImageModelSettings()
         return io.Schema(
             node_id="VLDM_RestoreWithImageModel",
-            display_name="Restore With Image Model",
+            display_name="Restore With Image Model (upscale)",
             category=CATEGORY,
             description=(
                 "Restores a film with a still-image model: DiffBIR's first stage, or any model that Load Upscale Model "

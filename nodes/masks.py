@@ -5,9 +5,11 @@ from torch import Tensor
 
 from ..vldm_core.film.mask_edit import LARGEST_GROWTH, MaskEdit, edit_mask
 from .host import NodeProgress
+from .host_search import findable
 from .sockets import CATEGORY
 
 
+@findable("grow", "feather", "threshold", "dust", "scratch")
 class RefineMask(io.ComfyNode):
     """MASK to MASK."""
 

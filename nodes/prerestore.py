@@ -1,5 +1,6 @@
 """Nodes that take blur, noise and compression off before Stable Diffusion sees the film, or instead of it."""
 
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io
@@ -10,16 +11,19 @@ from ..vldm_core.errors import VLDMError
 from ..vldm_core.notices import Notices
 from ..vldm_core.prerestore.network import KIND, SCALE
 from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
+from ..vldm_core.reel.restore import ReelSettings
 from ..vldm_core.video.shots import Shot
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
 from .host_models import PRERESTORE, file_state, model_files, model_path
 from .host_prerestore import blocked, encoded, encodes_pictures, on_device, prerestorer_model
+from .host_search import findable
 from .host_validation import one_error
-from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, PreRestorer, Shots
+from .sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, PreRestorer, Shots, settings_input, settings_output
 
 _SHIPPED = "shipped"
 
 
+@findable("denoise", "deblur", "film restoration")
 class LoadPreRestorer(io.ComfyNode):
     """File to pre-restorer."""
 
@@ -68,6 +72,7 @@ class LoadPreRestorer(io.ComfyNode):
         return io.NodeOutput(prerestorer_model(SHIPPED if file == _SHIPPED else model_path(file, PRERESTORE)))
 
 
+@findable("denoise", "degrain", "grain", "deblur", "sharpen", "noise", "compression", "old film", "film restoration")
 class PreRestore(io.ComfyNode):
     """IMAGE and masks to IMAGE and LATENT."""
 
@@ -107,6 +112,7 @@ class PreRestore(io.ComfyNode):
                         "one that ships has none."
                     ),
                 ),
+                settings_input(),
             ],
             outputs=[
                 io.Image.Output("restored", display_name="images", tooltip="The pre-restored frames."),
@@ -115,6 +121,7 @@ class PreRestore(io.ComfyNode):
                     display_name="latent",
                     tooltip="For a sampler. Needs sides divisible by 8, and a VAE or a network with own latents.",
                 ),
+                settings_output(),
             ],
         )
 
@@ -129,11 +136,12 @@ class PreRestore(io.ComfyNode):
         scratch: Tensor | None = None,
         shots: tuple[Shot, ...] | None = None,
         vae: Any = None,
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Restore shot by shot, then encode where the network has no latents of its own."""
         frames = frames_from_image(images)
         height, width = frames.shape[-2:]
-        settings = PreRestoration(strength=strength, keep_grain=keep_grain)
+        how = PreRestoration(strength=strength, keep_grain=keep_grain)
         model = prerestorer or prerestorer_model(SHIPPED)
         progress, notices = NodeProgress(phases=1 if vae is None else 2), Notices()
         restored, latents = pipeline.pre_restore_frames(
@@ -141,17 +149,18 @@ class PreRestore(io.ComfyNode):
             dirt=mask_for(dirt, images, "dirt"),
             scratch=mask_for(scratch, images, "scratch"),
             shots=shots,
-            settings=settings,
-            network=on_device(model, height, width, settings),
+            settings=how,
+            network=on_device(model, height, width, how),
             progress=progress,
             notices=notices,
         )
         result = image_from_frames(restored)
+        chosen = replace(settings or ReelSettings.no_stages(), prerestore=how)
         if reason := _no_latent(height, width, own=latents is not None, vae=vae):
-            return io.NodeOutput(result, blocked(reason), ui=told(notices))
+            return io.NodeOutput(result, blocked(reason), chosen, ui=told(notices))
         if latents is None:
             latents = encoded(vae, result, progress)
-        return io.NodeOutput(result, {"samples": latents}, ui=told(notices))
+        return io.NodeOutput(result, {"samples": latents}, chosen, ui=told(notices))
 
 
 def strength_inputs(prefix: str = "", *, optional: bool = False) -> list[io.Input]:

@@ -15,26 +15,30 @@ from ..vldm_core.film.flicker import FlickerSettings
 from ..vldm_core.film.lines import LineSettings
 from ..vldm_core.film.stabilise import StabiliseSettings
 from ..vldm_core.prerestore.shipped import SHIPPED, PreRestoration
+from ..vldm_core.reel.cost import pass_costs
 from ..vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ..vldm_core.video.reader import Deinterlace, ReadSettings
 from ..vldm_core.video.writer import WriteSettings
 from .film import flash_input
-from .host import NodeProgress, mask_file, new_file, not_one_of, video_from_file
-from .host_prerestore import on_device, prerestorer_model
+from .host import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file
+from .host_prerestore import on_card, on_device, prerestorer_model
+from .host_search import findable
 from .host_validation import one_error
 from .host_video import film_source
 from .prerestore import strength_inputs
-from .sockets import CATEGORY, PreRestorer
+from .sockets import CATEGORY, FilmSettings, PreRestorer
 
 _DETECTORS = get_args(Detector)
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
 _FIELD_ORDERS: dict[str, Deinterlace] = {"auto": "auto", "top": "tff", "bottom": "bff", "off": "off"}
-# Find shots, analyse, restore.
-_PASSES = 3
+# Others give an error or a black picture in the place of the film, in one browser or another.
+_PLAYED_BY_BROWSERS = ("h264",)
+_UNLINKED = object()
 _NOTHING_TO_DO = "dirt, scratches, flicker, stabilise and prerestore are all off; switch at least one on"
 
 
+@findable("scratch", "dust", "dirt", "film", "old film", "film restoration", "clean", "deflicker", "movie")
 class RestoreReel(io.ComfyNode):
     """VIDEO in, VIDEO out, streamed."""
 
@@ -43,7 +47,7 @@ class RestoreReel(io.ComfyNode):
         """Describe the node."""
         return io.Schema(
             node_id="VLDM_RestoreReel",
-            display_name="Restore Reel",
+            display_name="Restore Reel (old film)",
             category=CATEGORY,
             description=(
                 "Restores a film of any length, from file to file: line scratches, dirt, flicker, blur and noise, gate "
@@ -182,6 +186,15 @@ class RestoreReel(io.ComfyNode):
                         "whole film, with that field first. off: leave the lines as they are."
                     ),
                 ),
+                FilmSettings.Input(
+                    "settings",
+                    optional=True,
+                    tooltip=(
+                        "What was tuned on an excerpt, from the settings output of its last stage. It says which "
+                        "stages run and how, in the place of the switches and strengths here; codec, file and protect "
+                        "still count."
+                    ),
+                ),
             ],
             outputs=[
                 io.Video.Output("restored", display_name="video", tooltip="The restored film, in its file."),
@@ -205,10 +218,12 @@ class RestoreReel(io.ComfyNode):
         scratch_detector: str | None = None,
         prerestore: bool | None = None,
         deinterlace: str | None = None,
+        settings: object = _UNLINKED,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
-        # Left out, as older workflows do, it is on.
-        if all(stage is False for stage in (dirt, scratches, flicker, stabilise, prerestore)):
+        # Left out, as older workflows do, prerestore is on; with settings the switches do not count.
+        switches = (dirt, scratches, flicker, stabilise, prerestore)
+        if settings is _UNLINKED and all(stage is False for stage in switches):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
@@ -244,24 +259,25 @@ class RestoreReel(io.ComfyNode):
         strict: bool = ReelSettings.strict,
         flash: float = FlickerSettings.flash,
         deinterlace: str = "auto",
+        settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Restore the film into a new file."""
-        if not (dirt or scratches or flicker or stabilise or prerestore):
+        if settings is None:
+            settings = ReelSettings(
+                dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]
+                lines=LineSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
+                dirt_repair=DirtRepairSettings(grain=dirt_grain),
+                flicker=FlickerSettings(flash=flash) if flicker else None,
+                stabilise=StabiliseSettings() if stabilise else None,
+                prerestore=PreRestoration(strength=prerestore_strength, keep_grain=keep_grain) if prerestore else None,
+            )
+        if not settings.stages:
             raise SettingsError(_NOTHING_TO_DO)
         write = WriteSettings(codec=codec, quality=quality)  # type: ignore[arg-type]
-        settings = ReelSettings(write=write, keep_partial=False, strict=strict)
-        settings = replace(
-            settings,
-            dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]
-            lines=LineSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
-            dirt_repair=DirtRepairSettings(grain=dirt_grain),
-            flicker=FlickerSettings(flash=flash) if flicker else None,
-            stabilise=StabiliseSettings() if stabilise else None,
-            prerestore=PreRestoration(strength=prerestore_strength, keep_grain=keep_grain) if prerestore else None,
-            read=ReadSettings(deinterlace=_FIELD_ORDERS[deinterlace]),
-        )
+        read = ReadSettings(deinterlace=_FIELD_ORDERS[deinterlace])
+        settings = replace(settings, read=read, write=write, keep_partial=False, strict=strict)
         file = new_file(filename_prefix, _SUFFIXES[codec], io.FolderType(folder))
-        progress = NodeProgress(_PASSES, previews=True)
+        progress = NodeProgress(pass_costs(settings, on_card=on_card()), previews=True, ends_with_picture=True)
         with ExitStack() as stack:
             if protect is not None:
                 settings = replace(settings, protect=stack.enter_context(mask_file(protect, "protect")))
@@ -273,9 +289,13 @@ class RestoreReel(io.ComfyNode):
                     size = film.info.height, film.info.width
                 network = on_device(prerestorer or prerestorer_model(SHIPPED), *size, settings.prerestore)
             report = restore_film(source, file.path, settings, progress, prerestorer=network)
-        text = _report(report, settings)
-        shown = ui.PreviewVideo([file.shown]).as_dict() | {"text": (text,)}
-        return io.NodeOutput(video_from_file(file.path), text, ui=shown)
+        text = _report(report, settings, file)
+        return io.NodeOutput(video_from_file(file.path), text, ui=_shown(file, codec) | {"text": (text,)})
+
+
+def _shown(file: NewFile, codec: str) -> dict[str, Any]:
+    """Return what tells the frontend of the film; as something to play only where browsers play it."""
+    return ui.PreviewVideo([file.shown]).as_dict() if codec in _PLAYED_BY_BROWSERS else {"film": [file.shown]}
 
 
 def _stays_inside(prefix: str) -> bool:
@@ -283,13 +303,14 @@ def _stays_inside(prefix: str) -> bool:
     return bool(prefix.strip()) and not path.is_absolute() and ".." not in path.parts
 
 
-def _report(report: ReelReport, settings: ReelSettings) -> str:
+def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
     speed = report.frames / max(report.seconds, 1e-3)
     how = settings.prerestore
     lines = [
         f"{report.frames} frames in {len(report.shots)} shots, {speed:.1f} frames per second",
         f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended",
         *([f"pre-restored at strength {how.strength:.2f}, {how.keep_grain:.0%} of the grain kept"] if how else []),
+        f"written to {file}" + ("" if settings.write.codec in _PLAYED_BY_BROWSERS else ", which browsers do not play"),
         *(f"warning: {warning}" for warning in report.warnings),
     ]
     return "\n".join(lines)

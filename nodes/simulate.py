@@ -5,6 +5,7 @@ from comfy_api.latest import io
 
 from ..vldm_core.film.degradation import PRESETS, SimulationSettings, Simulator, age_stream
 from .host import ImageBatch, NodeProgress, frames_from_image, image_from_frames, not_one_of, shown
+from .host_search import findable
 from .host_validation import one_error
 from .sockets import CATEGORY
 
@@ -19,6 +20,7 @@ _MASKS = {
 }
 
 
+@findable("old film", "age", "scratch", "dust", "dirt", "grain", "vintage")
 class SimulateDamage(io.ComfyNode):
     """Clean IMAGE to damaged IMAGE, with the true masks."""
 

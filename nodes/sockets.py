@@ -15,6 +15,28 @@ IMAGES_TOOLTIP = (
 PreRestorer = io.Custom("VLDM_PRERESTORER")
 """A model of the host around a :class:`vldm_core.prerestore.network.PreRestorer`."""
 
+FilmSettings = io.Custom("VLDM_FILM_SETTINGS")
+"""A :class:`vldm_core.reel.restore.ReelSettings`: the stages so far, each as it is set."""
+
+
+def settings_input() -> io.Input:
+    """Return the input through which a stage learns how the stages before it are set."""
+    return FilmSettings.Input(
+        "settings",
+        optional=True,
+        tooltip="From the settings output of the stage before, to be handed on with those of this stage.",
+    )
+
+
+def settings_output() -> io.Output:
+    """Return the output that says how this stage and those before it are set."""
+    return FilmSettings.Output(
+        "film_settings",
+        display_name="settings",
+        tooltip="How this stage and those before it are set: for the next stage, in the end for Restore Reel.",
+    )
+
+
 Fit = io.Custom("VLDM_FIT")
 """A :class:`vldm_core.video.geometry.FitPlan`."""
 

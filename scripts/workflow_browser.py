@@ -26,7 +26,11 @@ FLAGS = (
 SCALE = 1.5
 
 _READY = "() => window.app?.graph && window.LiteGraph?.registered_node_types?.['VLDM_RestoreReel']"
-_LOAD = "async (workflow) => { await window.app.loadGraphData(workflow, true, true, 'workflow'); }"
+# The results of another workflow's nodes would otherwise be shown on those of the same numbers.
+_LOAD = """async (workflow) => {
+    window.app.clean();
+    await window.app.loadGraphData(workflow, true, true, 'workflow');
+}"""
 _EXPORT = """async () => {
     const { workflow, output } = await window.app.graphToPrompt();
     return { workflow: JSON.parse(JSON.stringify(workflow)), output: JSON.parse(JSON.stringify(output)) };
@@ -74,6 +78,45 @@ _DEFAULTS = """(prefix) => {
         });
     }
 }"""
+
+
+_SET = """([type, values]) => {
+    for (const node of window.app.graph._nodes.filter((node) => node.type === type))
+        for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
+}"""
+_NODES_2 = """async (on) => {
+    await window.app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', on);
+}"""
+# As the server's message about a finished node does it.
+_SHOW = """(outputs) => {
+    const api = window.comfyAPI.api.api;
+    for (const [node, output] of Object.entries(outputs))
+        api.dispatchCustomEvent('executed', { node, display_node: node, output, prompt_id: 'shown' });
+    window.app.canvas.setDirty(true, true);
+}"""
+# Nodes 2.0 are elements of the page; others are drawn on the canvas, their title above their position.
+_BOXES = """([title]) => Object.fromEntries(window.app.graph._nodes.map((node) => {
+    const scale = window.app.canvas.ds.scale;
+    const drawn = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect();
+    const [left, top] = [node.pos[0], node.pos[1] - title];
+    const size = drawn ? [drawn.width / scale, drawn.height / scale] : [node.size[0], node.size[1] + title];
+    return [node.id, [left, top, left + size[0], top + size[1]]];
+}))"""
+_FOCUS = """(number) => {
+    const canvas = window.app.canvas, node = window.app.graph.getNodeById(number);
+    const view = canvas.canvas.getBoundingClientRect(), margin = 60;
+    canvas.ds.scale = Math.min((view.width - 2 * margin) / node.size[0], (view.height - 2 * margin) / node.size[1], 1);
+    canvas.ds.offset[0] = view.width / 2 / canvas.ds.scale - node.pos[0] - node.size[0] / 2;
+    canvas.ds.offset[1] = view.height / 2 / canvas.ds.scale - node.pos[1] - node.size[1] / 2;
+    canvas.setDirty(true, true);
+}"""
+_TYPES = """() => Object.fromEntries(Object.entries(window.LiteGraph.registered_node_types)
+    .map(([type, node]) => [node.title, type]))"""
+# One for the list, one for the box around it, and one that was lost while the list was filled.
+_ESCAPES = 3
+_READS = 20
+TITLE_HEIGHT = 30
+"""Pixels of a node above its position."""
 
 
 class ChromiumMissing(RuntimeError):  # noqa: N818 - the name says what the caller can do about it
@@ -136,6 +179,10 @@ class Frontend:
         """Give every widget of the nodes whose type starts so its default value."""
         self._page.evaluate(_DEFAULTS, prefix)
 
+    def set_widgets(self, kind: str, **values: object) -> None:
+        """Give widgets of all nodes of a type other values."""
+        self._page.evaluate(_SET, [kind, values])
+
     def unknown_nodes(self) -> list[str]:
         """Return the node types in the open workflow that the frontend does not know."""
         return self._page.evaluate(_UNKNOWN)
@@ -159,6 +206,53 @@ class Frontend:
         """Return the open workflow as the frontend saves it: editor's format, API format."""
         both = self._page.evaluate(_EXPORT)
         return both["workflow"], both["output"]
+
+    def use_nodes_2(self, on: bool) -> None:
+        """Choose the renderer, where the frontend has two: Nodes 2.0, or the canvas."""
+        self._page.evaluate(_NODES_2, on)
+        self._page.wait_for_timeout(500)
+
+    def focus(self, node: int) -> None:
+        """Fill the canvas with one node."""
+        self._page.evaluate(_FOCUS, node)
+        self._page.wait_for_timeout(500)
+
+    def search(self, words: str) -> list[str]:
+        """Return the types of the nodes that the frontend's node search lists for these words, best first."""
+        self._page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
+        box = self._page.locator(".comfy-vue-node-search-container")
+        box.locator("input").fill(words)
+        # The list follows the typing late: it is read when it has shown the words and stays as it is.
+        shown = box.locator(".option-display-name")
+        titles: list[str] = []
+        for _ in range(_READS):
+            self._page.wait_for_timeout(300)
+            before, titles = titles, shown.all_inner_texts()
+            if titles and titles == before and words.split()[0] in " ".join(titles).lower():
+                break
+        for _ in range(_ESCAPES):
+            self._page.keyboard.press("Escape")
+            self._page.wait_for_timeout(200)
+            if not box.is_visible():
+                break
+        types = self._page.evaluate(_TYPES)
+        # The title, and the category below it.
+        return [types[title] for text in titles if (title := text.partition("\n")[0].strip()) in types]
+
+    def show(self, outputs: dict[str, dict[str, Any]]) -> None:
+        """Show results on the nodes as if they had just run.
+
+        Args:
+            outputs: Number of a node to what the server would report of it.
+        """
+        self._page.evaluate(_SHOW, outputs)
+        # Pictures and films are loaded, and the nodes take the room they need.
+        self._page.wait_for_timeout(2500)
+
+    def boxes(self) -> dict[int, tuple[float, float, float, float]]:
+        """Return what every node covers, with its title, in the graph's own units: left, top, right, bottom."""
+        found = self._page.evaluate(_BOXES, [TITLE_HEIGHT])
+        return {int(number): tuple(box) for number, box in found.items()}
 
     def run(self, timeout: float = 600, *, ends: Sequence[int] | None = None) -> None:
         """Queue the open workflow, as the Run button does, and wait until the server is idle.
@@ -204,6 +298,37 @@ def read_workflow(path: Path) -> dict[str, Any]:
 def models_of(workflow: dict[str, Any]) -> list[dict[str, str]]:
     """Return the model files that a workflow names: each a name, a url and a directory below models."""
     return [model for node in workflow["nodes"] for model in node["properties"].get("models", ())]
+
+
+def typical_outputs(workflow: dict[str, Any], *, picture: str, film: str) -> dict[str, dict[str, Any]]:
+    """Return for every node of a workflow that shows something what its run would report, for `Frontend.show`.
+
+    Args:
+        workflow: In the editor's format.
+        picture: Name of a picture in the input folder.
+        film: Name of a film in the input folder.
+    """
+    image, video = ({"filename": name, "subfolder": "", "type": "input"} for name in (picture, film))
+    lines = (f"line {number} of a report that is as long as most are" for number in range(6))
+    report: dict[str, Any] = {"text": ["\n".join(lines)]}
+    playing: dict[str, Any] = {"images": [video], "animated": [True]}
+    shown: dict[str, dict[str, Any]] = {
+        "MaskPreview": {"images": [image]},
+        "PreviewImage": {"images": [image]},
+        "SaveImage": {"images": [image]},
+        "SaveVideo": playing,
+        "VLDM_CaptionShots": report,
+        "VLDM_Compare": {"before": [image], "after": [image], "places": [image], **report},
+        "VLDM_DetectDamage": {"images": [image] * 4, "animated": [False]},
+        "VLDM_DetectShots": report,
+        "VLDM_Era": report,
+        "VLDM_KeyFrames": {"images": [image] * 4, "animated": [False], **report},
+        "VLDM_RestoreReel": playing | report,
+        "VLDM_ShotConditioning": report,
+        "VLDM_ShotTable": {"images": [image], "animated": [False], **report},
+        "VLDM_TagShots": report,
+    }
+    return {str(node["id"]): shown[node["type"]] for node in workflow["nodes"] if node["type"] in shown}
 
 
 def without_previews(prompt: dict[str, Any]) -> dict[str, Any]:

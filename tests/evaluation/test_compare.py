@@ -8,6 +8,7 @@ import torch
 from vldm_core.errors import SettingsError
 from vldm_core.evaluation.compare import compare_films
 from vldm_core.evaluation.picture import LAYOUTS, before_after
+from vldm_core.evaluation.places import changed_places, places_row
 from vldm_core.video.shots import Shot
 
 
@@ -102,6 +103,12 @@ class TestPicture:
         text = picture[:, 60:].amax(dim=(0, 1)) > 0.5
         assert text.any() and not text[-2:].any()
 
+    def test_a_row_of_pictures_is_scaled_to_the_width(self):
+        frame = torch.full((3, 60, 80), 0.5)
+        picture = before_after(frame, frame, row=torch.full((3, 10, 41), 0.8))
+        assert picture.shape == (3, 60 + 4 + 40, 164)
+        assert picture[0, -3, 80] == pytest.approx(0.8, abs=0.01)
+
     def test_refusals(self):
         frame = torch.zeros(3, 60, 80)
         with pytest.raises(SettingsError, match="side by side, split, stacked"):
@@ -109,3 +116,42 @@ class TestPicture:
         with pytest.raises(SettingsError, match="of one size"):
             before_after(frame, frame[:, :50])
         assert set(LAYOUTS) == {"side by side", "split", "stacked"}
+
+
+class TestPlaces:
+    """The places that changed most are found wherever they are, and only those that are worth a look."""
+
+    def test_they_are_found_in_order_each_once(self):
+        before = torch.full((5, 3, 120, 160), 0.5)
+        after = before.clone()
+        for frame, row, column, depth in ((3, 20, 30, 0.4), (1, 90, 120, 0.3), (1, 22, 33, 0.35)):
+            after[frame, :, row : row + 12, column : column + 12] += depth
+        places = changed_places(before, after)
+        assert [place.frame for place in places] == [3, 1]
+        for place, (row, column) in zip(places, ((20, 30), (90, 120)), strict=True):
+            assert place.top <= row + 6 <= place.top + place.side
+            assert place.left <= column + 6 <= place.left + place.side
+            assert (place.of(after) - place.of(before)).abs().max() > 0.2
+
+    def test_a_change_of_the_whole_frame_is_none(self):
+        before = pan(4)
+        assert changed_places(before, before + 0.1) == []
+        assert changed_places(before, before) == []
+
+    @pytest.mark.parametrize("size", [(1, 1), (5, 300), (24, 24)])
+    def test_small_frames(self, size):
+        before = torch.zeros(2, 3, *size)
+        assert len(changed_places(before, before)) == 0
+        after = before.clone()
+        after[1, :, 0, 0] = 1
+        for place in changed_places(before, after):
+            assert place.of(after).shape == (3, place.side, place.side)
+
+    def test_the_row_shows_before_and_after_of_each(self):
+        before = torch.zeros(2, 3, 120, 160)
+        after = before.clone()
+        after[1, :, 40:70, 50:80] = 1
+        (place,) = changed_places(before, after)
+        row = places_row(before, after, [place], side=100)
+        assert row.shape == (3, 100, 204)
+        assert row[0, 90, 50] < 0.1 and row[0, :, 104:].mean() > 0.3

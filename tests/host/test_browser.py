@@ -2,17 +2,25 @@
 
 import importlib.util
 import json
+import os
+import shutil
 import warnings
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from .conftest import host_server
+
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
 ROOT = Path(__file__).resolve().parents[2]
 WITH_MODELS = ("restore_with_sd", "animate_prior_check")
 NAMES = ("clean_film", "restore_reel", *WITH_MODELS)
+# A newer frontend than the host's own, unpacked: the folder static of the package comfyui-frontend-package.
+NEWER = os.environ.get("COMFYUI_FRONTEND")
+RENDERERS = ["canvas", "newer canvas", "newer Nodes 2.0"]
+FILM, PICTURE = "demo_film.mp4", "picture.png"
 
 
 class BrowserMissingWarning(UserWarning):
@@ -44,6 +52,95 @@ def browser():
 def frontend(browser, host):
     with browser.browser_page() as page:
         yield browser.Frontend(page, host.url)
+
+
+@pytest.fixture(scope="module")
+def newer_url(host_folder, host, tmp_path_factory):
+    """Address of a second server, whose pages are those of the newer frontend."""
+    if not NEWER:
+        pytest.skip("COMFYUI_FRONTEND names no newer frontend")
+    base = tmp_path_factory.mktemp("newer")
+    shutil.copytree(host.server.input_folder, base / "input")
+    with host_server.HostServer(host_folder, base, arguments=["--front-end-root", NEWER]) as server:
+        yield server.url
+
+
+@pytest.fixture(params=RENDERERS)
+def shown(request, browser, host):
+    """A fresh page of every frontend and renderer there is; pictures and a film are in the input folder."""
+    Image.effect_mandelbrot((480, 360), (-2, -1.2, 1, 1.2), 60).save(host.server.input_folder / PICTURE)
+    url = request.getfixturevalue("newer_url") if request.param.startswith("newer") else host.url
+    with browser.browser_page() as page:
+        frontend = browser.Frontend(page, url)
+        frontend.use_nodes_2(request.param.endswith("2.0"))
+        frontend.page = page
+        yield frontend
+
+
+def workflow_of(name):
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+# The film, wherever the renderer plays it.
+PLAYING = """(word) => [...document.querySelectorAll('video')].filter((video) =>
+    video.currentSrc.includes(word) && video.readyState >= 2 && video.videoWidth > 0 && !video.error).length"""
+REPORTS = "() => [...document.querySelectorAll('.vldm-report')].map((part) => part.textContent).filter(Boolean)"
+WATCH = """() => {
+    window.seenLive = 0;
+    new MutationObserver(() => {
+        for (const image of document.querySelectorAll('.vldm-live'))
+            if (image.src.startsWith('data:image/jpeg') && image.style.display !== 'none') window.seenLive += 1;
+    }).observe(document.body, { subtree: true, attributes: true, attributeFilter: ['src', 'style'] });
+}"""
+LIVE_SHOWN = "() => [...document.querySelectorAll('.vldm-live')].filter((image) => image.src).length"
+
+
+def test_restore_reel_plays_its_film_and_draws_its_report(shown, request):
+    shown.load(workflow_of("restore_reel"))
+    # Quick, and not out of the server's memory of the renderer before.
+    quality = 20 + RENDERERS.index(request.node.callspec.params["shown"])
+    shown.set_widgets("VLDM_RestoreReel", prerestore=False, quality=quality)
+    shown.page.evaluate(WATCH)
+    shown.run()
+    page = shown.page
+    page.wait_for_function(f"({PLAYING})('restored_0')", timeout=10_000)
+    assert page.evaluate("window.seenLive") > 0 and page.evaluate(LIVE_SHOWN) == 0
+    (report,) = page.evaluate(REPORTS)
+    assert report.startswith("12 frames in 1 shots") and "written to temp/video/restored_0" in report
+    assert "Video failed to load" not in page.inner_text("body")
+
+
+def test_the_slider_wipes_from_before_to_after(shown):
+    workflow = workflow_of("clean_film")
+    (compare,) = [node["id"] for node in workflow["nodes"] if node["type"] == "VLDM_Compare"]
+    image = {"filename": PICTURE, "subfolder": "", "type": "input"}
+    shown.load(workflow)
+    shown.focus(compare)
+    shown.show({str(compare): {"before": [image], "after": [image], "places": [image], "text": ["frame 3"]}})
+    page = shown.page
+    slider = page.locator(".vldm-slider:visible")
+    box = slider.bounding_box()
+    assert box["width"] > 200 and box["height"] > 150
+    for share in (0.25, 0.75):
+        page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+        clip = page.locator(".vldm-after").evaluate("(image) => image.style.clipPath")
+        assert abs(float(clip.rpartition(" ")[2].rstrip("%)")) / 100 - share) < 0.03
+    assert page.locator(".vldm-places").evaluate("(image) => image.naturalWidth") == 480
+    assert page.evaluate(REPORTS) == ["frame 3"]
+
+
+def test_what_is_shown_is_neither_saved_nor_sent(shown):
+    workflow = workflow_of("restore_reel")
+    shown.load(workflow)
+    shown.show({"2": {"text": ["a report"]}})
+    saved, prompt = shown.export()
+    assert "a report" not in json.dumps(saved) + json.dumps(prompt)
+    assert "vldm_result" not in json.dumps(prompt)
+
+
+@pytest.mark.parametrize("words", ["scratch", "dust", "dirt", "film", "old film", "upscale"])
+def test_the_node_search_finds_the_pack(frontend, words):
+    assert any(name.startswith("VLDM_") for name in frontend.search(words))
 
 
 @pytest.mark.parametrize("name", NAMES)

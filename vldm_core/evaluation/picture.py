@@ -19,7 +19,12 @@ _TEXT = (225, 225, 225)
 
 
 def before_after(
-    before: Tensor, after: Tensor, *, layout: Layout = "side by side", caption: Sequence[str] = ()
+    before: Tensor,
+    after: Tensor,
+    *,
+    layout: Layout = "side by side",
+    caption: Sequence[str] = (),
+    row: Tensor | None = None,
 ) -> Tensor:
     """Put two frames into one labelled picture.
 
@@ -28,6 +33,7 @@ def before_after(
         after: Same shape.
         layout: "side by side"; "stacked": one above the other; "split": one picture, its left half from before.
         caption: Lines of text below the picture; a line that is too long is broken between words.
+        row: (3, H'', W''), a picture to put between frames and caption, scaled to their width.
 
     Returns:
         (3, H', W').
@@ -54,6 +60,8 @@ def before_after(
     size = max(11, min(height, width) // 18)
     _label(picture, (0, 0), "before", size)
     _label(picture, corner, "after", size)
+    if row is not None:
+        picture = _with_row(picture, _image(row))
     return _tensor(_with_caption(picture, caption, size))
 
 
@@ -89,6 +97,14 @@ def _image(frame: Tensor) -> Image.Image:
 
 def _tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _with_row(picture: Image.Image, row: Image.Image) -> Image.Image:
+    height = round(row.height * picture.width / row.width)
+    result = Image.new("RGB", (picture.width, picture.height + _GAP + height), _BACKGROUND)
+    result.paste(picture, (0, 0))
+    result.paste(row.resize((picture.width, height), Image.Resampling.LANCZOS), (0, picture.height + _GAP))
+    return result
 
 
 def _label(picture: Image.Image, corner: tuple[int, int], text: str, size: int) -> None:

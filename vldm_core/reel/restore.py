@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 Source = str | os.PathLike[str] | io.BytesIO | EditedFilm
 
 
+_STAGES = ("lines", "dirt", "flicker", "prerestore", "stabilise")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReelSettings:
     """What to do to a reel; None leaves a stage out.
@@ -75,6 +78,16 @@ class ReelSettings:
     write: WriteSettings = field(default_factory=WriteSettings)
     keep_partial: bool = True
     strict: bool = False
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages that change the picture; an empty tuple is a reel that would only be copied."""
+        return tuple(name for name in _STAGES if getattr(self, name) is not None)
+
+    @classmethod
+    def no_stages(cls) -> "ReelSettings":
+        """Settings that leave every stage out, to which the stages that are wanted are added."""
+        return cls(lines=None, dirt=None, flicker=None, prerestore=None, stabilise=None)
 
     @property
     def analysis(self) -> AnalysisSettings:

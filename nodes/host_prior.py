@@ -19,7 +19,8 @@ from torch import Tensor
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.prior.attachment import Attached, Attachment
 from ..vldm_core.prior.call import UNetCall, segments_of
-from ..vldm_core.prior.unet import UNetView
+from ..vldm_core.prior.unet import UNetLayoutError, UNetView
+from ..vldm_core.prior.unet_families import SUPPORTED
 from ..vldm_core.sampling.cfg import ClassifierFreeGuidance
 from ..vldm_core.sampling.schedule import NoiseSchedule
 from ..vldm_core.sampling.state import StepState, X0Transform, step_state
@@ -34,9 +35,28 @@ def view_of(model: ModelPatcher) -> UNetView:
     """Return the view over a MODEL's UNet.
 
     Raises:
-        UNetLayoutError: The MODEL is not a Stable Diffusion 1.x/2.x UNet.
+        UNetLayoutError: The MODEL has no UNet of Stable Diffusion 1.x, 2.x or XL.
     """
     return UNetView(model.model.diffusion_model)
+
+
+def check_family(model: ModelPatcher, what: str) -> UNetView:
+    """Check that a MODEL is of a family that the nodes of the prior work on, and return the view over its UNet.
+
+    Args:
+        model: The MODEL.
+        what: Name of the node, for the message.
+
+    Raises:
+        SettingsError: It is Flux, Stable Diffusion 3, a video model or another one.
+    """
+    try:
+        return view_of(model)
+    except UNetLayoutError as error:
+        raise SettingsError(
+            f"{what} works with models of {SUPPORTED}; this one is {type(model.model).__name__}. Connect a model of "
+            "these families"
+        ) from error
 
 
 def with_shots(model: ModelPatcher, shots: Sequence[Shot] | None) -> ModelPatcher:

@@ -17,7 +17,7 @@ from ..vldm_core.sampling.schedule import NoiseSchedule
 from ..vldm_core.sampling.tiles import WEIGHTS, TileSettings
 from ..vldm_core.sampling.windows import FUSES, SCHEDULES, WindowSettings
 from .host import ImageBatch, NodeProgress, frames_from_image, mask_for, not_one_of
-from .host_prior import with_noise, with_shots, with_transform
+from .host_prior import check_family, with_noise, with_shots, with_transform
 from .host_regions import with_regions
 from .host_sampler import clip_latent, gradient_decoder, scaled, schedule_of
 from .host_validation import one_error
@@ -82,7 +82,7 @@ class LongVideoWindows(io.ComfyNode):
                 "tile by tile of the picture, joined at every step. Prompts, masks and control hints follow."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x or 2.x model, patched or not."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model, patched or not."),
                 io.Int.Input(
                     "length",
                     default=windows.length,
@@ -191,6 +191,7 @@ class LongVideoWindows(io.ComfyNode):
         shots: Any = None,
     ) -> io.NodeOutput:
         """Patch the model."""
+        check_family(model, "Long Video Windows")
         windows = tiles = None
         if length:
             windows = WindowSettings(
@@ -356,7 +357,7 @@ class RestorationGuidance(io.ComfyNode):
                 "damaged, and joins frames along their motion. Works with windows and tiles."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x or 2.x model, patched or not."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model, patched or not."),
                 io.Latent.Input(
                     "latent", tooltip="The pre-restored clip from VAE Encode; what the sampler starts from."
                 ),
@@ -459,6 +460,7 @@ class RestorationGuidance(io.ComfyNode):
         """Prepare the transforms and patch the model."""
         samples = clip_latent(model, latent)
         frames = frames_of(images, samples)
+        check_family(model, "Restoration Guidance")
         schedule = schedule_of(model)
         settings = RestorationSettings(
             windows=None,

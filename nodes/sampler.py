@@ -20,7 +20,7 @@ from ..vldm_core.sampling.start import StartSettings
 from ..vldm_core.sampling.tiles import TileSettings
 from ..vldm_core.sampling.windows import FUSES, WindowSettings
 from .host import ImageBatch, NodeProgress, not_one_of
-from .host_prior import with_cfg, with_shots, with_transform
+from .host_prior import check_family, with_cfg, with_shots, with_transform
 from .host_regions import with_regions
 from .host_sampler import (
     SAMPLERS,
@@ -223,7 +223,7 @@ class RestorationSampler(io.ComfyNode):
                 "with smaller windows or tiles."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x or 2.x model, with any LoRA or patch."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model, with any LoRA or patch."),
                 io.Conditioning.Input(
                     "positive", tooltip="What the picture shows; one for all frames or one per frame."
                 ),
@@ -356,6 +356,7 @@ class RestorationSampler(io.ComfyNode):
         **values: Any,
     ) -> io.NodeOutput:
         """Sample, as often as FreeInit asks."""
+        check_family(model, "Restoration Sampler")
         samples = clip_latent(model, latent)
         frames = frames_of(images, samples)
         how = _settings(settings or default_restoration(), values, moving=frames is not None)

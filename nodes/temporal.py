@@ -19,7 +19,7 @@ from ..vldm_core.video.shots import Shot
 from ..vldm_core.weight_files import read_header
 from .host import not_one_of
 from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
-from .host_prior import view_of, with_attachment, with_schedule, with_shots
+from .host_prior import check_family, with_attachment, with_schedule, with_shots
 from .host_validation import one_error
 from .patches import shots_input
 from .sockets import PRIOR_CATEGORY
@@ -121,11 +121,12 @@ class ApplyTemporalLayers(io.ComfyNode):
         """Read the file and patch the model."""
         path = model_path(file, TEMPORAL, MOTION)
         windows = AttentionWindows(length=attention_window, stride=attention_stride) if attention_window else None
+        view = check_family(model, "Apply Temporal Layers")
         patched = with_shots(model, shots)
         ours = path.suffix.lower() == ".safetensors" and METADATA_KEY in read_header(path).metadata
         attachment: Attachment
         if ours:
-            attachment = read_temporal_layers(path, view_of(model), windows=windows, strength=strength)
+            attachment = read_temporal_layers(path, view, windows=windows, strength=strength)
         else:
             attachment = read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
         patched = with_attachment(patched, attachment, "temporal" if ours else "motion")
@@ -149,7 +150,7 @@ class ShotLoras(io.ComfyNode):
                 "which era uses which file. Stock LoRA loaders, which act on the whole clip, combine with it."
             ),
             inputs=[
-                io.Model.Input("model", tooltip="A Stable Diffusion 1.x or 2.x model."),
+                io.Model.Input("model", tooltip="A Stable Diffusion 1.x, 2.x or XL model, and LoRAs made for it."),
                 io.String.Input(
                     "era_map",
                     default='{"1920s": {"file": "film/1920s.safetensors", "strength": 0.8}}',
@@ -205,6 +206,7 @@ class ShotLoras(io.ComfyNode):
     @classmethod
     def execute(cls, model: Any, era_map: str, eras: str, strengths: str, shots: Any = None) -> io.NodeOutput:
         """Read every LoRA once and attach it."""
+        check_family(model, "Shot LoRAs")
         spans = tuple(shots) if shots is not None else (Shot(0, 1),)
         plan = plan_loras(
             spans, _eras(eras, len(spans)), era_map_of(era_map), strengths=_numbers(strengths, len(spans))

@@ -7,6 +7,6 @@ from .in_host import run_in_host
 pytestmark = pytest.mark.host
 
 
-@pytest.mark.parametrize("program", ["hints", "places", "shots_and_memory", "loaders"])
+@pytest.mark.parametrize("program", ["hints", "places", "shots_and_memory", "loaders", "other_families"])
 def test_in_the_host(host_folder, program) -> None:
     run_in_host(host_folder, program)

@@ -22,6 +22,7 @@ from .attachment import Attached, Attachment, Change
 from .call import UNetCall
 from .temporal_attention import AttentionWindows, TemporalSelfAttention, add_tokens, over_pixels, tokens_from
 from .unet import UNetView
+from .unet_families import check_motion_family
 
 MotionVersion = Literal["v1", "v2", "v3"]
 
@@ -219,8 +220,10 @@ class MotionModules(Attachment):
         """Hook the end of every layer that has a module.
 
         Raises:
-            SettingsError: The UNet lacks a layer or has other channels there.
+            SettingsError: The UNet is of another family than Stable Diffusion 1.x, lacks a layer or has other channels
+                there.
         """
+        check_motion_family(view)
         sites = {site.layer: site for site in view.layers()}
         pairs: list[tuple[nn.Module, Change]] = []
         for layer, channels in self.config.channels:

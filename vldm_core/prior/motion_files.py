@@ -24,6 +24,7 @@ _KEY = re.compile(
     r"(?P<original>temporal_transformer\.)?(?P<rest>.+)"
 )
 _BLOCK = "transformer_blocks.0."
+_SDXL_WIDTHS = (320, 640, 1280)
 
 _SAME = {
     "norm.": ("norm.", "norm."),
@@ -86,6 +87,7 @@ def motion_modules_from(
     for layer, (prefix, layout) in modules.items():
         for name, tensor in _ours(state, prefix, layout).items():
             ours[f"layers.{module_name(layer)}.{name}"] = tensor
+    _check_family(modules, ours)
     positions = {tensor.shape[0] for name, tensor in ours.items() if name.endswith(".positions")}
     if len(positions) != 1:
         raise WeightFileError(f"the modules know different numbers of positions: {sorted(positions)}")
@@ -171,6 +173,16 @@ def _modules_in(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, M
                 f"weights that no published motion module for Stable Diffusion 1.x has: {some(unknown)}"
             )
     return {layer: found[layer] for layer in sorted(found, key=_order)}
+
+
+def _check_family(modules: Mapping[str, object], ours: Mapping[str, Tensor]) -> None:
+    """Check that the modules are not those of AnimateDiff's beta for SDXL, whose UNet has three levels."""
+    widths = {layer: ours[f"layers.{module_name(layer)}.norm.weight"].shape[0] for layer in modules}
+    if "down.3.0" not in widths and [widths.get(f"down.{level}.0") for level in range(3)] == list(_SDXL_WIDTHS):
+        raise WeightFileError(
+            "these motion modules are for Stable Diffusion XL, which is not supported; choose some for Stable "
+            "Diffusion 1.x, such as mm_sd_v15_v2.ckpt or v3_sd15_mm.ckpt"
+        )
 
 
 def _keys(prefix: str, layout: MotionLayout) -> set[str]:

@@ -24,7 +24,7 @@ Kind = Literal["res", "attn"]
 
 
 class UNetLayoutError(VLDMError):
-    """The model is not a Stable Diffusion 1.x/2.x UNet."""
+    """The model is no UNet of Stable Diffusion 1.x, 2.x or XL."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,11 @@ class UNetView:
 
     def __init__(self, unet: nn.Module) -> None:
         self.unet = unet
+        if any(_has_time_of_its_own(module) for module in unet.modules()):
+            raise UNetLayoutError(
+                f"{type(unet).__name__} is a video model such as Stable Video Diffusion, with temporal layers of its "
+                "own; choose an image model: Stable Diffusion 1.x, 2.x or XL"
+            )
         if hasattr(unet, "input_blocks") and hasattr(unet, "output_blocks") and hasattr(unet, "middle_block"):
             self.layout: Layout = "comfy"
             sites = list(_comfy_sites(unet))
@@ -73,7 +78,7 @@ class UNetView:
             sites = list(_diffusers_sites(unet))
         else:
             raise UNetLayoutError(
-                f"{type(unet).__name__} is not a Stable Diffusion 1.x/2.x UNet; temporal layers need one of that family"
+                f"{type(unet).__name__} is no UNet of Stable Diffusion 1.x, 2.x or XL; choose a model of these families"
             )
         self.sites = {site.name: site for site in sites}
 
@@ -112,9 +117,15 @@ class UNetView:
 
     @property
     def context_dim(self) -> int:
-        """Width of the text conditioning: 768 for SD 1.x, 1024 for SD 2.x."""
+        """Width of the text conditioning: 768 for SD 1.x, 1024 for SD 2.x, 2048 for SDXL."""
         attention = self.of_kind("attn")[0].module
         return int(attention.transformer_blocks[0].attn2.to_k.in_features)  # type: ignore
+
+
+def _has_time_of_its_own(module: nn.Module) -> bool:
+    """Tell whether a module mixes frames: the blocks of Stable Video Diffusion in ComfyUI's and diffusers' layout."""
+    names = ("time_stack", "time_mixer", "temporal_transformer_blocks", "temporal_res_block")
+    return any(isinstance(getattr(module, name, None), nn.Module) for name in names)
 
 
 def _comfy_sites(unet: nn.Module) -> Iterator[Site]:

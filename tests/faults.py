@@ -72,7 +72,7 @@ def _network(real: Any, how: str) -> Any:
 
         def given() -> Iterator[Any]:
             for image, mask in frames:
-                picture = image if isinstance(image, Tensor) else image()
+                picture = image if isinstance(image, Tensor) else image.tensor()
                 seen.append(is_marked(picture))
                 if seen[-1] and how == "error":
                     raise RuntimeError(MESSAGE)

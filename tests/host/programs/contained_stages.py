@@ -57,7 +57,7 @@ def network(how):
 
             def checked():
                 for image, where in given:
-                    came.append(bad(image if isinstance(image, torch.Tensor) else image()))
+                    came.append(bad(image if isinstance(image, torch.Tensor) else image.tensor()))
                     if how == "error" and came[-1]:
                         raise RuntimeError("injected")
                     yield image, where

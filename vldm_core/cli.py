@@ -338,7 +338,7 @@ def simulate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same damage.")] = 0,
     preset: Annotated[
-        str, typer.Option(help="light, worn, heavy, a decade from 1900s to 1970s, '8mm amateur' or newsreel.")
+        str, typer.Option(help="light, worn, heavy, a decade from 1890s to 1990s, '8mm amateur' or newsreel.")
     ] = "worn",
     textures: Annotated[
         Path | None, typer.Option(help="Folder of RGBA pictures of defects, a subfolder per kind; else drawn.")

@@ -55,7 +55,8 @@ def describe(
 ) -> None:
     """Say what every shot of a film shows: key frames, caption, tags, era and prompts.
 
-    Models are read from local folders only; without any there are key frames, and whether the film has colour.
+    Models are read from local folders only; without any there are key frames, and whether the film has colour. Era and
+    medium label the table and choose LoRAs; they change no setting of the restoration.
     """
     from .reel.restore import ReelSettings
     from .semantics.describe import describe_film

@@ -46,7 +46,7 @@ def test_answers_do_not_depend_on_each_other(reader):
 
 def test_a_picture_that_fits_nothing_is_unknown(reader):
     found = reader.read(looks_like(SPACE, {}))
-    assert found.era == Answer(name=UNKNOWN, confidence=pytest.approx(1 / 9))
+    assert found.era == Answer(name=UNKNOWN, confidence=pytest.approx(1 / 12))
     assert found.sound.name == UNKNOWN and found.sound.confidence == pytest.approx(0.5)
 
 
@@ -124,6 +124,10 @@ def test_eras_and_media_pick_the_preset_of_damage():
     assert isinstance(SimulationSettings.preset(damage_preset(described(era="1910s")) or ""), SimulationSettings)
     # The wear presets are no eras.
     assert set(QUESTIONS["era"]) | set(QUESTIONS["medium"]) >= set(PRESETS) - {"light", "worn", "heavy"}
+    # From the first films to the last that were shot without a digital step.
+    decades = [f"{year}s" for year in range(1890, 2000, 10)]
+    assert [name for name in QUESTIONS["era"] if name != UNKNOWN] == decades
+    assert [damage_preset(described(0, 4, era=decade)) for decade in decades] == decades
 
 
 def described(first: int = 0, last: int = 4, **fields: str) -> ShotDescription:

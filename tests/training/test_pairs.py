@@ -222,7 +222,7 @@ def test_windows_are_cut_from_one_film(material):
         ({"film": (16, 400)}, "film"),
         ({"windows": 4}, "windows"),
         ({"target": "negative"}, "target"),
-        ({"presets": {"1890s": 1.0}}, "1890s"),
+        ({"presets": {"1790s": 1.0}}, "1790s"),
         ({"presets": {"worn": 0.0}}, "weights"),
         ({"presets": {"worn": 1.0}, "simulation": SimulationSettings()}, "one of them"),
     ],

@@ -3,6 +3,10 @@
 Every question has answers, every answer some sentences; the answer that fits best is given with its probability. Below
 the confidence that is asked for the answer is "unknown", and nothing follows from it. What can be measured is measured:
 a film without colour has no colour process, whatever CLIP sees in it.
+
+What is found labels the table. It chooses the LoRAs of a shot and the preset by which damage is simulated, and nothing
+in detection, repair or pre-restoration: their networks were trained on all decades and media alike, and measure the
+film at hand.
 """
 
 import math
@@ -23,7 +27,7 @@ from .zero_shot import SCALE, encode_choices, probabilities
 Answers = Mapping[str, tuple[str, ...]]
 """Sentences by answer. Answers of the name "unknown" compete and tell nothing when they win."""
 
-_DECADES = ("1900s", "1910s", "1920s", "1930s", "1940s", "1950s", "1960s", "1970s")
+_DECADES = tuple(f"{year}s" for year in range(1890, 2000, 10))
 
 _QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "era": {

@@ -23,7 +23,7 @@ from vldm_core.film.degradation import (
 def test_presets_are_named_and_get_worse():
     wear, eras = list(PRESETS)[:3], list(PRESETS)[3:]
     assert wear == ["light", "worn", "heavy"]
-    assert eras == [f"19{decade}0s" for decade in range(8)] + ["8mm amateur", "newsreel"]
+    assert eras == [f"{year}s" for year in range(1890, 2000, 10)] + ["8mm amateur", "newsreel"]
     dirt = [SimulationSettings.preset(name).dirt for name in wear]
     assert dirt[0].rate < dirt[1].rate < dirt[2].rate
     grain = [PRESETS[name].grain.sigma for name in wear]

@@ -99,7 +99,36 @@ _SOUND = SimulationSettings(
     softness=SoftnessModel(blur=(0.3, 0.5), scale=(0.85, 1.0)),
 )
 
+# Seen today mostly through a video transfer: fields, and the codec of a disc.
+_VIDEO = replace(
+    _SOUND,
+    emulsion=EmulsionModel(contrast=0.15, halation=0.06),
+    flicker=FlickerModel(gain=0.01, gamma=0.005, spatial=0.02, rho=0.4),
+    fading=FadingModel(contrast=(0.72, 0.88, 0.84), offset=(-0.01, 0.05, 0.03), drift=0.02),
+    lines=LineModel(count=0.9, depth=(2.0, 40.0)),
+    tears=None,
+    stains=None,
+    dirt=DirtModel(rate=9, median_size=3.8),
+    grain=GrainModel(sigma=3.5, correlation=1.0, colour=0.6, density=True),
+    mixing=MixingModel(kind="fields", probability=0.1),
+    softness=SoftnessModel(blur=(0.4, 0.7), scale=(0.7, 0.9)),
+    codec=CodecModel(codec="mpeg2", quality=(3, 9)),
+)
+
 _ERAS: dict[str, SimulationSettings] = {
+    # The first films: perforated by hand, cranked without a register pin, and the oldest prints of all.
+    "1890s": replace(
+        _SILENT,
+        camera_weave=WeaveModel(horizontal=0.9, vertical=1.7, rotation=0.06, rho=0.35),
+        flicker=FlickerModel(gain=0.07, gamma=0.035, spatial=0.06, rho=0.3),
+        lines=LineModel(count=3.5),
+        tears=TearModel(count=0.25),
+        blotches=BlotchModel(rate=0.6, opacity=(0.1, 0.65)),
+        stains=StainModel(rate=0.03),
+        dirt=DirtModel(rate=50, median_size=5.2, spread=0.65),
+        grain=GrainModel(sigma=7.0, correlation=1.7, density=True),
+        lens=SoftnessModel(blur=(1.0, 1.8), scale=(0.65, 0.95)),
+    ),
     "1900s": _SILENT,
     # Copied for sound-film projectors at 24 frames a second from 16, with every other frame twice.
     "1910s": replace(
@@ -156,20 +185,26 @@ _ERAS: dict[str, SimulationSettings] = {
         dirt=DirtModel(rate=12, median_size=4.0),
         grain=GrainModel(sigma=3.0, correlation=1.1, colour=0.5, density=True),
     ),
-    # Seen today mostly through a video transfer: fields, and the codec of a disc.
-    "1970s": replace(
-        _SOUND,
-        emulsion=EmulsionModel(contrast=0.15, halation=0.06),
-        flicker=FlickerModel(gain=0.01, gamma=0.005, spatial=0.02, rho=0.4),
-        fading=FadingModel(contrast=(0.72, 0.88, 0.84), offset=(-0.01, 0.05, 0.03), drift=0.02),
-        lines=LineModel(count=0.9, depth=(2.0, 40.0)),
-        tears=None,
-        stains=None,
-        dirt=DirtModel(rate=9, median_size=3.8),
-        grain=GrainModel(sigma=3.5, correlation=1.0, colour=0.6, density=True),
-        mixing=MixingModel(kind="fields", probability=0.1),
-        softness=SoftnessModel(blur=(0.4, 0.7), scale=(0.7, 0.9)),
-        codec=CodecModel(codec="mpeg2", quality=(3, 9)),
+    "1970s": _VIDEO,
+    # Dyes that last, finer grain, cleaner laboratories.
+    "1980s": replace(
+        _VIDEO,
+        flicker=FlickerModel(gain=0.01, gamma=0.004, spatial=0.015, rho=0.4),
+        fading=FadingModel(contrast=(0.88, 0.95, 0.93), offset=(0.0, 0.02, 0.015), drift=0.01),
+        lines=LineModel(count=0.7, depth=(2.0, 35.0)),
+        dirt=DirtModel(rate=6, median_size=3.6),
+        grain=GrainModel(sigma=3.0, correlation=1.0, colour=0.6, density=True),
+    ),
+    "1990s": replace(
+        _VIDEO,
+        camera_weave=WeaveModel(horizontal=0.15, vertical=0.25, rotation=0.01),
+        flicker=FlickerModel(gain=0.01, gamma=0.003, spatial=0.01, rho=0.4),
+        fading=FadingModel(contrast=(0.95, 0.98, 0.97), offset=(0.005, 0.01, 0.01), drift=0.005),
+        lines=LineModel(count=0.4, depth=(2.0, 30.0)),
+        dirt=DirtModel(rate=5, median_size=3.4),
+        splices=None,
+        grain=GrainModel(sigma=2.5, correlation=0.9, colour=0.5, density=True),
+        softness=SoftnessModel(blur=(0.3, 0.6), scale=(0.75, 0.95)),
     ),
     # Reversal film of tiny frames in warm colours, dirty, with hair in the gate, filmed off a wall.
     "8mm amateur": replace(
@@ -213,5 +248,5 @@ _ERAS: dict[str, SimulationSettings] = {
 }
 
 PRESETS = MappingProxyType({**_WEAR, **_ERAS})
-"""Settings by name: ``light``, ``worn`` and ``heavy`` wear, the decades ``1900s`` … ``1970s``, ``8mm amateur``, and
+"""Settings by name: ``light``, ``worn`` and ``heavy`` wear, the decades ``1890s`` … ``1990s``, ``8mm amateur``, and
 ``newsreel``. The decades to the 1940s and the newsreel are black and white, toned or not; the others keep colour."""

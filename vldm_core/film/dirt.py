@@ -5,6 +5,7 @@ that stay in place, in film coordinates, for a few. Whether it is dirt or someth
 (`dirt_spots`) or by a small network pixel by pixel (`dirt_features`, `dirt_network`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -34,6 +35,15 @@ RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
 
 FAINTEST_THRESHOLD = 2.0
 """The lowest threshold of the settings, in grey levels."""
+
+LARGEST_SHARE = 0.25
+"""Share of a frame that dirt covers at most; what stands out over more is another picture: a flash or an insert."""
+
+DIFFERS = "differs from both neighbours as a whole; no dirt was looked for in it"
+"""Why a frame is left unmarked."""
+
+MARKED_ALL_OVER = f"more than {LARGEST_SHARE:.0%} of it would be taken for dirt; nothing was marked in it"
+"""Why a frame is left unmarked."""
 
 Detector = Literal["weight-free", "learned"]
 """How dirt is told from what moves."""
@@ -102,6 +112,7 @@ def detect_dirt(
     protect: Tensor | None = None,
     keep: slice | None = None,
     progress: Progress = silent,
+    tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
     """Find transient defects in a window of frames.
 
@@ -112,10 +123,12 @@ def detect_dirt(
         protect: (T, H, W); non-zero pixels are never marked.
         keep: The frames whose masks are wanted; the others only serve as neighbours and cost less. None is all.
         progress: Called once per frame.
+        tell: Called with the number of a frame, counted in `frames`, that is left unmarked as a whole, and why.
 
     Returns:
         (T, H, W) float32, 1 = dirt, 0 elsewhere and in frames outside `keep`. A shot of fewer than three distinct
-        frames gives no references to judge by, and so an empty mask.
+        frames gives no references to judge by, and so an empty mask. Nor is anything marked in a frame that differs
+        from both its neighbours as a whole, or that would be marked over more than `LARGEST_SHARE`.
 
     Raises:
         SettingsError: `frames` or `protect` has the wrong shape.
@@ -135,6 +148,11 @@ def detect_dirt(
     for index in range(count)[keep or slice(None)]:
         certainty = finder.certainty(index)
         found = (certainty >= np.float32(settings.certainty)) & (certainty > 0)
+        whole = DIFFERS if finder.window.stands_apart(index) else MARKED_ALL_OVER
+        if whole == DIFFERS or found.mean() > LARGEST_SHARE:
+            found[:] = False
+            if tell is not None:
+                tell(index, whole)
         if settings.detector == "learned":
             found = _without_small(found, settings.min_size)
         if settings.grow:
@@ -225,20 +243,22 @@ class _NetworkFinder:
     """What the network says of each pixel."""
 
     def __init__(self, window: Window, settings: DirtSettings) -> None:
-        self._window, self._settings = window, settings
+        self.window, self._settings = window, settings
         self._features = DirtFeatures(window, lifetime=settings.lifetime)
         self._network = shared_network()
 
     def certainty(self, index: int) -> Plane:
         """Return the probability of dirt at each pixel of a frame, (H, W) float32."""
-        height, width = self._window.luma.shape[1:]
+        height, width = self.window.luma.shape[1:]
         found = np.zeros((height, width), np.float32)
+        if not self.window.can_be_judged(index):
+            return found
         for band in bands(height, width, self._network.reach, granularity=GRANULARITY, planes=_PLANES_IN_WORK):
             planes = self._features.planes(index, band.around)
             if planes is None:
                 return found
             found[band.rows] = self._network.probability(planes).amax(dim=0).numpy()[band.within(1)]
-        found[self._moving(index, found) | _spots_on(self._window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
+        found[self._moving(index, found) | _spots_on(self.window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
@@ -246,10 +266,10 @@ class _NetworkFinder:
 
     def _moving(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
         """Tell which spots are seen elsewhere in a neighbour, (H, W)."""
-        comparison = self._window.comparison(index)
+        comparison = self.window.comparison(index)
         if comparison is None:
             return np.zeros(certainty.shape, bool)
-        luma, (first, second) = self._window.luma, comparison.references
+        luma, (first, second) = self.window.luma, comparison.references
         excess = same_sign(comparison.sides[0].residual, comparison.sides[1].residual)
         ratio = (second - index) / (first - index)
         return moving_spots(certainty, _DOUBTFUL, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
@@ -257,38 +277,40 @@ class _NetworkFinder:
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
         self._features.forget(before)
-        self._window.forget(before)
+        self.window.forget(before)
 
 
 class _SpotFinder:
     """Spots of every stretch of frames that a defect may live for, found once per stretch."""
 
     def __init__(self, window: Window, settings: DirtSettings, *, wanted: float) -> None:
-        self._window, self._settings, self._wanted = window, settings, wanted
+        self.window, self._settings, self._wanted = window, settings, wanted
         self._found: dict[tuple[int, int], Plane] = {}
 
     def certainty(self, index: int) -> Plane:
         """Return the certainty of the spot at each pixel of a frame, (H, W) float32, 0 where there is none."""
-        found: Plane = np.zeros(self._window.luma.shape[1:], np.float32)
+        found: Plane = np.zeros(self.window.luma.shape[1:], np.float32)
+        if not self.window.can_be_judged(index):
+            return found
         for life in range(1, self._settings.lifetime + 1):
             for first in range(index - life + 1, index + 1):
                 last = first + life - 1
-                if first >= 0 and last < len(self._window.luma):
+                if first >= 0 and last < len(self.window.luma):
                     found = cv2.max(found, self._stretch(first, last))
         # Single pixels of a defect that happen to look right would stand as pepper in the fill.
         return cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
-        self._window.forget(before - LONGEST_LIFE + 1)
+        self.window.forget(before - LONGEST_LIFE + 1)
         for stretch in [stretch for stretch in self._found if stretch[1] < before]:
             del self._found[stretch]
 
     def _stretch(self, first: int, last: int) -> Plane:
         """What stands out in all frames first … last against the frame before and the frame after."""
         if (first, last) not in self._found:
-            start, end = self._window.comparison(first), self._window.comparison(last)
-            found = np.zeros(self._window.luma.shape[1:], np.float32)
+            start, end = self.window.comparison(first), self.window.comparison(last)
+            found = np.zeros(self.window.luma.shape[1:], np.float32)
             if start is not None and end is not None:
                 adjoining = start.references[0] == first - 1 and end.references[1] == last + 1
                 if first == last or adjoining:
@@ -301,7 +323,7 @@ class _SpotFinder:
         signs = {"both": (1, -1), "bright": (1,), "dark": (-1,)}[self._settings.polarity]
         spots = find_spots(evidence, threshold=self._settings.threshold, min_size=self._settings.min_size, signs=signs)
         references = start.references[0], end.references[1]
-        luma = self._window.luma
+        luma = self.window.luma
         certainty = certainty_of(
             spots,
             [luma[index] for index in stretch],

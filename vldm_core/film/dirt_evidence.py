@@ -20,10 +20,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, fill_masked, prepare_luma
+from ..video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, prepare_luma
 from ..video.warping import warp_array
+from .dirt_references import RADIUS as REFERENCES_RADIUS
+from .dirt_references import REACH, References
 from .dirt_rest import BoolPlane, grain_of, much_better, same_place, staying
 from .dirt_whole import whole_shift
+from .local_gain import apply_gain, local_gain
 from .luma import LumaFrames
 from .once import Once
 from .sparse import SparsePlane
@@ -31,32 +34,21 @@ from .sparse import SparsePlane
 Plane = NDArray
 """(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
 
-REACH = 2
-"""How far from a frame its references may lie, in frames; more than 1 only to step over copies of the frame."""
-
-RADIUS = 2 * REACH
+RADIUS = REACH + REFERENCES_RADIUS
 """What is measured on a frame depends on this many neighbours on each side."""
 
 # Flow for the first look is rough; the second one sees frames that are already clean, so it needs no removal of
 # spikes, which costs fine detail.
 _FIRST_FLOW = FlowSettings(quality="fast")
 _FLOW = FlowSettings(quality="fine", spike_threshold=0.0)
-_BLOCK = 32
-_SHRINK = 4
-_PEDESTAL = 16.0
-_FEWEST_IN_BLOCK = 12
 _WIDE_STEP = 16
 _SQUARE = np.ones((3, 3), np.uint8)
 _NEAR_SIGMA, _WIDE_SIGMA = 0.7, 1.5
-# Copies of one film frame differ by codec noise alone: up to 16 levels at edges on real films, after a small blur.
-# Dirt on one of them would show above that.
-_DUPLICATE_MEAN = 0.6
-_DUPLICATE_PEAK = 18.0
 _LARGEST_INCONSISTENCY = 8.0
 # What arrives or leaves differs from the one reference by this share at most of what it differs from the other by.
 _ONE_SIDE = 0.25
 # What is kept of all frames of a window: numbers.
-_SMALL = ("references", "grain", "whole shift")
+_SMALL = ("grain", "whole shift")
 # Bytes of a plane from which on a comparison is held without what can be had from the rest.
 _LARGE_PLANE = 4 << 20
 
@@ -212,62 +204,6 @@ def combine(first: Side | HeldSide, second: Side | HeldSide) -> Evidence:
     )
 
 
-def local_gain(reference: Plane, frame: Plane, known: NDArray[np.bool_] | None = None) -> Plane:
-    """Return the gain (H, W) that gives a motion-compensated reference the local brightness of the frame.
-
-    It is a smooth field through the block medians of the ratio, so a defect that covers less than half a block does
-    not pull it. It applies above a pedestal that keeps the ratio meaningful in the dark; see `apply_gain`.
-
-    Args:
-        reference: (H, W) float32.
-        frame: (H, W) float32.
-        known: (H, W); where given, only these pixels count, and blocks with few of them follow their neighbours.
-    """
-    height, width = frame.shape
-    shrunk = (max(1, width // _SHRINK), max(1, height // _SHRINK))
-    above = cv2.resize(frame, shrunk, interpolation=cv2.INTER_AREA) + _PEDESTAL
-    below = cv2.resize(reference, shrunk, interpolation=cv2.INTER_AREA) + _PEDESTAL
-    ratio = above / np.maximum(below, 1.0)
-    step = _BLOCK // _SHRINK
-    if known is None:
-        border = cv2.BORDER_REFLECT if min(shrunk) > step else cv2.BORDER_REPLICATE
-        ratio = cv2.copyMakeBorder(ratio, 0, -shrunk[1] % step, 0, -shrunk[0] % step, border)
-        gain = np.median(_blocks(ratio, step), axis=-1).astype(np.float32)
-    else:
-        whole = cv2.resize(known.astype(np.float32), shrunk, interpolation=cv2.INTER_AREA) == 1
-        margin = ((0, -shrunk[1] % step), (0, -shrunk[0] % step))
-        ratio = np.pad(np.where(whole, ratio, np.nan), margin, constant_values=np.nan)
-        blocks = _blocks(ratio, step)
-        few = np.isfinite(blocks).sum(axis=-1) < _FEWEST_IN_BLOCK
-        blocks[few] = 1.0
-        gain = fill_masked(np.nanmedian(blocks, axis=-1).astype(np.float32), few)
-    gain = cv2.GaussianBlur(gain, (0, 0), 0.8)
-    size = (gain.shape[1] * step, gain.shape[0] * step)
-    field = cv2.resize(gain, size, interpolation=cv2.INTER_LINEAR)[: shrunk[1], : shrunk[0]]
-    return cv2.resize(np.clip(field, 0.5, 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def _blocks(plane: Plane, step: int) -> Plane:
-    rows, columns = plane.shape[0] // step, plane.shape[1] // step
-    return plane.reshape(rows, step, columns, step).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-
-
-def apply_gain(image: Plane, gain: Plane) -> Plane:
-    """Apply a gain of `local_gain` to an image (H, W) or (H, W, C), grey levels."""
-    result = image + _PEDESTAL
-    result *= gain if image.ndim == 2 else gain[..., None]
-    result -= _PEDESTAL
-    return result
-
-
-def is_duplicate(frame: Plane, other: Plane) -> bool:
-    """Tell whether two frames are scans or copies of the same film frame."""
-    difference = cv2.absdiff(frame, other)
-    if float(difference.mean()) > _DUPLICATE_MEAN:
-        return False
-    return float(cv2.blur(difference, (3, 3)).max()) <= _DUPLICATE_PEAK
-
-
 def wide_flow(flow: Plane) -> Plane:
     """Median of the flow over about 80×80 pixels: the motion of what surrounds a place."""
     height, width = flow.shape[:2]
@@ -363,6 +299,7 @@ class Window:
         """Hold frames (T, H, W) float32, grey levels 0 … 255, of one shot."""
         self.luma = luma
         self._once = Once()
+        self._references = References(luma)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vldm-evidence")
 
     def forget(self, before: int) -> None:
@@ -372,30 +309,16 @@ class Window:
             self.luma.forget(before - REACH)
 
     def references(self, index: int) -> tuple[int, int] | None:
-        """Return the two frames a frame is compared with, or None where there are not two.
+        """Return the two frames a frame is compared with, or None where there are not two; see `References`."""
+        return self._references.of(index)
 
-        These are the nearest frames before and after it that are not copies of it; at the ends of a shot the two
-        nearest on the one side.
-        """
-        return self._once.get(("references", index), lambda: self._find_references(index))
+    def stands_apart(self, index: int) -> bool:
+        """Tell whether a frame differs from its neighbours as a whole."""
+        return self._references.stands_apart(index)
 
-    def _find_references(self, index: int) -> tuple[int, int] | None:
-        before, after = self._distinct(index, -1), self._distinct(index, 1)
-        side = before or after
-        if before and after:
-            return before[0], after[0]
-        return (side[0], side[1]) if len(side) > 1 else None
-
-    def _distinct(self, index: int, direction: int) -> list[int]:
-        last = index
-        found: list[int] = []
-        for other in range(index + direction, index + direction * (REACH + 1), direction):
-            if not 0 <= other < len(self.luma):
-                break
-            if not is_duplicate(self.luma[other], self.luma[last]):
-                found.append(other)
-                last = other
-        return found
+    def can_be_judged(self, index: int) -> bool:
+        """Tell whether dirt in a frame can be told from what is shown."""
+        return not self.stands_apart(index) and not self._references.drawn_twice(index)
 
     def clean(self, index: int) -> Plane:
         """Return a frame with its obvious spikes replaced by what its neighbours show: for estimation only."""

@@ -31,6 +31,12 @@ _LONGEST_REACH = 5
 RADIUS = _LONGEST_REACH + 1
 """The repair of a frame depends on this many frames on each side."""
 
+LARGE_SHARE = 0.05
+"""Share of a frame that is filled without asking to look at it: heavy dirt covers less."""
+
+MUCH_FILLED = f"more than {LARGE_SHARE:.0%} of it was marked and filled; compare it with the original"
+"""What a user is told of a frame that more was filled of."""
+
 _MOST_THREADS = 4
 # Bytes of planes that may be filled at a time.
 _MOST_AT_WORK = 32 << 20

@@ -142,10 +142,14 @@ def mark_dirt(
     faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Set ``dirt`` from what a frame shows and its motion-compensated neighbours do not."""
-    watch = (faults or Faults()).watch("dirt marking", beat)
+    faults = faults or Faults()
+    watch = faults.watch("dirt marking", beat)
 
     def find(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        return detect_dirt(images(window), settings, keep=core, progress=watch.beat)[core]
+        def tell(index: int, reason: str) -> None:
+            faults.notices.add("dirt marking", reason, frame=window[index].number)
+
+        return detect_dirt(images(window), settings, keep=core, progress=watch.beat, tell=tell)[core]
 
     return _windowed_images(frames, find, watch=watch, size=size, radius=dirt_detection.RADIUS, sets="dirt")
 
@@ -181,10 +185,15 @@ def mend_dirt(
     faults: Faults | None = None,
 ) -> Frames[Origin]:
     """Fill what ``dirt`` marks from the neighbours in time."""
-    watch = (faults or Faults()).watch("dirt repair", beat)
+    faults = faults or Faults()
+    watch = faults.watch("dirt repair", beat)
 
     def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
-        return repair_dirt(images(window), _masks(window, "dirt"), settings, keep=core, progress=watch.beat)[core]
+        masks = _masks(window, "dirt")
+        for frame, mask in zip(window[core], masks[core], strict=True):
+            if float((mask > 0.5).float().mean()) > dirt_repair.LARGE_SHARE:
+                faults.notices.add("dirt repair", dirt_repair.MUCH_FILLED, frame=frame.number)
+        return repair_dirt(images(window), masks, settings, keep=core, progress=watch.beat)[core]
 
     return _windowed_images(frames, change, watch=watch, size=size, radius=dirt_repair.RADIUS)
 

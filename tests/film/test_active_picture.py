@@ -14,6 +14,7 @@ from vldm_core.film.analysis import AnalysisSettings
 from vldm_core.film.dirt import DirtSettings
 from vldm_core.film.dirt_repair import DirtRepairSettings
 from vldm_core.film.flicker import FlickerSettings
+from vldm_core.film.line_map import LineMap, LineTrack, clear_of_edges
 from vldm_core.film.line_repair import LineRepairSettings
 from vldm_core.film.lines import LineSettings
 from vldm_core.film.stabilise import StabiliseSettings
@@ -155,6 +156,29 @@ def test_the_picture_is_carried_on_over_its_bars():
     assert extended.min() > 20
 
 
+@pytest.mark.parametrize(
+    ("x", "tilt", "kept"), [(90.0, 0.0, True), (41.0, 0.0, False), (52.0, 0.2, False), (62.0, 0.2, True)]
+)
+def test_a_line_that_leans_out_of_the_picture_is_judged_where_it_is_seen(x, tilt, kept):
+    inside = ActivePicture(
+        height=HEIGHT, width=WIDTH, left=np.full(HEIGHT, 40, np.int32), right=np.full(HEIGHT, WIDTH, np.int32)
+    )
+    track = LineTrack(
+        first=0,
+        x=np.full(5, x, np.float32),
+        tilt=np.full(5, tilt, np.float32),
+        left=1.0,
+        right=1.0,
+        depth=20.0,
+        score=50.0,
+        present=np.ones((5, 9), bool),
+    )
+    lines = LineMap(height=HEIGHT, width=WIDTH, frame_count=5, grow=1.0, tracks=(track,), doubtful=(track,))
+    cleared = clear_of_edges(lines, inside)
+    assert (cleared.tracks, cleared.doubtful) == (((track,), (track,)) if kept else ((), ()))
+    assert clear_of_edges(lines, ActivePicture.of_frame(HEIGHT, WIDTH)).tracks == (track,)
+
+
 def restored(frames, **stages):
     height, width = frames.shape[-2:]
     analysis = pipeline.analyse_shot(
@@ -175,9 +199,9 @@ def restored(frames, **stages):
 
 
 def test_nothing_changes_outside_whatever_the_stages_find():
-    grey, inside = perforated(24)
+    grey, inside = perforated(14)
     generator = np.random.default_rng(3)
-    for t in range(24):
+    for t in range(14):
         grey[t] = np.where(inside, grey[t] * (1 + 0.1 * generator.normal()), grey[t])
         matrix = np.float64([[1, 0, generator.normal(0, 1.2)], [0, 1, generator.normal(0, 1.2)]])
         moved = cv2.warpAffine(grey[t], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
@@ -195,13 +219,13 @@ def test_nothing_changes_outside_whatever_the_stages_find():
     assert torch.equal(result[..., outside], frames[..., outside])
     assert (result - frames)[..., ~outside].abs().mean() > 0.01, "inside, the stages do work"
     dirt = torch.stack([frame.dirt for frame in made])
-    assert dirt[:, ~outside].sum() > 50 and not dirt[:, outside].any()
+    assert dirt[:, ~outside].sum() > 30 and not dirt[:, outside].any()
 
 
 def test_the_functions_for_batches_leave_bars_too():
-    grey = scene(16).clip(70, 255)
+    grey = scene(9).clip(70, 255)
     generator = np.random.default_rng(4)
-    for t in range(16):
+    for t in range(9):
         matrix = np.float64([[1, 0, generator.normal(0, 1.5)], [0, 1, generator.normal(0, 1.5)]])
         grey[t] = cv2.warpAffine(grey[t], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         grey[t] *= 1 + 0.08 * generator.normal()
@@ -211,7 +235,7 @@ def test_the_functions_for_batches_leave_bars_too():
     for changed in (
         pipeline.remove_flicker(frames),
         pipeline.stabilise(frames),
-        pipeline.pre_restore_frames(frames[:4], settings=PreRestoration(device="cpu"))[0],
+        pipeline.pre_restore_frames(frames[:2], settings=PreRestoration(device="cpu"))[0],
     ):
         assert torch.equal(changed[..., :24], frames[: len(changed), ..., :24])
         assert not torch.equal(changed[..., 24:], frames[: len(changed), ..., 24:])
@@ -231,7 +255,8 @@ def test_a_scratch_beside_bars_is_found_and_their_edges_are_not():
     assert not scratch.any()
 
 
-@pytest.mark.parametrize(("name", "bar"), [("01_dog", 52), ("03_blocks", 36), ("seeking", 60)])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("name", "bar"), [("03_blocks", 36), ("seeking", 60), ("bedroom", 40)])
 def test_pillarboxed_real_clips_keep_their_edges(shared_data, name, bar):
     with open_film(shared_data(f"clips/{name}.mp4")) as film:
         frames = [frame.tensor() for _, frame in zip(range(20), film, strict=False)]

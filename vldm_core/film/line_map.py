@@ -20,6 +20,9 @@ _NEAR_FRAMES = 2
 EDGE_SHARE = 0.025
 """Share of the picture's width, at its left and right edge, in which no line is looked for."""
 
+_MOST_OUTSIDE = 0.2
+"""Share of a line that may lie at the edge of the picture or beyond it: it may lean out."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LineTrack:
@@ -189,9 +192,17 @@ def clear_of_edges(lines: LineMap, picture: ActivePicture) -> LineMap:
     last = right - 1 - margin if right < picture.width else np.inf
 
     def kept(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
-        return tuple(track for track in tracks if first <= track.x.min() and track.x.max() <= last)
+        return tuple(track for track in tracks if _share_outside(track, first, last, lines.height) <= _MOST_OUTSIDE)
 
     return replace(lines, tracks=kept(lines.tracks), doubtful=kept(lines.doubtful))
+
+
+def _share_outside(track: LineTrack, first: float, last: float, height: int) -> float:
+    """Share of where a track is seen that lies outside some columns."""
+    bands = track.present.shape[1]
+    rows = (np.arange(bands) + 0.5) / bands * height - height / 2
+    x = track.x[:, None] + track.tilt[:, None] * rows
+    return float(((x < first) | (x > last))[track.present].mean()) if track.present.any() else 1.0
 
 
 def line_mask(lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:

@@ -73,6 +73,8 @@ def normalised_evidence(evidence: FloatArray, ridge: FloatArray, *, floor: float
     usual = _usual_energy(matched)
     # What a scene layer leaves of strong scene verticals grows with them.
     near = cv2.blur(np.square(_matched(ridge)).mean(axis=0), (17, 3), borderType=cv2.BORDER_REFLECT)
+    # Running sums of squares come out a little below nothing where there is nothing.
+    near = np.maximum(near, 0)
     return (matched / (np.sqrt(usual + floor**2 * near) + 1e-3)).astype(np.float32)
 
 

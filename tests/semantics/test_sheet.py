@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import ImageFont
 
 from vldm_core.errors import SettingsError
-from vldm_core.semantics.sheet import SheetSettings, draw_sheet, kind_of_film, paginate, without_accents, wrapped
+from vldm_core.semantics.lettering import without_accents
+from vldm_core.semantics.sheet import SheetSettings, draw_sheet, kind_of_film, paginate, wrapped
 from vldm_core.semantics.table import ShotDescription, ShotTable
 
 BACKGROUND = torch.tensor([24, 24, 26]) / 255

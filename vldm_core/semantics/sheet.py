@@ -1,10 +1,11 @@
 """A picture of the table of shots: for every shot its key frames, what it shows, and when it was shot.
 
 Shots stand below each other as rows, the key frames to the left of the text, under a strip that shows how long the
-shots are and where the key frames lie. A long table goes on on the next page; all pages have one size.
+shots are and where the key frames lie. A long table goes on on the next page; all pages have one size. Letters that the
+built-in font lacks are drawn with fonts of the machine; where none has them, the page says so.
 """
 
-import unicodedata
+import logging
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..errors import SettingsError
+from .lettering import Lettering, scripts_of
 from .table import UNKNOWN, ShotDescription, ShotTable
+
+logger = logging.getLogger(__name__)
 
 _BACKGROUND = (24, 24, 26)
 _TEXT = (225, 225, 225)
@@ -28,9 +32,6 @@ _STRIP = ((62, 66, 74), (84, 89, 99))
 _STRIP_HERE = ((70, 112, 148), (96, 146, 186))
 
 _ELLIPSIS = "…"
-_PLAIN = str.maketrans(
-    {"–": "-", "—": "-", "‐": "-", "×": "x", "ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "œ": "oe", "ł": "l"}
-)
 # Share of the width that the key frames take.
 _PICTURES = 0.36
 _PICTURES_IN_LINE = 2
@@ -193,13 +194,6 @@ def kind_of_film(described: ShotDescription) -> str:
     return "  ·  ".join(parts)
 
 
-def without_accents(text: str) -> str:
-    """Return text in the letters that the built-in font has: accents are left out, dashes are made plain."""
-    apart = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return plain.translate(_PLAIN)
-
-
 class _Sheet:
     """The measures that all rows share, and the pen."""
 
@@ -207,11 +201,17 @@ class _Sheet:
         self._table, self._frames, self._settings = table, frames, settings
         size = settings.text_size
         self._font = ImageFont.load_default(size)
+        self._letters = Lettering((text for row in table for text in _texts_of(row)), size)
         self._small = ImageFont.load_default(max(8, round(size * 0.72)))
         self._margin, self._pitch = size, round(size * 1.4)
         self._text_left = self._margin + round(settings.width * _PICTURES) + self._margin
         self._label = round(self._font.getlength("negative")) + self._margin // 2
-        self.head = self._margin * 2 + round(size * 2.6)
+        missing = self._letters.missing
+        self._notice = _about_missing(missing) if missing else ""
+        if missing:
+            logger.warning("the picture of the table: %s", self._notice)
+        self._notice_lines = wrapped(self._notice, settings.width - 2 * self._margin, 3, self._font.getlength)
+        self.head = self._margin * 2 + round(size * 2.6) + self._pitch * len(self._notice_lines)
 
     def row(self, index: int) -> Row:
         """Lay out a shot."""
@@ -261,7 +261,7 @@ class _Sheet:
 
     def _wrapped(self, text: str, *, indented: bool) -> list[str]:
         width = self._settings.width - self._margin - self._text_left - (self._label if indented else 0)
-        return wrapped(without_accents(text), width, self._settings.lines, self._font.getlength)
+        return wrapped(self._letters.written(text), width, self._settings.lines, self._letters.length)
 
     def _boxes(self, key_frames: Sequence[int]) -> list[tuple[int, int, int, int]]:
         """Place the key frames two in a line; a single one is larger."""
@@ -304,7 +304,7 @@ class _Sheet:
             if line.label:
                 draw.text((self._text_left, height), line.label, font=self._font, fill=_FAINT)
             left = self._text_left + (self._label if line.indented else 0)
-            draw.text((left, height), line.text, font=self._font, fill=line.colour)
+            self._letters.draw(draw, (left, height), line.text, line.colour)
 
     def _draw_number(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:
         left, top, right, bottom = draw.textbbox((corner[0] + 5, corner[1] + 4), text, font=self._small)
@@ -318,6 +318,8 @@ class _Sheet:
         if count > 1:
             right = self._settings.width - self._margin
             draw.text((right, top), f"page {number} of {count}", font=self._font, fill=_FAINT, anchor="ra")
+        for line, text in enumerate(self._notice_lines, start=1):
+            draw.text((self._margin, top + line * self._pitch), text, font=self._font, fill=_NEGATIVE)
 
     def _draw_strip(self, draw: ImageDraw.ImageDraw, here: set[int]) -> None:
         """Draw the film as a strip: shots by turns lighter and darker, key frames as marks."""
@@ -336,6 +338,20 @@ class _Sheet:
             for frame in described.key_frames:
                 middle = (place(frame) + place(frame + 1)) // 2
                 draw.line((middle, top, middle, bottom), fill=_TITLE, width=2)
+
+
+def _texts_of(described: ShotDescription) -> tuple[str, ...]:
+    """Return all that is written about a shot."""
+    fields = (described.caption, *described.tags, described.prompt, described.negative)
+    return (*fields, kind_of_film(described), f"Shot frames {_ELLIPSIS}")
+
+
+def _about_missing(letters: Sequence[str]) -> str:
+    scripts = ", ".join(scripts_of(letters))
+    return (
+        f"no installed font has {_counted(len(letters), 'letter')} of these captions ({scripts}), shown by their "
+        "numbers in brackets; install a font that has them, such as Noto Sans"
+    )
 
 
 def _counted(count: int, thing: str) -> str:

@@ -4,13 +4,13 @@ import json
 import logging
 from dataclasses import replace
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import cli_benchmarks, cli_describe, cli_training
+from .cli_prior import PriorOptions, with_prior_options
 from .cli_support import (
     Deinterlace,
     DeinterlaceOption,
@@ -27,7 +27,6 @@ from .errors import SettingsError
 from .notices import Notices
 
 if TYPE_CHECKING:
-    from .reel.prior import PriorReelSettings
     from .reel.restore import ReelSettings
 
 app = typer.Typer(
@@ -47,9 +46,6 @@ FilmOut = Annotated[
 ]
 
 
-_of_prior = partial(typer.Option, rich_help_panel="Stable Diffusion prior")
-
-
 class Codec(StrEnum):
     """Codecs the command line offers."""
 
@@ -57,28 +53,6 @@ class Codec(StrEnum):
     FFV1 = "ffv1"
     H264 = "h264"
     H265 = "h265"
-
-
-class PriorSampler(StrEnum):
-    """Samplers the command line offers."""
-
-    SCHEDULER = "scheduler"
-    SPACED_DDPM = "spaced_ddpm"
-
-
-class Prediction(StrEnum):
-    """What the command line may be told that a model predicts."""
-
-    AUTO = "auto"
-    EPS = "eps"
-    V = "v"
-
-
-_PREDICTIONS: dict[Prediction, Literal["eps", "v"] | None] = {
-    Prediction.AUTO: None,
-    Prediction.EPS: "eps",
-    Prediction.V: "v",
-}
 
 
 class Detector(StrEnum):
@@ -110,6 +84,7 @@ def _configure(verbose: Annotated[bool, typer.Option(help="Log what the stages d
 
 
 @app.command()
+@with_prior_options
 def restore(
     source: FilmIn,
     destination: FilmOut,
@@ -138,49 +113,13 @@ def restore(
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
-    prior: Annotated[
-        Path | None,
-        _of_prior(help="Then restore with this Stable Diffusion 1.x or 2.x model: diffusers folder or checkpoint."),
-    ] = None,
-    prior_config: Annotated[
-        Path | None,
-        _of_prior(
-            help="For a checkpoint: diffusers folder with another configuration and tokenizer than those that ship."
-        ),
-    ] = None,
-    prediction: Annotated[
-        Prediction, _of_prior(help="What the model predicts; auto: as its metadata, or the spread of its weights, say.")
-    ] = Prediction.AUTO,
-    prompt: Annotated[str, _of_prior(help="What the film shows.")] = "",
-    negative: Annotated[str, _of_prior(help="What it shall not show.")] = "",
-    shots_table: Annotated[
-        Path | None,
-        _of_prior(metavar="FILE", help="Table of shots from describe: comes before --prompt; --negative is added."),
-    ] = None,
-    strength: Annotated[
-        float, _of_prior(min=0, max=1, help="How far frames are noised: low keeps more, high adds more.")
-    ] = 0.4,
-    steps: Annotated[
-        int, _of_prior(min=1, max=1000, help="Steps of the whole schedule; strength × steps are run.")
-    ] = 20,
-    sampler: Annotated[
-        PriorSampler, _of_prior(help="scheduler: the model's own; spaced_ddpm: DiffBIR's.")
-    ] = PriorSampler.SCHEDULER,
-    cfg: Annotated[float, _of_prior(min=0, help="How strongly the prompts guide; 1 is fastest.")] = 4.0,
-    temporal: Annotated[Path | None, _of_prior(help="Temporal layers or AnimateDiff motion modules.")] = None,
-    window: Annotated[int, _of_prior(min=0, help="Frames sampled together; 0 takes a whole part at once.")] = 16,
-    tile: Annotated[
-        int, _of_prior(min=0, help="Side of a tile in pixels, a multiple of 64; 0 takes whole pictures.")
-    ] = 0,
-    short_side: Annotated[int, _of_prior(min=64, help="Smaller films are enlarged to this for the model.")] = 512,
-    max_frames: Annotated[int, _of_prior(min=2, help="Longer shots are done in parts of this length.")] = 128,
-    grain: Annotated[bool, _of_prior(help="Give the result the grain of the film.")] = False,
-    seed: Annotated[int, _of_prior(min=0, help="Same seed, same result.")] = 0,
     strict: StrictOption = False,
     flash: Annotated[
         float,
         typer.Option(min=1.1, max=10, help="Light that changes by more than this factor and comes back is no flicker."),
     ] = 1.4,
+    *,
+    prior_options: PriorOptions,
 ) -> None:
     """Restore a film: lines, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
 
@@ -215,45 +154,17 @@ def restore(
             settings = replace(settings, prerestore=how)
         elif prerestore_weights is not None:
             raise SettingsError("--prerestore-weights and --no-prerestore contradict each other; leave one out")
-        if prior is None:
-            given = {"--prior-config": prior_config, "--prompt": prompt, "--negative": negative, "--temporal": temporal}
-            given["--shots-table"] = shots_table
-            if unused := [name for name, value in given.items() if value]:
-                raise SettingsError(f"{' and '.join(unused)}: give --prior PATH too, the model this is for")
+        prior_options.check()
+        if prior_options.prior is None:
             with bars() as progress:
                 report = restore_film(source, destination, settings, progress, notices=notices)
         else:
-            from .prior.opening import open_prior
             from .reel.prior import restore_film_with_prior
-            from .semantics.table import read_table
 
-            whole = _prior_settings(
-                window=window,
-                tile=tile,
-                cfg=cfg,
-                short_side=short_side,
-                grain=grain,
-                reel=settings,
-                prompt=prompt,
-                negative_prompt=negative,
-                table=None if shots_table is None else read_table(shots_table),
-                strength=strength,
-                steps=steps,
-                sampler=sampler.value,
-                seed=seed,
-                most_frames=max_frames,
-            )
-            pipeline = open_prior(
-                prior,
-                config=prior_config,
-                prediction=_PREDICTIONS[prediction],
-                temporal=temporal,
-                device=device,
-            )
+            whole = prior_options.settings(settings)
+            pipeline = prior_options.open(device)
             with bars() as progress:
-                report = restore_film_with_prior(
-                    source, destination, pipeline, whole, progress, notices=notices
-                )
+                report = restore_film_with_prior(source, destination, pipeline, whole, progress, notices=notices)
         console.print(
             f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
             f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended, "
@@ -271,31 +182,6 @@ def _with_detection(
     if scratch is not None and settings.lines is not None:
         settings = replace(settings, lines=replace(settings.lines, detector=scratch.value))
     return replace(settings, protect=protect)
-
-
-def _prior_settings(
-    *, window: int, tile: int, cfg: float, short_side: int, grain: bool, **more: Any
-) -> "PriorReelSettings":
-    from .decode.regrain import RegrainSettings
-    from .prior.finish import FinishSettings
-    from .reel.prior import PriorReelSettings
-    from .sampling.restoration import default_restoration
-    from .sampling.tiles import TileSettings
-    from .sampling.windows import WindowSettings
-    from .video.geometry import FitSettings
-
-    latent_tile, windows = tile // 8, WindowSettings()
-    restoration = replace(
-        default_restoration(),
-        windows=replace(windows, length=window, overlap=min(windows.overlap, window // 4)) if window else None,
-        tiles=TileSettings(size=latent_tile, overlap=latent_tile // 4) if tile else None,
-    )
-    return PriorReelSettings(
-        restoration=replace(restoration, cfg=replace(restoration.cfg, scale=cfg)),
-        finish=FinishSettings(grain=RegrainSettings() if grain else None),
-        fitting=FitSettings(short_side=short_side),
-        **more,
-    )
 
 
 @app.command()
@@ -317,9 +203,7 @@ def detect(
 
     notices = Notices()
     with reported():
-        settings = ReelSettings(
-            write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps), strict=strict
-        )
+        settings = ReelSettings(write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps), strict=strict)
         settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
         with bars() as progress:
             detect_film(source, directory, settings, progress=progress, notices=notices)

@@ -29,6 +29,7 @@ from .prior.attachment import Attachment
 from .prior.attachment_files import FOLDER, load_attachments, save_attachments
 from .prior.checkpoints import checkpoint_configuration
 from .prior.clip_sampling import ClipSampling
+from .prior.control_hint import ControlHint as ControlHint
 from .prior.denoiser import Control
 from .prior.finish import FinishSettings, finish_clip
 from .prior.schedulers import DrivenScheduler, with_linear_betas
@@ -52,23 +53,6 @@ MULTIPLE = 8
 _FIT = FitSettings()
 # Frames that are tried first with a temporal VAE; the ladder goes down from there.
 _TEMPORAL_FRAMES = 24 + 2 * TEMPORAL_HALO
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ControlHint:
-    """What the pipeline's ControlNet looks at.
-
-    Attributes:
-        hint: (1 or T, 3, H, W), [0, 1], of the frames' size.
-        strength: Multiplies what the network adds.
-        start: Share of the schedule at which it begins, 0 … 1.
-        end: Share of the schedule at which it ends.
-    """
-
-    hint: Tensor
-    strength: float = 1.0
-    start: float = 0.0
-    end: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

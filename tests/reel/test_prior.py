@@ -399,5 +399,5 @@ def test_what_goes_into_the_prior_is_pre_restored_and_grain_is_that_of_the_sourc
     assert (got - wanted).mean(dim=1).abs().mean() < 0.5 * (smooth - wanted).mean(dim=1).abs().mean()
 
     plain = replace(settings, reel=QUICK)
-    restore_film_with_prior(film, tmp_path / "out.mkv", prior, plain)
+    restore_film_with_prior(film, tmp_path / "plain.mkv", prior, plain)
     assert set(prior.grain) == {settings.finish.grain}

@@ -36,10 +36,14 @@ from .flicker import FlickerTrack, apply_flicker
 from .line_repair import LineRepairSettings, repair_lines
 from .lines import LineMap, line_mask
 from .luma import luma_array
-from .stabilise import WeaveTrack, apply_stabilise
+from .stabilise import WeaveTrack, apply_stabilise, warp_masks
 from .stage_frame import Origin, StageFrame
 
 Frames = Iterator[StageFrame[Origin]]
+
+# Share of a pixel by which a moved mask still marks it: a mask of one pixel, moved by parts of a pixel both ways, has a
+# quarter or more of itself in one of those that it then lies on.
+_LEAST_SHARE = 0.25
 
 # Bytes of a plane of single precision. Finding and filling dirt take up to 170 planes at once, and the network as many
 # as both together; frames that wait with their brightness evened are held as numbers only while they are small.
@@ -270,7 +274,7 @@ def steady(
     beat: Progress = silent,
     faults: Faults | None = None,
 ) -> Frames[Origin]:
-    """Take the gate weave out; where a picture is given, its bars stay where they are and are not moved into it."""
+    """Take the gate weave out, of the masks too; where a picture is given, its bars stay and are not moved into it."""
     watch = (faults or Faults()).watch("stabilise", beat)
     box = None if picture is None or picture.whole else picture.box
 
@@ -287,7 +291,17 @@ def steady(
     # A part of a window, too, has to know where in the shot it lies.
     placed = (frame.having(origin=(position, frame.origin)) for position, frame in enumerate(frames))
     for frame in _windowed_images(placed, change, watch=watch, size=size, radius=stabilising.RADIUS):
-        yield frame.having(origin=frame.origin[1])
+        position, origin = frame.origin
+        moved = {
+            kind: watch.frame(frame.number, lambda: _moved(mask, track, position))  # noqa: B023 - called at once
+            for kind in ("dirt", "scratch")
+            if (mask := getattr(frame, kind)) is not None
+        }
+        yield frame.having(origin=origin, **moved)
+
+
+def _moved(mask: Tensor, track: WeaveTrack, position: int) -> Tensor:
+    return (warp_masks(mask[None], track, position)[0] >= _LEAST_SHARE).to(mask)
 
 
 def beside(frames: Frames[Origin], depth: int, largest: int) -> Frames[Origin]:

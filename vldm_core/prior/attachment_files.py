@@ -18,12 +18,21 @@ from .temporal_files import METADATA_KEY, read_temporal_layers, save_temporal_la
 
 _LOG = logging.getLogger(__name__)
 
+_WINDOWS = AttentionWindows()
+
 FOLDER = "attachments"
 _INDEX = "attachments.json"
 
 
-def read_attachment(path: Path) -> Attachment:
+def read_attachment(
+    path: Path, *, strength: float = 1.0, windows: AttentionWindows | None = _WINDOWS
+) -> TemporalLayers | MotionModules:
     """Read temporal layers or AnimateDiff motion modules; the file says which it holds.
+
+    Args:
+        path: The file.
+        strength: Factor on what the layers add; 0 is off.
+        windows: Attention windows for shots longer than their length; None attends over a whole shot.
 
     Raises:
         WeightFileError: The file is unreadable or holds neither.
@@ -32,7 +41,9 @@ def read_attachment(path: Path) -> Attachment:
         temporal = METADATA_KEY in read_header(path).metadata
     else:
         temporal = METADATA_KEY in read_contents(path)
-    return read_temporal_layers(path) if temporal else read_motion_modules(path)
+    if temporal:
+        return read_temporal_layers(path, windows=windows, strength=strength)
+    return read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
 
 
 def save_attachments(attachments: Mapping[str, Attachment], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,16 +10,19 @@ from typing import Any
 
 import torch
 
-from ..companions import first_cause, told
+from ..companions import HEADLESS, first_cause, importing, told
 from ..devices import chosen_device
-from ..errors import VLDMError
+from ..errors import SettingsError, VLDMError
 from ..sampling.schedule import Prediction
 from ..weight_files import WeightFileError
 from .attachment_files import read_attachment
 from .checkpoints import checkpoint_configuration
 from .families import check_prediction
 from .family_files import PREDICTION_TYPES
+from .temporal_attention import AttentionWindows
 from .tokens import check_tokenizer
+
+_ATTENTION = AttentionWindows()
 
 
 def open_prior(
@@ -27,6 +31,9 @@ def open_prior(
     config: str | os.PathLike[str] | None = None,
     prediction: Prediction | None = None,
     temporal: str | os.PathLike[str] | None = None,
+    temporal_strength: float = 1.0,
+    attention: AttentionWindows | None = _ATTENTION,
+    controlnet: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Any:
     """Open a Stable Diffusion 1.x or 2.x model as a `VideoRestorationPipeline`.
@@ -37,6 +44,9 @@ def open_prior(
             place of those that ship with the package; its weights are not read.
         prediction: What the network predicts; None takes it from the model, see :mod:`.families`.
         temporal: File of temporal layers or of AnimateDiff motion modules to attach.
+        temporal_strength: Factor on what they add.
+        attention: Windows inside them for shots longer than their length; None attends over whole shots.
+        controlnet: Folder in diffusers' layout or file (.safetensors, .pth) of a ControlNet for this family.
         device: A device of PyTorch, or "auto". On a GPU the models run in half precision.
 
     Raises:
@@ -51,7 +61,9 @@ def open_prior(
         _check_folder(path)
     else:
         _check_suffix(path)
-    attachment = None if temporal is None else read_attachment(Path(temporal))
+    attachment = (
+        None if temporal is None else read_attachment(Path(temporal), strength=temporal_strength, windows=attention)
+    )
     target = chosen_device(device)
     dtype = torch.float32 if target.type == "cpu" else torch.float16
     from .. import pipeline
@@ -66,10 +78,35 @@ def open_prior(
     if prediction is not None:
         opened.scheduler.register_to_config(prediction_type=PREDICTION_TYPES[prediction])
     check_tokenizer(opened.tokenizer, opened.text_encoder)
+    if controlnet is not None:
+        opened.register_modules(controlnet=_open_control(Path(controlnet), opened.unet))
     if attachment is not None:
         opened.attach(attachment)
-    models = (opened.vae, opened.text_encoder, opened.unet)
+    models = [opened.vae, opened.text_encoder, opened.unet]
+    models += [] if opened.controlnet is None else [opened.controlnet]
     return opened.to(target) if all(model.dtype == dtype for model in models) else opened.to(target, dtype=dtype)
+
+
+def _open_control(path: Path, unet: Any) -> Any:
+    """Open a ControlNet and check that it fits the UNet."""
+    if not path.exists():
+        raise VLDMError(f"there is no ControlNet at {path}; give a folder in diffusers' layout or a file")
+    with importing("diffusers", HEADLESS):
+        from diffusers import ControlNetModel
+    with _told_of(path), tempfile.TemporaryDirectory(prefix="vldm-control-") as folder:
+        if path.is_dir():
+            net = ControlNetModel.from_pretrained(path, local_files_only=True)
+        else:
+            # What a file does not say is as in the UNet: a ControlNet is a copy of its first half.
+            with torch.device("meta"):
+                ControlNetModel.from_unet(unet, load_weights_from_unet=False).save_config(folder)
+            net = ControlNetModel.from_single_file(str(path), config=folder, local_files_only=True)
+    wanted, found = unet.config.cross_attention_dim, net.config.cross_attention_dim
+    if wanted != found:
+        raise SettingsError(
+            f"{path} is made for text of {found} channels and the model has {wanted}; choose a ControlNet of its family"
+        )
+    return net.eval()
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def check_tokenizer(tokenizer: Any, text_encoder: Any) -> None:
             f"the tokenizer gives up to {tokenizer.model_max_length} tokens and the text encoder takes {longest}; "
             f"{_ADVICE}"
         )
-    texts = [tokenizer(text).input_ids for text in _PROBES]
+    texts = [tokenizer(text, truncation=True).input_ids for text in _PROBES]
     marks = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id}
     if any(set(ids) <= marks for ids in texts):
         raise SettingsError(

@@ -178,15 +178,11 @@ def simulate_film(
     with ExitStack() as stack:
         film = stack.enter_context((read or ReadSettings()).open(source))
         simulator = Simulator(settings, seed, film.info.height, film.info.width)
-        writer = stack.enter_context(
-            open_writer(destination, film.info, settings=write, source=source)
-        )
+        writer = stack.enter_context(open_writer(destination, film.info, settings=write, source=source))
         names = {kind: _MASK_FILMS.get(kind, kind) for kind in MASK_KINDS}
         target = None
         if clean is not None:
-            target = stack.enter_context(
-                open_writer(clean, film.info, settings=write, source=source)
-            )
+            target = stack.enter_context(open_writer(clean, film.info, settings=write, source=source))
         films = None
         if masks is not None:
             films = stack.enter_context(MaskWriters(masks, names, film.info, overwrite=write.overwrite))

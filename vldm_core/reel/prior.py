@@ -9,19 +9,23 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..containment import Faults, Watch
 from ..decode.regrain import regrain
+from ..decode.temporal_vae import load_temporal_decoder
 from ..errors import FilmFileWarning, SettingsError, VLDMError
+from ..film.stages import StageFrame
 from ..notices import Notices
+from ..prior.control_hint import ControlHint
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
 from ..sampling.noise import mixed_seed
@@ -31,12 +35,14 @@ from ..semantics.prompts import ShotPrompt
 from ..semantics.table import ShotTable
 from ..semantics.written import written_prompts
 from ..video.geometry import FitSettings
-from ..video.info import FilmInfo
+from ..video.info import FilmFrame, FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
 from ..video.temporary import free_path, own_folder
 from ..video.writer import FilmWriter, WriteSettings, open_writer
+from .masks import MaskWriters
+from .prior_company import Company, LoraShelf, ReelControl, ReelLoras, check_hints, hint_frames, mask_frames
 from .restore import ReelReport, ReelSettings, Source, restore_film
 
 logger = logging.getLogger(__name__)
@@ -60,9 +66,16 @@ class PriorReelSettings:
         steps: Steps of the whole schedule.
         strength: How far frames are noised, 0 … 1; strength · steps are run.
         sampler: "scheduler" or "spaced_ddpm".
+        noise_schedule: "auto", "model" or "linear", see `VideoRestorationPipeline`.
         seed: Same seed, same result.
         most_frames: Longest part that is in memory at once; at least three times the overlap of the windows.
         fitting: How frames are brought to the model's size.
+        control: What the pipeline's ControlNet looks at; None leaves it out.
+        loras: LoRAs by era; None uses none.
+        temporal_vae: VAE of Stable Video Diffusion that decodes in the place of the model's own, see
+            :func:`..decode.temporal_vae.load_temporal_decoder`.
+
+    The damage that the repair found goes into the prior as its mask.
     """
 
     reel: ReelSettings = field(default_factory=ReelSettings)
@@ -74,9 +87,13 @@ class PriorReelSettings:
     steps: int = 20
     strength: float = 0.4
     sampler: str = "scheduler"
+    noise_schedule: str = "auto"
     seed: int = 0
     most_frames: int = 128
     fitting: FitSettings = field(default_factory=FitSettings)
+    control: ReelControl | None = None
+    loras: ReelLoras | None = None
+    temporal_vae: Path | None = None
 
     def __post_init__(self) -> None:
         least = max(1, 3 * self.overlap)
@@ -84,7 +101,14 @@ class PriorReelSettings:
             raise SettingsError(
                 f"most_frames is {self.most_frames}; with an overlap of {self.overlap} use {least} or more"
             )
-        self.finish.check(masks=False)
+        self.finish.check(masks=self.finds_damage)
+        if self.loras is not None and not self.loras.eras and self.table is None:
+            raise SettingsError("LoRAs by era need the eras of the film, or a table of shots that names them")
+
+    @property
+    def finds_damage(self) -> bool:
+        """Whether the repair tells where the film was damaged."""
+        return self.reel.dirt is not None or self.reel.lines is not None
 
     @property
     def grain_of_source(self) -> bool:
@@ -190,7 +214,10 @@ def restore_film_with_prior(
     """
     settings = settings or PriorReelSettings()
     started = time.monotonic()
-    pipeline.drive(num_inference_steps=settings.steps, strength=settings.strength, sampler=settings.sampler)
+    _check(pipeline, settings)
+    # Before the film is touched, so that files that cannot be used cost no time.
+    decoder = None if settings.temporal_vae is None else load_temporal_decoder(settings.temporal_vae)
+    shelf = None if settings.loras is None else LoraShelf(settings.loras, settings.table, pipeline)
     with ExitStack() as stack:
         # The repair's own reading tells what is wrong with the file; the others need not repeat it.
         quiet = stack.enter_context(ExitStack())
@@ -199,13 +226,29 @@ def restore_film_with_prior(
         film = stack.enter_context(settings.reel.read.open(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         quiet.close()
-        if settings.table is not None:
+        hint = None if settings.control is None else settings.control.hint
+        if settings.table is not None or hint is not None:
             # Before the repair, which may take hours.
-            settings.table.check(None, _count(film, progress))
+            count = _count(film, progress)
+            if settings.table is not None:
+                settings.table.check(None, count)
+            if hint is not None:
+                check_hints(hint, count, lambda hints: _count(hints, progress))
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
         notices = Notices() if notices is None else notices
-        report = restore_film(source, repaired, _lossless(settings.reel, film.info), progress, notices=notices)
+        with ExitStack() as writing:
+            masks = None
+            if settings.finds_damage:
+                masks = writing.enter_context(MaskWriters(folder, {"damage": "damage"}, film.info))
+            report = restore_film(
+                source,
+                repaired,
+                _lossless(settings.reel, film.info),
+                progress,
+                notices=notices,
+                each=None if masks is None else partial(_keep_damage, masks),
+            )
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
@@ -213,12 +256,22 @@ def restore_film_with_prior(
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
         watch = Faults(notices, strict=settings.reel.strict).watch("prior", pulse.beat)
-        restore = _restorer(pipeline, settings, report.shots, pulse, progress, watch)
-        frames = (frame.tensor() for frame in pictures)
+        company = Company()
         if settings.grain_of_source:
-            # Both travel together, as six channels: parts overlap.
             grainy = stack.enter_context(settings.reel.read.open(source))
-            frames = (torch.cat((frame, other.tensor())) for frame, other in zip(frames, grainy, strict=True))
+            company.add("source", (frame.tensor() for frame in grainy))
+        if masks is not None:
+            damage = stack.enter_context(open_film(folder / "damage.mkv", deinterlace="off"))
+            company.add("damage", mask_frames(damage), 1)
+        if hint is not None:
+            hints = stack.enter_context(open_film(hint))
+            company.add("hint", hint_frames(hints, report.frames, film.info.height, film.info.width))
+        if shelf is not None:
+            shelf.meet(report.shots)
+        restore = _restorer(
+            pipeline, settings, report.shots, company, pulse, progress, watch, decoder=decoder, shelf=shelf
+        )
+        frames = company.joined(frame.tensor() for frame in pictures)
         stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
         try:
             for origin, frame in zip(film, stream, strict=True):
@@ -249,13 +302,38 @@ def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
     return replace(settings, write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt), keep_partial=False)
 
 
+def _check(pipeline: Any, settings: PriorReelSettings) -> None:
+    """Find out before the work whether the pipeline can be used in this way."""
+    pipeline.drive(
+        num_inference_steps=settings.steps,
+        strength=settings.strength,
+        sampler=settings.sampler,
+        noise_schedule=settings.noise_schedule,
+    )
+    if settings.control is not None and pipeline.controlnet is None:
+        raise SettingsError("there are settings for a ControlNet, but the prior was opened without one")
+
+
+def _keep_damage(masks: MaskWriters, frame: StageFrame[FilmFrame]) -> None:
+    """Write where a frame was damaged, whatever by."""
+    damage = torch.zeros(frame.image.shape[-2:])
+    for mask in (frame.dirt, frame.scratch):
+        if mask is not None:
+            damage = torch.maximum(damage, mask.to(damage))
+    masks.write(frame.origin, {"damage": (damage > 0.5).float()})
+
+
 def _restorer(
     pipeline: Any,
     settings: PriorReelSettings,
     shots: Sequence[Shot],
+    company: Company,
     pulse: Pulse,
     progress: Progress,
     watch: Watch,
+    *,
+    decoder: nn.Module | None = None,
+    shelf: LoraShelf | None = None,
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
     grain = settings.finish.grain if settings.grain_of_source else None
@@ -273,31 +351,49 @@ def _restorer(
                 pulse.beat()
 
         said = written.get(shot.first)
-        restored: Tensor = pipeline(
-            frames[:, :3],
-            prompt=(said and said.prompt) or settings.prompt,
-            negative_prompt=settings.negative_prompt if said is None else said.negative,
-            settings=settings.restoration,
-            num_inference_steps=settings.steps,
-            strength=settings.strength,
-            sampler=settings.sampler,
-            seed=mixed_seed(settings.seed, shot.first),
-            fitting=settings.fitting,
-            finish=finish,
-            first_frame=part.first,
-            shot_start=shot.first,
-            progress=report,
-        ).frames
+        damage = company.part("damage", frames)
+        pictures = frames[:, company.channels["frame"]]
+        control = None
+        if settings.control is not None:
+            hint = company.part("hint", frames)
+            control = ControlHint(
+                hint=pictures if hint is None else hint,
+                strength=settings.control.strength,
+                start=settings.control.start,
+                end=settings.control.end,
+            )
+        with nullcontext() if shelf is None else shelf.on(shot):
+            restored: Tensor = pipeline(
+                pictures,
+                prompt=(said and said.prompt) or settings.prompt,
+                negative_prompt=settings.negative_prompt if said is None else said.negative,
+                settings=settings.restoration,
+                num_inference_steps=settings.steps,
+                strength=settings.strength,
+                sampler=settings.sampler,
+                noise_schedule=settings.noise_schedule,
+                masks=None if damage is None else damage[:, 0],
+                control=control,
+                temporal_decoder=decoder,
+                seed=mixed_seed(settings.seed, shot.first),
+                fitting=settings.fitting,
+                finish=finish,
+                first_frame=part.first,
+                shot_start=shot.first,
+                progress=report,
+            ).frames
         # Half precision overflows in single frames: those stay as repaired.
         restored = torch.stack(
             [
                 came if watch.frame(part.first + index, lambda made=made: made) is None else made  # type: ignore[misc]
-                for index, (made, came) in enumerate(zip(restored, frames[:, :3], strict=True))
+                for index, (made, came) in enumerate(zip(restored, pictures, strict=True))
             ]
         )
         if grain is None:
             return restored
-        return regrain(restored, frames[:, 3:], grain, first_frame=part.first, progress=pulse.beat)
+        source = company.part("source", frames)
+        assert source is not None
+        return regrain(restored, source, grain, first_frame=part.first, progress=pulse.beat)
 
     return restore
 

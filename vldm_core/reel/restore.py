@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -215,6 +215,7 @@ def restore_film(
     *,
     prerestorer: PreRestorer | None = None,
     notices: Notices | None = None,
+    each: Callable[[StageFrame[FilmFrame]], None] | None = None,
 ) -> ReelReport:
     """Restore a film file.
 
@@ -228,6 +229,7 @@ def restore_film(
         progress: Called at least once per frame and pass; may raise to interrupt.
         prerestorer: On its device, in the place of the one that the settings name.
         notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
+        each: Called with every restored frame and its masks, in order, after it was written.
 
     Raises:
         FilmFileError: The source cannot be read or the destination cannot be written.
@@ -259,6 +261,8 @@ def restore_film(
         try:
             for frame in _restored(film, shots, analyses, settings, protect, prerestorer, pulse, faults):
                 writer.write(frame.origin, frame.image)
+                if each is not None:
+                    each(frame)
                 for kind in damaged:
                     mask = getattr(frame, kind)
                     damaged[kind] += 0.0 if mask is None else float(mask.mean())

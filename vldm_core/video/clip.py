@@ -41,7 +41,7 @@ def write_clip(
     Frames that came from 8 bits are kept exactly, others to 16 bits; sound is kept to 24 bits.
 
     Args:
-        path: A .mkv file.
+        path: A .mkv file; one of that name is replaced.
         frames: (T, 3, H, W), RGB, [0, 1].
         frame_rate: Frames per second, exact.
         waveform: (channels, samples) in [-1, 1], or None for a silent film.
@@ -62,7 +62,8 @@ def write_clip(
         if waveform is not None:
             sound = folder / "sound.mka"
             write_sound(sound, waveform, sample_rate)
-        with open_writer(path, info, settings=WriteSettings(codec="ffv1"), source=sound) as writer:
+        settings = WriteSettings(codec="ffv1", overwrite=True)
+        with open_writer(path, info, settings=settings, source=sound) as writer:
             for index, frame in enumerate(frames):
                 writer.write(FilmFrame(index=index, image=image_from_tensor(frame, dtype)))
                 progress("store clip", index + 1, count)

@@ -44,6 +44,19 @@ def test_versions_agree():
     assert project["tool"]["comfy"]["requires-comfyui"] == ">=0.3.64"
 
 
+def test_all_files_that_the_package_reads_are_installed_with_it():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["setuptools"]["package-data"]["vldm_core"]
+    installed = {path for pattern in patterns for path in (ROOT / "vldm_core").glob(pattern)}
+    data = {
+        path
+        for path in (ROOT / "vldm_core").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc") and "__pycache__" not in path.parts
+    }
+    assert data <= installed, f"not installed: {sorted(str(path.relative_to(ROOT)) for path in data - installed)}"
+    assert any(path.name == "clip_merges.txt.gz" for path in installed)
+
+
 def test_requirements_pin_nothing_the_host_owns():
     names = {
         re.split(r"[<>=!~\[; ]", line)[0].lower()

@@ -11,7 +11,7 @@ a wide window (the background right beside something fast), and the continuation
 the neighbour shows unmoved is no spike either, if it stays there longer than dirt does: see `dirt_rest`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,6 +51,8 @@ _ONE_SIDE = 0.25
 _SMALL = ("grain", "whole shift")
 # Bytes of a plane from which on a comparison is held without what can be had from the rest.
 _LARGE_PLANE = 4 << 20
+# Bytes of a plane up to which the next frame is compared while one is judged, which takes 40 planes more.
+_LARGEST_BESIDE = 9_000_000
 
 
 @dataclass(frozen=True)
@@ -213,9 +215,12 @@ def wide_flow(flow: Plane) -> Plane:
     return cv2.resize(np.dstack(channels), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _ways(flow: Plane, continued: Plane, whole: NDArray[np.float32]) -> list[Plane]:
+def _ways(flow: Plane, continued: Plane, whole: NDArray[np.float32]) -> Iterator[Plane]:
     """The flows along which a reference is looked up, the dense one first."""
-    return [flow, _everywhere(whole, flow), wide_flow(flow), continued]
+    yield flow
+    yield _everywhere(whole, flow)
+    yield wide_flow(flow)
+    yield continued
 
 
 def _everywhere(shift: NDArray[np.float32], flow: Plane) -> Plane:
@@ -240,7 +245,7 @@ def _beyond(flow: Plane) -> NDArray[np.bool_]:
 def _compare(
     frame: Plane,
     reference: Plane,
-    ways: Sequence[Plane],
+    ways: Iterator[Plane],
     inconsistency: Plane,
     *,
     plain: Plane,
@@ -260,14 +265,16 @@ def _compare(
     """
     # The extremes are taken before the warp: interpolation would take the top off a line one pixel wide.
     stack = cv2.merge([reference, cv2.erode(reference, _SQUARE), cv2.dilate(reference, _SQUARE)])
-    dense = warp_array(stack, ways[0])
+    flow = next(ways)
+    dense = warp_array(stack, flow)
     gain = local_gain(np.ascontiguousarray(dense[..., 0]), frame)
     least, most = dense.copy(), dense.copy()
-    for way in ways[1:]:
+    for way in ways:
         look = warp_array(stack, way)
         cv2.min(least, look, dst=least)
         cv2.max(most, look, dst=most)
-        del look
+        del look, way
+    del stack
     here = apply_gain(dense[..., 0], gain)
     if standing.any():
         unmoved = apply_gain(plain, gain)
@@ -276,7 +283,7 @@ def _compare(
     spike = _outside(frame, apply_gain(least[..., 0], gain), apply_gain(most[..., 0], gain))
     novelty = _outside(frame, apply_gain(least[..., 1], gain), apply_gain(most[..., 2], gain))
     # Of what comes from beyond the border a reference knows nothing.
-    spike[_beyond(ways[0]) | standing] = 0.0
+    spike[_beyond(flow) | standing] = 0.0
     np.copyto(novelty, 0, where=spike == 0)
     return Side(
         spike=spike,
@@ -422,8 +429,9 @@ class Window:
     def comparison(self, index: int) -> Comparison | None:
         """Hold a frame against its references; None where it has not two."""
         result = self._compared(index)
-        # Frames are judged in their order: while the caller does so, a thread prepares the next one.
-        if index + 1 < len(self.luma):
+        # Frames are judged in their order: while the caller does so, a thread prepares the next one, where both fit.
+        height, width = self._size
+        if index + 1 < len(self.luma) and 4 * height * width <= _LARGEST_BESIDE:
             self._worker.submit(self._compared, index + 1)
         return result
 
@@ -444,10 +452,9 @@ class Window:
     def _hold_against(self, index: int, pair: tuple[int, int]) -> Comparison:
         # A motion goes on at the same speed: backwards on the other side of the frame, further on the same side.
         ratio = (pair[1] - index) / (pair[0] - index)
-        flows = [self.flow(index, other) for other in pair]
-        continued = [flows[1] * np.float32(1 / ratio), flows[0] * np.float32(ratio)]
         sides = []
-        for other, flow, onward in zip(pair, flows, continued, strict=True):
+        for other, opposite, factor in ((*pair, 1 / ratio), (*pair[::-1], ratio)):
+            flow, onward = self.flow(index, other), self.flow(index, opposite) * np.float32(factor)
             error = flow + warp_array(self.flow(other, index), flow)
             inconsistency = np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), _LARGEST_INCONSISTENCY)
             standing = self._staying(index) & self._same_place(index, other)

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..allocator import give_small_blocks_back
 from ..containment import Faults, Watch, let_through
 from ..prerestore.contained import GivenFrame, contained_stream
 from ..prerestore.network import PreRestorer
@@ -110,10 +111,14 @@ def _windowed_images(
             return change(window[seen], slice(part.start - seen.start, part.stop - seen.start))
 
         made = watch.window([frame.number for frame in window], core, work, radius=radius)
-        return [
+        result = [
             frame if values is None else frame.having(**{sets: values})
             for frame, values in zip(window[core], made, strict=True)
         ]
+        del made
+        if _plane_bytes(window[core.start].image) > _LARGEST_BESIDE_NETWORK:
+            give_small_blocks_back()
+        return result
 
     return windowed(frames, process, size=size, radius=radius)
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..allocator import give_small_blocks_back
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, Pulse, silent
 from ..video.bands import Band, bands
@@ -250,6 +251,8 @@ class _Runner:
         self._state = ShotState(features=neighbour, memory=memory)
         self._last = held[made - 1]
         self._near, self._made = None, []
+        if lean:
+            give_small_blocks_back()
 
     def _encoded(self, chain: Chain, part: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
         """Features of some frames at 1/2 and 1/4, (1, C, h, w) each."""

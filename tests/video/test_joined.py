@@ -2,6 +2,8 @@
 
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import av
 import numpy as np
@@ -123,6 +125,31 @@ def test_a_clock_that_runs_over_loses_nothing(tmp_path, suffix):
         was = before.streams.audio[0].start_time * before.streams.audio[0].time_base
         was -= before.streams.video[0].start_time * before.streams.video[0].time_base
         assert abs(float(kept[0] - was)) < 0.002
+
+
+def test_sound_that_runs_back_alone_is_no_other_clock(monkeypatch, tmp_path):
+    """A damaged recording: the sound goes back by half a second, the pictures go on."""
+    film, tone = (SimpleNamespace(index=index, type=kind) for index, kind in enumerate(("video", "audio")))
+
+    def packet(stream, number, ticks):
+        return SimpleNamespace(
+            stream=stream, stream_index=stream.index, pts=ticks, dts=ticks, size=9, time_base=Fraction(1, 90000),
+            duration=3600, pos=100 * number,
+        )  # fmt: skip
+
+    packets = []
+    for number in range(100):
+        packets.append(packet(film, 2 * number, 3600 * number))
+        packets.append(packet(tone, 2 * number + 1, 3600 * number - (45000 if number > 50 else 0)))
+    container = MagicMock(streams=[film, tone])
+    container.format.name = "mpegts"
+    container.demux.return_value = packets
+    container.__enter__.return_value = container
+    monkeypatch.setattr("vldm_core.video.clock.open_input", lambda source: container)
+    monkeypatch.setattr("vldm_core.video.clock.video_stream", lambda opened, name: film)
+    clock = read_clock(tmp_path / "spoilt.ts")
+    assert clock.cuts == ()
+    assert set(clock.shifts) == {0}
 
 
 def test_other_containers_are_not_read_through(make_film, monkeypatch):

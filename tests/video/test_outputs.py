@@ -227,6 +227,37 @@ class TestSequences:
         assert "--fps is" in words(told)
 
 
+class TestPicturesThatCannotBeFinished:
+    def test_they_are_kept(self, make_film, tmp_path, monkeypatch):
+        with open_film(make_film(frames=3)) as film:
+            writer = open_writer(tmp_path / "out", film.info)
+            for frame in film:
+                writer.write(frame)
+        real, calls = os.replace, []
+
+        def fails_once(first, second):
+            calls.append(second)
+            if len(calls) == 1:
+                raise OSError(5, "Input/output error")
+            real(first, second)
+
+        monkeypatch.setattr(os, "replace", fails_once)
+        with pytest.raises(FilmFileError, match=r"Input/output error; what was written is kept as .*out\.partial"):
+            writer.close()
+        assert len(list((tmp_path / "out.partial").iterdir())) == 3
+
+    def test_a_full_disk_is_an_error_in_words(self, make_film, tmp_path, monkeypatch):
+        with open_film(make_film(frames=3)) as film:
+            writer = open_writer(tmp_path / "out", film.info)
+
+            def full(descriptor):
+                raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(os, "fsync", full)
+            with pytest.raises(FilmFileError, match=r"frame_000001\.png .* failed at frame 0: No space left"):
+                writer.write(next(iter(film)))
+
+
 def test_a_film_whose_name_looks_like_a_pattern_is_a_film(make_film, tmp_path):
     source, out = make_film("reel %04d.mkv"), tmp_path / "clean %d.mkv"
     restore_film(source, out, NOTHING)

@@ -71,14 +71,12 @@ class Clock:
 
 @dataclass
 class _Part:
-    """What was seen between two beginnings of the clock: times in seconds of the pictures, else of anything."""
+    """What was seen between two beginnings of the clock: where it lies, and the times of its pictures in seconds."""
 
     position: int
     first_frame: int
     start: Fraction | None = None
     end: Fraction | None = None
-    any_start: Fraction | None = None
-    any_end: Fraction | None = None
 
 
 def read_clock(source: FilmSource) -> Clock:
@@ -145,23 +143,26 @@ def _scan(source: FilmSource) -> Clock:
                     entered.append((number, current))
                 last[index] = due
                 shown = (packet.pts if packet.pts is not None else time) * packet.time_base
-                _note(parts[current], shown, packet, is_film=index == film)
-                if index == film and current:
-                    parts[current].first_frame = min(parts[current].first_frame, number)
+                if index == film:
+                    _note(parts[current], shown, packet)
+                    if current:
+                        parts[current].first_frame = min(parts[current].first_frame, number)
                 if current == 0:
                     earliest = shown if earliest is None else min(earliest, shown)
         except (av.InvalidDataError, av.error.OSError):
             # What the decoder makes of the damage is told when the film is read.
             pass
     shifts = [max(Fraction(0), -(earliest or Fraction(0)))]
-    for before, after in zip(parts, parts[1:], strict=False):
-        end = before.end if before.end is not None else before.any_end
-        start = after.start if after.start is not None else after.any_start
-        shifts.append(shifts[-1] + (end or Fraction(0)) - (start or Fraction(0)))
+    end: Fraction | None = parts[0].end
+    for part in parts[1:]:
+        # Sound that runs back while the pictures go on is damaged; its clock is theirs.
+        joined = part.start is not None and end is not None
+        shifts.append(shifts[-1] + end - part.start if joined else shifts[-1])  # type: ignore[operator]
+        end = part.end if part.end is not None else end
     return Clock(
         shifts=tuple(shifts),
         entries={index: tuple(found) for index, found in entries.items()},
-        cuts=tuple(part.first_frame for part in parts[1:]),
+        cuts=tuple(part.first_frame for part in parts[1:] if part.start is not None),
         packets=count.get(film, -1) + 1,
     )
 
@@ -176,10 +177,7 @@ def _follows(before: Fraction | None, due: Fraction) -> bool:
     return before is not None and before <= due <= before + _FALSE_LEAP
 
 
-def _note(part: _Part, shown: Fraction, packet: av.Packet, *, is_film: bool) -> None:
+def _note(part: _Part, shown: Fraction, packet: av.Packet) -> None:
     end = shown + (packet.duration or 0) * packet.time_base
-    part.any_start = shown if part.any_start is None else min(part.any_start, shown)
-    part.any_end = end if part.any_end is None else max(part.any_end, end)
-    if is_film:
-        part.start = shown if part.start is None else min(part.start, shown)
-        part.end = end if part.end is None else max(part.end, end)
+    part.start = shown if part.start is None else min(part.start, shown)
+    part.end = end if part.end is None else max(part.end, end)

@@ -298,10 +298,16 @@ class SequenceWriter(FilmWriter):
             number = frame.number
         self._last_number = number
         name = _NUMBERED.sub(lambda m: f"{number:0{m[1] or 1}d}", self._pattern)
-        with (self._temporary / name).open("wb") as file:
-            file.write(self._encode(image))
-            file.flush()
-            os.fsync(file.fileno())
+        coded = self._encode(image)
+        try:
+            with (self._temporary / name).open("wb") as file:
+                file.write(coded)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise FilmFileError(
+                f"writing {name} of {self.path} failed at frame {self.frames_written}: {error.strerror or error}"
+            ) from error
         self.frames_written += 1
 
     def _tell(self, message: str) -> None:
@@ -346,6 +352,19 @@ class SequenceWriter(FilmWriter):
         return b"".join(bytes(packet) for packet in context.encode(picture))
 
     def _finish(self, target: Path, *, partial: bool) -> None:
+        try:
+            self._move(target)
+        except OSError as error:
+            raise FilmFileError(f"finishing {self.path} failed: {error.strerror or error}") from error
+
+    def _rescue(self, target: Path) -> bool:
+        try:
+            os.replace(self._temporary, target)
+        except OSError:
+            return False
+        return True
+
+    def _move(self, target: Path) -> None:
         os.chmod(self._temporary, 0o777 & ~umask())
         if target.is_dir():
             earlier = self._earlier() if target == self.path else []

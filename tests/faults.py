@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vldm_core.film import analysis, stages
+from vldm_core.film.active_picture import PictureFinder
 from vldm_core.film.brightness import BrightnessComparer
 from vldm_core.prerestore import contained
 from vldm_core.video.shots import FilmCutDetector
@@ -109,6 +110,7 @@ def sabotage_analysis(monkeypatch: pytest.MonkeyPatch, part: str, how: str, at: 
         "flicker analysis": (BrightnessComparer, "reduce"),
         "scratch analysis": (analysis.LineAnalyser, "update"),
         "search for cuts": (FilmCutDetector, "process_rgb"),
+        "search for the picture": (PictureFinder, "update"),
     }[part]
     real = getattr(owner, name)
 

@@ -139,6 +139,16 @@ def test_a_frame_whose_scratches_cannot_be_measured_leaves_the_others(monkeypatc
     assert notices.summary() == (f"scratch analysis, frame {BAD}: not looked at (RuntimeError: {MESSAGE})",)
 
 
+@pytest.mark.parametrize("stage", ["flicker", "pre-restoration"])
+def test_a_frame_in_which_the_picture_cannot_be_looked_for_leaves_the_others(monkeypatch, stage):
+    frames = film()
+    expected = run(stage, frames)
+    sabotage_analysis(monkeypatch, "search for the picture", "error", BAD)
+    notices = Notices()
+    assert torch.equal(run(stage, frames, notices=notices), expected)
+    assert notices.summary() == (f"search for the picture, frame {BAD}: not looked at (RuntimeError: {MESSAGE})",)
+
+
 def test_a_measurement_that_cannot_be_closed_leaves_its_shot_as_it_came(monkeypatch):
     from vldm_core.film import flicker
 

@@ -19,7 +19,6 @@ from torch.nn.functional import max_pool2d
 from .companions import HEADLESS, importing
 from .containment import Faults, Watch
 from .errors import SettingsError
-from .film.active_picture import find_picture
 from .film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
 from .film.dirt import RADIUS as DIRT_RADIUS
 from .film.dirt import DirtSettings, dirt_probability
@@ -496,9 +495,12 @@ def pre_restore_frames(
     masks = damage(dirt, scratch)
     pulse = Pulse(progress, "pre-restore", count)
     result, latents = frames.clone(), []
-    watch = Faults(notices, strict=strict).watch("pre-restoration", pulse.beat)
+    faults = Faults(notices, strict=strict)
+    watch = faults.watch("pre-restoration", pulse.beat)
+    only_picture = AnalysisSettings(lines=None, flicker=None, stabilise=None)
     for shot in covering_shots(shots, count):
-        picture = find_picture(frames[shot.first : shot.last], *frames.shape[-2:])
+        part = frames[shot.first : shot.last]
+        picture = analyse_shot(part, only_picture, *frames.shape[-2:], faults=faults, first=shot.first).picture
         stream = (
             GivenFrame(frames[t], None if masks is None else masks[t], t) for t in range(shot.first, shot.last)
         )

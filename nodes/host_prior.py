@@ -19,7 +19,7 @@ from torch import Tensor
 from ..vldm_core.errors import SettingsError
 from ..vldm_core.prior.attachment import Attached, Attachment
 from ..vldm_core.prior.call import UNetCall, segments_of
-from ..vldm_core.prior.unet import UNetLayoutError, UNetView
+from ..vldm_core.prior.unet import UNetLayoutError, UNetView, layout_of
 from ..vldm_core.prior.unet_families import SUPPORTED
 from ..vldm_core.sampling.cfg import ClassifierFreeGuidance
 from ..vldm_core.sampling.schedule import NoiseSchedule
@@ -40,8 +40,8 @@ def view_of(model: ModelPatcher) -> UNetView:
     return UNetView(model.model.diffusion_model)
 
 
-def check_family(model: ModelPatcher, what: str) -> UNetView:
-    """Check that a MODEL is of a family that the nodes of the prior work on, and return the view over its UNet.
+def check_family(model: ModelPatcher, what: str) -> None:
+    """Check that a MODEL is of a family that the nodes of the prior work on.
 
     Args:
         model: The MODEL.
@@ -51,7 +51,7 @@ def check_family(model: ModelPatcher, what: str) -> UNetView:
         SettingsError: It is Flux, Stable Diffusion 3, a video model or another one.
     """
     try:
-        return view_of(model)
+        layout_of(model.model.diffusion_model)
     except UNetLayoutError as error:
         raise SettingsError(
             f"{what} works with models of {SUPPORTED}; this one is {type(model.model).__name__}. Connect a model of "

@@ -19,7 +19,7 @@ from ..vldm_core.video.shots import Shot
 from ..vldm_core.weight_files import read_header
 from .host import not_one_of
 from .host_models import LORAS, MOTION, TEMPORAL, file_state, folders_of, model_files, model_path, no_such_file
-from .host_prior import check_family, with_attachment, with_schedule, with_shots
+from .host_prior import check_family, view_of, with_attachment, with_schedule, with_shots
 from .host_validation import one_error
 from .patches import shots_input
 from .sockets import PRIOR_CATEGORY
@@ -121,7 +121,8 @@ class ApplyTemporalLayers(io.ComfyNode):
         """Read the file and patch the model."""
         path = model_path(file, TEMPORAL, MOTION)
         windows = AttentionWindows(length=attention_window, stride=attention_stride) if attention_window else None
-        view = check_family(model, "Apply Temporal Layers")
+        check_family(model, "Apply Temporal Layers")
+        view = view_of(model)
         patched = with_shots(model, shots)
         ours = path.suffix.lower() == ".safetensors" and METADATA_KEY in read_header(path).metadata
         attachment: Attachment

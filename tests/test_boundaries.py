@@ -128,3 +128,11 @@ def test_import_walker(source, every, at_import):
     tree = ast.parse(source)
     assert {item.top for item in imports(tree)} == every
     assert {item.top for item in imports(tree, at_import_time=True)} == at_import
+
+
+@pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
+def test_what_nodes_refuse_is_told_once(path: Path) -> None:
+    """The host tells what `validate_inputs` returns under every input that it names; `one_error` tells it once."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name == "validate_inputs":
+            assert [ast.unparse(each) for each in node.decorator_list] == ["classmethod", "one_error"], path

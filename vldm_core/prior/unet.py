@@ -65,21 +65,8 @@ class UNetView:
 
     def __init__(self, unet: nn.Module) -> None:
         self.unet = unet
-        if any(_has_time_of_its_own(module) for module in unet.modules()):
-            raise UNetLayoutError(
-                f"{type(unet).__name__} is a video model such as Stable Video Diffusion, with temporal layers of its "
-                "own; choose an image model: Stable Diffusion 1.x, 2.x or XL"
-            )
-        if hasattr(unet, "input_blocks") and hasattr(unet, "output_blocks") and hasattr(unet, "middle_block"):
-            self.layout: Layout = "comfy"
-            sites = list(_comfy_sites(unet))
-        elif hasattr(unet, "down_blocks") and hasattr(unet, "up_blocks") and hasattr(unet, "mid_block"):
-            self.layout = "diffusers"
-            sites = list(_diffusers_sites(unet))
-        else:
-            raise UNetLayoutError(
-                f"{type(unet).__name__} is no UNet of Stable Diffusion 1.x, 2.x or XL; choose a model of these families"
-            )
+        self.layout = layout_of(unet)
+        sites = list(_comfy_sites(unet) if self.layout == "comfy" else _diffusers_sites(unet))
         self.sites = {site.name: site for site in sites}
 
     def __getitem__(self, name: str) -> Site:
@@ -120,6 +107,26 @@ class UNetView:
         """Width of the text conditioning: 768 for SD 1.x, 1024 for SD 2.x, 2048 for SDXL."""
         attention = self.of_kind("attn")[0].module
         return int(attention.transformer_blocks[0].attn2.to_k.in_features)  # type: ignore
+
+
+def layout_of(unet: nn.Module) -> Layout:
+    """Return whose layout a UNet of images has.
+
+    Raises:
+        UNetLayoutError: It is no such UNet: a transformer, or a video model.
+    """
+    if any(_has_time_of_its_own(module) for module in unet.modules()):
+        raise UNetLayoutError(
+            f"{type(unet).__name__} is a video model such as Stable Video Diffusion, with temporal layers of its "
+            "own; choose an image model: Stable Diffusion 1.x, 2.x or XL"
+        )
+    if all(hasattr(unet, name) for name in ("input_blocks", "output_blocks", "middle_block")):
+        return "comfy"
+    if all(hasattr(unet, name) for name in ("down_blocks", "up_blocks", "mid_block")):
+        return "diffusers"
+    raise UNetLayoutError(
+        f"{type(unet).__name__} is no UNet of Stable Diffusion 1.x, 2.x or XL; choose a model of these families"
+    )
 
 
 def _has_time_of_its_own(module: nn.Module) -> bool:

@@ -129,3 +129,38 @@ def test_no_warning_of_a_library_reaches_the_user(small_film, tmp_path):
         small_film, tmp_path / "out.mkv", whole, prerestorer=trained(replace(TINY, latent=False)), notices=notices
     )
     assert report.warnings == () and len(notices) == 0
+
+
+class StopError(Exception):
+    """What a host raises from the progress callback to interrupt; an ordinary exception, as ComfyUI's is."""
+
+
+@pytest.mark.parametrize(
+    ("phase", "calls"),
+    [
+        ("find shots", 1),
+        ("find shots", 6),
+        ("analyse", 1),
+        ("analyse", 6),
+        ("restore", 1),
+        ("restore", 6),
+        ("restore", 40),
+    ],
+)
+def test_an_interrupt_stops_a_reel_in_every_pass(film, tmp_path, phase, calls):
+    made = 0
+
+    def interrupt(named, *_):
+        nonlocal made
+        made += named == phase
+        if made == calls:
+            raise StopError
+
+    notices = Notices()
+    whole = replace(
+        SETTINGS["pre-restoration"], dirt=DIRT, lines=LINES, flicker=FlickerSettings(), stabilise=StabiliseSettings()
+    )
+    network = trained(replace(TINY, latent=False))
+    with pytest.raises(StopError):
+        restore_film(film, tmp_path / "out.mkv", whole, interrupt, prerestorer=network, notices=notices)
+    assert len(notices) == 0

@@ -132,6 +132,12 @@ class PriorOptions:
     keep_undamaged: Annotated[
         float, _start(min=0, max=1, help="How strictly the picture outside the damage that was found is kept.")
     ] = 1.0
+    damage_masks: Annotated[
+        Path | None,
+        _start(
+            metavar="PATH", help="Film of masks, or the folder from detect, instead of the damage that restore finds."
+        ),
+    ] = None
     keep_until: Annotated[
         float, _start(min=0, max=1, help="Share of the schedule up to which the undamaged picture is kept.")
     ] = 0.7
@@ -352,6 +358,7 @@ class PriorOptions:
             seed=self.seed,
             most_frames=self.max_frames,
             fitting=FitSettings(short_side=self.short_side),
+            masks=self.damage_masks,
             control=None if self.controlnet is None else control,
             loras=self._loras(),
             temporal_vae=self.temporal_vae,

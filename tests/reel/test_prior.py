@@ -26,11 +26,9 @@ from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.opening import open_prior
 from vldm_core.reel.prior import (
     PriorReelSettings,
-    crossfade,
-    over_parts,
-    plan_parts,
     restore_film_with_prior,
 )
+from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.windows import WindowSettings
 from vldm_core.semantics.table import ShotDescription, ShotTable, write_table

@@ -195,6 +195,28 @@ def test_the_damage_that_was_found_goes_into_the_prior(pipeline, dirty, tmp_path
     assert far.any() and away[0] < 0.7 * away[1]
 
 
+def test_masks_of_ones_own_take_the_place_of_those_that_are_found(pipeline, film, dirty, tmp_path, monkeypatch) -> None:
+    told = listened(pipeline, monkeypatch)
+    settings = PriorReelSettings(reel=QUICK, steps=1, strength=0.0, fitting=FIT)
+    detect_film(dirty, tmp_path / "masks", ReelSettings())
+    painted = np.zeros((10, *pictures(dirty).shape[1:3], 3), np.uint8)
+    painted[:, 30:40, 50:60] = 255
+    write(tmp_path / "painted.mkv", painted)
+    both = np.maximum(*(pictures(tmp_path / "masks" / f"{kind}.mkv") for kind in ("dirt", "scratch")))[..., 0] > 127
+    for index, (path, wanted) in enumerate(
+        ((tmp_path / "masks", both), (tmp_path / "painted.mkv", painted[..., 0] > 0))
+    ):
+        told.clear()
+        restore_film_with_prior(dirty, tmp_path / f"{index}.mkv", pipeline, replace(settings, masks=path))
+        assert wanted.any() and np.array_equal(torch.cat([call["masks"] for call in told]).numpy() > 0, wanted)
+    with pytest.raises(SettingsError, match="has 10 masks of 160×120 for 5 frames of 48×32"):
+        restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, replace(settings, masks=tmp_path / "painted.mkv"))
+    with pytest.raises(SettingsError, match="no damage masks at"):
+        restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, replace(settings, masks=tmp_path / "nothing.mkv"))
+    with pytest.raises(SettingsError, match="stabilise it first"):
+        replace(settings, masks=tmp_path / "masks", reel=replace(QUICK, stabilise=StabiliseSettings()))
+
+
 def test_the_prior_may_act_in_damaged_places_only(pipeline, dirty, tmp_path) -> None:
     reel = replace(ReelSettings(), flicker=None, prerestore=None)
     finish = FinishSettings(fusion=FusionSettings(mode="mask", grow=2, feather=2))

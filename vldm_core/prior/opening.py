@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,10 +72,10 @@ def open_prior(
     kind: Any = pipeline.VideoRestorationPipeline
     if path.is_dir():
         with _told_of(path):
-            opened = kind.from_pretrained(path, local_files_only=True)
+            opened = kind.from_pretrained(path, local_files_only=True, torch_dtype=dtype)
     else:
         with checkpoint_configuration(path, config=config, prediction=prediction) as folder, _told_of(path):
-            opened = kind.from_single_file(str(path), config=str(folder), local_files_only=True)
+            opened = kind.from_single_file(str(path), config=str(folder), local_files_only=True, torch_dtype=dtype)
     if prediction is not None:
         opened.scheduler.register_to_config(prediction_type=PREDICTION_TYPES[prediction])
     check_tokenizer(opened.tokenizer, opened.text_encoder)
@@ -112,7 +113,10 @@ def _open_control(path: Path, unet: Any) -> Any:
 @contextmanager
 def _told_of(path: Path) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            # Newer versions of diffusers call it dtype; older ones do not know that name.
+            warnings.filterwarnings("ignore", ".*torch_dtype.* is deprecated", FutureWarning)
+            yield
     except VLDMError:
         raise
     except Exception as error:  # noqa: BLE001 - diffusers raises whatever an unfit file makes it raise

@@ -8,11 +8,10 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from ..containment import Faults, Watch
 from ..decode.regrain import regrain
 from ..decode.temporal_vae import load_temporal_decoder
-from ..errors import FilmFileWarning, SettingsError, VLDMError
+from ..errors import FilmFileWarning, SettingsError
 from ..film.stages import StageFrame
 from ..notices import Notices
 from ..prior.control_hint import ControlHint
@@ -42,13 +41,21 @@ from ..video.stream import FilmReader
 from ..video.temporary import free_path, own_folder
 from ..video.writer import FilmWriter, WriteSettings, open_writer
 from .masks import MaskWriters
-from .prior_company import Company, LoraShelf, ReelControl, ReelLoras, check_hints, hint_frames, mask_frames
+from .prior_company import (
+    Company,
+    LoraShelf,
+    ReelControl,
+    ReelLoras,
+    check_hints,
+    check_masks,
+    hint_frames,
+    mask_films,
+    mask_frames,
+)
+from .prior_parts import Restore, over_parts, plan_parts
 from .restore import ReelReport, ReelSettings, Source, restore_film
 
 logger = logging.getLogger(__name__)
-
-Restore = Callable[[Tensor, Shot, Shot, int], Tensor]
-"""Frames (T, 3, H, W) of a part, the part, its shot, and the number of the part in the film, to frames like them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +77,14 @@ class PriorReelSettings:
         seed: Same seed, same result.
         most_frames: Longest part that is in memory at once; at least three times the overlap of the windows.
         fitting: How frames are brought to the model's size.
+        masks: Film of damage masks, white = damaged, or a folder with ``dirt.mkv`` and ``scratch.mkv``, in the place of
+            what the repair finds; of the film's size and frames.
         control: What the pipeline's ControlNet looks at; None leaves it out.
         loras: LoRAs by era; None uses none.
         temporal_vae: VAE of Stable Video Diffusion that decodes in the place of the model's own, see
             :func:`..decode.temporal_vae.load_temporal_decoder`.
 
-    The damage that the repair found goes into the prior as its mask.
+    The damage that the repair found, or that `masks` say, goes into the prior as its mask.
     """
 
     reel: ReelSettings = field(default_factory=ReelSettings)
@@ -91,6 +100,7 @@ class PriorReelSettings:
     seed: int = 0
     most_frames: int = 128
     fitting: FitSettings = field(default_factory=FitSettings)
+    masks: Path | None = None
     control: ReelControl | None = None
     loras: ReelLoras | None = None
     temporal_vae: Path | None = None
@@ -101,7 +111,9 @@ class PriorReelSettings:
             raise SettingsError(
                 f"most_frames is {self.most_frames}; with an overlap of {self.overlap} use {least} or more"
             )
-        self.finish.check(masks=self.finds_damage)
+        self.finish.check(masks=self.finds_damage or self.masks is not None)
+        if self.masks is not None and self.reel.stabilise is not None:
+            raise SettingsError("masks of one's own do not move with a film that is stabilised; stabilise it first")
         if self.loras is not None and not self.loras.eras and self.table is None:
             raise SettingsError("LoRAs by era need the eras of the film, or a table of shots that names them")
 
@@ -119,69 +131,6 @@ class PriorReelSettings:
     def overlap(self) -> int:
         """Frames that neighbouring parts of a shot share: as many as windows do."""
         return (self.restoration.windows or WindowSettings()).overlap
-
-
-def plan_parts(shot: Shot, most: int, overlap: int) -> tuple[Shot, ...]:
-    """Divide a shot into the fewest parts, of lengths that differ by one frame at most.
-
-    Args:
-        shot: The shot.
-        most: Longest part; at least three times the overlap, so that no frame is in three parts.
-        overlap: Frames that a part shares with the next.
-
-    Returns:
-        Parts in film frame numbers, in order; each begins `overlap` frames before the last one ends.
-    """
-    if len(shot) <= most:
-        return (shot,)
-    count = -(-(len(shot) - overlap) // (most - overlap))
-    total = len(shot) + (count - 1) * overlap
-    parts, first = [], shot.first
-    for index in range(count):
-        last = first + total * (index + 1) // count - total * index // count
-        parts.append(Shot(first, last))
-        first = last - overlap
-    return tuple(parts)
-
-
-def over_parts(
-    frames: Iterator[Tensor], shots: Sequence[Shot], most: int, overlap: int, restore: Restore
-) -> Iterator[Tensor]:
-    """Restore a stream part by part and crossfade where parts overlap.
-
-    Args:
-        frames: The film, (3, H, W) each.
-        shots: Shots that cover it.
-        most: Longest part.
-        overlap: Frames that parts share.
-        restore: See `Restore`.
-
-    Yields:
-        Every frame of the film, restored.
-    """
-    number = 0
-    for shot in shots:
-        parts = plan_parts(shot, most, overlap)
-        inputs: list[Tensor] = []
-        tail: Tensor | None = None
-        for part in parts:
-            inputs += islice(frames, len(part) - len(inputs))
-            if len(inputs) != len(part):
-                raise VLDMError(f"the film ended in frame {part.first + len(inputs)}, though {part.last} were counted")
-            result = restore(torch.stack(inputs), part, shot, number)
-            number += 1
-            if tail is not None:
-                result[: len(tail)] = crossfade(tail, result[: len(tail)])
-            kept = 0 if part is parts[-1] else overlap
-            yield from result[: len(part) - kept]
-            tail = result[len(part) - kept :].clone() if kept else None
-            inputs = inputs[len(inputs) - kept :] if kept else []
-
-
-def crossfade(before: Tensor, after: Tensor) -> Tensor:
-    """Fade from one clip to another, (T, …) both; neither end is one of them alone."""
-    share = torch.arange(1, len(before) + 1, dtype=before.dtype) / (len(before) + 1)
-    return torch.lerp(before, after, share.view(-1, *(1,) * (before.ndim - 1)))
 
 
 def restore_film_with_prior(
@@ -227,19 +176,21 @@ def restore_film_with_prior(
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         quiet.close()
         hint = None if settings.control is None else settings.control.hint
-        if settings.table is not None or hint is not None:
+        given = () if settings.masks is None else mask_films(settings.masks)
+        if settings.table is not None or hint is not None or given:
             # Before the repair, which may take hours.
             count = _count(film, progress)
             if settings.table is not None:
                 settings.table.check(None, count)
             if hint is not None:
                 check_hints(hint, count, lambda hints: _count(hints, progress))
+            check_masks(given, count, film.info, lambda masks: _count(masks, progress))
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
         notices = Notices() if notices is None else notices
         with ExitStack() as writing:
             masks = None
-            if settings.finds_damage:
+            if settings.finds_damage and not given:
                 masks = writing.enter_context(MaskWriters(folder, {"damage": "damage"}, film.info))
             report = restore_film(
                 source,
@@ -261,8 +212,10 @@ def restore_film_with_prior(
             grainy = stack.enter_context(settings.reel.read.open(source))
             company.add("source", (frame.tensor() for frame in grainy))
         if masks is not None:
-            damage = stack.enter_context(open_film(folder / "damage.mkv", deinterlace="off"))
-            company.add("damage", mask_frames(damage), 1)
+            given = (folder / "damage.mkv",)
+        if given:
+            films = [stack.enter_context(open_film(path, deinterlace="off")) for path in given]
+            company.add("damage", mask_frames(films), 1)
         if hint is not None:
             hints = stack.enter_context(open_film(hint))
             company.add("hint", hint_frames(hints, report.frames, film.info.height, film.info.width))

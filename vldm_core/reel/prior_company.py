@@ -20,6 +20,7 @@ from ..prior.shot_lora import LowRank, ShotLora, read_lora
 from ..prior.unet import UNetView
 from ..semantics.era import lora_eras
 from ..semantics.table import ShotTable
+from ..video.info import FilmInfo
 from ..video.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
@@ -173,10 +174,50 @@ def hint_frames(film: FilmReader, count: int, height: int, width: int) -> Iterat
         yield hint
 
 
-def mask_frames(film: FilmReader) -> Iterator[Tensor]:
-    """Give the masks (1, H, W) of a film of masks, 0 or 1."""
-    for frame in film:
-        yield (frame.tensor()[:1] > 0.5).float()
+def mask_films(path: Path) -> tuple[Path, ...]:
+    """Return the films of masks that a path stands for: itself, or those that detection wrote into a folder.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    if path.is_dir():
+        found = tuple(film for film in (path / "dirt.mkv", path / "scratch.mkv") if film.is_file())
+        # A folder of pictures is a film too.
+        return found or (path,)
+    if not path.is_file():
+        raise SettingsError(f"there are no damage masks at {path}; give a film, or the folder that detect wrote")
+    return (path,)
+
+
+def check_masks(films: Sequence[Path], count: int, info: FilmInfo, counted: Callable[[FilmReader], int]) -> None:
+    """Check that films of masks fit the film.
+
+    Args:
+        films: From `mask_films`.
+        count: Frames of the film.
+        info: The film.
+        counted: Counts the frames of a film.
+
+    Raises:
+        SettingsError: They have another size or number of frames.
+        FilmFileError: They cannot be read.
+    """
+    for path in films:
+        with open_film(path, deinterlace="off") as masks:
+            size = (masks.info.width, masks.info.height)
+            found = counted(masks)
+        if size != (info.width, info.height) or found != count:
+            raise SettingsError(
+                f"{path} has {found} masks of {size[0]}×{size[1]} for {count} frames of {info.width}×{info.height}; "
+                "make them from this film"
+            )
+
+
+def mask_frames(films: Sequence[FilmReader]) -> Iterator[Tensor]:
+    """Give the masks (1, H, W) of films of masks, 1 where one of them says so, else 0."""
+    for frames in zip(*films, strict=True):
+        marked = [frame.tensor()[:1] > 0.5 for frame in frames]
+        yield torch.stack(marked).any(dim=0).float()
 
 
 def check_hints(hint: str | os.PathLike[str], count: int, counted: Callable[[FilmReader], int]) -> None:

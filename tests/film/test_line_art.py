@@ -67,6 +67,12 @@ def test_the_cross_hairs_of_the_countdown_stay(clean_cases, detector):
     assert not lines.tracks and not lines.doubtful
 
 
+@pytest.mark.parametrize("name", ["intertitle_weave", "timecode", "subtitles", "poles"])
+def test_thin_upright_things_of_the_clean_cases_are_no_scratches(clean_cases, name):
+    frames, _ = clean_cases(name)
+    assert not found(np.stack(frames)[:20].mean(axis=3)).tracks
+
+
 def test_a_scratch_through_cross_hairs_is_found_where_it_wanders():
     grey = countdown(hair=False)
     for t in range(COUNT):

@@ -20,12 +20,22 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from .active_picture import PictureFinder
 from .line_art import LevelLines
 from .line_by_appearance import find_by_appearance
 from .line_by_motion import find_by_motion
 from .line_candidates import Window
 from .line_evidence import BandLayout, BandProfiles, at_working_size, band_profiles, explain_scene
-from .line_map import LineMap, LineTrack, continue_tracks, in_order, join_track, line_mask, line_probability
+from .line_map import (
+    LineMap,
+    LineTrack,
+    clear_of_edges,
+    continue_tracks,
+    in_order,
+    join_track,
+    line_mask,
+    line_probability,
+)
 from .line_settings import HOP, WINDOW, LineSettings
 from .line_tracks import FloatArray, tilt_steps
 from .luma import luma_array
@@ -176,14 +186,18 @@ def detect_lines(
     if len(frames) == 0:
         raise SettingsError("line detection needs at least one frame, got none")
     height, width = frames[0].shape[-2:]
-    analyser = LineAnalyser(settings or LineSettings(), height, width)
+    analyser, finder = LineAnalyser(settings or LineSettings(), height, width), PictureFinder(height, width)
     previous: FloatArray | None = None
     for number, frame in enumerate(frames):
         luma = luma_array(frame)
+        luma = finder.update(luma).extended(luma)
         analyser.update(luma, None if previous is None else measure_motion(previous, luma))
         previous = luma
         progress("detect lines", number + 1, len(frames))
-    lines = analyser.finish()
-    return torch.stack(
+    picture = finder.finish()
+    lines = clear_of_edges(analyser.finish(), picture)
+    masks = torch.stack(
         [line_mask(lines, number, height, width, luma_array(frame)) for number, frame in enumerate(frames)]
     )
+    outside = picture.outside()
+    return masks if outside is None else masks.masked_fill_(outside, 0)

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from vldm_core.cli import app
 from vldm_core.companions import first_cause, importing
 from vldm_core.errors import SettingsError, VLDMError
 
@@ -15,7 +17,7 @@ from .conftest import ROOT
 from .reel.conftest import write_film
 
 CORE = sorted((ROOT / "vldm_core").rglob("*.py"))
-COMPANIONS = {"diffusers", "transformers", "spandrel", "peft"}
+COMPANIONS = {"diffusers", "transformers", "spandrel", "peft", "accelerate"}
 # The class that needs diffusers to exist; `vldm_core.pipeline` imports it inside `importing`.
 WHOLE_MODULES = {"prior_pipeline.py"}
 # Takes away what an environment may have for torchvision, so that the package has to do it.
@@ -140,6 +142,17 @@ def test_the_first_cause_is_told():
     assert first_cause(hidden) is hidden
     with pytest.raises(SettingsError, match="ours"), importing("it", "it"):
         raise SettingsError("ours")
+
+
+def test_training_without_accelerate_says_what_to_install(monkeypatch, tmp_path):
+    # The modules of training are imported anew, as in a process that has none of them yet.
+    for name in [name for name in sys.modules if name.startswith("vldm_core.training")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    options = ["--data", str(tmp_path), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out.safetensors")]
+    result = CliRunner().invoke(app, ["train", "prerestore", *options])
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == 1 and "accelerate cannot be imported" in told and "'vldm[train]'" in told, result.output
 
 
 def companions_of(node: ast.AST, guarded: bool = False) -> list[str]:

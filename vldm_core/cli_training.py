@@ -152,8 +152,9 @@ def train_prerestore(
     checkpoint_every: CheckpointOption = 200,
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
-    from .prerestore.network import BASE, SMALL
-    from .training.prerestore import PreRestoreTrainingSettings, train_prerestorer
+    with reported():
+        from .prerestore.network import BASE, SMALL
+        from .training.prerestore import PreRestoreTrainingSettings, train_prerestorer
 
     shapes = {PreRestorerSize.SMALL: SMALL, PreRestorerSize.BASE: BASE}
     with reported(), bars() as progress:

@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from ..companions import importing
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, silent
+
+with importing("accelerate", "'vldm[train]'"):
+    from accelerate import Accelerator
+    from accelerate.utils import set_seed
 
 _LOG = logging.getLogger(__name__)
 

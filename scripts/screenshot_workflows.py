@@ -5,9 +5,10 @@
     python scripts/screenshot_workflows.py --twins    only the API twins, without running anything
     python scripts/screenshot_workflows.py --defaults --twins    first give our nodes their default values
 
-For each workflows/NAME.json this writes workflows/api/NAME.json (as the frontend exports it), workflows/NAME.jpg
-(before and after, for the template browser) and docs/NAME.png (the graph after its run, for the README). It needs a
-ComfyUI (COMFYUI_PATH or ~/comfy/ComfyUI) and Chromium.
+For each workflow (their names and files: workflow_names.py) this writes workflows/api/NAME.json as the frontend exports
+it, docs/NAME.png (the graph after its run, for the README) and the picture for the template browser beside the editor's
+file: before and after where a film is restored, else the graph. It needs Chromium and a ComfyUI (COMFYUI_PATH or
+~/comfy/ComfyUI).
 
 Workflows with a Stable Diffusion model run only as far as they need none, because the model is large and slow without a
 GPU; their pictures show the graph. Empty files stand in for the models, so that the frontend finds their names.
@@ -25,7 +26,8 @@ import torch
 from host_server import ROOT, HostServer, find_host
 from PIL import Image
 from torch import Tensor
-from workflow_browser import Frontend, browser_page, models_of, read_workflow, without_previews
+from workflow_browser import RUNS, Frontend, browser_page, models_of, read_workflow, without_previews
+from workflow_names import TITLES, TWINS, editor_file, thumbnail_file, twin_file
 
 from vldm_core.evaluation.picture import Layout, before_after
 from vldm_core.video.reader import open_film
@@ -33,12 +35,14 @@ from vldm_core.video.reader import open_film
 FILM = ROOT / "assets" / "demo_film.mp4"
 # The frame that is shown, and how: one from each shot of the demonstration film.
 THUMBNAILS: dict[str, tuple[int, Layout]] = {"clean_film": (23, "side by side"), "restore_reel": (50, "split")}
-# Workflows with a model, and the output nodes (by title) that can run without it.
+# Workflows with a model, and the output nodes (by title) that can run without it. They are off in the workflow, so that
+# a missing model stops it at once; the picture shows them.
 WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
-    "restore_with_sd": ("Where the model may paint", "What each shot shows"),
+    "restore_with_sd": ("Where the model may paint (off)", "What each shot shows (off)"),
     "animate_prior_check": (),
+    "image_model": (),
+    "stock_sampler": (),
 }
-NAMES = (*THUMBNAILS, *WITHOUT_MODEL)
 THUMBNAIL_WIDTH = 1200
 # Room for the tallest graph at the full width of the page.
 PAGE_HEIGHT = 1400
@@ -54,19 +58,19 @@ def frame_of(path: Path, index: int) -> Tensor:
 
 
 def write_thumbnail(name: str, result: Path) -> None:
-    """Write workflows/NAME.jpg from the film and its restored version."""
+    """Write the picture of a workflow from the film and its restored version."""
     index, layout = THUMBNAILS[name]
     picture = before_after(frame_of(FILM, index), frame_of(result, index), layout=layout)
     levels = picture.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(levels).save(ROOT / "workflows" / f"{name}.jpg", quality=88)
+    Image.fromarray(levels).save(thumbnail_file(name), quality=88)
 
 
 def write_graph_thumbnail(name: str) -> None:
-    """Write workflows/NAME.jpg from docs/NAME.png."""
+    """Write the picture of a workflow from docs/NAME.png."""
     with Image.open(ROOT / "docs" / f"{name}.png") as graph:
         height = round(graph.height * THUMBNAIL_WIDTH / graph.width)
         smaller = graph.convert("RGB").resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS)
-    smaller.save(ROOT / "workflows" / f"{name}.jpg", quality=88)
+    smaller.save(thumbnail_file(name), quality=88)
 
 
 def place_stand_ins(workflow: dict[str, Any], models: Path) -> None:
@@ -83,15 +87,19 @@ def run_and_picture(frontend: Frontend, name: str, workflow: dict[str, Any], out
     if name in WITHOUT_MODEL:
         ends = [node["id"] for node in workflow["nodes"] if node.get("title") in WITHOUT_MODEL[name]]
         if ends:
+            frontend.set_mode(ends, RUNS)
             frontend.run(ends=ends)
         frontend.picture(graph)
         write_graph_thumbnail(name)
         return
     known = set(output.rglob("*.mp4"))
     frontend.run()
+    frontend.picture(graph)
+    if name not in THUMBNAILS:
+        write_graph_thumbnail(name)
+        return
     (result,) = set(output.rglob("*.mp4")) - known
     write_thumbnail(name, result)
-    frontend.picture(graph)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -102,24 +110,24 @@ def write_json(path: Path, content: object) -> None:
 def main() -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(NAMES)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(TITLES)}")
     parser.add_argument("--twins", action="store_true", help="only write the API twins")
     parser.add_argument("--defaults", action="store_true", help="give our nodes in the workflows their default values")
     options = parser.parse_args()
-    names = options.names or NAMES
-    if unknown := set(names) - set(NAMES):
+    names = options.names or list(TITLES)
+    if unknown := set(names) - set(TITLES):
         parser.error(f"no such workflow: {', '.join(sorted(unknown))}")
     host = find_host()
     if host is None:
         print("No ComfyUI found: set COMFYUI_PATH to its folder, or clone it to ~/comfy/ComfyUI", file=sys.stderr)
         return 1
     (ROOT / "docs").mkdir(exist_ok=True)
-    (ROOT / "workflows" / "api").mkdir(exist_ok=True)
+    TWINS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vldm-host-") as folder:
         base = Path(folder)
         (base / "input").mkdir()
         shutil.copy2(FILM, base / "input" / FILM.name)
-        workflows = {name: read_workflow(ROOT / "workflows" / f"{name}.json") for name in names}
+        workflows = {name: read_workflow(editor_file(name)) for name in names}
         for workflow in workflows.values():
             place_stand_ins(workflow, base / "models")
         with HostServer(host, base) as server, browser_page(height=PAGE_HEIGHT) as page:
@@ -130,12 +138,12 @@ def main() -> int:
                     frontend.reset_widgets("VLDM_")
                 workflow, prompt = frontend.export()
                 if options.defaults:
-                    write_json(ROOT / "workflows" / f"{name}.json", workflow)
-                write_json(ROOT / "workflows" / "api" / f"{name}.json", without_previews(prompt))
+                    write_json(editor_file(name), workflow)
+                write_json(twin_file(name), without_previews(prompt))
                 if options.twins:
                     continue
                 run_and_picture(frontend, name, workflow, server.output_folder)
-                print(f"{name}: workflows/{name}.jpg, docs/{name}.png")
+                print(f"{name}: {thumbnail_file(name).relative_to(ROOT)}, docs/{name}.png")
     return 0
 
 

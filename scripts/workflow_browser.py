@@ -58,6 +58,8 @@ _FIT = """([margin]) => {
 # Everything that lies over the canvas, but for what belongs to the nodes.
 _HIDE_CHROME = """async () => {
     await window.app.ui.settings.setSettingValueAsync('Comfy.Minimap.Visible', false);
+    // Text is left out of a graph that is drawn small; here it is made to be read.
+    await window.app.ui.settings.setSettingValueAsync('LiteGraph.Canvas.MinFontSizeForLOD', 0);
     const style = document.createElement('style');
     style.textContent = '.comfyui-body-top, .comfyui-body-left, .comfyui-body-right, .side-tool-bar-container, '
         + '.graph-canvas-panel, .p-toast, .p-buttongroup, .minimap-main-container, .actionbar, .comfyui-menu, '
@@ -84,6 +86,11 @@ _SET = """([type, values]) => {
     for (const node of window.app.graph._nodes.filter((node) => node.type === type))
         for (const widget of node.widgets) if (widget.name in values) widget.value = values[widget.name];
 }"""
+_MODE = """([numbers, mode]) => {
+    for (const number of numbers) window.app.graph.getNodeById(number).mode = mode;
+}"""
+RUNS = 0
+"""Mode of a node that is switched on."""
 _NODES_2 = """async (on) => {
     await window.app.ui.settings.setSettingValueAsync('Comfy.VueNodes.Enabled', on);
 }"""
@@ -183,6 +190,10 @@ class Frontend:
         """Give widgets of all nodes of a type other values."""
         self._page.evaluate(_SET, [kind, values])
 
+    def set_mode(self, nodes: Sequence[int], mode: int) -> None:
+        """Switch nodes on or off, for example to `RUNS`."""
+        self._page.evaluate(_MODE, [list(nodes), mode])
+
     def unknown_nodes(self) -> list[str]:
         """Return the node types in the open workflow that the frontend does not know."""
         return self._page.evaluate(_UNKNOWN)
@@ -210,6 +221,11 @@ class Frontend:
     def use_nodes_2(self, on: bool) -> None:
         """Choose the renderer, where the frontend has two: Nodes 2.0, or the canvas."""
         self._page.evaluate(_NODES_2, on)
+        self._page.wait_for_timeout(500)
+
+    def fit(self) -> None:
+        """Bring all nodes into sight."""
+        self._page.evaluate(_FIT, [16])
         self._page.wait_for_timeout(500)
 
     def focus(self, node: int) -> None:

@@ -18,10 +18,19 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-_SPEC = importlib.util.spec_from_file_location("vldm_host_server", ROOT / "scripts" / "host_server.py")
-assert _SPEC is not None and _SPEC.loader is not None
-host_server = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(host_server)
+
+
+def script(name: str) -> Any:
+    """Load a module from scripts/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"vldm_{name}", ROOT / "scripts" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+host_server = script("host_server")
+workflow_names = script("workflow_names")
 
 
 class HostMissingWarning(UserWarning):

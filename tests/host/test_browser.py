@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from .conftest import host_server
+from .conftest import host_server, workflow_names
 
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_MODELS = ("restore_with_sd", "animate_prior_check")
-NAMES = ("clean_film", "restore_reel", *WITH_MODELS)
+WITH_MODELS = {"restore_with_sd": 1, "animate_prior_check": 2, "image_model": 1, "stock_sampler": 1}
+"""Workflows that need models, and how many."""
+NAMES = tuple(workflow_names.TITLES)
 # A newer frontend than the host's own, unpacked: the folder static of the package comfyui-frontend-package.
 NEWER = os.environ.get("COMFYUI_FRONTEND")
 RENDERERS = ["canvas", "newer canvas", "newer Nodes 2.0"]
@@ -65,9 +66,9 @@ def newer_url(host_folder, host, tmp_path_factory):
         yield server.url
 
 
-@pytest.fixture(params=RENDERERS)
+@pytest.fixture(scope="module", params=RENDERERS)
 def shown(request, browser, host):
-    """A fresh page of every frontend and renderer there is; pictures and a film are in the input folder."""
+    """A page of every frontend and renderer there is; pictures and a film are in the input folder."""
     Image.effect_mandelbrot((480, 360), (-2, -1.2, 1, 1.2), 60).save(host.server.input_folder / PICTURE)
     url = request.getfixturevalue("newer_url") if request.param.startswith("newer") else host.url
     with browser.browser_page() as page:
@@ -78,7 +79,7 @@ def shown(request, browser, host):
 
 
 def workflow_of(name):
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(workflow_names.editor_file(name).read_text(encoding="utf-8"))
 
 
 # The film, wherever the renderer plays it.
@@ -138,6 +139,36 @@ def test_what_is_shown_is_neither_saved_nor_sent(shown):
     assert "vldm_result" not in json.dumps(prompt)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_nodes_do_not_overlap_after_a_run(browser, shown, name):
+    workflow = workflow_of(name)
+    shown.load(workflow)
+    if name in WITH_MODELS:
+        shown.close_dialog()
+    # Nodes 2.0 lays out what is in sight.
+    shown.fit()
+    shown.show(browser.typical_outputs(workflow, picture=PICTURE, film=FILM))
+    boxes = sorted(shown.boxes().items())
+    for index, (a, (left, top, right, bottom)) in enumerate(boxes):
+        for b, (other_left, other_top, other_right, other_bottom) in boxes[index + 1 :]:
+            apart = right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+            assert apart, f"nodes {a} and {b} overlap"
+
+
+def test_a_missing_checkpoint_is_refused_at_once_and_in_words(frontend, host):
+    workflow = workflow_of("restore_with_sd")
+    frontend.load(workflow)
+    (missing,) = frontend.missing_models()
+    assert missing.endswith("v1-5-pruned-emaonly-fp16.safetensors")
+    frontend.close_dialog()
+    before = set(host.get("/history"))
+    frontend.run(timeout=30)
+    (text,) = frontend.dialogs()
+    assert "ckpt_name" in text and "v1-5-pruned-emaonly-fp16.safetensors" in text
+    assert set(host.get("/history")) == before
+    frontend.close_dialog()
+
+
 @pytest.mark.parametrize("words", ["scratch", "dust", "dirt", "film", "old film", "upscale"])
 def test_the_node_search_finds_the_pack(frontend, words):
     assert any(name.startswith("VLDM_") for name in frontend.search(words))
@@ -145,14 +176,14 @@ def test_the_node_search_finds_the_pack(frontend, words):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_workflow_opens_and_exports_its_twin(browser, frontend, tmp_path, name):
-    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    workflow = workflow_of(name)
     frontend.load(workflow)
     assert frontend.unknown_nodes() == []
     if name in WITH_MODELS:
         frontend.close_dialog()
     assert frontend.dialogs() == []
     saved, prompt = frontend.export()
-    twin = json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    twin = json.loads(workflow_names.twin_file(name).read_text(encoding="utf-8"))
     assert browser.without_previews(prompt) == twin
     # What the frontend would save again has the same nodes and links.
     assert {n["id"]: n["type"] for n in saved["nodes"]} == {n["id"]: n["type"] for n in workflow["nodes"]}
@@ -164,7 +195,7 @@ def test_workflow_opens_and_exports_its_twin(browser, frontend, tmp_path, name):
 
 
 def test_a_missing_node_would_be_noticed(frontend):
-    workflow = json.loads((ROOT / "workflows" / "restore_reel.json").read_text(encoding="utf-8"))
+    workflow = workflow_of("restore_reel")
     next(n for n in workflow["nodes"] if n["type"] == "VLDM_RestoreReel")["type"] = "VLDM_NoSuchNode"
     frontend.load(workflow)
     assert frontend.unknown_nodes() == ["VLDM_NoSuchNode"]
@@ -174,9 +205,9 @@ def test_a_missing_node_would_be_noticed(frontend):
 
 @pytest.mark.parametrize("name", WITH_MODELS)
 def test_missing_models_are_named_with_folder_and_source(browser, frontend, name):
-    workflow = json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    workflow = workflow_of(name)
     wanted = {f"{model['directory']} / {model['name']}": model["url"] for model in browser.models_of(workflow)}
-    assert len(wanted) == 2
+    assert len(wanted) == WITH_MODELS[name]
     frontend.load(workflow)
     assert frontend.missing_models() == wanted
     (text,) = frontend.dialogs()

@@ -2,8 +2,11 @@
 
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+
+from .conftest import workflow_names
 
 pytestmark = pytest.mark.host
 
@@ -48,7 +51,7 @@ FILES = {
     ("VLDM_CaptionShots", "captioner"),
     ("VLDM_ApplyTemporalLayers", "file"),
 }
-WORKFLOWS = {"clean_film", "restore_reel", "restore_with_sd", "animate_prior_check"}
+WORKFLOWS = set(workflow_names.TITLES.values())
 
 
 def inputs_of(description):
@@ -94,10 +97,15 @@ def test_no_help_page_without_a_node():
     assert {path.stem for path in (ROOT / "nodes" / "web" / "docs").glob("*.md")} == NODES
 
 
+def test_template_browser_names_the_pack_in_words(host):
+    named = host.get("/i18n")["en"]["templateWorkflows"]["category"]["ComfyUI-VLDM"]
+    assert "film" in named.lower() and "restor" in named.lower()
+
+
 def test_template_browser_lists_the_workflows_with_pictures(host):
     assert set(host.get("/workflow_templates")["ComfyUI-VLDM"]) == WORKFLOWS
     for name in WORKFLOWS:
-        workflow = json.loads(host.read(f"/api/workflow_templates/ComfyUI-VLDM/{name}.json"))
+        workflow = json.loads(host.read(f"/api/workflow_templates/ComfyUI-VLDM/{quote(name)}.json"))
         assert workflow["nodes"]
-        picture = host.read(f"/api/workflow_templates/ComfyUI-VLDM/{name}.jpg")
+        picture = host.read(f"/api/workflow_templates/ComfyUI-VLDM/{quote(name)}.jpg")
         assert picture[:3] == b"\xff\xd8\xff"

@@ -177,6 +177,16 @@ class TestShippedWorkflows:
         assert (again.status, again.cached) == ("success", set(prompt))
         assert sd_host.files() == files
 
+    def test_stock_sampler(self, sd_host):
+        prompt = self.small("stock_sampler", "small_film.mp4")
+        set_inputs(prompt, "BasicScheduler", steps=2)
+        set_inputs(prompt, "VLDM_LongVideoWindows", length=3, overlap=1)
+        run = sd_host.run(prompt)
+        assert run.status == "success", run.error
+        frames, _ = read_film(result_path(sd_host, run, prompt, "SaveVideo"))
+        assert frames.shape == (FILM_FRAMES, 48, 48, 3)
+        assert "identical" not in run.outputs[by_class(prompt, "VLDM_Compare")]["text"][0]
+
     def test_masks_are_fitted_like_pictures(self, sd_host):
         prompt = {}
         pictures = film(prompt)
@@ -389,10 +399,6 @@ class TestRefusals:
     def test_checkpoint_that_does_not_exist(self, sd_host):
         prompt = load_workflow(API / "restore_with_sd.json")
         set_inputs(prompt, "LoadVideo", file="small_film.mp4")
-        # Masks and the table of shots could still be made without the model, and the host would make them.
-        del prompt[by_class(prompt, "MaskPreview")]
-        table = prompt.pop(by_class(prompt, "VLDM_ShotTable"))["inputs"]["table"]
-        set_inputs(prompt, "VLDM_ShotConditioning", table=table)
         status, answer = sd_host.post("/prompt", {"prompt": prompt})
         assert status == 400, answer
         (error,) = answer["node_errors"][by_class(prompt, "CheckpointLoaderSimple")]["errors"]

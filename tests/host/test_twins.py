@@ -5,25 +5,35 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import workflow_names
+from .test_nodes import NODES
+
 pytestmark = pytest.mark.host
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = sorted(path.stem for path in (ROOT / "workflows").glob("*.json"))
+NAMES = sorted(workflow_names.TITLES)
 WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 NOTES = {"Note", "MarkdownNote"}
 SEEDS = {"seed", "noise_seed"}
-BYPASSED = 4
+BYPASSED, MUTED = 4, 2
+# Workflows that need a model of the user's own, and the files that they name.
+MODELS = {
+    "animate_prior_check": {"v1-5-pruned-emaonly-fp16.safetensors", "v3_sd15_mm.ckpt"},
+    "image_model": {"realesrgan_s4_swinir_100k.pth"},
+    "restore_with_sd": {"v1-5-pruned-emaonly-fp16.safetensors"},
+    "stock_sampler": {"v1-5-pruned-emaonly-fp16.safetensors"},
+}
 # Lists of files on the machine.
-FILES = {("CheckpointLoaderSimple", "ckpt_name"), ("VLDM_ApplyTemporalLayers", "file")}
+FILES = {("CheckpointLoaderSimple", "ckpt_name"), ("VLDM_ApplyTemporalLayers", "file"), ("VLDM_LoadStage1", "file")}
 UPLOADS = ("video_upload", "image_upload", "audio_upload")
 
 
 def editor(name):
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(workflow_names.editor_file(name).read_text(encoding="utf-8"))
 
 
 def twin(name):
-    return json.loads((ROOT / "workflows" / "api" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(workflow_names.twin_file(name).read_text(encoding="utf-8"))
 
 
 def inputs_of(description):
@@ -65,7 +75,7 @@ def origins(workflow):
         node = by_id[source]
         if node["mode"] != BYPASSED:
             return [str(source), slot]
-        return next(origin(item["link"]) for item in node["inputs"] if item["type"] == kind)
+        return next(origin(item["link"]) for item in node["inputs"] if item["type"] == kind and item.get("link"))
 
     return {number: origin(number) for number in links}
 
@@ -75,7 +85,7 @@ def as_prompt(workflow, nodes):
     links = origins(workflow)
     prompt = {}
     for node in workflow["nodes"]:
-        if node["type"] in NOTES or node["mode"] == BYPASSED:
+        if node["type"] in NOTES or node["mode"] in (BYPASSED, MUTED):
             continue
         values = widget_values(node, nodes[node["type"]])
         linked = {item["name"]: links[item["link"]] for item in node["inputs"] if item.get("link") is not None}
@@ -87,8 +97,10 @@ def as_prompt(workflow, nodes):
 
 
 def model_files(name, nodes):
-    """Return the widget values that name a model file, with the node's own list of sources."""
+    """Return the widget values that name a model file, with the node's own list of sources, of what is switched on."""
     for node in editor(name)["nodes"]:
+        if node["mode"] in (BYPASSED, MUTED):
+            continue
         for key, value in widget_values(node, nodes[node["type"]]).items() if node["type"] not in NOTES else ():
             if (node["type"], key) in FILES:
                 yield value, node["properties"].get("models", [])
@@ -96,8 +108,84 @@ def model_files(name, nodes):
 
 def test_every_workflow_has_a_twin_and_a_picture():
     assert NAMES
-    assert sorted(path.stem for path in (ROOT / "workflows" / "api").glob("*.json")) == NAMES
-    assert sorted(path.stem for path in (ROOT / "workflows").glob("*.jpg")) == NAMES
+    assert sorted(path.stem for path in workflow_names.TWINS.glob("*.json")) == NAMES
+    for suffix in ("json", "jpg"):
+        listed = sorted(path.stem for path in workflow_names.FOLDER.glob(f"*.{suffix}"))
+        assert listed == sorted(workflow_names.TITLES.values())
+
+
+def test_titles_say_what_a_workflow_does():
+    # They are all that the template browser shows of a workflow, and part of an address.
+    for title in workflow_names.TITLES.values():
+        assert len(title.split()) >= 5 and not set(title) & set('_%#?:/\\"<>|*')
+
+
+def test_every_node_stands_in_a_workflow():
+    assert {node["type"] for name in NAMES for node in editor(name)["nodes"]} >= NODES
+
+
+def sources(prompt, key, seen=None):
+    """Return the ids of all nodes whose results reach a node."""
+    seen = set() if seen is None else seen
+    for value in prompt[key]["inputs"].values():
+        if isinstance(value, list) and value[0] not in seen:
+            seen.add(value[0])
+            sources(prompt, value[0], seen)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["restore_with_sd", "stock_sampler"])
+def test_flicker_is_gone_before_the_prior_sees_the_film(name):
+    prompt = twin(name)
+    (latents,) = [key for key, node in prompt.items() if node["class_type"] == "VAEEncode"]
+    before = {prompt[key]["class_type"]: key for key in sources(prompt, latents)}
+    assert "VLDM_RemoveFlicker" in before
+    repaired = sources(prompt, before["VLDM_RemoveFlicker"])
+    assert before["VLDM_RepairDamage"] in repaired
+    assert prompt[before["VLDM_PreRestore"]]["inputs"]["images"][0] == before["VLDM_RemoveFlicker"]
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_without_its_model_a_workflow_is_refused_as_a_whole(host, name):
+    """A node that needs no model would run for minutes before anybody hears of the missing file."""
+    status, answer = host.post("/prompt", {"prompt": twin(name)})
+    assert status == 400
+    words = json.dumps(answer["node_errors"])
+    assert all(file in words for file in MODELS[name])
+
+
+def test_the_excerpt_hands_its_settings_to_the_whole_film():
+    nodes = {node["id"]: node for node in editor("clean_film")["nodes"]}
+    reel = next(node for node in nodes.values() if node["type"] == "VLDM_RestoreReel")
+    links = origins(editor("clean_film"))
+    settings = {item["name"]: links[item["link"]] for item in reel["inputs"] if item.get("link")}["settings"]
+    chain = []
+    prompt = as_prompt_links(editor("clean_film"), links)
+    key = settings[0]
+    while key is not None:
+        chain.append(nodes[int(key)]["type"])
+        key = prompt.get(int(key))
+    assert chain == [
+        "VLDM_PreRestore", "VLDM_RemoveFlicker", "VLDM_RepairDamage", "VLDM_DetectDamage", "VLDM_DetectShots"
+    ]  # fmt: skip
+
+
+def as_prompt_links(workflow, links):
+    """Return for every node the node from which its settings come."""
+    return {
+        node["id"]: links[item["link"]][0]
+        for node in workflow["nodes"]
+        for item in node["inputs"]
+        if item["name"] == "settings" and item["type"] == "VLDM_FILM_SETTINGS" and item.get("link")
+    }
+
+
+def test_a_whole_film_and_an_excerpt_have_the_same_stages_on(nodes):
+    switches = next(n for n in twin("restore_reel").values() if n["class_type"] == "VLDM_RestoreReel")["inputs"]
+    stages = {node["class_type"] for node in twin("clean_film").values()}
+    by_stage = {"flicker": "VLDM_RemoveFlicker", "stabilise": "VLDM_Stabilise", "prerestore": "VLDM_PreRestore"}
+    assert {key: switches[key] for key in by_stage} == {key: name in stages for key, name in by_stage.items()}
+    assert switches["dirt"] and switches["scratches"] and "VLDM_RepairDamage" in stages
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -136,7 +224,7 @@ def test_twin_fits_the_schemas(nodes, name):
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= value <= options["max"]
             elif (node["class_type"], input_name) in FILES:
-                assert Path(value).suffix in (".safetensors", ".ckpt")
+                assert Path(value).suffix in (".safetensors", ".ckpt", ".pth")
             elif kind == "COMBO":
                 assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
             else:
@@ -155,11 +243,11 @@ def test_our_nodes_have_their_default_values(nodes, name):
                 assert node["inputs"][key] == options_of(entry)["default"], f"{node['class_type']}.{key}"
 
 
-@pytest.mark.parametrize("name", ["animate_prior_check", "restore_with_sd"])
+@pytest.mark.parametrize("name", sorted(MODELS))
 def test_every_model_file_has_a_source(host, nodes, name):
     # ComfyUI's dialog about missing models is made from this, and only for folders that it knows.
     files = list(model_files(name, nodes))
-    assert {value for value, _ in files} == {"v1-5-pruned-emaonly-fp16.safetensors", "v3_sd15_mm.ckpt"}
+    assert {value for value, _ in files} == MODELS[name]
     folders = {folder["name"] for folder in host.get("/experiment/models")}
     for value, (model,) in files:
         assert model["name"] == value
@@ -170,6 +258,8 @@ def test_every_model_file_has_a_source(host, nodes, name):
 def test_temporal_layers_are_optional_where_a_film_is_restored():
     (node,) = [n for n in editor("restore_with_sd")["nodes"] if n["type"] == "VLDM_ApplyTemporalLayers"]
     assert node["mode"] == BYPASSED
+    # Nor does the dialog about missing models ask for a file that is not used.
+    assert "models" not in node["properties"]
     sampler = next(n for n in twin("restore_with_sd").values() if n["class_type"] == "VLDM_RestorationSampler")
     loader = twin("restore_with_sd")[sampler["inputs"]["model"][0]]
     assert loader["class_type"] == "CheckpointLoaderSimple"

@@ -1,0 +1,36 @@
+"""The shipped workflows: the short name of each, and the title under which ComfyUI's template browser lists it.
+
+Of a node pack's workflows the browser knows nothing but the file names, and takes them for title and description alike.
+So the editor's files are named in words; pictures in docs/ and API twins, which are typed, have the short names.
+"""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "workflows"
+TWINS = FOLDER / "api"
+
+TITLES = {
+    "restore_reel": "Restore a whole film from file to file, with its sound",
+    "clean_film": "Clean a short piece stage by stage, then the whole film",
+    "age_and_measure": "Age a clean film and measure how well it is restored",
+    "image_model": "Enlarge old film with an upscale model or DiffBIR stage 1",
+    "restore_with_sd": "Repaint damaged film with Stable Diffusion",
+    "stock_sampler": "Restore film with Stable Diffusion and the stock sampler",
+    "animate_prior_check": "Compare Stable Diffusion with and without temporal layers",
+}
+
+
+def editor_file(name: str) -> Path:
+    """Return where a workflow lies in the editor's format."""
+    return FOLDER / f"{TITLES[name]}.json"
+
+
+def thumbnail_file(name: str) -> Path:
+    """Return where the template browser looks for its picture."""
+    return FOLDER / f"{TITLES[name]}.jpg"
+
+
+def twin_file(name: str) -> Path:
+    """Return where it lies in API format, for a server without a browser."""
+    return TWINS / f"{name}.json"

@@ -71,3 +71,7 @@ def test_captions_of_key_frames_become_one():
     assert merge_captions(["a dog", "a cat", "a bird"], most_words=4) == "a dog, a cat"
     assert merge_captions(["one very long caption", "a cat"], most_words=2) == "one very long caption"
     assert merge_captions(["the", "the", "of"]) == "the"
+
+
+def test_half_a_letter_of_a_captioner_is_left_out():
+    assert merge_captions(["a tram \ufffd", "\ufffd", "two dogs\ufffd."]) == "a tram, two dogs"

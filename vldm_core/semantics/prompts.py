@@ -128,7 +128,8 @@ def merge_captions(captions: Sequence[str], *, most_words: int = 50) -> str:
     kept: list[str] = []
     count = 0
     for caption in captions:
-        text = " ".join(caption.split()).rstrip(".,; ")
+        # A captioner may end within a letter; a table would be refused for what is left of it.
+        text = " ".join(caption.replace("\ufffd", " ").split()).rstrip(".,; ")
         words = len(text.split())
         if not text or (kept and count + words > most_words) or any(_alike(text, other) for other in kept):
             continue

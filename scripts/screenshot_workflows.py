@@ -30,11 +30,15 @@ from workflow_browser import RUNS, Frontend, browser_page, models_of, read_workf
 from workflow_names import TITLES, TWINS, editor_file, thumbnail_file, twin_file
 
 from vldm_core.evaluation.picture import Layout, before_after
+from vldm_core.reel.restore import restore_film
 from vldm_core.video.reader import open_film
 
 FILM = ROOT / "assets" / "demo_film.mp4"
+CLEAN_FILM = "clean_film.mp4"
 # The frame that is shown, and how: one from each shot of the demonstration film.
 THUMBNAILS: dict[str, tuple[int, Layout]] = {"clean_film": (23, "side by side"), "restore_reel": (50, "split")}
+# Workflows that begin with a clean film: the demonstration film is restored for them.
+WITH_CLEAN_FILM = ("age_and_measure",)
 # Workflows with a model, and the output nodes (by title) that can run without it. They are off in the workflow, so that
 # a missing model stops it at once; the picture shows them.
 WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
@@ -92,6 +96,8 @@ def run_and_picture(frontend: Frontend, name: str, workflow: dict[str, Any], out
         frontend.picture(graph)
         write_graph_thumbnail(name)
         return
+    if name in WITH_CLEAN_FILM:
+        frontend.set_widgets("LoadVideo", file=CLEAN_FILM)
     known = set(output.rglob("*.mp4"))
     frontend.run()
     frontend.picture(graph)
@@ -127,6 +133,8 @@ def main() -> int:
         base = Path(folder)
         (base / "input").mkdir()
         shutil.copy2(FILM, base / "input" / FILM.name)
+        if set(WITH_CLEAN_FILM) & set(names) and not options.twins:
+            restore_film(FILM, base / "input" / CLEAN_FILM)
         workflows = {name: read_workflow(editor_file(name)) for name in names}
         for workflow in workflows.values():
             place_stand_ins(workflow, base / "models")

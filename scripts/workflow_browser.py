@@ -341,6 +341,7 @@ def typical_outputs(workflow: dict[str, Any], *, picture: str, film: str) -> dic
         "VLDM_KeyFrames": {"images": [image] * 4, "animated": [False], **report},
         "VLDM_RestoreReel": playing | report,
         "VLDM_ShotConditioning": report,
+        "VLDM_SimulateDamage": {"images": [image] * 4, "animated": [False]},
         "VLDM_ShotTable": {"images": [image], "animated": [False], **report},
         "VLDM_TagShots": report,
     }

@@ -130,6 +130,19 @@ def test_the_slider_wipes_from_before_to_after(shown):
     assert page.evaluate(REPORTS) == ["frame 3"]
 
 
+def test_a_warning_is_drawn_on_nodes_that_say_nothing_else(shown):
+    workflow = workflow_of("clean_film")
+    repair, detect = (
+        next(str(node["id"]) for node in workflow["nodes"] if node["type"] == f"VLDM_{kind}")
+        for kind in ("RepairDamage", "DetectDamage")
+    )
+    shown.load(workflow)
+    shown.fit()
+    warning = "warning: dirt repair, frame 3: passed on as it came"
+    shown.show({repair: {"text": [warning]}, detect: {"text": ["all is well"]}})
+    assert shown.page.evaluate(REPORTS) == [warning]
+
+
 def test_what_is_shown_is_neither_saved_nor_sent(shown):
     workflow = workflow_of("restore_reel")
     shown.load(workflow)

@@ -19,6 +19,7 @@ from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.bands import bands
 from ..video.pictures import Clip
+from .dirt_courses import Courses
 from .dirt_evidence import RADIUS as EVIDENCE_RADIUS
 from .dirt_evidence import Comparison, Plane, Window, combine, same_sign
 from .dirt_features import DirtFeatures
@@ -245,6 +246,7 @@ class _NetworkFinder:
     def __init__(self, window: Window, settings: DirtSettings) -> None:
         self.window, self._settings = window, settings
         self._features = DirtFeatures(window, lifetime=settings.lifetime)
+        self._courses = Courses(window)
         self._network = shared_network()
 
     def certainty(self, index: int) -> Plane:
@@ -259,6 +261,7 @@ class _NetworkFinder:
                 return found
             found[band.rows] = self._network.probability(planes).amax(dim=0).numpy()[band.within(1)]
         found[self._moving(index, found) | _spots_on(self.window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
+        found[self._courses.moving(index, found >= _DOUBTFUL)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
@@ -277,6 +280,7 @@ class _NetworkFinder:
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
         self._features.forget(before)
+        self._courses.forget(before)
         self.window.forget(before)
 
 
@@ -285,6 +289,7 @@ class _SpotFinder:
 
     def __init__(self, window: Window, settings: DirtSettings, *, wanted: float) -> None:
         self.window, self._settings, self._wanted = window, settings, wanted
+        self._courses = Courses(window)
         self._found: dict[tuple[int, int], Plane] = {}
 
     def certainty(self, index: int) -> Plane:
@@ -298,10 +303,13 @@ class _SpotFinder:
                 if first >= 0 and last < len(self.window.luma):
                     found = cv2.max(found, self._stretch(first, last))
         # Single pixels of a defect that happen to look right would stand as pepper in the fill.
-        return cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
+        found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
+        found[self._courses.moving(index, found >= _DOUBTFUL)] = 0.0
+        return found
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
+        self._courses.forget(before)
         self.window.forget(before - LONGEST_LIFE + 1)
         for stretch in [stretch for stretch in self._found if stretch[1] < before]:
             del self._found[stretch]

@@ -1,5 +1,6 @@
 """The shipped workflows in the real frontend, in headless Chromium."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -150,6 +151,20 @@ def test_what_is_shown_is_neither_saved_nor_sent(shown):
     saved, prompt = shown.export()
     assert "a report" not in json.dumps(saved) + json.dumps(prompt)
     assert "vldm_result" not in json.dumps(prompt)
+
+
+def test_every_node_that_shows_something_is_given_room(browser):
+    """What a node shows grows it after a run; the test below puts it on the nodes without running them."""
+    shown = set()
+    for path in (ROOT / "nodes").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                source = ast.unparse(node)
+                # Notices alone are rare, and grow a node only where there are any.
+                if "ui=" in source.replace("ui=told(notices))", ""):
+                    shown.add(source.partition("node_id='")[2].partition("'")[0])
+    workflow = {"nodes": [{"id": number, "type": kind} for number, kind in enumerate(sorted(shown))]}
+    assert len(shown) > 8 and len(browser.typical_outputs(workflow, picture=PICTURE, film=FILM)) == len(shown)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,8 +6,12 @@ import comfy.utils
 import torch
 from comfy_api.latest import io
 from pack.nodes import host
+from pack.nodes.detect import shares_of
 from pack.nodes.host_search import findable, takes_aliases
 from pack.nodes.reel import RestoreReel
+from pack.vldm_core import pipeline
+from pack.vldm_core.film.dirt import DirtSettings
+from pack.vldm_core.film.lines import LineSettings
 
 shown: list[tuple[int, int, object]] = []
 live: list[tuple[int, int]] = []
@@ -42,6 +46,15 @@ host._BAR_INTERVAL_S = 1e9
 last = run(host.NodeProgress({"quick": 0.1, "slow": 0.9}), {"quick": 10, "slow": 10})
 assert last[-1] == 1.0
 host._BAR_INTERVAL_S = 0.0
+
+# The phases that the node shares the bar out to are those that are reported, and the slow one gets most of it.
+clip, seen = torch.rand(4, 3, 48, 64), []
+settings = {"dirt": DirtSettings(), "lines": LineSettings()}
+pipeline.detect_damage(clip, **settings, progress=lambda phase, *_: seen.append(phase))
+pipeline.damage_probability(clip, **settings, progress=lambda phase, *_: seen.append(phase))
+assert tuple(dict.fromkeys(seen)) == tuple(shares_of(lines=True, judge=True))
+assert shares_of(lines=True, judge=False)["find damage"] > 0.9
+assert shares_of(lines=False, judge=False) == {"find damage": 1.0}
 
 # The host's own preview would stay in the place of the film that the node ends with.
 frame = torch.zeros(3, 600, 800)

@@ -219,6 +219,34 @@ def benchmark_resolution(
         typer.echo(format_report(report))
 
 
+@app.command("memory")
+def benchmark_memory(
+    sizes: Annotated[str, typer.Option(metavar="WxH,…", help="Frame sizes.")] = "1920x1080,2048x1556",
+    frames: Annotated[str, typer.Option(metavar="A,B,…", help="Lengths of the films.")] = "30,60",
+    stages: Annotated[str, typer.Option(metavar="A,B,…", help="Of: repair, default, all.")] = "default",
+    pix_fmt: Annotated[str, typer.Option(help="Pixel format of the films, FFmpeg's name.")] = "yuv420p",
+    suffix: Annotated[str, typer.Option(help="Of the restored films: .mkv is FFV1, .mp4 H.264.")] = ".mkv",
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+) -> None:
+    """What restoring takes of memory, by size and length; films are made for it, and each has a process of its own."""
+    from .evaluation.memory_benchmark import format_memory, memory_table, read_sizes, run_memory_benchmark
+    from .evaluation.report_table import markdown_table
+
+    with reported():
+        with bars() as progress:
+            figures = run_memory_benchmark(
+                read_sizes(sizes.split(",")),
+                whole_numbers(frames, "frames"),
+                stages=tuple(stages.split(",")),
+                pix_fmt=pix_fmt,
+                suffix=suffix,
+                progress=progress,
+            )
+        if markdown is not None:
+            markdown.write_text(markdown_table(memory_table(figures)), encoding="utf-8")
+        typer.echo(format_memory(figures))
+
+
 @app.command("sampler")
 def benchmark_sampler(
     host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,

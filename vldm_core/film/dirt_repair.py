@@ -39,7 +39,7 @@ MUCH_FILLED = f"more than {LARGE_SHARE:.0%} of it was marked and filled; compare
 
 _MOST_THREADS = 4
 # Bytes of planes that may be filled at a time.
-_MOST_AT_WORK = 32 << 20
+_MOST_AT_WORK = 20 << 20
 
 
 @dataclass(frozen=True, kw_only=True)

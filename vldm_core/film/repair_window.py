@@ -30,8 +30,8 @@ _FOOT = np.ones((9, 9), np.uint8)
 _REACHED = np.ones((3, 3), np.uint8)
 _RIM = np.ones((5, 5), np.uint8)
 # Bytes that may be held; and planes of a very large frame, below which the same things would be made again and again.
-_MOST_HELD = 448 << 20
-_LEAST_PLANES = 36
+_MOST_HELD = 384 << 20
+_LEAST_PLANES = 30
 
 
 class RepairWindow:
@@ -149,12 +149,18 @@ class RepairWindow:
 
     def carried(self, here: int, there: int) -> Plane:
         """Fine flow, carried into the holes from around them: what chains over several frames are made of."""
+        flow = self.flow(here, there)
+        if not self.holes[here].any():
+            return flow
 
-        def compute() -> Plane:
-            flow = self.flow(here, there)
-            if not self.holes[here].any():
-                return flow
+        def compute() -> tuple[NDArray[np.int32], Plane]:
             around = cv2.dilate(self.holes[here].astype(np.uint8), _RIM) > 0
-            return np.dstack([fill_masked(np.ascontiguousarray(flow[..., axis]), around) for axis in (0, 1)])
+            place = np.flatnonzero(around)
+            carried = [fill_masked(np.ascontiguousarray(flow[..., axis]), around).ravel()[place] for axis in (0, 1)]
+            return place.astype(np.int32), np.stack(carried, axis=1)
 
-        return self._once.get(("carried", here, there), compute)
+        # Only what the holes have changed is held.
+        place, values = self._once.get(("carried", here, there), compute)
+        flow = flow.copy()
+        flow.reshape(-1, 2)[place] = values
+        return flow

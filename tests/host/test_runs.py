@@ -511,8 +511,8 @@ class TestRefusals:
         assert "dirt nor scratch" in self.rejected(host, clean_film, "VLDM_RepairDamage", "images")
 
     def test_missing_input(self, host, clean_film):
-        del clean_film[by_class(clean_film, "VLDM_Stabilise")]["inputs"]["images"]
-        assert "missing" in self.rejected(host, clean_film, "VLDM_Stabilise", "images")
+        del clean_film[by_class(clean_film, "VLDM_RemoveFlicker")]["inputs"]["images"]
+        assert "missing" in self.rejected(host, clean_film, "VLDM_RemoveFlicker", "images")
 
     def test_what_only_shows_in_the_data_fails_with_a_clear_message(self, host, clean_film):
         run = host.run(set_inputs(clean_film, "VLDM_Compare", frame=99))
@@ -555,7 +555,7 @@ class TestClient:
         paths = run_workflow(
             clean_film, server=host.url, sets=sets, out=tmp_path, progress=lambda *report: seen.append(report)
         )
-        assert {"Remove Flicker", "Stabilise", "Compare", "Save Video"} <= {phase for phase, *_ in seen}
+        assert {"Remove Flicker", "Pre-Restore", "Compare", "Save Video"} <= {phase for phase, *_ in seen}
         assert any(total and done for _, done, total, *_ in seen)
         assert {path.suffix for path in paths} == {".mp4", ".png"}
         assert not list(tmp_path.glob(".*"))

@@ -112,6 +112,14 @@ def test_strength_and_grain() -> None:
     assert spread[0.0] < 1e-5 and 0.35 < spread[0.5] < 0.55 and 0.8 < spread[1.0] < 1.05
 
 
+def test_grain_is_put_back_in_bands_as_in_one(monkeypatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, change = torch.rand(3, 70, 90, generator=generator), 0.1 * torch.randn(3, 70, 90, generator=generator)
+    wanted = apply(image, change, PreRestoreSettings())
+    monkeypatch.setattr("vldm_core.video.bands._MOST_BYTES", 90 * 36 * 4 * 16)
+    assert torch.allclose(apply(image, change, PreRestoreSettings()), wanted, atol=1e-6)
+
+
 class Hungry(PreRestorer):
     """Runs out of memory over more than some frames at once."""
 

@@ -315,6 +315,10 @@ class Window:
         if isinstance(self.luma, LumaFrames):
             self.luma.forget(before - REACH)
 
+    def forget_comparison(self, index: int) -> None:
+        """Give the memory back that one comparison holds."""
+        self._once.forget(lambda key: key == ("comparison", index))
+
     def references(self, index: int) -> tuple[int, int] | None:
         """Return the two frames a frame is compared with, or None where there are not two; see `References`."""
         return self._references.of(index)
@@ -457,6 +461,7 @@ class Window:
             flow, onward = self.flow(index, other), self.flow(index, opposite) * np.float32(factor)
             error = flow + warp_array(self.flow(other, index), flow)
             inconsistency = np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), _LARGEST_INCONSISTENCY)
+            del error
             standing = self._staying(index) & self._same_place(index, other)
             sides.append(
                 _compare(

@@ -65,6 +65,7 @@ class DirtFeatures:
         Returns:
             (len(PLANES), h, W) float32, good until the next call, which writes to the same memory.
         """
+        self._compare_around(index)
         comparison = self._window.comparison(index)
         if comparison is None:
             return None
@@ -104,6 +105,19 @@ class DirtFeatures:
             else:
                 _compress(plane, _BEND_PIXELS if name.startswith("inconsistency") else _BEND, out=compressed)
         return torch.from_numpy(planes)
+
+    def _compare_around(self, index: int) -> None:
+        """Compare the frames that the planes of a frame depend on, one by one, before more is held than that takes."""
+        last = min(index + REACH, len(self._window.luma) - 1)
+        for near in range(max(0, index - REACH), last + 1):
+            if near > index:
+                self._window.comparison(near)
+                continue
+            self._start(near)
+            if near == index - 1:
+                self._standing_out(near, near)
+            if near < index:
+                self._window.forget_comparison(near)
 
     def bright(self, index: int) -> NDArray[np.bool_]:
         """Tell where a frame is brighter than its references around a pixel, (H, W)."""

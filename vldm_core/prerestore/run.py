@@ -462,7 +462,14 @@ def apply(image: Tensor, change: Tensor, settings: PreRestoreSettings) -> Tensor
         places = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
         kernel = torch.exp(-0.5 * (places / _GRAIN_SIGMA) ** 2)
         kernel = kernel / kernel.sum()
-        planes = functional.pad(change[:, None], (radius,) * 4, mode="replicate")
-        coarse = functional.conv2d(functional.conv2d(planes, kernel[None, None, None]), kernel[None, None, :, None])
-        change = change - settings.keep_grain * (change - coarse[:, 0])
+        coarse = torch.empty_like(change)
+        height, width = change.shape[-2:]
+        for plane, blurred in zip(change, coarse, strict=True):
+            padded = functional.pad(plane[None, None], (radius,) * 4, mode="replicate")
+            # PyTorch lays every pixel out with all the neighbours that the kernel sees.
+            for band in bands(height, width, 0, granularity=1, planes=4 * len(kernel)):
+                rows = padded[:, :, band.rows.start : band.rows.stop + 2 * radius]
+                across = functional.conv2d(rows, kernel[None, None, None])
+                blurred[band.rows] = functional.conv2d(across, kernel[None, None, :, None])[0, 0]
+        change = change - settings.keep_grain * (change - coarse)
     return (image + change).clamp(0, 1)

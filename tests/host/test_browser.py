@@ -153,6 +153,21 @@ def test_what_is_shown_is_neither_saved_nor_sent(shown):
     assert "vldm_result" not in json.dumps(prompt)
 
 
+def test_the_whole_film_gets_what_was_tuned_when_it_is_switched_on(browser, frontend):
+    workflow = workflow_of("clean_film")
+    kinds = {node["type"]: str(node["id"]) for node in workflow["nodes"]}
+    off = [node["id"] for node in workflow["nodes"] if node["mode"] == 2]
+    assert len(off) == 3 and int(kinds["VLDM_RestoreReel"]) in off
+    frontend.load(workflow)
+    frontend.set_mode(off, browser.RUNS)
+    _, prompt = frontend.export()
+    # Past the bypassed stage.
+    assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_PreRestore"], 2]
+    frontend.set_mode([int(kinds["VLDM_Stabilise"])], browser.RUNS)
+    _, prompt = frontend.export()
+    assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_Stabilise"], 1]
+
+
 def test_every_node_that_shows_something_is_given_room(browser):
     """What a node shows grows it after a run; the test below puts it on the nodes without running them."""
     shown = set()

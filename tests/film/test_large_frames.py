@@ -146,7 +146,7 @@ def test_rows_of_the_network_are_those_of_the_frame() -> None:
     features = DirtFeatures(Window(LumaFrames(frames)), lifetime=3)
     whole = features.planes(4).clone()
     found = network.probability(whole)
-    parts = bands(HEIGHT, WIDTH, network.reach, granularity=8, planes=(192 << 20) // (WIDTH * 4 * 24))
+    parts = bands(HEIGHT, WIDTH, network.reach, granularity=8, planes=(128 << 20) // (WIDTH * 4 * 24))
     assert len(parts) == 5
     for band in parts:
         planes = features.planes(4, band.around)

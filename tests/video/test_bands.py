@@ -24,6 +24,6 @@ def test_bands_cover_a_frame_with_all_they_depend_on_and_no_more_than_fits(
         assert band.around.stop >= min(height, band.rows.stop + reach)
         assert not band.around.start % granularity and not band.rows.start % granularity
         rows = band.rows.stop - band.rows.start
-        assert rows == granularity or rows * width * planes * 4 <= 192 << 20
+        assert rows == granularity or rows * width * planes * 4 <= 128 << 20
         around = list(range(height))[band.around]
         assert around[band.within(1)] == list(range(height))[band.rows]

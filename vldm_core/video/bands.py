@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_MOST_BYTES = 192 << 20
+_MOST_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)

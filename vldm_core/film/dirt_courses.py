@@ -9,7 +9,8 @@ Dirt, though, has no course. Three things give a spot away, each judged against 
   side, where things begin and end.
 - *Many courses.* Most spots of a frame seem to have one. Chance gives a few of them one, and rain nearly all; then what
   is small there cannot be told from dirt and is left.
-- *A place.* Both neighbours show something else at the very place: a counter, a lamp. Dirt that stays shows the same.
+- *A place.* Both neighbours show something else at the very place, and all around it stands still: a counter, a lamp.
+  Dirt that stays shows the same.
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,10 @@ _DEVIATIONS = 3.0
 # What is that much larger than the median of the things that move is judged by itself.
 _LARGER = 6.0
 # Share of a spot on which both neighbours show something, how strong against the spot, and how like it at most.
-_PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.5, 0.5, 0.7
+_PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.6, 0.5, 0.7
+_NEXT = np.ones((3, 3), np.uint8)
+# Pixels around a spot, and the share of them that must stand still: a counter has a plate, dirt on a moving scene not.
+_RING, _STANDING_SHARE = 4, 0.75
 # The residual is kept in steps of a level, up to this.
 _PEAK = 127.0
 
@@ -200,14 +204,27 @@ class Courses:
         own = np.abs(here.excess[box].astype(np.float32))[inside]
         least = _PLACE_CONTRAST * float(np.median(own))
         alike = 1.0
-        for seen in (self._seen(index - 1), self._seen(index + 1)):
+        for other in (index - 1, index + 1):
+            seen = self._seen(other)
             if seen is None or least < 1:
                 return False
-            shown = np.abs(seen.excess[box].astype(np.float32))[inside] >= least
-            if float(shown.mean()) < _PLACE_SHARE:
+            shown = cv2.dilate((np.abs(seen.excess[box].astype(np.float32)) >= least).astype(np.uint8), _NEXT)
+            if float(shown[inside].mean()) < _PLACE_SHARE:
+                return False
+            if not self._stands(index, other, box, inside):
                 return False
             alike = min(alike, _correlation(here.patch(centre, _PATCH), seen.patch(centre, _PATCH)))
         return alike < _PLACE_ALIKE
+
+
+    def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
+        """Tell whether what is around a found spot stays at its place in another frame."""
+        padded = np.pad(inside, _RING).astype(np.uint8)
+        around = (cv2.dilate(padded, np.ones((2 * _RING + 1,) * 2, np.uint8)) > 0) & (cv2.dilate(padded, _NEXT) == 0)
+        rows, columns = box
+        same = np.pad(self._window.same_place(index, other), _RING)
+        ring = same[rows.start : rows.stop + 2 * _RING, columns.start : columns.stop + 2 * _RING]
+        return bool(around.any()) and float(ring[around].mean()) >= _STANDING_SHARE
 
 
 def _spots_of(spike: Plane) -> tuple[_Spots, NDArray[np.int32]]:

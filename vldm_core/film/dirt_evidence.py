@@ -383,7 +383,7 @@ class Window:
         found = cv2.dilate(found.astype(np.uint8), _SQUARE) > 0
         return np.where(found, (first + second) / 2, frame).astype(np.float32)
 
-    def _same_place(self, index: int, other: int) -> BoolPlane:
+    def same_place(self, index: int, other: int) -> BoolPlane:
         """What two frames show at the same place, (H, W)."""
         first, second = sorted((index, other))
 
@@ -406,7 +406,7 @@ class Window:
         """What stays at its place longer than dirt does, (H, W)."""
         return self._once.get(
             ("staying", index),
-            lambda: staying(index, len(self.luma), lambda other: self._same_place(index, other)),
+            lambda: staying(index, len(self.luma), lambda other: self.same_place(index, other)),
         )
 
     def arrives_or_leaves(self, index: int) -> BoolPlane:
@@ -462,7 +462,7 @@ class Window:
             error = flow + warp_array(self.flow(other, index), flow)
             inconsistency = np.minimum(cv2.magnitude(error[..., 0], error[..., 1]), _LARGEST_INCONSISTENCY)
             del error
-            standing = self._staying(index) & self._same_place(index, other)
+            standing = self._staying(index) & self.same_place(index, other)
             sides.append(
                 _compare(
                     self.luma[index],

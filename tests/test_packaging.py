@@ -1,6 +1,7 @@
 """The checkout works as a node pack, as an installed package, and from any folder."""
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -31,7 +32,10 @@ def test_imports_of_the_package_are_relative(path):
 def test_an_editable_install_does_not_put_the_checkout_on_the_path(tmp_path):
     # With the checkout on sys.path, ComfyUI's own `nodes` module would be hidden by ours.
     code = "import sys, importlib.util; print(sys.path); print(importlib.util.find_spec('vldm_core').origin)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
     path, origin = done.stdout.splitlines()
     assert str(ROOT) not in ast.literal_eval(path)
     assert origin == vldm_core.__file__

@@ -104,7 +104,7 @@ def test_every_measured_stage_sees_the_film_that_it_begins_with(weights, tmp_pat
     seen = {}
 
     def noted(name):
-        def note(frames, *_):
+        def note(frames, *_, **__):
             seen[name] = frames.clone()
             return frames
 

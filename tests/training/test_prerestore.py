@@ -118,7 +118,7 @@ class TinyVAE(nn.Module):
 def test_the_latent_head_is_trained_against_a_vae(data, cache, tmp_path) -> None:
     torch.manual_seed(0)
     vae = TinyVAE()
-    settings = replace(SETTINGS, latent=5.0, trainer=replace(SETTINGS.trainer, steps=60, rate=5e-3))
+    settings = replace(SETTINGS, latent=5.0, trainer=replace(SETTINGS.trainer, steps=100, rate=5e-3))
     network = run(data, cache, tmp_path / "latent.safetensors", settings, vae=vae)
     assert network.config.latent and not any(p.requires_grad for p in vae.parameters())
     film = _film(cache)

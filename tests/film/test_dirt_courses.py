@@ -73,8 +73,8 @@ def test_small_fast_things_stay_better_than_elsewhere(
 
 
 @BOTH
-def test_a_counter_loses_less_than_elsewhere(detector: Detector) -> None:
+def test_a_counter_stays(detector: Detector) -> None:
     frames, interest = clean_case("timecode", 0, 12, (slice(0, 96), slice(0, 240)))
     restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
-    inner = slice(2, -2)
-    assert share_moved(frames[inner], restored[inner], interest[inner]) < 0.022
+    # The first and last frame have neighbours on one side alone.
+    assert psnr_inside(restored, frames, interest) > 38

@@ -9,7 +9,7 @@ Dirt, though, has no course. Three things give a spot away, each judged against 
   side, where things begin and end.
 - *Many courses.* Most spots of a frame seem to have one. Chance gives a few of them one, and rain nearly all; then what
   is small there cannot be told from dirt and is left.
-- *A place.* Both neighbours show something else at the very place, and all around it stands still: a counter, a lamp.
+- *A place.* Other frames show something else at the very place, and all around it stands still: a counter, a lamp.
   Dirt that stays shows the same.
 """
 
@@ -51,8 +51,11 @@ _LARGER = 6.0
 # Share of a spot on which both neighbours show something, how strong against the spot, and how like it at most.
 _PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.6, 0.5, 0.7
 _NEXT = np.ones((3, 3), np.uint8)
-# Pixels around a spot, and the share of them that must stand still: a counter has a plate, dirt on a moving scene not.
-_RING, _STANDING_SHARE = 4, 0.75
+# So many of the two frames on each side must show something there: dirt falls on one place by chance once, hardly ever
+# three times in five frames.
+_LEAST_SHOWING = 2
+# Pixels from a spot within which what changes there must end: a counter has a plate, dirt on a moving scene not.
+_ISLAND = 14
 # The residual is kept in steps of a level, up to this.
 _PEAK = 127.0
 
@@ -200,31 +203,33 @@ class Courses:
     def _changes(
         self, here: _Seen, centre: Plane, box: tuple[slice, slice], inside: NDArray[np.bool_], index: int
     ) -> bool:
-        """Tell whether both neighbours show something at the place of a found spot, and not the same."""
+        """Tell whether other frames show something at the place of a found spot, and not the same."""
         own = np.abs(here.excess[box].astype(np.float32))[inside]
         least = _PLACE_CONTRAST * float(np.median(own))
-        alike = 1.0
-        for other in (index - 1, index + 1):
-            seen = self._seen(other)
-            if seen is None or least < 1:
-                return False
+        if least < 1:
+            return False
+        showing, alike = 0, 1.0
+        for step in (-2, -1, 1, 2):
+            seen = self._seen(index + step)
+            if seen is None:
+                continue
             shown = cv2.dilate((np.abs(seen.excess[box].astype(np.float32)) >= least).astype(np.uint8), _NEXT)
-            if float(shown[inside].mean()) < _PLACE_SHARE:
-                return False
-            if not self._stands(index, other, box, inside):
-                return False
+            if float(shown[inside].mean()) < _PLACE_SHARE or not self._stands(index, index + step, box, inside):
+                continue
+            showing += 1
             alike = min(alike, _correlation(here.patch(centre, _PATCH), seen.patch(centre, _PATCH)))
-        return alike < _PLACE_ALIKE
-
+        return showing >= _LEAST_SHOWING and alike < _PLACE_ALIKE
 
     def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
-        """Tell whether what is around a found spot stays at its place in another frame."""
-        padded = np.pad(inside, _RING).astype(np.uint8)
-        around = (cv2.dilate(padded, np.ones((2 * _RING + 1,) * 2, np.uint8)) > 0) & (cv2.dilate(padded, _NEXT) == 0)
+        """Tell whether what changes at a found spot, up to another frame, is an island in what stands still."""
         rows, columns = box
-        same = np.pad(self._window.same_place(index, other), _RING)
-        ring = same[rows.start : rows.stop + 2 * _RING, columns.start : columns.stop + 2 * _RING]
-        return bool(around.any()) and float(ring[around].mean()) >= _STANDING_SHARE
+        changed = np.pad(~self._window.same_place(index, other), _ISLAND, constant_values=True)
+        area = changed[rows.start : rows.stop + 2 * _ISLAND, columns.start : columns.stop + 2 * _ISLAND].copy()
+        area[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND] |= inside
+        _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
+        own = np.unique(parts[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND][inside])
+        edge = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+        return not np.isin(own, edge).any()
 
 
 def _spots_of(spike: Plane) -> tuple[_Spots, NDArray[np.int32]]:

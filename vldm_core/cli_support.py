@@ -113,7 +113,7 @@ def reported() -> Iterator[None]:
             warnings.showwarning = _show_warning  # type: ignore[assignment]
             yield
     except VLDMError as error:
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         console.print("interrupted")
@@ -123,7 +123,7 @@ def reported() -> Iterator[None]:
 def show_summary(notices: Notices) -> None:
     """Sum up at the end what the stages had to say of single frames."""
     for line in notices.summary():
-        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 StrictOption = Annotated[
@@ -133,4 +133,4 @@ StrictOption = Annotated[
 
 
 def _show_warning(message: Warning | str, *_: object) -> None:
-    console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+    console.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)

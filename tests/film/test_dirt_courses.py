@@ -8,6 +8,7 @@ from torch import Tensor
 
 from vldm_core.evaluation.metrics import score_detection
 from vldm_core.film.dirt import Detector, DirtSettings, detect_dirt
+from vldm_core.film.dirt_courses import _spots_of
 from vldm_core.film.dirt_repair import repair_dirt
 
 from .clean_cases import clean_case, psnr_inside, share_moved
@@ -78,3 +79,10 @@ def test_a_counter_stays(detector: Detector) -> None:
     restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
     # The first and last frame have neighbours on one side alone.
     assert psnr_inside(restored, frames, interest) > 38
+
+
+def test_a_frame_that_stands_out_as_a_whole_is_one_spot() -> None:
+    with np.errstate(all="raise"):
+        spots, numbers = _spots_of(np.full((8, 10), 20, np.float32))
+    assert spots.area.tolist() == [80] and spots.contrast.tolist() == [20]
+    assert (numbers == 1).all()

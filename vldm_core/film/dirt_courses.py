@@ -51,8 +51,8 @@ _LARGER = 6.0
 # Share of a spot on which both neighbours show something, how strong against the spot, and how like it at most.
 _PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.6, 0.5, 0.7
 _NEXT = np.ones((3, 3), np.uint8)
-# So many of the two frames on each side must show something there: dirt falls on one place by chance once, hardly ever
-# three times in five frames.
+# So many of the two frames on each side must show something there, on either side that the shot has: dirt falls on one
+# place by chance once, hardly ever three times in five frames.
 _LEAST_SHOWING = 2
 # Pixels from a spot within which what changes there must end: a counter has a plate, dirt on a moving scene not.
 _ISLAND = 14
@@ -204,21 +204,27 @@ class Courses:
         self, here: _Seen, centre: Plane, box: tuple[slice, slice], inside: NDArray[np.bool_], index: int
     ) -> bool:
         """Tell whether other frames show something at the place of a found spot, and not the same."""
-        own = np.abs(here.excess[box].astype(np.float32))[inside]
-        least = _PLACE_CONTRAST * float(np.median(own))
-        if least < 1:
+        own = float(np.median(np.abs(here.excess[box].astype(np.float32))[inside]))
+        # Dirt that stays for some frames hardly stands out between two of them, no more than grain does elsewhere.
+        if own < _LEVELS:
             return False
-        showing, alike = 0, 1.0
+        least = _PLACE_CONTRAST * own
+        sides: dict[bool, list[bool]] = {}
+        alike = 1.0
         for step in (-2, -1, 1, 2):
             seen = self._seen(index + step)
             if seen is None:
                 continue
+            side = sides.setdefault(step > 0, [])
             shown = cv2.dilate((np.abs(seen.excess[box].astype(np.float32)) >= least).astype(np.uint8), _NEXT)
-            if float(shown[inside].mean()) < _PLACE_SHARE or not self._stands(index, index + step, box, inside):
+            shows = float(shown[inside].mean()) >= _PLACE_SHARE
+            side.append(shows and self._stands(index, index + step, box, inside))
+            if not side[-1]:
                 continue
-            showing += 1
             alike = min(alike, _correlation(here.patch(centre, _PATCH), seen.patch(centre, _PATCH)))
-        return showing >= _LEAST_SHOWING and alike < _PLACE_ALIKE
+        # What comes and goes shows before and after; dirt that stays for some frames has a first and a last one.
+        showing = sum(sum(side) for side in sides.values())
+        return showing >= _LEAST_SHOWING and all(any(side) for side in sides.values()) and alike < _PLACE_ALIKE
 
     def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
         """Tell whether what changes at a found spot, up to another frame, is an island in what stands still."""
@@ -240,7 +246,7 @@ def _spots_of(spike: Plane) -> tuple[_Spots, NDArray[np.int32]]:
         over = sign * spike > _LEVELS
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(over.astype(np.uint8), connectivity=8)
         area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
-        contrast = np.bincount(parts.ravel(), weights=np.abs(spike).ravel(), minlength=count) / area
+        contrast = np.bincount(parts.ravel(), weights=np.abs(spike).ravel(), minlength=count) / np.maximum(area, 1)
         kept = np.flatnonzero(area >= _LEAST_AREA)
         kept = kept[kept > 0]
         numbers = np.zeros(count, np.int32)

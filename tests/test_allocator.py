@@ -2,10 +2,14 @@
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
+import torch
 
 from vldm_core.allocator import give_large_blocks_back
+from vldm_core.video.clip import write_clip
+from vldm_core.video.reader import open_film
 
 # Planes of a large frame are made in turn with small things that stay, as caches and results do.
 PROGRAM = """
@@ -44,3 +48,12 @@ def left_over(how: str) -> float:
 @pytest.mark.skipif(not give_large_blocks_back(), reason="this C library gives large blocks back by itself")
 def test_freed_planes_go_back_to_the_system() -> None:
     assert left_over("back") < 30 < left_over("as is")
+
+
+@pytest.mark.parametrize(("width", "height", "asked"), [(480, 368, False), (1280, 720, False), (1920, 1080, True)])
+def test_large_films_alone_ask_for_it(tmp_path, monkeypatch, width: int, height: int, asked: bool) -> None:
+    calls = []
+    monkeypatch.setattr("vldm_core.video.reader.give_large_blocks_back", lambda: calls.append(1))
+    write_clip(tmp_path / "film.mkv", torch.full((2, 3, height, width), 0.5), Fraction(24))
+    with open_film(tmp_path / "film.mkv"):
+        assert bool(calls) is asked

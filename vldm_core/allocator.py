@@ -3,7 +3,7 @@
 glibc raises the size from which on a block has pages of its own to that of the blocks it sees freed, up to 32 MB. From
 then on planes of a large frame lie in its heaps, one heap per thread, and between those that live, what others have
 left stays with the process: several times of what is in use. With a fixed size large blocks go back when they are
-freed. Smaller frames are not touched, because their planes are smaller than that.
+freed. Pages that come and go cost time, so this is asked for with large frames alone.
 """
 
 import contextlib

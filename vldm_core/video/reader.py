@@ -55,6 +55,8 @@ _RATE_PROBE = 96
 _DEFAULT_RATE = Fraction(25)
 # No interlaced video has more lines (1080, stored as 1088); larger scans are not searched for fields.
 _MOST_INTERLACED_LINES = 1088
+# Pixels of a frame from which on memory decides what a machine can restore: between 720p and 1080p.
+_LARGE_FRAME = 1_500_000
 
 
 # Frames per second of an image sequence that is given none: that of sound film.
@@ -113,8 +115,17 @@ def open_film(
     """
     if deinterlace not in ("auto", "off", "tff", "bff"):
         raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
-    # What is opened is worked on, frame by frame, for as long as the film is.
-    give_large_blocks_back()
+    reader = _reader(source, deinterlace, sequence_rate)
+    # What is opened is worked on, frame by frame, for as long as the film is. Of smaller frames little is left over,
+    # and pages that go back and come again took a quarter of the time.
+    if reader.info.width * reader.info.height >= _LARGE_FRAME:
+        give_large_blocks_back()
+    return reader
+
+
+def _reader(
+    source: FilmSource | EditedFilm, deinterlace: Deinterlace, sequence_rate: Fraction | int | None
+) -> FilmReader:
     if not isinstance(source, io.BytesIO | EditedFilm):
         from .sequence import SequenceReader, is_sequence
 

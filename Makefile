@@ -10,7 +10,7 @@ OUT ?=
 
 env: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml tests/constraints.txt scripts/setup_environment.py vldm_core/vision_operators.py $(wildcard $(COMFYUI)/requirements.txt)
+$(VENV)/.ready: pyproject.toml tests/constraints.txt scripts/setup_environment.py vldm_core/machine/vision_operators.py $(wildcard $(COMFYUI)/requirements.txt)
 	$(PYTHON) scripts/setup_environment.py $(VENV)
 	touch $@
 

@@ -2,24 +2,24 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from .decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
-from .detect import DetectDamage
-from .evaluate import Compare
-from .film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
-from .host_models import register_folders
-from .image_models import LoadStage1, RestoreWithImageModel
-from .masks import RefineMask
-from .patches import LongVideoWindows, RestorationGuidance, VideoNoise
-from .prerestore import LoadPreRestorer, PreRestore
-from .prior import FitForPrior, UndoFit
-from .reel import RestoreReel
-from .sampler import RestorationSampler, RestorationSettingsNode
-from .semantics import CaptionShots, KeyFrames
-from .shot_conditioning import ShotConditioning
-from .shot_table import ShotTableNode
-from .simulate import SimulateDamage
-from .temporal import ApplyTemporalLayers, ShotLoras
-from .zero_shot import Era, TagShots
+from .compare.compare import Compare
+from .decode.decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
+from .film.detect_damage import DetectDamage
+from .film.film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
+from .film.refine_mask import RefineMask
+from .film.simulate_damage import SimulateDamage
+from .host.models import register_folders
+from .prerestore.image_models import LoadStage1, RestoreWithImageModel
+from .prerestore.prerestore import LoadPreRestorer, PreRestore
+from .prior.fit import FitForPrior, UndoFit
+from .prior.patches import LongVideoWindows, RestorationGuidance, VideoNoise
+from .prior.sampler import RestorationSampler, RestorationSettingsNode
+from .prior.temporal import ApplyTemporalLayers, ShotLoras
+from .reel.restore_reel import RestoreReel
+from .semantics.key_frames import CaptionShots, KeyFrames
+from .semantics.shot_conditioning import ShotConditioning
+from .semantics.shot_table import ShotTableNode
+from .semantics.zero_shot import Era, TagShots
 
 # Before the host asks the nodes for their inputs, which list the files in these folders.
 register_folders()

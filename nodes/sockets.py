@@ -48,6 +48,6 @@ Restoration = io.Custom("VLDM_RESTORATION")
 SEMANTICS_CATEGORY = "VLDM/semantics"
 
 ShotTable = io.Custom("VLDM_SHOT_TABLE")
-"""A :class:`vldm_core.semantics.table.ShotTable`."""
+"""A :class:`vldm_core.semantics.table.table.ShotTable`."""
 
 TABLE_TOOLTIP = "From Key Frames, or from another node that adds to the table; of the same frames."

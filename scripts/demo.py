@@ -13,11 +13,11 @@ import torch
 from host_server import HostError, HostServer, find_host
 from PIL import Image
 
+from vldm_core.cli.queue_client import find_node, load_workflow, run_workflow
 from vldm_core.errors import VLDMError
-from vldm_core.queue import find_node, load_workflow, run_workflow
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.video.reader import open_film
-from vldm_core.video.writer import WriteSettings
+from vldm_core.video.reading.reader import open_film
+from vldm_core.video.writing.writer import WriteSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOW = ROOT / "workflows" / "api" / "restore_reel.json"

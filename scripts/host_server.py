@@ -27,8 +27,10 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[1]
 # The name of a usual checkout. The hyphen matters: a pack that works only under an identifier breaks in the field.
 PACK_NAME = "ComfyUI-VLDM"
-_PACK_FAILURES = re.compile(r"IMPORT FAILED.*" + PACK_NAME + r"|Error while calling comfy_entrypoint.*|"
-                            r"ComfyUI-VLDM could not be loaded|Cannot import .*" + PACK_NAME + ".*")
+_PACK_FAILURES = re.compile(
+    r"IMPORT FAILED.*" + PACK_NAME + r"|Error while calling comfy_entrypoint.*|"
+    r"ComfyUI-VLDM could not be loaded|Cannot import .*" + PACK_NAME + ".*"
+)
 
 
 class HostError(RuntimeError):

@@ -28,7 +28,7 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from vldm_core.film.degradation import (
+from vldm_core.ageing import (
     BlotchModel,
     DirtModel,
     FlickerModel,
@@ -41,7 +41,7 @@ from vldm_core.film.degradation import (
 )
 from vldm_core.reel.masks import simulate_film
 from vldm_core.video.info import FilmFrame, FilmInfo
-from vldm_core.video.writer import WriteSettings, open_writer
+from vldm_core.video.writing.writer import WriteSettings, open_writer
 
 Picture = NDArray[np.float32]
 
@@ -207,9 +207,7 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="vldm-demo-film-") as scratch:
         clean = options.clean or Path(scratch) / "clean.mkv"
-        with open_writer(
-            clean, info, settings=WriteSettings(overwrite=True), source=projector_sound()
-        ) as writer:
+        with open_writer(clean, info, settings=WriteSettings(overwrite=True), source=projector_sound()) as writer:
             for index, grey in enumerate(first_shot() + second_shot()):
                 writer.write(FilmFrame(index=index, image=tone(grey)))
         write = WriteSettings(codec="h264", quality=QUALITY, overwrite=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from vldm_core.film.degradation import (
+from vldm_core.ageing import (
     MASK_KINDS,
     PRESETS,
     ApertureModel,

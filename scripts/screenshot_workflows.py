@@ -29,9 +29,9 @@ from torch import Tensor
 from workflow_browser import RUNS, Frontend, browser_page, models_of, read_workflow, without_previews
 from workflow_names import TITLES, TWINS, editor_file, thumbnail_file, twin_file
 
-from vldm_core.evaluation.picture import Layout, before_after
+from vldm_core.metrics.before_after import Layout, before_after
 from vldm_core.reel.restore import restore_film
-from vldm_core.video.reader import open_film
+from vldm_core.video.reading.reader import open_film
 
 FILM = ROOT / "assets" / "demo_film.mp4"
 CLEAN_FILM = "clean_film.mp4"

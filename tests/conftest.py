@@ -14,6 +14,8 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+# The benchmarks are not installed. At the end of the path: a host has a `nodes` of its own.
+sys.path.append(str(ROOT))
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
 

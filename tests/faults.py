@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from vldm_core.film import analysis, stages
 from vldm_core.film.active_picture import PictureFinder
-from vldm_core.film.brightness import BrightnessComparer
+from vldm_core.film.flicker.brightness import BrightnessComparer
 from vldm_core.prerestore import contained
+from vldm_core.stages import analysis
+from vldm_core.stages import stream as stages
 from vldm_core.video.shots import FilmCutDetector
 
 MARK = 51 / 255

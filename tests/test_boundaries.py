@@ -1,4 +1,4 @@
-"""Which part may import which: the core knows no host, the nodes load without diffusers, comfy stays in host files."""
+"""Which part may import which: one way down the house, the core knows no host, the nodes load without diffusers."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -7,10 +7,30 @@ from pathlib import Path
 
 import pytest
 
+import vldm_core
+
 ROOT = Path(__file__).resolve().parents[1]
-CORE = sorted((ROOT / "vldm_core").rglob("*.py"))
-NODES = sorted((ROOT / "nodes").rglob("*.py"))
 HOST_MODULES = {"comfy", "comfy_api", "comfy_execution", "comfy_extras", "execution", "folder_paths", "nodes", "server"}
+
+ROOMS_DOWN = (
+    ("cli",),
+    ("training",),
+    ("reel",),
+    ("data", "metrics"),
+    ("stages",),
+    ("semantics",),
+    ("prior",),
+    ("decode",),
+    ("prerestore",),
+    ("sampling",),
+    ("film", "ageing"),
+    ("video",),
+    ("files", "machine", "containment"),
+    ("notices", "progress"),
+    ("errors",),
+)
+"""The rooms of `vldm_core` from the top floor down: each may import what stands below it, and never its neighbours."""
+FLOORS = {room: floor for floor, rooms in enumerate(reversed(ROOMS_DOWN)) for room in rooms}
 
 
 @dataclass(frozen=True)
@@ -47,7 +67,7 @@ def imports_of(path: Path, *, at_import_time: bool = False) -> list[Import]:
 
 
 def files_of(importer: Path, item: Import) -> Iterator[Path]:
-    """Yield the files of this repository that a relative import loads, packages on the way included."""
+    """Yield the files that a relative import may load, packages on the way included."""
     if not item.level:
         return
     folder = importer.parent
@@ -77,40 +97,155 @@ def loaded_with(start: Path) -> dict[Path, list[Import]]:
     return seen
 
 
-def name_of(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+def python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", CORE, ids=name_of)
-def test_core_knows_no_host_and_imports_itself_relatively(path):
+def room_of(path: Path, core: Path) -> str:
+    return path.relative_to(core).with_suffix("").parts[0]
+
+
+def against_the_way_down(core: Path) -> list[str]:
+    """Return every import inside a package that goes up or across the house, wherever in a file it stands."""
+    wrong = []
+    for path in python_files(core):
+        room = room_of(path, core)
+        if room in ("__init__", "__main__"):
+            continue
+        for item in imports_of(path):
+            for file in files_of(path, item):
+                if not file.is_file() or file == core / "__init__.py":
+                    continue
+                target = room_of(file, core)
+                if target != room and FLOORS[target] >= FLOORS[room]:
+                    wrong.append(f"{path.relative_to(core)} imports {file.relative_to(core)}")
+    return sorted(set(wrong))
+
+
+def circles(core: Path) -> list[str]:
+    """Return the files of a package that import themselves by way of others when they are imported."""
+    needs = {}
+    for path in python_files(core):
+        found = {
+            file
+            for item in imports_of(path, at_import_time=True)
+            for file in files_of(path, item)
+            if file.is_file() and file.name != "__init__.py"
+        }
+        needs[path] = found - {path}
+    left = dict(needs)
+    while free := [path for path, found in left.items() if not found & left.keys()]:
+        for path in free:
+            del left[path]
+    return sorted(str(path.relative_to(core)) for path in left)
+
+
+def test_every_room_has_a_floor():
+    core = ROOT / "vldm_core"
+    rooms = {room_of(path, core) for path in python_files(core)} - {"__init__", "__main__"}
+    assert rooms == FLOORS.keys()
+
+
+def test_imports_go_one_way_down():
+    assert not against_the_way_down(ROOT / "vldm_core")
+
+
+def test_no_file_needs_itself():
+    assert not circles(ROOT / "vldm_core")
+
+
+def test_a_planted_cycle_is_found(tmp_path):
+    files = {
+        "video/reader.py": "def open_film():\n    from ..film import dirt\n",
+        "film/dirt.py": "from ..video.reader import open_film\n",
+        "film/one.py": "from .two import b\n",
+        "film/two.py": "from . import one\n",
+        "decode/tiles.py": "from ..prerestore.run import restore\n",
+        "prerestore/run.py": "from ..decode import tiles\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert against_the_way_down(tmp_path) == [
+        "prerestore/run.py imports decode/tiles.py",
+        "video/reader.py imports film/dirt.py",
+    ]
+    assert circles(tmp_path) == ["decode/tiles.py", "film/one.py", "film/two.py", "prerestore/run.py"]
+
+
+def test_no_folder_holds_more_than_a_dozen_files():
+    folders = [ROOT / "vldm_core", ROOT / "nodes", ROOT / "benchmarks"]
+    counts = {
+        str(folder.relative_to(ROOT)): len([path for path in folder.glob("*.py") if path.name != "__init__.py"])
+        for top in folders
+        for folder in [top, *(path for path in top.rglob("*") if path.is_dir())]
+    }
+    assert not {folder: count for folder, count in counts.items() if count > 12}
+
+
+def test_the_core_knows_no_host_and_imports_itself_relatively():
     # In ComfyUI the package hangs below the pack's own name, so `import vldm_core` would find another copy or none.
-    wrong = [item.module for item in imports_of(path) if item.top in HOST_MODULES | {"vldm_core"}]
-    assert not wrong, f"{name_of(path)} imports {wrong}"
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {item.module}"
+        for path in python_files(ROOT / "vldm_core")
+        for item in imports_of(path)
+        if item.top in HOST_MODULES | {"vldm_core", "benchmarks"}
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", NODES, ids=name_of)
-def test_nodes_touch_comfy_in_the_host_files_only(path):
-    allowed = HOST_MODULES if path.name.startswith("host") else {"comfy_api"}
-    tops = {item.top for item in imports_of(path)}
-    wrong = tops & (HOST_MODULES | {"vldm_core"}) - allowed
-    assert not wrong, f"{name_of(path)} imports {sorted(wrong)}; only nodes/host*.py may"
+def test_nodes_touch_comfy_in_the_host_folder_only():
+    wrong = []
+    for path in python_files(ROOT / "nodes"):
+        allowed = HOST_MODULES if path.parent.name == "host" else {"comfy_api"}
+        tops = {item.top for item in imports_of(path)} & (HOST_MODULES | {"vldm_core", "benchmarks"})
+        wrong += [f"{path.relative_to(ROOT)} imports {top}" for top in sorted(tops - allowed)]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", NODES, ids=name_of)
-def test_nodes_load_without_diffusers(path):
-    for file, found in loaded_with(path).items():
-        wrong = {item.top for item in found} & {"diffusers", "transformers", "accelerate", "peft"}
-        assert not wrong, f"importing {name_of(path)} loads {name_of(file)}, which imports {sorted(wrong)}"
-
-
-def test_importing_the_nodes_reaches_into_the_core():
-    # Guards the test above: if relative imports were resolved wrongly, it would look at one file and always pass.
-    loaded = {name_of(path) for path in loaded_with(ROOT / "nodes" / "__init__.py")}
-    assert {"nodes/host.py", "nodes/film.py", "vldm_core/__init__.py", "vldm_core/pipeline.py"} <= loaded
+def test_nodes_load_without_diffusers():
+    loaded = loaded_with(ROOT / "nodes" / "__init__.py")
+    # If relative imports were resolved wrongly, this would look at one file and always pass.
+    reached = {str(path.relative_to(ROOT)) for path in loaded}
+    assert {"vldm_core/__init__.py", "vldm_core/stages/batch.py"} <= reached
+    assert {str(path.relative_to(ROOT)) for path in python_files(ROOT / "nodes")} <= reached
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {item.module}"
+        for path, found in loaded.items()
+        for item in found
+        if item.top in {"diffusers", "transformers", "accelerate", "peft"}
+    ]
+    assert not wrong
 
 
 def test_entry_point_imports_nothing_of_the_pack_at_import_time():
     assert {item.top for item in imports_of(ROOT / "__init__.py", at_import_time=True)} == {"logging"}
+
+
+def test_the_public_face():
+    assert [name for name in vldm_core.__all__ if not callable(getattr(vldm_core, name))] == []
+    assert vldm_core.__all__ == [
+        "DamageMasks",
+        "PriorReelSettings",
+        "ReelReport",
+        "ReelSettings",
+        "VideoRestorationPipeline",
+        "compare_films",
+        "describe_film",
+        "detect_damage",
+        "detect_film",
+        "open_film",
+        "open_prior",
+        "open_writer",
+        "remove_flicker",
+        "repair_damage",
+        "restore_film",
+        "restore_film_with_prior",
+        "simulate",
+    ]
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = vldm_core.no_such_name
 
 
 @pytest.mark.parametrize(
@@ -130,9 +265,14 @@ def test_import_walker(source, every, at_import):
     assert {item.top for item in imports(tree, at_import_time=True)} == at_import
 
 
-@pytest.mark.parametrize("path", NODES, ids=lambda path: path.name)
-def test_what_nodes_refuse_is_told_once(path: Path) -> None:
+def test_what_nodes_refuse_is_told_once():
     """The host tells what `validate_inputs` returns under every input that it names; `one_error` tells it once."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and node.name == "validate_inputs":
-            assert [ast.unparse(each) for each in node.decorator_list] == ["classmethod", "one_error"], path
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in python_files(ROOT / "nodes")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        and node.name == "validate_inputs"
+        and [ast.unparse(each) for each in node.decorator_list] != ["classmethod", "one_error"]
+    ]
+    assert not wrong

@@ -1,5 +1,5 @@
 """``python -m vldm_core``."""
 
-from .cli import main
+from .cli.app import main
 
 main()

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldm_core.decode.chunks import ChunkSettings, auto_chunks, decode_video, plan_chunks
-from vldm_core.decode.ladder import DecodePlan, DecodeSettings, choose_plan, decode_within_memory, smaller
-from vldm_core.decode.tiles import TileSettings
+from vldm_core.decode.memory_fallback import DecodePlan, DecodeSettings, choose_plan, decode_within_memory, smaller
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
+from vldm_core.video.tiles import TileSettings
 
 
 def shots_from(lengths):

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from vldm_core.decode.fusion import FusionSettings, fuse, gaussian, takeover
+from vldm_core.decode.fusion import FusionSettings, fuse
 from vldm_core.errors import SettingsError
+from vldm_core.video.blending import gaussian, takeover
 
 
 @pytest.fixture

@@ -7,20 +7,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vldm_core import pipeline
 from vldm_core.errors import SettingsError
 from vldm_core.film.active_picture import ActivePicture, PictureFinder, find_picture
-from vldm_core.film.analysis import AnalysisSettings
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.dirt_repair import DirtRepairSettings
-from vldm_core.film.flicker import FlickerSettings
-from vldm_core.film.line_map import LineMap, LineTrack, clear_of_edges
-from vldm_core.film.line_repair import LineRepairSettings
-from vldm_core.film.lines import LineSettings, detect_lines
-from vldm_core.film.stabilise import StabiliseSettings
-from vldm_core.film.stages import StageFrame, restore_shot
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.fill.repair import DirtRepairSettings
+from vldm_core.film.flicker.removal import FlickerSettings
+from vldm_core.film.scratches.detection import LineSettings, detect_lines
+from vldm_core.film.scratches.repair.repair import LineRepairSettings
+from vldm_core.film.scratches.tracks import LineMap, LineTrack, clear_of_edges
+from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
-from vldm_core.video.reader import open_film
+from vldm_core.stages import batch as pipeline
+from vldm_core.stages.analysis import AnalysisSettings
+from vldm_core.stages.stream import StageFrame, restore_shot
+from vldm_core.video.reading.reader import open_film
 
 HEIGHT, WIDTH, COUNT = 144, 208, 12
 

@@ -1,4 +1,4 @@
-"""What nodes/host.py does that no graph on this host can reach: other layouts, and newer hosts."""
+"""What nodes/host/node_run.py does that no graph on this host can reach: other layouts, and newer hosts."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ in_host = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(in_host)
 in_host.prepare({host!r})
 import torch
-from pack.nodes import host
+from pack.nodes.host import node_run as host
 from pack.vldm_core.errors import SettingsError
 
 def refusal(call, *arguments):
@@ -73,9 +73,7 @@ else:
 """
 
 
-@pytest.mark.parametrize(
-    "code", [LAYOUTS, MASKS, PROGRESS], ids=["layouts", "masks", "progress and interrupt"]
-)
+@pytest.mark.parametrize("code", [LAYOUTS, MASKS, PROGRESS], ids=["layouts", "masks", "progress and interrupt"])
 def test_adapter(host_folder, tmp_path, code):
     script = PREPARE.format(host=str(host_folder), root=str(ROOT)) + code
     # The host's folder_paths makes folders in its base directory; let it not be the user's.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vldm_core.cli_prior import PriorOptions
+from vldm_core.cli.prior import PriorOptions
 
 pytestmark = pytest.mark.host
 

@@ -7,13 +7,13 @@ import av
 import numpy as np
 import pytest
 
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.dirt_repair import DirtRepairSettings
-from vldm_core.film.line_repair import LineRepairSettings
-from vldm_core.film.lines import LineSettings
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.fill.repair import DirtRepairSettings
+from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.repair.repair import LineRepairSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.video.writer import WriteSettings
+from vldm_core.video.writing.writer import WriteSettings
 
 from .in_host import run_in_host
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from vldm_core.cli.queue_client import load_workflow, run_workflow
 from vldm_core.errors import HostError
-from vldm_core.queue import load_workflow, run_workflow
-from vldm_core.video.clip import write_clip
+from vldm_core.video.writing.clip import write_clip
 
 pytestmark = pytest.mark.host
 
@@ -521,7 +521,7 @@ class TestRefusals:
 
 
 class TestClient:
-    """vldm_core.queue end to end."""
+    """vldm_core.cli.queue_client end to end."""
 
     def test_command_line_uploads_runs_and_fetches(self, host, tmp_path):
         film = tmp_path / "uploaded film.mp4"

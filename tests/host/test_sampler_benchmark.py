@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from benchmarks.sampler.benchmark import LARGEST_DIFFERENCE, run_sampler_benchmark
+from benchmarks.sampler.settings import SamplerBenchmarkSettings
+from benchmarks.sampler.variants import GROUPS, VARIANTS
+from benchmarks.sampler.worker import sampler_worker
+from vldm_core.cli.app import app
 from vldm_core.errors import VLDMError
-from vldm_core.evaluation.sampler_benchmark import LARGEST_DIFFERENCE, run_sampler_benchmark
-from vldm_core.evaluation.sampler_settings import SamplerBenchmarkSettings
-from vldm_core.evaluation.sampler_variants import GROUPS, VARIANTS
-from vldm_core.evaluation.sampler_worker import sampler_worker
 
 pytestmark = pytest.mark.host
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vldm_core.queue import load_workflow
+from vldm_core.cli.queue_client import load_workflow
 
 from .conftest import Host, host_server, write_film
 from .in_host import run_in_host

@@ -2,7 +2,7 @@
 
 import json
 
-from vldm_core.prior.family_files import clip_merges, clip_tokens
+from vldm_core.prior.checkpoints.family_files import clip_merges, clip_tokens
 
 
 def test_the_vocabulary_is_that_of_the_host(host_folder):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from vldm_core.files.weights import WeightFileError
 from vldm_core.prerestore.architectures.rrdb import RRDBConfig
 from vldm_core.prerestore.architectures.scunet import SCUNetConfig
 from vldm_core.prerestore.architectures.swin_ir import SwinIRConfig
 from vldm_core.prerestore.published import ARCHITECTURES, read_stage1, run_padded
-from vldm_core.weight_files import WeightFileError
 
 from ..oracles import load_oracle
 from .stage1_nets import BSRNET_OF_SPANDREL, SCUNET, SWINIR, TINY, network, published, write

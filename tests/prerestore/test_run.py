@@ -116,7 +116,7 @@ def test_grain_is_put_back_in_bands_as_in_one(monkeypatch) -> None:
     generator = torch.Generator().manual_seed(0)
     image, change = torch.rand(3, 70, 90, generator=generator), 0.1 * torch.randn(3, 70, 90, generator=generator)
     wanted = apply(image, change, PreRestoreSettings())
-    monkeypatch.setattr("vldm_core.video.bands._MOST_BYTES", 90 * 36 * 4 * 16)
+    monkeypatch.setattr("vldm_core.video.buffers.bands._MOST_BYTES", 90 * 36 * 4 * 16)
     assert torch.allclose(apply(image, change, PreRestoreSettings()), wanted, atol=1e-6)
 
 
@@ -165,7 +165,7 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
             return super().encode(frames, masks, nearby)
 
     monkeypatch.setattr("vldm_core.prerestore.run._MOST_KEPT", 0)
-    monkeypatch.setattr("vldm_core.video.bands._MOST_BYTES", 96 * 100 * 4 * 32)
+    monkeypatch.setattr("vldm_core.video.buffers.bands._MOST_BYTES", 96 * 100 * 4 * 32)
     monkeypatch.setattr("vldm_core.prerestore.blocks._LARGEST_PART", 1 << 15)
     watched = Watched(network.config).eval()
     watched.load_state_dict(network.state_dict())

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from vldm_core.errors import SettingsError
+from vldm_core.files.weights import WeightFileError
 from vldm_core.prerestore.network import KIND, PreRestorer
 from vldm_core.prerestore.shipped import SHIPPED, PreRestoration, load_prerestorer
-from vldm_core.weight_files import WeightFileError
 
 from .test_network import trained
 

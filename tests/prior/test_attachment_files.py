@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from vldm_core.errors import SettingsError
+from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.attachment import Attachment
 from vldm_core.prior.attachment_files import load_attachments, read_attachment, save_attachments
-from vldm_core.prior.motion import MotionConfig, MotionModules, MotionSettings
-from vldm_core.prior.temporal import TemporalConfig, TemporalLayers
-from vldm_core.prior.temporal_attention import AttentionWindows
-from vldm_core.weight_files import WeightFileError
+from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from vldm_core.prior.temporal.attention import AttentionWindows
+from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 
 
 def layers() -> TemporalLayers:

@@ -9,10 +9,10 @@ from vldm_core.prior.attachment import Attachment
 from vldm_core.prior.denoiser import ClipDenoiser, Control, DenoiserSettings
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.cfg import CfgSettings, ClassifierFreeGuidance, guide
+from vldm_core.sampling.regions.tiles import TileSettings
+from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.sampling.state import StepState
-from vldm_core.sampling.tiles import TileSettings
-from vldm_core.sampling.windows import WindowSettings
 from vldm_core.video.shots import Shot
 
 from .tiny_models import CONTEXT, tiny_unet

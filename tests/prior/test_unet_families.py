@@ -5,11 +5,11 @@ import torch
 from diffusers import UNet2DConditionModel, UNetSpatioTemporalConditionModel
 
 from vldm_core.errors import SettingsError
-from vldm_core.prior.motion import MotionConfig, MotionModules
-from vldm_core.prior.motion_files import motion_modules_from, motion_state
+from vldm_core.files.weights import WeightFileError
+from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
+from vldm_core.prior.temporal.animatediff_files import motion_modules_from, motion_state
 from vldm_core.prior.unet import UNetLayoutError, UNetView
 from vldm_core.prior.unet_families import family_of
-from vldm_core.weight_files import WeightFileError
 
 
 def unet(width):

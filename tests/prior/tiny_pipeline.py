@@ -64,7 +64,7 @@ def tiny_vae(seed: int = 2):
 def tiny_pipeline(scheduler: str = "EulerDiscreteScheduler", prediction: str = "epsilon", **more):
     import diffusers
 
-    from vldm_core.prior_pipeline import VideoRestorationPipeline
+    from vldm_core.prior.pipeline import VideoRestorationPipeline
 
     tokenizer = tiny_tokenizer()
     unet = tiny_unet(block_out_channels=(32, 64))

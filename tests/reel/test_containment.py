@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from vldm_core.cli.app import app
 from vldm_core.errors import StageError
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.flicker import FlickerSettings
-from vldm_core.film.lines import LineSettings
-from vldm_core.film.stabilise import StabiliseSettings
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.flicker.removal import FlickerSettings
+from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.notices import Notices
 from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.reel.describe import describe_film
 from vldm_core.reel.masks import detect_film
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.semantics.describe import describe_film
-from vldm_core.video.reader import open_film
+from vldm_core.video.reading.reader import open_film
 
 from ..faults import MESSAGE, STAGES, sabotage, sabotage_analysis
 from ..prerestore.test_network import TINY, trained

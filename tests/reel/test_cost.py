@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from vldm_core.film.stabilise import StabiliseSettings
+from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.cost import pass_costs
 from vldm_core.reel.restore import ReelSettings, restore_film

@@ -7,17 +7,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from vldm_core import pipeline
-from vldm_core.cli import app
+from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.stabilise import StabiliseSettings
+from vldm_core.files.weights import WeightFileError
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.network import KIND
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel import restore
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.video.reader import open_film
-from vldm_core.weight_files import WeightFileError
+from vldm_core.stages import batch as pipeline
+from vldm_core.video.reading.reader import open_film
 
 from ..prerestore.test_network import TINY, trained
 

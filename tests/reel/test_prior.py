@@ -16,25 +16,22 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from vldm_core.cli.app import app
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.decode.regrain import RegrainSettings, regrain
 from vldm_core.errors import SettingsError, StageError, VLDMError
 from vldm_core.prerestore.network import KIND
 from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.prior.checkpoints.opening import open_prior
 from vldm_core.prior.finish import FinishSettings
-from vldm_core.prior.opening import open_prior
-from vldm_core.reel.prior import (
-    PriorReelSettings,
-    restore_film_with_prior,
-)
+from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
 from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.sampling.windows import WindowSettings
-from vldm_core.semantics.table import ShotDescription, ShotTable, write_table
-from vldm_core.semantics.written import written_prompts
+from vldm_core.sampling.regions.windows import WindowSettings
+from vldm_core.semantics.prompts.prompt_text import written_prompts
+from vldm_core.semantics.table.table import ShotDescription, ShotTable, write_table
 from vldm_core.video.geometry import FitSettings
-from vldm_core.video.reader import open_film
+from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
 from ..prerestore.test_network import trained
@@ -199,9 +196,9 @@ def test_frames_that_overflow_in_the_prior_stay_as_repaired(pipeline, film, tmp_
 
 
 def test_temporal_layers_are_attached(model, film, tmp_path) -> None:
-    from vldm_core.prior.motion_files import save_motion_modules
+    from vldm_core.prior.temporal.animatediff_files import save_motion_modules
 
-    from ..test_prior_pipeline import motion_modules
+    from ..prior.test_pipeline import motion_modules
 
     save_motion_modules(motion_modules(), tmp_path / "motion.safetensors")
     opened = open_prior(model, temporal=tmp_path / "motion.safetensors", device="cpu")
@@ -357,7 +354,7 @@ def test_errors_come_before_any_work(model, film, tmp_path, monkeypatch) -> None
     assert "device 'tpu'" in failing(film, tmp_path, "--prior", str(model), "--device", "tpu")
     assert "--prompt: give --prior PATH too" in failing(film, tmp_path, "--prompt", "a street")
     assert "multiple of 8" in failing(film, tmp_path, "--prior", str(model), "--tile", "60")
-    monkeypatch.setitem(sys.modules, "vldm_core.prior_pipeline", None)
+    monkeypatch.setitem(sys.modules, "vldm_core.prior.pipeline", None)
     assert "pip install -U 'vldm[headless]'" in failing(film, tmp_path, "--prior", str(model))
 
 

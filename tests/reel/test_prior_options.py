@@ -12,25 +12,25 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
-from vldm_core.cli_prior import PriorOptions
+from vldm_core.cli.app import app
+from vldm_core.cli.prior import PriorOptions
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.errors import SettingsError, VLDMError
-from vldm_core.film.flicker import FlickerSettings
-from vldm_core.film.stabilise import StabiliseSettings
-from vldm_core.film.stages import StageFrame
+from vldm_core.film.flicker.removal import FlickerSettings
+from vldm_core.film.weave.stabilise import StabiliseSettings
+from vldm_core.prior.checkpoints.opening import open_prior
 from vldm_core.prior.finish import FinishSettings
-from vldm_core.prior.lora_eras import EraLoras, LoraChoice
-from vldm_core.prior.opening import open_prior
+from vldm_core.prior.lora.eras import EraLoras, LoraChoice
 from vldm_core.reel.masks import detect_film
 from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
 from vldm_core.reel.prior_company import ReelControl, ReelLoras
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.restoration import default_restoration
-from vldm_core.semantics.table import ShotDescription, ShotTable, write_table
+from vldm_core.semantics.table.table import ShotDescription, ShotTable, write_table
+from vldm_core.stages.stream import StageFrame
 from vldm_core.video.geometry import FitSettings
-from vldm_core.video.reader import open_film
+from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
 from ..prior.tiny_pipeline import tiny_pipeline
@@ -232,8 +232,8 @@ def test_the_prior_may_act_in_damaged_places_only(pipeline, dirty, tmp_path) -> 
 
 
 def test_masks_are_moved_with_the_picture(dirty, monkeypatch) -> None:
-    from vldm_core.film import stages
-    from vldm_core.film.stabilise import WeaveTrack
+    from vldm_core.film.weave.stabilise import WeaveTrack
+    from vldm_core.stages import stream as stages
 
     track = object.__new__(WeaveTrack)
     monkeypatch.setattr(stages, "apply_stabilise", lambda frames, *_, **__: frames.roll(1, dims=-1))

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from vldm_core import pipeline
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.lines import LineSettings
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.scratches.detection import LineSettings
 from vldm_core.reel import masks
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.video.reader import open_film
+from vldm_core.stages import batch as pipeline
+from vldm_core.video.reading.reader import open_film
 
 from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH
 

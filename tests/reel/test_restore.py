@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 
-from vldm_core import pipeline
 from vldm_core.errors import FilmFileError
-from vldm_core.film.dirt import DirtSettings
-from vldm_core.film.lines import LineSettings
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.scratches.detection import LineSettings
 from vldm_core.prerestore.network import KIND
 from vldm_core.reel import masks, restore
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.video.reader import open_film
+from vldm_core.stages import batch as pipeline
+from vldm_core.video.reading.reader import open_film
 
 from ..prerestore.test_network import trained
 from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH, damaged_frame, write_film
@@ -118,7 +118,7 @@ def test_detect_writes_grey_films_of_the_same_length(small_film, tmp_path):
 
 
 def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
-    from vldm_core.film.degradation import SimulationSettings
+    from vldm_core.ageing import SimulationSettings
 
     results = []
     for run in ("a", "b"):
@@ -137,7 +137,7 @@ def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
 
 
 def test_simulate_writes_the_clean_frames_that_the_aged_ones_show(small_film, tmp_path):
-    from vldm_core.film.degradation import CadenceModel, SimulationSettings
+    from vldm_core.ageing import CadenceModel, SimulationSettings
 
     settings = replace(SimulationSettings().only(), cadence=CadenceModel(duplicates=0.4))
     aged, clean = tmp_path / "aged.mkv", tmp_path / "clean.mkv"

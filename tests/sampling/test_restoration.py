@@ -5,9 +5,9 @@ import torch
 
 from vldm_core.errors import SettingsError
 from vldm_core.sampling.consistency import ConsistencySettings
-from vldm_core.sampling.freeinit import FreeInitSettings
 from vldm_core.sampling.guidance import GuidanceSettings
-from vldm_core.sampling.noise import VideoNoiseSettings, video_noise
+from vldm_core.sampling.noise.clip_noise import VideoNoiseSettings, video_noise
+from vldm_core.sampling.noise.freeinit import FreeInitSettings
 from vldm_core.sampling.propagation import PropagationSettings
 from vldm_core.sampling.restoration import Material, Restoration, RestorationSettings
 from vldm_core.sampling.schedule import NoiseSchedule

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from vldm_core.errors import VLDMError
 from vldm_core.semantics.captioners.captioner import pictures, sentence
 from vldm_core.semantics.captioners.registry import KINDS, captioner_kind, open_captioner
-from vldm_core.semantics.clip import open_clip, prepare_pictures
-from vldm_core.semantics.local_models import ModelFolderError, transformers_class
+from vldm_core.semantics.recognition.clip import open_clip, prepare_pictures
+from vldm_core.semantics.recognition.local_models import ModelFolderError, transformers_class
 
 from .tiny_models import save_blip, save_clip, save_florence
 

@@ -10,22 +10,22 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.reel.describe import describe_film
 from vldm_core.reel.restore import ReelSettings
 from vldm_core.semantics.describe import (
     DescribeSettings,
     SeenFrame,
     ShotDescriber,
-    describe_film,
     describe_shots,
     describe_stream,
 )
-from vldm_core.semantics.features import CHUNK
 from vldm_core.semantics.key_frames import KeyFrameSettings
 from vldm_core.semantics.picture_store import PictureStore
-from vldm_core.semantics.table import UNKNOWN, read_table
-from vldm_core.video.reader import open_film
+from vldm_core.semantics.recognition.features import CHUNK
+from vldm_core.semantics.table.table import UNKNOWN, read_table
+from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
 from ..reel.conftest import CUT, damaged_frame, write_film

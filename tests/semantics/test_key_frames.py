@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
-from vldm_core.semantics.features import encode_frames, look_features
 from vldm_core.semantics.key_frames import KeyFrameSettings, choose_key_frames, sampled_frames
+from vldm_core.semantics.recognition.features import encode_frames, look_features
 from vldm_core.video.shots import Shot
 
 

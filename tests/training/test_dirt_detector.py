@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from vldm_core.ageing import BlotchModel, DirtModel, SimulationSettings, simulate
+from vldm_core.cli.app import app
+from vldm_core.data.clean_shots import TrainingMaterial
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.film.degradation import BlotchModel, DirtModel, SimulationSettings, simulate
-from vldm_core.film.dirt_features import PLANES
-from vldm_core.film.dirt_network import KIND, DirtNetwork, DirtNetworkConfig
-from vldm_core.training.dirt_detector import DirtTrainingSettings, calibrated, dirt_loss, train_dirt_network
-from vldm_core.training.dirt_examples import (
+from vldm_core.film.dirt.features import PLANES
+from vldm_core.film.dirt.network import KIND, DirtNetwork, DirtNetworkConfig
+from vldm_core.training.dirt_detector.examples import (
     BLOTCH,
     DIRT,
     FAINT_BLOTCH,
@@ -28,7 +28,7 @@ from vldm_core.training.dirt_examples import (
     make_examples,
     to_bytes,
 )
-from vldm_core.training.material import TrainingMaterial
+from vldm_core.training.dirt_detector.task import DirtTrainingSettings, calibrated, dirt_loss, train_dirt_network
 
 TINY = DirtNetworkConfig(widths=(4, 4, 4), depths=(0, 0, 1))
 QUICK = DirtTrainingSettings(steps=20, batch=2, side=32, warmup=2, held_out=0.2, checkpoint_every=10, rate=1e-2)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
+from vldm_core.cli.app import app
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.training.output import check_output, claim_sources
 

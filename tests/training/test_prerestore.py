@@ -13,18 +13,18 @@ from diffusers import AutoencoderKL
 from torch import nn
 from typer.testing import CliRunner
 
-from vldm_core.cli import app
-from vldm_core.cli_training import train_prerestore
+from vldm_core.cli.app import app
+from vldm_core.cli.training import train_prerestore
 from vldm_core.errors import SettingsError
 from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
 from vldm_core.prerestore.run import pre_restore
-from vldm_core.training.prerestore import (
+from vldm_core.training.prerestorer.repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings
+from vldm_core.training.prerestorer.task import (
     LatentTarget,
     PreRestoreTask,
     PreRestoreTrainingSettings,
     train_prerestorer,
 )
-from vldm_core.training.repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings
 from vldm_core.training.trainer import Trainer, TrainerSettings
 
 from .test_repaired_clips import photographs
@@ -162,7 +162,7 @@ def vae_folder(tmp_path_factory):
 
 def test_command(data, cache, vae_folder, tmp_path, monkeypatch) -> None:
     # The films of the other tests, which are small and there already.
-    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: SETTINGS)
     out = tmp_path / "net.safetensors"
     monkeypatch.setattr("vldm_core.prerestore.network.BASE", TINY)
     options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--vae", vae_folder)
@@ -189,7 +189,7 @@ def _write_film(path, seed):
 
 def test_ones_own_folder(tmp_path, monkeypatch) -> None:
     """Films under any names, lying in the folder itself; one of them is kept apart to measure on."""
-    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: SETTINGS)
     monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
     data, out, cache = tmp_path / "films", tmp_path / "net.safetensors", tmp_path / "cache"
     data.mkdir()
@@ -219,7 +219,7 @@ def test_too_little_is_refused_before_any_film_is_made(tmp_path) -> None:
 
 
 def test_nothing_is_replaced_unasked(data, cache, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: SETTINGS)
     monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
     out = tmp_path / "net.safetensors"
     state = tmp_path / "net.training" / "state.pt"
@@ -253,7 +253,7 @@ def test_nothing_is_replaced_unasked(data, cache, tmp_path, monkeypatch) -> None
 
 
 def test_checkpoints_come_as_often_as_asked_for(data, cache, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("vldm_core.training.prerestore.PreRestoreTrainingSettings", lambda: SETTINGS)
+    monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: SETTINGS)
     monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
     saved = []
     real = Trainer._save

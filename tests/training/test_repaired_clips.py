@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from vldm_core.data.degraded_clips import Pair
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.training import TrainingMaterial
-from vldm_core.training.pairs import Pair
-from vldm_core.training.repaired_clips import (
+from vldm_core.training.prerestorer.repaired_clips import (
     RepairedClips,
     RepairedFilmSettings,
     imitate_repair,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from vldm_core.errors import FilmFileError, FilmFileWarning, SettingsError
 from vldm_core.video.info import FilmFrame, FilmInfo
-from vldm_core.video.reader import open_film
+from vldm_core.video.reading.reader import open_film
 from vldm_core.video.sequence import natural_key
-from vldm_core.video.writer import WriteSettings, open_writer
+from vldm_core.video.writing.writer import WriteSettings, open_writer
 
 from .conftest import decode_planes
 

@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..film.luma import luma
 from ..progress import Progress, Pulse, silent
+from ..video.luma import luma
 from ..video.shots import Shot, covering_shots
 from .colour_space import lab_from_rgb, rgb_from_lab
 

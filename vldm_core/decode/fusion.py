@@ -14,14 +14,12 @@ Every frame is fused by itself and in the same way, so fusion adds no flicker.
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
+from ..video.blending import gaussian, takeover
 
 _MODES = ("off", "weight", "frequency", "mask")
 
@@ -128,42 +126,3 @@ def fuse_frame(decoded: Tensor, restored: Tensor, settings: FusionSettings, mask
     fused = restored + share * (decoded.to(restored) - restored)
     # Adding nothing can still change a bit; where the mask ends the film must not.
     return torch.where(share >= 1, decoded.to(restored), torch.where(share > 0, fused, restored))
-
-
-def takeover(mask: Tensor, grow: int, feather: float) -> Tensor:
-    """Return how much of a fill shows: 1 inside a mask, falling to 0 at the rim of its widened shape.
-
-    Args:
-        mask: (H, W), above 0.5 is inside.
-        grow: Pixels by which it is widened.
-        feather: Pixels over which the fill takes over.
-
-    Returns:
-        (H, W) float32; exactly 0 outside the widened mask.
-    """
-    inside = (mask > 0.5).cpu().numpy().astype(np.uint8)
-    if grow and inside.any():
-        # Distance to the mask, so that it grows to a round shape.
-        inside = (cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5) <= grow).astype(np.uint8)
-    if feather <= 0:
-        return torch.from_numpy(inside.astype(np.float32))
-    if inside.all():
-        return torch.ones(mask.shape)
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
-    return torch.from_numpy(np.clip(depth / np.float32(feather), 0, 1).astype(np.float32))
-
-
-def gaussian(frame: Tensor, sigma: float) -> Tensor:
-    """Blur a picture with a Gaussian; borders are repeated.
-
-    Args:
-        frame: (C, H, W).
-        sigma: Pixels.
-    """
-    reach = max(1, round(3 * sigma))
-    places = torch.arange(-reach, reach + 1, dtype=frame.dtype, device=frame.device)
-    kernel = torch.exp(-0.5 * (places / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    planes = functional.pad(frame[:, None], (reach, reach, reach, reach), mode="replicate")
-    planes = functional.conv2d(planes, kernel[None, None, None])
-    return functional.conv2d(planes, kernel[None, None, :, None])[:, 0]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..network_files import NetworkKind
+from ..files.networks import NetworkKind
 from ..prerestore.blocks import Double, FeedForward, WindowAttention, residual_blocks
 from ..prerestore.network import LATENT_CHANNELS
 

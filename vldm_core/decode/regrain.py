@@ -24,10 +24,10 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..film.luma import LUMA_WEIGHTS, luma
 from ..progress import Progress, Pulse, silent
+from ..video.blending import gaussian
+from ..video.luma import LUMA_WEIGHTS, luma
 from ..video.shots import Shot, covering_shots
-from .fusion import gaussian
 
 _BLOCK = 32
 _REACH = 8

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..companions import HEADLESS, importing
 from ..errors import SettingsError
+from ..machine.companions import HEADLESS, importing
 from .chunks import Decode
 
 LATENT_SCALE = 0.18215

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import SettingsError
-from .luma import luma_array
+from ..video.luma import luma_array
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]

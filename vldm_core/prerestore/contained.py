@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..containment import Watch, check_finite
-from ..video.pictures import Picture
+from ..video.buffers.pictures import Picture
 from .network import PreRestorer
 from .run import PreRestoredFrame, PreRestoreSettings, pre_restore_stream
 

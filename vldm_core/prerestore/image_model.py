@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..decode.tiles import TileSettings, tiled
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, silent
+from ..video.tiles import TileSettings, tiled
 
 _LOG = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import SettingsError
-from ..network_files import NetworkKind
+from ..files.networks import NetworkKind
 from .alignment import NEARBY_CHANNELS, Alignment, aligned, soundness
 from .blocks import Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
 
@@ -393,9 +393,7 @@ def _start(module: nn.Module) -> None:
             module.conv2.weight.mul_(_RESIDUAL)
 
 
-def _check(
-    frames: Tensor, masks: Tensor, before: Alignment, after: Alignment, continued: bool, lookahead: int
-) -> None:
+def _check(frames: Tensor, masks: Tensor, before: Alignment, after: Alignment, continued: bool, lookahead: int) -> None:
     count, length, channels, height, width = frames.shape
     if channels != 3 or height % SCALE or width % SCALE:
         raise SettingsError(

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..companions import importing
 from ..errors import SettingsError
-from ..weight_files import WeightFileError, read_contents, some
+from ..files.weights import WeightFileError, read_contents, some
+from ..machine.companions import importing
 from .architectures.architecture import Stage1Architecture
 from .architectures.rrdb import BSRNet
 from .architectures.scunet import StageOneSCUNet

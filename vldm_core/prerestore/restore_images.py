@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..decode.fusion import gaussian, takeover
 from ..errors import SettingsError
 from ..progress import Progress, Pulse, silent
+from ..video.blending import gaussian, takeover
 from ..video.shots import Shot, covering_shots
 from .image_model import FrameRestorer, FrameSettings, ImageModel, resized
 from .run import PreRestoreSettings, apply

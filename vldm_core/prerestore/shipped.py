@@ -8,9 +8,9 @@ from typing import Literal, get_args
 
 import torch
 
-from ..devices import chosen_device
 from ..errors import SettingsError
-from ..network_files import WEIGHTS
+from ..files.networks import WEIGHTS
+from ..machine.devices import chosen_device
 from .network import KIND, PreRestorer
 from .run import PreRestoreSettings
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..decode.fusion import gaussian
+from ..video.blending import gaussian
 from ..video.flow import FloatArray, FlowSettings, estimate_pair, to_luma
 from ..video.warping import warp
 from .alignment import alignments

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SettingsError
-from ..weight_files import WeightFileError, read_contents, read_header
+from ..files.weights import WeightFileError, read_contents, read_header
 from .attachment import Attachment
-from .motion import MotionModules, MotionSettings
-from .motion_files import read_motion_modules, save_motion_modules
-from .temporal import TemporalLayers
-from .temporal_attention import AttentionWindows
-from .temporal_files import METADATA_KEY, read_temporal_layers, save_temporal_layers
+from .temporal.animatediff import MotionModules, MotionSettings
+from .temporal.animatediff_files import read_motion_modules, save_motion_modules
+from .temporal.attention import AttentionWindows
+from .temporal.files import METADATA_KEY, read_temporal_layers, save_temporal_layers
+from .temporal.layers import TemporalLayers
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..progress import Progress, silent
-from ..sampling.noise import mixed_seed
-from ..sampling.regions import described, smaller
+from ..sampling.noise.clip_noise import mixed_seed
+from ..sampling.regions.plan import described, smaller
+from ..sampling.regions.tiles import TileSettings
+from ..sampling.regions.windows import WindowSettings
 from ..sampling.restoration import Restoration, RestorationSettings
 from ..sampling.spaced import sample_spaced, spaced_sigmas
-from ..sampling.tiles import TileSettings
-from ..sampling.windows import WindowSettings
 from ..video.shots import Shot
 from .attachment import Attachment
 from .denoiser import ClipDenoiser, Control, DenoiserSettings

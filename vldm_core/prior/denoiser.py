@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..sampling.cfg import CfgSettings, ClassifierFreeGuidance
-from ..sampling.regions import Region, blend, plan_regions
+from ..sampling.regions.plan import Region, blend, plan_regions
+from ..sampling.regions.tiles import TileSettings
+from ..sampling.regions.windows import WindowSettings
 from ..sampling.schedule import PREDICTIONS, NoiseSchedule, Prediction, model_input, to_x0
 from ..sampling.state import X0Transform, step_state
-from ..sampling.tiles import TileSettings
-from ..sampling.windows import WindowSettings
 from ..video.shots import Shot
 from .attachment import Attachment, calling
 from .call import CONDITIONED, UNCONDITIONED, UNetCall, segments_of

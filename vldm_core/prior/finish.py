@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..decode.colour import ColourSettings, match_colour
 from ..decode.fusion import FusionSettings, fuse
-from ..decode.ladder import DecodeSettings
+from ..decode.memory_fallback import DecodeSettings
 from ..decode.regrain import RegrainSettings, regrain
 from ..errors import SettingsError
 from ..progress import Progress, silent

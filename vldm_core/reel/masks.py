@@ -12,16 +12,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..ageing import MASK_KINDS, SimulationSettings, Simulator, age_stream
 from ..containment import Faults
-from ..film.degradation import MASK_KINDS, SimulationSettings, Simulator, age_stream
-from ..film.stages import StageFrame, joined_protection, mark_dirt, mark_lines, mend_lines, spare
 from ..notices import Notices
 from ..progress import Progress, Pulse, silent
+from ..stages.stream import StageFrame, joined_protection, mark_dirt, mark_lines, mend_lines, spare
+from ..video.buffers.windows import window_size
 from ..video.info import FilmFrame, FilmInfo
-from ..video.reader import ReadSettings
+from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot
-from ..video.windows import window_size
-from ..video.writer import FilmWriter, WriteSettings, open_writer
+from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
 from .protection import read_protection
 from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
 

@@ -22,24 +22,24 @@ from ..containment import Faults, Watch
 from ..decode.regrain import regrain
 from ..decode.temporal_vae import load_temporal_decoder
 from ..errors import FilmFileWarning, SettingsError
-from ..film.stages import StageFrame
+from ..files.temporary import free_path, own_folder
 from ..notices import Notices
 from ..prior.control_hint import ControlHint
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
-from ..sampling.noise import mixed_seed
+from ..sampling.noise.clip_noise import mixed_seed
+from ..sampling.regions.windows import WindowSettings
 from ..sampling.restoration import RestorationSettings, default_restoration
-from ..sampling.windows import WindowSettings
-from ..semantics.prompts import ShotPrompt
-from ..semantics.table import ShotTable
-from ..semantics.written import written_prompts
+from ..semantics.prompts.prompt_text import written_prompts
+from ..semantics.prompts.prompts import ShotPrompt
+from ..semantics.table.table import ShotTable
+from ..stages.stream import StageFrame
 from ..video.geometry import FitSettings
 from ..video.info import FilmFrame, FilmInfo
-from ..video.reader import open_film
+from ..video.reading.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
-from ..video.temporary import free_path, own_folder
-from ..video.writer import FilmWriter, WriteSettings, open_writer
+from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
 from .masks import MaskWriters
 from .prior_company import (
     Company,

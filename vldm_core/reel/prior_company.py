@@ -15,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import SettingsError
-from ..prior.lora_eras import EraLoras, find_lora, plan_loras
-from ..prior.shot_lora import LowRank, ShotLora, read_lora
+from ..prior.lora.eras import EraLoras, find_lora, plan_loras
+from ..prior.lora.per_frame import LowRank, ShotLora, read_lora
 from ..prior.unet import UNetView
-from ..semantics.era import lora_eras
-from ..semantics.table import ShotTable
+from ..semantics.recognition.era import lora_eras
+from ..semantics.table.table import ShotTable
 from ..video.info import FilmInfo
-from ..video.reader import open_film
+from ..video.reading.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
 

@@ -15,25 +15,25 @@ from torch import Tensor
 
 from ..containment import Faults
 from ..errors import FilmFileError, FilmFileWarning
-from ..film.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
-from ..film.dirt import DirtSettings
-from ..film.dirt_repair import DirtRepairSettings
-from ..film.flicker import FlickerSettings
-from ..film.line_repair import LineRepairSettings
-from ..film.lines import LineSettings
-from ..film.stabilise import StabiliseSettings
-from ..film.stages import StageFrame, look_for_cut, restore_shot
+from ..film.dirt.detection import DirtSettings
+from ..film.fill.repair import DirtRepairSettings
+from ..film.flicker.removal import FlickerSettings
+from ..film.scratches.detection import LineSettings
+from ..film.scratches.repair.repair import LineRepairSettings
+from ..film.weave.stabilise import StabiliseSettings
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
-from ..video.edited import EditedFilm
+from ..stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
+from ..stages.stream import StageFrame, look_for_cut, restore_shot
+from ..video.buffers.windows import window_size
 from ..video.info import FilmFrame
-from ..video.reader import ReadSettings
+from ..video.reading.edited import EditedFilm
+from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotDetector, ShotSettings
 from ..video.stream import FilmReader
-from ..video.windows import window_size
-from ..video.writer import WriteSettings, open_writer
+from ..video.writing.writer import WriteSettings, open_writer
 from .protection import read_protection
 
 logger = logging.getLogger(__name__)

@@ -17,16 +17,16 @@ from ..video.flow import FlowSettings, estimate_flow
 from ..video.shots import Shot, covering_shots
 from .cfg import CfgSettings
 from .consistency import ConsistencySettings, DataConsistency
-from .freeinit import FreeInitSettings, reinitialise, renoise
 from .guidance import Decode, GuidanceSettings, RestorationGuidance
 from .latent_flow import to_latent_flow
-from .noise import VideoNoiseSettings, video_noise
+from .noise.clip_noise import VideoNoiseSettings, video_noise
+from .noise.freeinit import FreeInitSettings, reinitialise, renoise
 from .propagation import FlowPropagation, PropagationSettings
+from .regions.tiles import TileSettings
+from .regions.windows import WindowSettings
 from .schedule import NoiseSchedule
 from .start import StartSettings, start_latent
 from .state import X0Transform
-from .tiles import TileSettings
-from .windows import WindowSettings
 
 # Pairs of frames whose flow is held at picture size at a time.
 _FLOW_BLOCK = 16

@@ -6,37 +6,27 @@ only.
 """
 
 import logging
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 
 import torch
 from torch import Tensor
 
-from ..containment import Faults
-from ..errors import FilmFileWarning, SettingsError, VLDMError
-from ..film.stages import restore_shot
-from ..notices import Notices
-from ..pipeline import check_frames
+from ..errors import SettingsError, VLDMError
 from ..progress import Progress, Pulse, silent
-from ..reel.protection import read_protection
-from ..reel.restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
-from ..video.reader import ReadSettings
-from ..video.shots import Shot, ShotSettings, covering_shots
-from ..video.stream import FilmReader
-from ..video.windows import window_size
-from .automatic import marked
+from ..video.frames import check_frames
+from ..video.shots import Shot, covering_shots
 from .captioners.captioner import Captioner
-from .era import EraReader, EraSettings
-from .features import CHUNK, FrameEncoder, TextEncoder, encode_frames, look_features
 from .key_frames import KeyFrameSettings, choose_key_frames, sampled_frames
 from .picture_store import PictureStore
-from .prompts import find_template, merge_captions, shot_prompt
-from .table import ShotDescription, ShotTable
-from .tags import Tagger, TagSettings
-from .vocabulary import VOCABULARY
+from .prompts.prompts import find_template, merge_captions, shot_prompt
+from .recognition.era import EraReader, EraSettings
+from .recognition.features import CHUNK, FrameEncoder, TextEncoder, encode_frames, look_features
+from .recognition.tags import Tagger, TagSettings
+from .recognition.vocabulary import VOCABULARY
+from .table.automatic import marked
+from .table.table import ShotDescription, ShotTable
 
 logger = logging.getLogger(__name__)
 
@@ -208,60 +198,6 @@ def describe_shots(
     return describe_stream(seen, parts, describer, progress)
 
 
-def describe_film(
-    source: Source,
-    describer: ShotDescriber | None = None,
-    *,
-    repair: ReelSettings | None = None,
-    shots: Sequence[Shot] | None = None,
-    shot_settings: ShotSettings | None = None,
-    read: ReadSettings | None = None,
-    progress: Progress = silent,
-    notices: Notices | None = None,
-) -> ShotTable:
-    """Describe a film file at memory that does not grow with the film.
-
-    Args:
-        source: File, image-sequence folder, or file contents.
-        describer: What describes; None has no models: key frames, and whether there is colour.
-        repair: How damage is found and repaired before anything is looked at; its flicker, weave and output do not
-            matter. None looks at the film as it is, which is much faster.
-        shots: Shots that cover the film; None finds them.
-        shot_settings: How cuts are found; None takes those of `repair`, or the usual ones.
-        read: How interlaced film is taken; None takes what `repair` says, or looks at the pictures.
-        progress: Called per frame and pass; may raise to interrupt.
-        notices: Takes what the search for cuts and the repair have to say of single frames.
-
-    Raises:
-        FilmFileError: The film cannot be read.
-        SettingsError: The shots do not cover the film.
-        StageError: A stage of the repair failed in a frame, and its settings are strict.
-    """
-    faults = Faults(notices, strict=repair is not None and repair.strict)
-    describer = describer or ShotDescriber()
-    cuts = shot_settings or (repair.shots if repair is not None else ShotSettings())
-    with ExitStack() as stack:
-        film = stack.enter_context((read or (repair.read if repair is not None else ReadSettings())).open(source))
-        found = find_shots(film, cuts, progress, faults=faults) if shots is None else tuple(shots)
-        if shots is None:
-            logger.info("%s: %d frames in %d shots", film.name, found[-1].last, len(found))
-            # The first reading has told what is wrong with the file; the others need not repeat it.
-            stack.enter_context(warnings.catch_warnings())
-            warnings.simplefilter("ignore", FilmFileWarning)
-        parts = covering_shots(found, found[-1].last if found else 0)
-        pulse = Pulse(progress, "describe", parts[-1].last)
-        if repair is None:
-            seen: Iterator[SeenFrame] = (SeenFrame(image=frame.tensor()) for frame in film)
-        else:
-            seen = _repaired(film, parts, repair, pulse, progress, faults)
-        table = describe_stream(seen, parts, describer, progress, pulse)
-        if next(seen, None) is not None:
-            raise SettingsError(
-                f"the shots cover {table.frames} frames, but {film.name} has more; detect the shots on the same film"
-            )
-    return table
-
-
 def describe_stream(
     frames: Iterator[SeenFrame],
     shots: Sequence[Shot],
@@ -300,32 +236,3 @@ def _described(frames: Iterator[SeenFrame], shot: Shot, describer: ShotDescriber
         return describer.describe(
             shot, [wanted[row] for row in rows], features[list(rows)], kept.take(rows), pulse.beat
         )
-
-
-def _repaired(
-    film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress, faults: Faults
-) -> Iterator[SeenFrame]:
-    """Give every frame of a film with its damage found and repaired."""
-    settings = replace(repair, flicker=None, stabilise=None)
-    protect = None if settings.protect is None else read_protection(settings.protect, film.info)
-    analyses = analyse_film(film, tuple(shots), settings.analysis, progress, faults=faults)
-    frames = iter(film)
-    for shot, analysis in zip(shots, analyses, strict=True):
-        stream = restore_shot(
-            stage_frames(frames, shot, pulse),
-            analysis,
-            dirt=settings.dirt,
-            size=window_size(film.info.height, film.info.width),
-            line_repair_settings=settings.line_repair,
-            dirt_repair_settings=settings.dirt_repair,
-            protect=protect,
-            beat=pulse.beat,
-            faults=faults,
-        )
-        for frame in stream:
-            masks = [mask > 0.5 for mask in (frame.dirt, frame.scratch) if mask is not None]
-            share = float(torch.stack(masks).any(0).float().mean()) if masks else 0.0
-            yield SeenFrame(image=frame.image, damage=share)
-    # The reader goes on after the last shot; describe_film sees that it does.
-    for left in frames:
-        yield SeenFrame(image=left.tensor())

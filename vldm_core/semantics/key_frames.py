@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import SettingsError
 from ..video.shots import Shot
-from .features import checked_features
+from .recognition.features import checked_features
 
 _ROUNDS = 25
 # Distances that agree to this many digits are equal; the rest is rounding.

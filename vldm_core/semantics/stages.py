@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError, VLDMError
-from ..prior.lora_eras import EraLoras
+from ..prior.lora.eras import EraLoras
 from ..progress import Progress, silent
-from .automatic import marked, refreshed_shot
 from .captioners.captioner import Captioner
-from .era import EraReader, damage_preset, lora_eras
-from .features import FrameEncoder, encode_frames
-from .prompts import merge_captions
-from .table import UNKNOWN, ShotTable
-from .tags import Tagger
+from .prompts.prompts import merge_captions
+from .recognition.era import EraReader, damage_preset, lora_eras
+from .recognition.features import FrameEncoder, encode_frames
+from .recognition.tags import Tagger
+from .table.automatic import marked, refreshed_shot
+from .table.table import UNKNOWN, ShotTable
 
 
 def key_pictures(frames: Tensor, table: ShotTable) -> tuple[Tensor, ...]:

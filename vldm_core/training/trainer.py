@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from ..companions import importing
 from ..errors import SettingsError, VLDMError
+from ..machine.companions import importing
 from ..progress import Progress, silent
 
 with importing("accelerate", "'vldm[train]'"):
@@ -132,9 +132,7 @@ class TrainerSettings:
             if getattr(self, name) < 0:
                 raise SettingsError(f"training {name} is {getattr(self, name)}; use 0 or more")
         if not 0 < self.final_rate <= self.rate < 1:
-            raise SettingsError(
-                f"learning rates are {self.rate} and {self.final_rate}; use 0 < final_rate <= rate < 1"
-            )
+            raise SettingsError(f"learning rates are {self.rate} and {self.final_rate}; use 0 < final_rate <= rate < 1")
         if not 0 <= self.average < 1 or self.clip <= 0:
             raise SettingsError(f"training average is {self.average} and clip {self.clip}; use 0 … 1 and above 0")
         if self.precision not in get_args(Precision):
@@ -280,9 +278,7 @@ class Trainer:
         # A loader draws a number when it begins; from the generator of the steps, resuming would be seen in them.
         own = torch.Generator()
         while True:
-            loader = DataLoader(
-                self._data, batch_size=settings.batch, num_workers=settings.workers, generator=own
-            )
+            loader = DataLoader(self._data, batch_size=settings.batch, num_workers=settings.workers, generator=own)
             for batch in loader:
                 yield _moved(batch, device)
 

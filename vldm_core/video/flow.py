@@ -275,9 +275,7 @@ def estimate_prepared(
     return enlarged(estimate_reduced(here, there, settings=settings), size)
 
 
-def estimate_reduced(
-    here: PreparedLuma, there: PreparedLuma, *, settings: FlowSettings | None = None
-) -> FloatArray:
+def estimate_reduced(here: PreparedLuma, there: PreparedLuma, *, settings: FlowSettings | None = None) -> FloatArray:
     """Estimate the flow between two frames from `prepare_luma` at their working size.
 
     Of a large frame this is a fraction of the flow: what is kept for later is kept so, and `enlarged` when it is used.
@@ -294,9 +292,7 @@ def estimate_reduced(
         SettingsError: The frames differ in size.
     """
     if here.plain.ndim != 2 or here.plain.shape != there.plain.shape:
-        raise SettingsError(
-            f"flow needs two (H, W) frames of one size; got {here.plain.shape} and {there.plain.shape}"
-        )
+        raise SettingsError(f"flow needs two (H, W) frames of one size; got {here.plain.shape} and {there.plain.shape}")
     return _flow_between(here, there, settings or FlowSettings())
 
 

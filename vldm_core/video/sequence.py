@@ -17,12 +17,12 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import FilmFileError, SettingsError
+from ..files.temporary import temporary_folder, umask
 from .colour import ColourConverter, alpha_of, layout_of
-from .container import FilmSource, source_name
-from .encoding import CONTAINERS, WriteSettings
 from .info import FilmFrame, FilmInfo, image_from_tensor
+from .reading.container import FilmSource, source_name
 from .stream import FilmReader, FilmWriter, number_ranges
-from .temporary import temporary_folder, umask
+from .writing.encoding import CONTAINERS, WriteSettings
 
 _logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Self
 from torch import Tensor
 
 from ..errors import FilmFileError, FilmFileWarning
+from ..files.temporary import free_path
 from .info import FilmFrame, FilmInfo
-from .temporary import free_path
 
 
 def number_ranges(numbers: Iterable[int]) -> str:

@@ -5,8 +5,8 @@ from semantics_common import *
 from torch.nn.functional import normalize
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from pack.nodes.host_semantics import text_encoder, vision_encoder
-from pack.vldm_core.semantics.clip import prepare_pictures
+from pack.nodes.host.semantics import text_encoder, vision_encoder
+from pack.vldm_core.semantics.recognition.clip import prepare_pictures
 
 torch.set_grad_enabled(False)
 torch.manual_seed(0)

@@ -10,11 +10,13 @@ import comfy.model_management as management
 import folder_paths
 import torch
 from comfy_api.input_impl import VideoFromFile
-from pack.nodes import detect, film, prerestore, reel
+from pack.nodes.film import detect_damage as detect, film
+from pack.nodes.prerestore import prerestore
+from pack.nodes.reel import restore_reel as reel
 from pack.vldm_core.errors import StageError
-from pack.vldm_core.film import stages
+from pack.vldm_core.stages import stream as stages
 from pack.vldm_core.prerestore import contained
-from pack.vldm_core.video.clip import write_clip
+from pack.vldm_core.video.writing.clip import write_clip
 
 COUNT, BAD = 8, 3
 torch.manual_seed(0)

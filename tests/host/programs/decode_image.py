@@ -3,7 +3,8 @@
 import comfy.model_management as management
 import torch
 from decode_common import count_calls, image_vae, refusal
-from pack.nodes import decode, host_vae
+from pack.nodes.decode import decode
+from pack.nodes.host import vae as host_vae
 
 torch.set_grad_enabled(False)
 

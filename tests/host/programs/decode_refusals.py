@@ -1,7 +1,7 @@
 """What the decode nodes refuse before anything runs."""
 
-from pack.nodes import decode
-from pack.nodes.patches import LongVideoWindows
+from pack.nodes.decode import decode
+from pack.nodes.prior.patches import LongVideoWindows
 from pack.vldm_core.errors import SettingsError
 
 fuse, match = decode.FuseRestoration.validate_inputs, decode.MatchColour.validate_inputs

@@ -4,7 +4,7 @@ import comfy.model_management as management
 import torch
 from comfy.sd import VAE
 from decode_common import count_calls, randomise
-from pack.nodes import host_vae
+from pack.nodes.host import vae as host_vae
 from pack.vldm_core.decode.temporal_vae import build_temporal_decoder, convert_decoder, is_temporal, temporal_decode
 
 torch.set_grad_enabled(False)

@@ -17,8 +17,8 @@ names = [
     "up_blocks_1_upsamplers_0_conv",
     "time_embedding_linear_1",
 ]
-from pack.vldm_core.prior.shot_lora import named_layers
-from pack.nodes.host_prior import view_of
+from pack.vldm_core.prior.lora.per_frame import named_layers
+from pack.nodes.host.prior import view_of
 
 layers = named_layers(view_of(model))
 tensors = {}

@@ -17,11 +17,11 @@ import comfy.ldm.models.autoencoder
 import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
 import comfy.ops
 import comfy.sd1_clip
-from pack.vldm_core.prior.motion import MotionConfig, MotionModules
-from pack.vldm_core.prior.motion_files import save_motion_modules
-from pack.vldm_core.prior.shot_lora import named_layers
-from pack.vldm_core.prior.temporal import TemporalConfig, TemporalLayers
-from pack.vldm_core.prior.temporal_files import save_temporal_layers
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
+from pack.vldm_core.prior.temporal.animatediff_files import save_motion_modules
+from pack.vldm_core.prior.lora.per_frame import named_layers
+from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
+from pack.vldm_core.prior.temporal.files import save_temporal_layers
 from pack.vldm_core.prior.unet import UNetView
 
 LEVELS = 4

@@ -7,11 +7,11 @@ import diffusers
 from parity_common import *
 
 import folder_paths
-from pack.nodes.temporal import ApplyTemporalLayers
-from pack.vldm_core.prior.motion import MotionConfig, MotionModules, MotionSettings
-from pack.vldm_core.prior.motion_files import read_motion_modules, save_motion_modules
+from pack.nodes.prior.temporal import ApplyTemporalLayers
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from pack.vldm_core.prior.temporal.animatediff_files import read_motion_modules, save_motion_modules
 from pack.vldm_core.prior.schedulers import DrivenScheduler, with_linear_betas
-from pack.vldm_core.prior.temporal_attention import AttentionWindows
+from pack.vldm_core.prior.temporal.attention import AttentionWindows
 
 # Whole timesteps, 333 apart: between two of them the hosts ask the network for different ones.
 STEPS = 4

@@ -5,13 +5,13 @@ import dataclasses
 import comfy.utils
 import torch
 from comfy_api.latest import io
-from pack.nodes import host
-from pack.nodes.detect import shares_of
-from pack.nodes.host_search import findable, takes_aliases
-from pack.nodes.reel import RestoreReel
-from pack.vldm_core import pipeline
-from pack.vldm_core.film.dirt import DirtSettings
-from pack.vldm_core.film.lines import LineSettings
+from pack.nodes.host import node_run as host
+from pack.nodes.film.detect_damage import shares_of
+from pack.nodes.search import findable, takes_aliases
+from pack.nodes.reel.restore_reel import RestoreReel
+from pack.vldm_core.stages import batch as pipeline
+from pack.vldm_core.film.dirt.detection import DirtSettings
+from pack.vldm_core.film.scratches.detection import LineSettings
 
 shown: list[tuple[int, int, object]] = []
 live: list[tuple[int, int]] = []

@@ -14,14 +14,14 @@ import comfy.supported_models_base
 import comfy.utils
 import safetensors.torch
 import nodes as stock
-from pack.nodes.host_prior import check_family, view_of, with_attachment
-from pack.nodes.host_conditioning import scheduled
-from pack.nodes.patches import LongVideoWindows, RestorationGuidance
-from pack.nodes.sampler import RestorationSampler
-from pack.nodes.temporal import ShotLoras
+from pack.nodes.host.prior import check_family, view_of, with_attachment
+from pack.nodes.host.conditioning import scheduled
+from pack.nodes.prior.patches import LongVideoWindows, RestorationGuidance
+from pack.nodes.prior.sampler import RestorationSampler
+from pack.nodes.prior.temporal import ShotLoras
 from pack.vldm_core.errors import SettingsError
-from pack.vldm_core.prior.motion import MotionConfig, MotionModules
-from pack.vldm_core.prior.shot_lora import ShotLora, named_layers, read_lora
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
+from pack.vldm_core.prior.lora.per_frame import ShotLora, named_layers, read_lora
 from pack.vldm_core.video.shots import Shot
 
 FRAMES = 6
@@ -77,9 +77,9 @@ latent = {"samples": random(FRAMES, 4, 8, 12, seed=8) / 0.13025}
 
 def ksampler(model):
     with torch.inference_mode():
-        return stock.common_ksampler(
-            model, 3, 3, 4.0, "euler", "normal", positive, negative, latent, denoise=0.5
-        )[0]["samples"]
+        return stock.common_ksampler(model, 3, 3, 4.0, "euler", "normal", positive, negative, latent, denoise=0.5)[0][
+            "samples"
+        ]
 
 
 def close(found, wanted, least=1e-4):

@@ -2,9 +2,9 @@
 
 from parity_common import *
 
-from pack.vldm_core.prior.motion import MotionConfig, MotionModules, MotionSettings
-from pack.vldm_core.prior.temporal import TemporalConfig, TemporalLayers
-from pack.vldm_core.prior.temporal_attention import AttentionWindows
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
+from pack.vldm_core.prior.temporal.attention import AttentionWindows
 
 
 def shaken(attachment, size):

@@ -5,14 +5,14 @@ from in_host import *
 
 import comfy.samplers
 import comfy.sample
-from pack.nodes.host_prior import with_attachment, with_shots, with_transform, with_noise
-from pack.nodes.host_regions import with_regions
+from pack.nodes.host.prior import with_attachment, with_shots, with_transform, with_noise
+from pack.nodes.host.regions import with_regions
 from pack.vldm_core.prior.attachment import Attachment
 from pack.vldm_core.prior.unet import UNetView
 from pack.vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
 from pack.vldm_core.sampling.cfg import CfgSettings
-from pack.vldm_core.sampling.windows import WindowSettings
-from pack.vldm_core.sampling.tiles import TileSettings
+from pack.vldm_core.sampling.regions.windows import WindowSettings
+from pack.vldm_core.sampling.regions.tiles import TileSettings
 from pack.vldm_core.video.shots import Shot
 
 

@@ -3,8 +3,8 @@
 from regions_common import *
 
 from comfy.conds import CONDNoiseShape, CONDRegular, CONDConstant, CONDCrossAttn
-from pack.nodes import host_regions
-from pack.vldm_core.sampling.regions import Region
+from pack.nodes.host import regions as host_regions
+from pack.vldm_core.sampling.regions.plan import Region
 
 region = Region(frames=(2, 5), top=2, left=4, height=4, width=6, weight=torch.ones(2, 4, 6))
 x = random(7, 4, 8, 16)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom
 import nodes as stock
-from pack.nodes.sampler import RestorationSampler, RestorationSettingsNode
-from pack.nodes.patches import LongVideoWindows, VideoNoise, RestorationGuidance
+from pack.nodes.prior.sampler import RestorationSampler, RestorationSettingsNode
+from pack.nodes.prior.patches import LongVideoWindows, VideoNoise, RestorationGuidance
 from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.video.shots import Shot
 

@@ -12,11 +12,11 @@ import comfy.sd
 import comfy.sd1_clip
 import comfy.supported_models_base
 from comfy.patcher_extension import WrappersMP
-from pack.nodes.host_regions import with_regions
-from pack.nodes.host_prior import FRAMES_KEY, with_shots
+from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior import FRAMES_KEY, with_shots
 from pack.vldm_core.errors import SettingsError
-from pack.vldm_core.sampling.windows import WindowSettings
-from pack.vldm_core.semantics.table import ShotDescription, ShotTable
+from pack.vldm_core.sampling.regions.windows import WindowSettings
+from pack.vldm_core.semantics.table.table import ShotDescription, ShotTable
 from pack.vldm_core.video.shots import Shot
 
 SMALL = {

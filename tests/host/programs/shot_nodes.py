@@ -10,12 +10,12 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.model_patcher
 import comfy.t2i_adapter.adapter
-from pack.nodes.semantics import KeyFrames
-from pack.nodes.shot_conditioning import ShotConditioning
-from pack.nodes.zero_shot import CONNECTED, Era, TagShots
-from pack.vldm_core.film.degradation import PRESETS
-from pack.vldm_core.semantics.shared_space import COLOURS, colour_cards, colour_names
-from pack.vldm_core.semantics.tags import TEMPLATES
+from pack.nodes.semantics.key_frames import KeyFrames
+from pack.nodes.semantics.shot_conditioning import ShotConditioning
+from pack.nodes.semantics.zero_shot import CONNECTED, Era, TagShots
+from pack.vldm_core.ageing import PRESETS
+from pack.vldm_core.semantics.recognition.shared_space import COLOURS, colour_cards, colour_names
+from pack.vldm_core.semantics.recognition.tags import TEMPLATES
 
 # Previews go there.
 temporary = tempfile.TemporaryDirectory()

@@ -2,7 +2,7 @@
 
 from semantics_common import *
 
-from pack.nodes.host_conditioning import encode_prompts, scheduled
+from pack.nodes.host.conditioning import encode_prompts, scheduled
 from pack.vldm_core.progress import silent
 
 model, _ = tiny_pair()

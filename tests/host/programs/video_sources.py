@@ -11,12 +11,12 @@ from in_host import *
 
 import folder_paths
 from comfy_api.latest import Input, InputImpl
-from pack.nodes import host_video
-from pack.nodes.reel import RestoreReel
+from pack.nodes.host import video as host_video
+from pack.nodes.reel.restore_reel import RestoreReel
 from pack.vldm_core.errors import FilmFileError
 from pack.vldm_core.reel.restore import restore_film
-from pack.vldm_core.video.edited import EditedFilm
-from pack.vldm_core.video.reader import open_film
+from pack.vldm_core.video.reading.edited import EditedFilm
+from pack.vldm_core.video.reading.reader import open_film
 
 FOLDER = Path(ARGUMENTS[0])
 folder_paths.set_temp_directory(str(FOLDER / "temp"))
@@ -155,7 +155,7 @@ class Resized(Newer):
 said = []
 handler = logging.Handler()
 handler.emit = lambda record: said.append(record.getMessage())
-logging.getLogger("pack.nodes.host_video").addHandler(handler)
+logging.getLogger("pack.nodes.host.video").addHandler(handler)
 resized = Resized(plain, edits=[("scale", 32, 24, "area", "disabled")])
 same(read(resized), [image[::2, ::2] for image in every])
 assert max(Resized.asked) <= 16 and sum(Resized.asked) == COUNT, Resized.asked

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ...weight_files import WeightFileError
+from ...files.weights import WeightFileError
 
 if TYPE_CHECKING:
     from spandrel import Architecture, ModelTiling

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...companions import importing
 from ...errors import SettingsError
+from ...machine.companions import importing
 from .architecture import Shapes, Stage1Architecture, length_of, size_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from ...companions import importing
 from ...errors import SettingsError
+from ...machine.companions import importing
 from .architecture import Shapes, Stage1Architecture, length_of, size_of
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
-from ...companions import importing
 from ...errors import SettingsError
-from ...weight_files import WeightFileError
+from ...files.weights import WeightFileError
+from ...machine.companions import importing
 from .architecture import Shapes, Stage1Architecture, length_of, root_of, size_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Protocol
 from PIL import Image
 from torch import Tensor
 
-from ..local_models import ModelSource
+from ..recognition.local_models import ModelSource
 
 
 class Captioner(Protocol):

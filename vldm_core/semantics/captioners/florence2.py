@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..local_models import ModelSource, load_model, load_processor
+from ..recognition.local_models import ModelSource, load_model, load_processor
 from .captioner import CaptionerKind, pictures, sentence
 
 SOURCE = ModelSource(

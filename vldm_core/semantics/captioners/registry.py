@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..local_models import ModelFolderError, check_folder, read_architectures
+from ..recognition.local_models import ModelFolderError, check_folder, read_architectures
 from . import blip, florence2
 from .captioner import Captioner, CaptionerKind
 

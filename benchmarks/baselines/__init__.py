@@ -1,0 +1,1 @@
+"""Textbook detectors and repairs to measure against."""

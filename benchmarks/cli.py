@@ -1,0 +1,269 @@
+"""Commands that measure: ``python -m benchmarks …``."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vldm_core.cli.support import bars, reported
+from vldm_core.errors import SettingsError
+
+app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
+
+
+def whole_numbers(text: str, what: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them.
+
+    Raises:
+        SettingsError: There is something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise SettingsError(f"{what} are {text!r}; give whole numbers with commas between them") from error
+
+
+@app.command("film")
+def benchmark_film(
+    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
+    quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
+    all_sources: Annotated[
+        bool, typer.Option("--all-sources", help="Every clip and photo, not only those kept for validation.")
+    ] = False,
+    sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
+    methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
+    strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+) -> None:
+    """Detection, repair, flicker and cost of the film stages beside the classical methods."""
+    from .film.benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
+    from .film.curves import write_curves
+    from .film.page import write_page
+
+    with reported():
+        settings = FilmBenchmarkSettings.quick() if quick else FilmBenchmarkSettings()
+        chosen: dict[str, Any] = {
+            "sources": sources,
+            "methods": tuple(methods.split(",")) if methods else None,
+            "strata": tuple(strata.split(",")) if strata else None,
+            "lanes": lanes,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        settings = replace(settings, all_sources=all_sources, **given)
+        with bars() as progress:
+            report = run_film_benchmark(data, json_path=json_file, settings=settings, progress=progress)
+        if curves is not None:
+            write_curves(report, curves)
+        if markdown is not None:
+            options = [
+                *(["--quick"] if quick else []),
+                *(["--all-sources"] if all_sources else []),
+                *(f"--{name} {value}" for name, value in (("sources", sources), ("methods", methods)) if value),
+                *([f"--strata {strata}"] if strata else []),
+                f"--markdown {markdown}",
+                *([f"--curves {curves}"] if curves else []),
+            ]
+            command = " ".join(["python -m benchmarks film --data DIR", *options])
+            write_page(report, markdown, command=command, curves=curves)
+        typer.echo(format_report(report))
+
+
+@app.command("harm")
+def benchmark_harm(
+    cases: Annotated[Path, typer.Option(help="Python file with MAKERS: functions that make clean content; it is run.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Which of them; else all.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="A;B;…", help="Of: repair; repair, flicker; all stages.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COMMAND", help="Another program, with {in} and {out} for the films. Repeatable."),
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+) -> None:
+    """What restoring does to clean content that must stay as it is: titles, bars, rain, leaders and the like."""
+    from .common.table import markdown_table
+    from .harm.benchmark import METHODS, format_harm, harm_table, load_cases, run_harm_benchmark
+
+    with reported():
+        chosen = tuple(part.strip() for part in methods.split(";")) if methods else tuple(METHODS)
+        peers = dict(_named_command(text) for text in peer or ())
+        content = load_cases(cases, tuple(names or ()))
+        with bars() as progress:
+            figures = run_harm_benchmark(content, methods=chosen, peers=peers, progress=progress)
+        if markdown is not None:
+            markdown.write_text(markdown_table(harm_table(figures)), encoding="utf-8")
+        typer.echo(format_harm(figures))
+
+
+def _named_command(text: str) -> tuple[str, str]:
+    name, found, command = text.partition("=")
+    if not (name and found and command):
+        raise SettingsError(f"--peer is {text!r}; give NAME=COMMAND")
+    return name, command
+
+
+@app.command("prerestore")
+def benchmark_prerestore(
+    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
+    weights: Annotated[Path | None, typer.Option(help="Network to measure; else the one that ships.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of every clip, and of the real films, else left out.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Largest number of aged clips.")] = None,
+    frames: Annotated[int | None, typer.Option(min=4, help="Frames per clip.")] = None,
+    presets: Annotated[str | None, typer.Option(metavar="A,B,…", help="Presets to age clips with.")] = None,
+    cost: Annotated[bool, typer.Option(help="Measure time and memory, with nothing else running.")] = True,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+) -> None:
+    """The pre-restoration network beside repair alone, OpenCV's denoiser and itself without time."""
+    from .prerestore.benchmark import run_prerestore_benchmark
+    from .prerestore.page import format_report, write_page
+    from .prerestore.settings import PreRestoreBenchmarkSettings
+
+    with reported():
+        chosen: dict[str, Any] = {
+            "clips": clips,
+            "frames": frames,
+            "presets": tuple(presets.split(",")) if presets else None,
+            "costs": cost,
+            "lanes": lanes,
+        }
+        settings = PreRestoreBenchmarkSettings(**{name: value for name, value in chosen.items() if value is not None})
+        with bars() as progress:
+            report = run_prerestore_benchmark(
+                data, weights=weights, json_path=json_file, pictures=pictures, settings=settings, progress=progress
+            )
+        if markdown is not None:
+            options = [
+                *([f"--weights {weights}"] if weights else []),
+                *(f"--{name} {value}" for name, value in (("clips", clips), ("frames", frames)) if value),
+                *([f"--presets '{presets}'"] if presets else []),
+                *([] if cost else ["--no-cost"]),
+                f"--markdown {markdown}",
+                *([f"--pictures {pictures}"] if pictures else []),
+            ]
+            command = " ".join(["python -m benchmarks prerestore --data DIR", *options])
+            write_page(report, markdown, command=command, pictures=pictures)
+        typer.echo(format_report(report))
+
+
+@app.command("resolution")
+def benchmark_resolution(
+    data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/.")],
+    restorer: Annotated[
+        str, typer.Option(help="prerestore, which ships; or a file of a pre-restorer or of DiffBIR's stage 1.")
+    ] = "prerestore",
+    prior: Annotated[
+        Path | None, typer.Option(help="Stable Diffusion 1.x or 2.x in diffusers' layout, behind the restorer.")
+    ] = None,
+    prompt: Annotated[str, typer.Option(help="What the film shows, for the prior.")] = "",
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the prior's schedule.")] = 20,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="How far the prior's clip is noised.")] = 0.4,
+    sizes: Annotated[str, typer.Option(metavar="A,B,…", help="Short sides to work at, px.")] = "256,368,512,768",
+    ways: Annotated[str, typer.Option(metavar="A,B,…", help="resized, padded, fitted.")] = "resized,padded,fitted",
+    clips: Annotated[int, typer.Option(min=1, help="Aged clips.")] = 3,
+    frames: Annotated[int, typer.Option(min=4, help="Frames per clip.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the figures over size into this picture.")] = None,
+) -> None:
+    """What a restorer is worth, and costs, at different working sizes."""
+    from .prerestore.settings import PreRestoreBenchmarkSettings
+    from .resolution.curves import write_curves
+    from .resolution.page import format_report, write_page
+    from .resolution.restorers import PriorOptions, open_prior_restorer, open_restorer
+    from .resolution.study import ResolutionSettings, run_resolution_study
+
+    with reported():
+        settings = ResolutionSettings(
+            sizes=whole_numbers(sizes, "sizes"),
+            ways=tuple(ways.split(",")),  # type: ignore[arg-type]
+            material=PreRestoreBenchmarkSettings(clips=clips, frames=frames),
+        )
+        restorers = [open_restorer(restorer, device=device)]
+        if prior is not None:
+            options = PriorOptions(prompt=prompt, steps=steps, strength=strength)
+            restorers.append(open_prior_restorer(prior, options, device=device))
+        with bars() as progress:
+            report = run_resolution_study(data, restorers, settings=settings, progress=progress)
+        if json_file is not None:
+            report.write_json(json_file)
+        if curves is not None:
+            write_curves(report, curves)
+        if markdown is not None:
+            chosen = (
+                ("restorer", restorer, "prerestore"),
+                ("prior", prior, None),
+                ("prompt", f"'{prompt}'", "''"),
+                ("steps", steps, 20),
+                ("strength", strength, 0.4),
+                ("sizes", sizes, "256,368,512,768"),
+                ("ways", ways, "resized,padded,fitted"),
+                ("clips", clips, 3),
+                ("frames", frames, 8),
+                ("device", device, "auto"),
+                ("markdown", markdown, None),
+                ("curves", curves, None),
+            )
+            given = [f"--{name} {value}" for name, value, default in chosen if value != default]
+            command = " ".join(["python -m benchmarks resolution --data DIR", *given])
+            write_page(report, markdown, command=command, curves=curves)
+        typer.echo(format_report(report))
+
+
+@app.command("memory")
+def benchmark_memory(
+    sizes: Annotated[str, typer.Option(metavar="WxH,…", help="Frame sizes.")] = "1920x1080,2048x1556",
+    frames: Annotated[str, typer.Option(metavar="A,B,…", help="Lengths of the films.")] = "30,60",
+    stages: Annotated[str, typer.Option(metavar="A,B,…", help="Of: repair, default, all.")] = "default",
+    pix_fmt: Annotated[str, typer.Option(help="Pixel format of the films, FFmpeg's name.")] = "yuv420p",
+    suffix: Annotated[str, typer.Option(help="Of the restored films: .mkv is FFV1, .mp4 H.264.")] = ".mkv",
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+) -> None:
+    """What restoring takes of memory, by size and length; films are made for it, and each has a process of its own."""
+    from .common.table import markdown_table
+    from .memory.benchmark import format_memory, memory_table, read_sizes, run_memory_benchmark
+
+    with reported():
+        with bars() as progress:
+            figures = run_memory_benchmark(
+                read_sizes(sizes.split(",")),
+                whole_numbers(frames, "frames"),
+                stages=tuple(stages.split(",")),
+                pix_fmt=pix_fmt,
+                suffix=suffix,
+                progress=progress,
+            )
+        if markdown is not None:
+            markdown.write_text(markdown_table(memory_table(figures)), encoding="utf-8")
+        typer.echo(format_memory(figures))
+
+
+@app.command("sampler")
+def benchmark_sampler(
+    host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    quick: Annotated[bool, typer.Option(help="A narrow UNet, for a first look.")] = False,
+    latent: Annotated[int | None, typer.Option(min=8, help="Side of the latents; 8 pixels each.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Repeats; ratios are medians over them.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="GROUP", help="Measure this group. Repeatable.")] = None,
+) -> None:
+    """Time and memory per frame and step beside the host's sampler, AnimateDiff-Evolved and diffusers, as ratios."""
+    from .sampler.benchmark import SamplerBenchmarkSettings, format_report, run_sampler_benchmark
+
+    with reported():
+        settings = SamplerBenchmarkSettings.quick() if quick else SamplerBenchmarkSettings()
+        chosen = {"latent": latent, "rounds": rounds, "threads": threads, "groups": tuple(only or ()) or None}
+        settings = replace(settings, **{name: value for name, value in chosen.items() if value is not None})  # type: ignore
+        with bars() as progress:
+            report = run_sampler_benchmark(host, json_path=json_file, settings=settings, progress=progress)
+        typer.echo(format_report(report))

@@ -1,0 +1,1 @@
+"""The film benchmark: detection and repair beside textbook methods."""

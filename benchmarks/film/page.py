@@ -1,0 +1,137 @@
+"""The results page of the film benchmark, as Markdown."""
+
+from pathlib import Path
+
+from vldm_core.metrics.detection_curve import CURVE_THRESHOLDS
+
+from ..common.table import markdown, markdown_table
+from .report import FilmBenchmarkReport
+from .sources.strata import LINE_DEPTHS, STRATA
+from .tables import real_line_sentences, report_tables
+from .tasks import REFERENCES
+
+_INTRODUCTION = """\
+# The film benchmark
+
+Detection and repair of film damage beside the textbook methods, on the same clips, in one run:
+
+```
+{command}
+```
+
+`DIR` holds `clips/`, `photos/` and `film/`. {sources} are aged by the damage simulation,
+{frames} frames each ({line_frames} where there are lines) at {width}×{height} with grain of σ {grain:g} grey
+levels, seed {seed}. The run took {minutes:.0f} minutes on {cores} virtual cores (torch {torch}, OpenCV {opencv}).
+
+## Strata
+
+{strata}
+
+Every clip with lines has one of each depth ({depths} grey levels), dark or bright, tilted by up to 1°, with
+gaps.
+"""
+
+_READING = """\
+## How to read the figures
+
+- **Tolerance.** A damaged pixel is found if a marked one lies within 0, 1 or 2 px; a marked pixel is right if a
+  damaged one does. Where one tolerance is given, it is 1 px. Figures of detection pool all pixels of all clips.
+  Pixels on damage of the other kind, or touched by less than counts as damage, count neither way.
+- **False alarm**: share of undamaged pixels that are marked; the gaps of a line are undamaged. *Away from
+  lines* counts marks more than 2 px from any line, gaps counted as line: lines that are not there.
+- **Clean clips** are the sources as they are; those with upright structure are looked at once more with grain.
+- **AP**: area under the precision-recall curve of the scores over {thresholds} fixed thresholds. For SDIp the
+  score is the smaller of the two differences where they agree in sign, for ROD the largest ranked difference in
+  units of its threshold, for the column integral the largest |z| at which the vote still passes, for the row
+  extrema the least depth asked for at which the pixel is still marked. *Best F1* is the highest on that curve,
+  a threshold chosen with the truth in hand; *F1* is what the method's own threshold gives.
+- **Locked-off**: neither camera nor gate weave moves the scene against the film (less than 0.25 px, standard
+  deviation), so that motion cannot tell a scratch from an upright line of the scene. These clips are reported
+  apart.
+- **PSNR and SSIM** are measured inside the damage against the same film, same grain, without the damage, and
+  averaged over clips. {references} A subtraction keeps the grain below a line and may exceed them; a fill
+  cannot know the grain.
+- **Flicker** and **warp error** (grey levels) reward blur and freezing, so they stand beside fidelity only; the
+  row *undamaged* is what a perfect repair has.
+- **Cost** is measured with nothing else running, libraries and weights warm: detection and repair together,
+  wall time and the time of all threads. Peak memory is that of the whole process.
+"""
+
+
+_VALIDATION = "The files kept for validation, on which nothing was trained (`vldm_core/data/split.py`),"
+_EVERY = "All clips and photographs there, also those that our detectors were trained on,"
+
+
+def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves: Path | None = None) -> None:
+    """Write the results page.
+
+    Args:
+        report: The figures.
+        path: File to write.
+        command: The command that makes the page.
+        curves: Picture of the curves to show on it, or None.
+    """
+    settings, machine = report.settings, report.machine
+    parts = [
+        _INTRODUCTION.format(
+            command=command,
+            sources=_EVERY if settings.all_sources else _VALIDATION,
+            frames=settings.frames,
+            line_frames=settings.line_frames,
+            width=settings.width,
+            height=settings.height,
+            grain=settings.grain,
+            seed=settings.seed,
+            minutes=max(1.0, machine["minutes"]),
+            cores=machine["cpu_count"],
+            torch=machine["torch"],
+            opencv=machine["opencv"],
+            strata=_strata(report).rstrip(),
+            depths=", ".join(f"{depth:g}" for depth in LINE_DEPTHS),
+        ),
+        "## Methods\n\n" + _methods(report),
+    ]
+    section = ""
+    for table in report_tables(report):
+        if not table.essential:
+            continue
+        if table.section != section:
+            section = table.section
+            parts.append(f"## {section}\n")
+            if section == "Dirt, hair and blotches" and curves is not None:
+                parts.append(f"![Precision-recall curves]({relative(curves, path)})\n")
+        parts.append(markdown_table(table))
+        if section == "Real films":
+            parts += [f"{sentence}\n" for sentence in real_line_sentences(report)]
+    references = [f"*{name}* is {meaning}." for name, meaning in REFERENCES.items()]
+    parts.append(_READING.format(references=" ".join(references), thresholds=len(CURVE_THRESHOLDS)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _strata(report: FilmBenchmarkReport) -> str:
+    rows = []
+    for stratum, meaning in STRATA.items():
+        clips = dict.fromkeys(
+            row["clip"].rpartition("/")[0] + (" (locked-off)" if row["locked"] else "")
+            for row in report.clips
+            if row["stratum"] == stratum
+        )
+        if clips:
+            rows.append((stratum, meaning, ", ".join(clips)))
+    return markdown(("stratum", "what it holds", "clips"), rows)
+
+
+def _methods(report: FilmBenchmarkReport) -> str:
+    rows = []
+    for name, facts in report.methods.items():
+        same = facts["same_as"]
+        rows.append((name, facts["description"] + (f"; here the same as {same}" if same else "")))
+    return markdown(("method", "what it is"), rows)
+
+
+def relative(target: Path, page: Path) -> str:
+    """Write the way from a page to a file beside or below it, else the whole path."""
+    folder = page.resolve().parent
+    shown = target.resolve()
+    return shown.relative_to(folder).as_posix() if shown.is_relative_to(folder) else shown.as_posix()

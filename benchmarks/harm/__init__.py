@@ -1,0 +1,1 @@
+"""What restoring does to clean content."""

@@ -1,0 +1,1 @@
+"""What restoring a reel takes of memory."""

@@ -1,0 +1,193 @@
+"""Test material of the pre-restoration benchmark: clips with everything that film suffers, and their repair.
+
+The clips and photographs kept for validation become shots as in training, and are aged by whole presets of the
+simulation: softness, grain, flicker, mixed frames and a codec besides the local damage. What a method should reach is
+the same print without any of these, at the same place and with the same tones (target "sharp" of
+`training.pairs.PairSettings`). The local damage is repaired once, by our own detection and repair, and the
+flicker is taken out once, so that every method gets the same frames. Frames are rounded to 8 bits.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vldm_core.data.clean_shots import TrainingMaterial
+from vldm_core.data.degraded_clips import DegradedClips, PairSettings
+from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.stages.batch import detect_damage, remove_flicker, repair_damage
+from vldm_core.video.flow import estimate_flow
+from vldm_core.video.warping import consistency
+
+from .settings import PreRestoreBenchmarkSettings
+
+_FRAMES = ("damaged", "repaired", "even", "reference")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgedSource:
+    """A source and the preset that it is aged with.
+
+    Attributes:
+        path: A clip or photograph kept for validation.
+        preset: Name of the preset.
+    """
+
+    path: Path
+    preset: str
+
+    @property
+    def name(self) -> str:
+        """Name of the aged clip."""
+        return f"{self.path.stem}/{self.preset}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamagedClip:
+    """An aged clip, its repair, and what it should look like.
+
+    Attributes:
+        name: Source and preset.
+        preset: Name of the preset.
+        damaged: (T, 3, H, W) in [0, 1].
+        repaired: The same after detection and repair.
+        even: The same after repair and flicker removal.
+        reference: The print without damage, grain, flicker, mixed frames, codec and softness.
+        masks: (T, H, W), 1 = found damaged, and therefore repaired.
+        flow: (T-1, 2, H, W) backward flow of the reference.
+        visible: (T-1, H, W) bool: where that flow is consistent with its opposite.
+    """
+
+    name: str
+    preset: str
+    damaged: Tensor
+    repaired: Tensor
+    even: Tensor
+    reference: Tensor
+    masks: Tensor
+    flow: Tensor
+    visible: Tensor
+
+    def save(self, path: Path) -> None:
+        """Write the clip to a file: frames as 8 bits, flow in half precision."""
+        np.savez(
+            path,
+            name=self.name,
+            preset=self.preset,
+            masks=(self.masks > 0).numpy(),
+            flow=self.flow.half().numpy(),
+            visible=self.visible.numpy(),
+            **{name: (getattr(self, name) * 255).round().to(torch.uint8).numpy() for name in _FRAMES},
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "DamagedClip":
+        """Read a clip that `save` wrote."""
+        with np.load(path) as stored:
+            return cls(
+                name=str(stored["name"]),
+                preset=str(stored["preset"]),
+                flow=torch.from_numpy(stored["flow"]).float(),
+                visible=torch.from_numpy(stored["visible"]),
+                masks=torch.from_numpy(stored["masks"]).float(),
+                **{name: _frames(stored, name) for name in _FRAMES},
+            )
+
+
+def load_frames(path: Path, name: str) -> tuple[Tensor, Tensor]:
+    """Read only one of the films of a stored clip and its masks: less memory than the whole.
+
+    Args:
+        path: File that `DamagedClip.save` wrote.
+        name: "damaged", "repaired" or "even".
+
+    Returns:
+        (T, 3, H, W) in [0, 1] and (T, H, W).
+    """
+    with np.load(path) as stored:
+        return _frames(stored, name), torch.from_numpy(stored["masks"]).float()
+
+
+def _frames(stored: Mapping[str, np.ndarray], name: str) -> Tensor:
+    return torch.from_numpy(stored[name]).float() / 255
+
+
+def find_aged_sources(data: Path, settings: PreRestoreBenchmarkSettings) -> tuple[AgedSource, ...]:
+    """Spread the presets over the clips and photographs kept for validation.
+
+    Clip and photograph take turns: the first round gives every preset one source, the second another one half way
+    through the list, and so on.
+
+    Raises:
+        FilmFileError: The folder holds no file for validation.
+    """
+    material = TrainingMaterial(data, validation=True)
+    paths, presets = (*material.clips, *material.photos), settings.presets
+    found: dict[AgedSource, None] = {}
+    for turn in range(len(paths)):
+        shift = turn // 2 + turn % 2 * (len(paths) // 2)
+        for number in range(max(len(presets), len(paths))):
+            source = paths[(number + shift) % len(paths)]
+            found[AgedSource(path=source, preset=presets[number % len(presets)])] = None
+    return tuple(found)[: settings.clips]
+
+
+def make_clip(source: AgedSource, settings: PreRestoreBenchmarkSettings) -> DamagedClip:
+    """Age a source, repair it and take the flicker out.
+
+    The clip depends on its name and the seed of the settings alone.
+
+    Raises:
+        FilmFileError: The source cannot be read.
+    """
+    clips = DegradedClips(
+        TrainingMaterial(source.path, validation=None),
+        seed=(settings.seed << 32) | zlib.crc32(source.name.encode()),
+        settings=PairSettings(
+            frames=settings.frames,
+            height=settings.height,
+            width=settings.width,
+            target="sharp",
+            presets={source.preset: 1.0},
+        ),
+    )
+    pair = clips.sample(0)
+    damaged, reference = eight_bit(pair["aged"]), eight_bit(pair["clean"])
+    repaired, masks = repair(damaged)
+    repaired = eight_bit(repaired)
+    flow = estimate_flow(reference)
+    return DamagedClip(
+        name=source.name,
+        preset=source.preset,
+        damaged=damaged,
+        repaired=repaired,
+        even=eight_bit(remove_flicker(repaired, strict=True)),
+        reference=reference,
+        masks=masks,
+        flow=flow,
+        visible=consistency(flow, estimate_flow(reference, direction="forward")),
+    )
+
+
+def repair(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Detect and repair local damage with the defaults.
+
+    Args:
+        frames: (T, 3, H, W) in [0, 1].
+
+    Returns:
+        (T, 3, H, W), and the mask (T, H, W) of what was repaired, 0 or 1.
+    """
+    found = detect_damage(frames, dirt=DirtSettings(), lines=LineSettings(), strict=True)
+    masks = (torch.maximum(found.dirt, found.scratch) > 0).float()
+    return repair_damage(frames, dirt=found.dirt, scratch=found.scratch, strict=True), masks
+
+
+def eight_bit(frames: Tensor) -> Tensor:
+    """Round frames in [0, 1] to what 8 bits hold."""
+    return (frames * 255).round().clamp(0, 255) / 255

@@ -1,0 +1,1 @@
+"""The resolution study: what a restorer is worth at different working sizes."""

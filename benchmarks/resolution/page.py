@@ -1,0 +1,134 @@
+"""The results of the resolution study as tables and as a page."""
+
+from pathlib import Path
+
+from ..common.table import ReportTable, cell, markdown, markdown_table, plain_tables
+from ..film.page import relative
+from .sizes import WAY_MEANINGS
+from .study import ResolutionReport, ResolutionRow
+
+_INTRODUCTION = """\
+# The resolution study
+
+What a restorer is worth, and what it costs, at different working sizes:
+
+```
+{command}
+```
+
+{clips} clips of {frames} frames at {width}×{height}, kept for validation and aged with everything that the damage
+simulation has ({names}), are repaired, freed of flicker, brought to a working size, restored, brought back and measured
+at their own size against the print without damage, grain, flicker, codec and softness. The run took {minutes:.0f}
+minutes with {threads} threads on {cores} virtual cores (torch {torch}).
+"""
+
+_READING = """\
+## How to read the figures
+
+- Dashed in the picture, and *nothing* in the table, is the film after repair and flicker removal, which the first
+  restorer got; for the warp error the dashed line is the reference's own, {reference} grey levels.
+- **Detail** is the share of the reference's fine texture that is there, **residue** fine texture that is not the
+  reference's, in grey levels; **warp error** is the difference of neighbouring frames along the flow of the reference,
+  in grey levels. It rewards blur, so it stands beside the others.
+- **Seconds a frame** include the way to the size and back; they were taken while the study ran, one after the other.
+- A restorer sees a scaled picture with grain and blur of another size. Below the film's own size fine detail is lost on
+  the way; that cannot be got back.
+"""
+
+
+def format_report(report: ResolutionReport) -> str:
+    """Lay the report out as plain text tables."""
+    return plain_tables(report_tables(report), notes=_best(report))
+
+
+def report_tables(report: ResolutionReport) -> tuple[ReportTable, ...]:
+    """Return a table per restorer."""
+    figures = report.repaired
+    nothing = (
+        "nothing",
+        "",
+        "",
+        cell(figures.psnr, "two"),
+        cell(figures.ssim, "share"),
+        cell(figures.detail, "share"),
+        cell(figures.residue, "two"),
+        cell(figures.warp_error, "two"),
+        cell(0.0, "share"),
+    )
+    return tuple(
+        ReportTable(
+            section="Figures",
+            title=f"{name}: {description}",
+            headings=(
+                "way",
+                "short side",
+                "it works at",
+                "PSNR dB",
+                "SSIM",
+                "detail",
+                "residue",
+                "warp error",
+                "s per frame",
+            ),
+            rows=(nothing, *(_cells(row) for row in report.rows if row.restorer == name)),
+        )
+        for name, description in report.restorers.items()
+    )
+
+
+def write_page(report: ResolutionReport, path: Path, *, command: str, curves: Path | None = None) -> None:
+    """Write the results page.
+
+    Args:
+        report: The figures.
+        path: File to write.
+        command: The command that makes the page.
+        curves: Picture of the curves to show on it, or None.
+    """
+    material, machine = report.settings.material, report.machine
+    parts = [
+        _INTRODUCTION.format(
+            command=command,
+            clips=len(report.clips),
+            frames=material.frames,
+            width=material.width,
+            height=material.height,
+            names=", ".join(report.clips),
+            minutes=max(1.0, machine["minutes"]),
+            threads=machine["threads"],
+            cores=machine["cpu_count"],
+            torch=machine["torch"],
+        ),
+        markdown(("way", "what it is"), [(way, WAY_MEANINGS[way]) for way in report.settings.ways]),
+    ]
+    if curves is not None:
+        parts.append(f"![Figures over working size]({relative(curves, path)})\n")
+    parts.append("## Figures\n")
+    parts += [markdown_table(table) for table in report_tables(report)]
+    parts += [f"{sentence}\n" for sentence in _best(report)]
+    parts.append(_READING.format(reference=cell(report.reference_warp_error, "two")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _best(report: ResolutionReport) -> list[str]:
+    found = {name: report.best(name) for name in report.restorers}
+    return [
+        f"{name}: the highest PSNR is {cell(row.figures.psnr, 'two')} dB, {row.way} to a short side of "
+        f"{row.short_side}, in {cell(row.seconds_per_frame, 'two')} s a frame."
+        for name, row in found.items()
+    ]
+
+
+def _cells(row: ResolutionRow) -> tuple[str, ...]:
+    return (
+        row.way,
+        str(row.short_side),
+        f"{row.width}×{row.height}",
+        cell(row.figures.psnr, "two"),
+        cell(row.figures.ssim, "share"),
+        cell(row.figures.detail, "share"),
+        cell(row.figures.residue, "two"),
+        cell(row.figures.warp_error, "two"),
+        cell(row.seconds_per_frame, "share"),
+    )

@@ -1,0 +1,1 @@
+"""The sampler benchmark: what a restoring sampler costs beside the host's."""

@@ -1,0 +1,1 @@
+"""Nodes that compare two versions of a film."""

@@ -1,0 +1,1 @@
+"""Nodes from latents back to film."""

@@ -1,0 +1,1 @@
+"""What touches ComfyUI: models, devices, progress, interrupt and files."""

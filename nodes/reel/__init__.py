@@ -1,0 +1,1 @@
+"""The node that restores a film from file to file."""

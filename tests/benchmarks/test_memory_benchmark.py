@@ -1,0 +1,97 @@
+"""The memory benchmark measures films that it makes, in processes of their own; and large frames stay within bounds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.cli import app
+from benchmarks.memory.benchmark import read_sizes, run_memory_benchmark
+from benchmarks.memory.grainy_film import grainy_frames, write_grainy_film
+from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.video.reading.reader import open_film
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+
+
+def test_the_film_is_the_same_every_time_and_has_what_restoring_looks_for(tmp_path) -> None:
+    first, again = list(grainy_frames(96, 64, 3)), list(grainy_frames(96, 64, 3))
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    assert len({frame.tobytes() for frame in first}) == 3
+    scratch = np.mean([frame[:, 28:31].mean() - frame[:, 20:26].mean() for frame in grainy_frames(96, 64, 12)])
+    assert scratch > 10
+    write_grainy_film(tmp_path / "film.mkv", 96, 64, 3, pix_fmt="yuv422p10le")
+    with open_film(tmp_path / "film.mkv") as film:
+        assert (film.info.pix_fmt, film.info.width, len(list(film))) == ("yuv422p10le", 96, 3)
+
+
+def test_the_command_prints_and_writes_a_row_for_every_film(tmp_path) -> None:
+    page = tmp_path / "memory.md"
+    options = ["memory", "--sizes", "96x64", "--frames", "2,3", "--stages", "repair", "--markdown", str(page)]
+    result = CliRunner().invoke(app, options)
+    assert result.exit_code == 0, result.output
+    rows = [line.split("|")[1:-1] for line in page.read_text(encoding="utf-8").splitlines() if "96x64" in line]
+    assert [row[1].strip() for row in rows] == ["2", "3"] and "96x64" in result.output
+    assert all(float(row[3]) > float(row[4]) > 100 for row in rows), "more with the film than without"
+
+
+def test_wrong_requests_are_named() -> None:
+    assert read_sizes(["1920x1080", " 2048X1556"]) == ((1920, 1080), (2048, 1556))
+    for text in ("1920", "0x10", "x", "axb"):
+        with pytest.raises(SettingsError, match="frame size"):
+            read_sizes([text])
+    with pytest.raises(SettingsError, match="no stages"):
+        run_memory_benchmark([(96, 64)], [2], stages=["everything"])
+    with pytest.raises(SettingsError, match="at least one"):
+        run_memory_benchmark([(96, 64)], [])
+    with pytest.raises(VLDMError, match="ended with code"):
+        run_memory_benchmark([(96, 64)], [2], stages=["repair"], suffix=".unknown")
+
+
+# One stage on few frames of 1920×1080 with all the neighbours it looks at; what it takes beyond what was there before.
+STAGE = """
+import sys, torch
+from vldm_core.allocator import give_large_blocks_back
+from vldm_core.evaluation.grainy_film import grainy_frames
+from vldm_core.evaluation.method_worker import peak_memory_mb
+from vldm_core.film.dirt import DirtSettings, detect_dirt
+from vldm_core.film.dirt_repair import repair_dirt
+from vldm_core.film.line_repair import repair_lines
+from vldm_core.video.info import FilmFrame
+from vldm_core.video.pictures import Clip
+
+give_large_blocks_back()
+torch.set_num_threads(1)
+stage = sys.argv[1]
+count = {"find": 7, "fill": 13, "lines": 21}[stage]
+frames = [FilmFrame(index=t, image=image) for t, image in enumerate(grainy_frames(1920, 1080, count))]
+marks = torch.zeros(count, 1080, 1920, dtype=torch.bool)
+if stage == "lines":
+    marks[:, :, 575:579] = marks[:, :, 1362:1366] = True
+elif stage == "fill":
+    for t in range(count):
+        marks[t, 40 + 11 * t :: 97, 30 + 17 * t :: 83] = True
+    marks = torch.nn.functional.max_pool2d(marks[None].float(), 7, 1, 3)[0] > 0
+loaded = peak_memory_mb()
+middle = count // 2
+if stage == "find":
+    assert detect_dirt(Clip(frames), keep=slice(middle, middle + 2))[middle].any()
+elif stage == "fill":
+    repair_dirt(Clip(frames), marks, keep=slice(middle, middle + 1))
+else:
+    repair_lines(Clip(frames), marks, keep=slice(middle, middle + 1))
+print(peak_memory_mb() - loaded)
+"""
+
+# Planes of 1920×1080 in single precision.
+MOST_PLANES = {"find": 155, "fill": 70, "lines": 90}
+
+
+@pytest.mark.parametrize("stage", MOST_PLANES)
+def test_a_stage_takes_few_planes_of_a_large_frame(stage) -> None:
+    run = subprocess.run([sys.executable, "-c", STAGE, stage], capture_output=True, text=True, check=True)
+    planes = float(run.stdout.splitlines()[-1]) / (1920 * 1080 * 4 / 1e6)
+    assert planes < MOST_PLANES[stage]

@@ -1,0 +1,88 @@
+"""What is small and fast and goes its way is no dirt, nor what changes at its place; dense dirt is."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vldm_core.film.dirt.courses import _spots_of
+from vldm_core.film.dirt.detection import Detector, DirtSettings, detect_dirt
+from vldm_core.film.fill.repair import repair_dirt
+from vldm_core.metrics.figures import score_detection
+
+from ..clean_cases import clean_case, psnr_inside, share_moved
+from .dirt_scenes import scene, speckled
+
+BOTH = pytest.mark.parametrize("detector", ["learned", "weight-free"])
+
+
+def with_flakes(frames: Tensor, *, number: int = 60, seed: int = 6) -> tuple[Tensor, Tensor]:
+    """Let light flakes fall through a scene, each at its own speed; return frames and flakes (T, H, W) bool."""
+    stream = np.random.default_rng(seed)
+    count, _, height, width = frames.shape
+    start = stream.uniform((0, 0), (width, height), (number, 2))
+    speed = np.stack([stream.normal(0, 1.5, number), stream.uniform(9, 15, number)], 1)
+    result, flakes = frames.clone(), torch.zeros(count, height, width, dtype=torch.bool)
+    for index in range(count):
+        alpha = np.zeros((height, width), np.float32)
+        for x, y in (start + speed * index) % (width, height):
+            cv2.circle(alpha, (int(x * 16), int(y * 16)), 28, 1.0, -1, cv2.LINE_AA, 4)
+        cover = torch.from_numpy(alpha)
+        result[index] = result[index] * (1 - cover) + 0.97 * cover
+        flakes[index] = cover > 0.4
+    return result, flakes
+
+
+@BOTH
+def test_falling_flakes_stay(detector: Detector) -> None:
+    frames, flakes = with_flakes(scene(9, pan=1.0))
+    found = detect_dirt(frames, DirtSettings(detector=detector))[2:-2] > 0
+    assert (found & flakes[2:-2]).sum() < 0.05 * flakes[2:-2].sum()
+
+
+@BOTH
+def test_dense_dirt_is_no_snow(detector: Detector) -> None:
+    dirty, truth = speckled(scene(9), per_frame=40)
+    score = score_detection(detect_dirt(dirty, DirtSettings(detector=detector))[2:-2], truth[2:-2].float())
+    assert (score.recall or 0) > 0.7
+    assert (score.precision or 0) > 0.9
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "span", "crop", "peers"),
+    [
+        # ROI PSNR in dB, and share moved, of the better of two other programs.
+        ("confetti", (0, 7), (slice(0, 160), slice(100, 340)), (18.9, 0.142)),
+        ("fireworks", (2, 10), (slice(20, 180), slice(60, 260)), (12.6, 0.26)),
+        ("ball", (0, 10), (slice(60, 240), slice(None)), (10.7, 0.66)),
+        ("rain", (0, 7), (slice(60, 200), slice(100, 340)), (14.3, 0.60)),
+    ],
+)
+def test_small_fast_things_stay_better_than_elsewhere(
+    name: str,
+    span: tuple[int, int],
+    crop: tuple[slice, slice] | None,
+    peers: tuple[float, float],
+    detector: Detector,
+) -> None:
+    frames, interest = clean_case(name, *span, crop)
+    restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
+    assert psnr_inside(frames, restored, interest) > peers[0]
+    assert share_moved(frames, restored, interest) < peers[1]
+
+
+@BOTH
+def test_a_counter_stays(detector: Detector) -> None:
+    frames, interest = clean_case("timecode", 0, 12, (slice(0, 96), slice(0, 240)))
+    restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
+    # The first and last frame have neighbours on one side alone.
+    assert psnr_inside(restored, frames, interest) > 38
+
+
+def test_a_frame_that_stands_out_as_a_whole_is_one_spot() -> None:
+    with np.errstate(all="raise"):
+        spots, numbers = _spots_of(np.full((8, 10), 20, np.float32))
+    assert spots.area.tolist() == [80] and spots.contrast.tolist() == [20]
+    assert (numbers == 1).all()

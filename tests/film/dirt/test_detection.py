@@ -1,0 +1,215 @@
+"""Transient dirt is found without weights, and what moves, flickers or stays is left alone."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vldm_core.errors import SettingsError
+from vldm_core.film.dirt import detection as dirt
+from vldm_core.film.dirt.detection import RADIUS, dirt_probability
+from vldm_core.metrics.figures import dilate
+from vldm_core.video.flow import estimate_flow, to_luma
+from vldm_core.video.warping import warp
+
+from .dirt_scenes import scene, speckled, with_runner
+
+DirtSettings = partial(dirt.DirtSettings, detector="weight-free")
+
+
+def detect_dirt(frames: Tensor, settings: dirt.DirtSettings | None = None, **more: Any) -> Tensor:
+    return dirt.detect_dirt(frames, settings or DirtSettings(), **more)
+
+
+def score(found: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Recall and precision at 1 px tolerance."""
+    found, truth = found > 0.5, truth > 0.5
+    recall = (truth & dilate(found, 1)).sum() / truth.sum()
+    precision = (found & dilate(truth, 1)).sum() / found.sum().clamp(min=1)
+    return float(recall), float(precision)
+
+
+def plain_spikes(frames: Tensor, threshold: float = 14.0) -> Tensor:
+    """The textbook detector SDIp: both motion-compensated differences beyond a threshold, with one sign."""
+    luma = torch.from_numpy(to_luma(frames))[:, None]
+    back, ahead = estimate_flow(frames), estimate_flow(frames, direction="forward")
+    masks = torch.zeros(len(frames), *frames.shape[-2:])
+    for t in range(1, len(frames) - 1):
+        before, after = luma[t] - warp(luma[t - 1], back[t - 1]), luma[t] - warp(luma[t + 1], ahead[t])
+        both = (torch.minimum(before, after) > threshold) | (torch.maximum(before, after) < -threshold)
+        masks[t] = both[0].float()
+    return masks
+
+
+def test_specks_are_found_and_little_else() -> None:
+    dirty, truth = speckled(scene(9))
+    inner = slice(1, -1)
+    recall, precision = score(detect_dirt(dirty)[inner], truth[inner])
+    assert recall > 0.85
+    assert precision > 0.9
+
+
+def test_beats_plain_spikes_where_things_run() -> None:
+    clean = with_runner(scene(9, pan=3.0), speed=13.0)
+    dirty, truth = speckled(clean, per_frame=3)
+    inner = slice(1, -1)
+    recall, precision = score(detect_dirt(dirty)[inner], truth[inner])
+    plain_recall, plain_precision = score(plain_spikes(dirty)[inner], truth[inner])
+    ours = 2 * recall * precision / (recall + precision)
+    plain = 2 * plain_recall * plain_precision / (plain_recall + plain_precision)
+    assert ours > plain + 0.1
+    assert ours > 0.8
+
+
+def test_a_running_object_is_not_dirt() -> None:
+    found = detect_dirt(with_runner(scene(8), speed=11.0))
+    assert found.mean() < 2e-4
+
+
+def test_a_clean_pan_raises_no_alarm() -> None:
+    assert detect_dirt(scene(7, pan=5.0)).mean() < 1e-4
+
+
+def test_flicker_is_not_dirt() -> None:
+    clean = scene(8)
+    stream = np.random.default_rng(5)
+    ramp = torch.linspace(-1, 1, clean.shape[-1])
+    flickering = clean.clone()
+    for index in range(len(clean)):
+        gain = 1 + 0.07 * stream.uniform(-1, 1) + 0.05 * stream.uniform(-1, 1) * ramp
+        flickering[index] = (clean[index] * gain).clamp(0, 1)
+    assert detect_dirt(flickering).mean() < 1e-4
+
+
+def test_specks_are_found_under_flicker() -> None:
+    dirty, truth = speckled(scene(8))
+    gains = torch.tensor([1.0, 0.94, 1.06, 0.97, 1.05, 0.93, 1.02, 0.98])
+    recall, precision = score(detect_dirt((dirty * gains[:, None, None, None]).clamp(0, 1))[1:-1], truth[1:-1])
+    assert recall > 0.8
+    assert precision > 0.85
+
+
+def test_what_stays_is_not_dirt() -> None:
+    frames = scene(8, pan=0.0)
+    frames[:, :, 60:66, 80:90] = 0.95
+    assert detect_dirt(frames)[:, 58:68, 78:92].sum() == 0
+
+
+@pytest.mark.parametrize("life", [2, 3])
+def test_a_speck_that_lasts_a_few_frames_is_found(life: int) -> None:
+    frames = scene(9, pan=0.4)
+    frames[3 : 3 + life, :, 60:66, 130:137] = 0.97
+    assert (detect_dirt(frames)[3 : 3 + life, 61:65, 131:136] > 0).float().mean() > 0.9
+    assert detect_dirt(frames, DirtSettings(lifetime=1))[3 : 3 + life, 61:65, 131:136].sum() == 0
+
+
+def test_dirt_on_a_repeated_frame_is_found() -> None:
+    clean = scene(7)
+    dirty, truth = speckled(clean, first=3, last=4)
+    repeated = torch.cat([dirty[:4], dirty[3:]])
+    marks = torch.cat([truth[:4], truth[3:]])
+    recall, precision = score(detect_dirt(repeated)[3:5], marks[3:5])
+    assert recall > 0.8
+    assert precision > 0.9
+
+
+def test_first_and_last_frame_are_judged_from_one_side() -> None:
+    dirty, truth = speckled(scene(6), per_frame=6)
+    ends = torch.tensor([0, 5])
+    recall, precision = score(detect_dirt(dirty)[ends], truth[ends])
+    assert recall > 0.6
+    assert precision > 0.85
+
+
+def test_windows_give_the_same_mask() -> None:
+    dirty, _ = speckled(with_runner(scene(17, 96, 128)), per_frame=3)
+    whole = detect_dirt(dirty)
+    for first, last in ((0, 5), (5, 9), (9, 17)):
+        start = max(first - RADIUS, 0)
+        window = dirty[start : last + RADIUS]
+        kept = slice(first - start, last - start)
+        assert torch.equal(detect_dirt(window)[kept], whole[first:last])
+        assert torch.equal(detect_dirt(window, keep=kept)[kept], whole[first:last])
+
+
+def test_polarity_protection_size_and_growth() -> None:
+    dirty, truth = speckled(scene(5), first=2, last=3)
+    found = detect_dirt(dirty, DirtSettings())[2] > 0
+    dark = detect_dirt(dirty, DirtSettings(polarity="dark"))[2] > 0
+    bright = detect_dirt(dirty, DirtSettings(polarity="bright"))[2] > 0
+    assert dark.any() and bright.any() and not (dark & bright).any()
+    assert torch.equal(dark | bright, found)
+    protect = torch.zeros_like(truth)
+    protect[:, :, :96] = True
+    spared = detect_dirt(dirty, DirtSettings(), protect=protect)[2] > 0
+    assert not spared[:, :96].any()
+    assert torch.equal(spared[:, 96:], found[:, 96:])
+    assert not detect_dirt(dirty, DirtSettings(min_size=500)).any()
+    grown = detect_dirt(dirty, DirtSettings(grow=2))[2] > 0
+    assert (grown & found).sum() == found.sum() < grown.sum()
+
+
+@pytest.mark.parametrize("settings", [DirtSettings(), DirtSettings(certainty=0.2, polarity="dark", lifetime=2)])
+def test_probability_above_certainty_is_the_mask(settings: dirt.DirtSettings) -> None:
+    dirty, _ = speckled(with_runner(scene(6)))
+    probability = dirt_probability(dirty, settings)
+    assert probability.min() >= 0 and probability.max() <= 1
+    assert torch.equal((probability >= settings.certainty).float(), detect_dirt(dirty, settings))
+    assert ((probability > 0) & (probability < settings.certainty)).any()
+
+
+def test_probability_looks_at_fainter_spots_when_the_threshold_is_low() -> None:
+    dirty, truth = speckled(scene(6))
+    everything = dirt_probability(dirty, DirtSettings(threshold=dirt.FAINTEST_THRESHOLD))
+    assert (everything > 0).sum() > (dirt_probability(dirty, DirtSettings()) > 0).sum()
+    assert everything[truth].mean() > 0.5 > 0.05 > everything[~dilate(truth, 1)].mean()
+    assert not dirt_probability(dirty, DirtSettings(), keep=slice(2, 3))[:2].any()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_frames_find_nothing(count: int) -> None:
+    dirty, _ = speckled(scene(2))
+    assert detect_dirt(dirty[:count]).sum() == 0
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (16, 17), (8, 200)])
+def test_tiny_frames(height: int, width: int) -> None:
+    frames = torch.rand(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+    assert detect_dirt(frames).shape == (4, height, width)
+
+
+def test_a_still_picture_has_no_dirt() -> None:
+    assert detect_dirt(scene(1).repeat(5, 1, 1, 1)).sum() == 0
+
+
+def test_grey_frames_give_the_same_as_colour() -> None:
+    dirty, _ = speckled(scene(4, 96, 128), seed=3)
+    difference = detect_dirt(dirty) != detect_dirt(dirty[:, :1])
+    assert difference.float().mean() < 1e-3
+
+
+def test_wrong_arguments_are_refused() -> None:
+    frames = torch.zeros(3, 3, 32, 32)
+    with pytest.raises(SettingsError, match="protect mask"):
+        detect_dirt(frames, protect=torch.zeros(3, 32, 31))
+    with pytest.raises(SettingsError, match="dirt detection needs"):
+        detect_dirt(torch.zeros(3, 32, 32))
+    with pytest.raises(SettingsError, match="dirt detection needs"):
+        dirt_probability(torch.zeros(3, 32, 32))
+    for wrong in (
+        {"threshold": 0.5}, {"certainty": 1.0}, {"min_size": 0}, {"grow": 17}, {"lifetime": 4}, {"polarity": "grey"},
+        {"detector": "psychic"},
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            DirtSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_progress_can_interrupt() -> None:
+    def stop(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        detect_dirt(scene(3, 64, 64), progress=stop)

@@ -1,0 +1,1 @@
+"""Defects at places of a frame: dirt, hair, scratches, stains, tears, splices and marks."""

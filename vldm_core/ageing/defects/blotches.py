@@ -1,0 +1,86 @@
+"""Blotches: large soft patches of thin or thick emulsion, drops and stains, seen for one frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..randomness import FloatArray, generator
+from ..validation import require_span, require_within
+from .marks import cover
+from .texture_folder import TextureFolder
+from .textures import speck
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlotchModel:
+    """How many blotches there are and what they look like.
+
+    Attributes:
+        rate: Mean number per frame (Poisson), 0 … 20.
+        size: Smallest and largest diameter, px at 480 lines; drawn log-uniformly.
+        opacity: Smallest and largest opacity; blotches are low in contrast.
+        white_share: Share of light blotches.
+    """
+
+    rate: float = 0.15
+    size: tuple[float, float] = (18.0, 90.0)
+    opacity: tuple[float, float] = (0.1, 0.5)
+    white_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_within("blotches.rate", self.rate, 0, 20)
+        require_span("blotches.size", self.size, 4, 400)
+        require_span("blotches.opacity", self.opacity, 0, 1)
+        require_within("blotches.white_share", self.white_share, 0, 1)
+
+
+class BlotchLayer:
+    """Draws the blotches of any frame."""
+
+    def __init__(
+        self, model: BlotchModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
+    ) -> None:
+        self._model, self._seed, self._height, self._width = model, seed, height, width
+        self._scale = height / 480
+        self._textures = textures
+
+    def apply(self, index: int, image: FloatArray) -> FloatArray:
+        """Return the image (H, W, 3) of frame ``index`` with blotches on it."""
+        image = image.copy()
+        model = self._model
+        stream = generator(self._seed, "blotches", index)
+        low, high = model.size
+        for number in range(stream.poisson(model.rate)):
+            size = float(low * (high / low) ** stream.random()) * self._scale
+            centre = stream.uniform(0, self._width), stream.uniform(0, self._height)
+            patch = speck(
+                centre=centre,
+                size=size,
+                elongation=1 + stream.exponential(0.8),
+                angle=stream.uniform(0, np.pi),
+                raggedness=stream.uniform(0.2, 0.6),
+                edge=size * stream.uniform(0.1, 0.5),
+                blur=max(1.2 * self._scale, 0.4),
+                mottle=stream.uniform(0.05, 0.3),
+                offset=(stream.uniform(0, 256), stream.uniform(0, 256)),
+                height=self._height,
+                width=self._width,
+            )
+            if self._textures is not None:
+                # Chosen from its own stream, so that place, size and strength stay as they are without textures.
+                choice = generator(self._seed, "blotch textures", index, number)
+                patch = self._textures.stamp(
+                    "stain",
+                    choice.uniform(0, 256),
+                    centre=centre,
+                    size=1.6 * size,
+                    angle=choice.uniform(0, 2 * np.pi),
+                    height=self._height,
+                    width=self._width,
+                )
+            opacity = stream.uniform(*model.opacity)
+            white = bool(stream.random() < model.white_share)
+            if patch is not None:
+                rows, columns, coverage = patch
+                cover(image, rows, columns, coverage * np.float32(opacity), white=white)
+        return image

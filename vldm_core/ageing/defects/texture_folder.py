@@ -1,0 +1,132 @@
+"""Photographed or painted shapes of defects, taken from a folder instead of being drawn."""
+
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from ...errors import SettingsError
+from ..randomness import FloatArray
+
+TextureKind = Literal["dirt", "hair", "stain"]
+
+# Subfolders that hold each kind, in the order of the scans of the FilmDamageSimulator data set.
+_SUBFOLDERS: dict[TextureKind, tuple[str, ...]] = {
+    "dirt": ("dirt", "dots", "spots", "sprinkles", "smut"),
+    "hair": ("hair", "hair-short", "lint"),
+    "stain": ("stain", "smut"),
+}
+_CACHED = 64  # pictures; 400 x 400 each in the known sets, cropped far below that
+_FAINTEST = 12  # of 255; fainter parts do not count for the extent of a shape
+
+
+class TextureFolder:
+    """Shapes in a folder with one subfolder of PNG files per kind, for example ``dirt/``, ``hair/`` and ``stain/``.
+
+    The alpha channel of a picture is the opacity of the defect; without one, dark is opaque.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Look at a folder.
+
+        Args:
+            path: The folder. Files are taken in the order of their names, so the same files give the same damage.
+
+        Raises:
+            SettingsError: When no subfolder of a known kind holds a PNG file.
+        """
+        self._files: dict[TextureKind, list[Path]] = {
+            kind: [file for name in names for file in sorted((Path(path) / name).glob("*.png"))]
+            for kind, names in _SUBFOLDERS.items()
+        }
+        if not any(self._files.values()):
+            known = ", ".join(sorted({name for names in _SUBFOLDERS.values() for name in names}))
+            raise SettingsError(
+                f"The textures folder {path} has no PNG files in subfolders named {known}; choose a folder that has, "
+                "or none to draw the shapes."
+            )
+        self._cache: OrderedDict[Path, FloatArray] = OrderedDict()
+
+    def has(self, kind: TextureKind) -> bool:
+        """Return whether there are shapes of a kind; the others are drawn."""
+        return bool(self._files[kind])
+
+    def stamp(
+        self,
+        kind: TextureKind,
+        choice: float,
+        *,
+        centre: tuple[float, float],
+        size: float,
+        angle: float,
+        height: int,
+        width: int,
+    ) -> tuple[slice, slice, FloatArray] | None:
+        """Place one shape on a frame.
+
+        Args:
+            kind: ``"dirt"``, ``"hair"`` or ``"stain"``.
+            choice: Number in 0 … 256 that selects the file.
+            centre: (x, y) of its middle, px.
+            size: Longest side of the shape, px.
+            angle: Turn, radians.
+            height: Frame height, px.
+            width: Frame width, px.
+
+        Returns:
+            Rows, columns and the coverage there in [0, 1]; None when it lies outside the frame.
+
+        Raises:
+            SettingsError: When the file is not a readable picture.
+        """
+        files = self._files[kind]
+        shape = self._load(files[int(choice / 256 * len(files)) % len(files)])
+        zoom = size / max(shape.shape)
+        if zoom < 0.5:  # warping samples at points: without this, thin hairs would fall between them
+            small = (max(round(shape.shape[1] * zoom), 1), max(round(shape.shape[0] * zoom), 1))
+            shape, zoom = cv2.resize(shape, small, interpolation=cv2.INTER_AREA).astype(np.float32), 1.0
+        reach = 0.5 * zoom * math.hypot(*shape.shape) + 2
+        left, right = max(int(centre[0] - reach), 0), min(int(centre[0] + reach) + 2, width)
+        top, bottom = max(int(centre[1] - reach), 0), min(int(centre[1] + reach) + 2, height)
+        if left >= right or top >= bottom:
+            return None
+        cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+        x, y = (shape.shape[1] - 1) / 2, (shape.shape[0] - 1) / 2
+        matrix = np.array(
+            [
+                [cos, -sin, centre[0] - left - cos * x + sin * y],
+                [sin, cos, centre[1] - top - sin * x - cos * y],
+            ]
+        )
+        coverage = cv2.warpAffine(shape, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
+        return slice(top, bottom), slice(left, right), np.clip(coverage, 0, 1).astype(np.float32)
+
+    def _load(self, path: Path) -> FloatArray:
+        if path in self._cache:
+            self._cache.move_to_end(path)
+            return self._cache[path]
+        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread does not open every path on Windows
+        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+        if picture is None:
+            raise SettingsError(f"The texture {path} cannot be read as a picture; replace it or remove it.")
+        levels = picture.astype(np.float32) / (65535 if picture.dtype == np.uint16 else 255)
+        if picture.ndim == 3 and picture.shape[2] == 4:
+            alpha = levels[..., 3]
+        else:
+            alpha = 1 - (levels if picture.ndim == 2 else levels.mean(axis=2))
+        seen = alpha > _FAINTEST / 255
+        if seen.any():
+            rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+            alpha = alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        # An empty rim, so that the outline is anti-aliased on all sides.
+        shape = np.pad(alpha, 1).astype(np.float32)
+        self._cache[path] = shape
+        if len(self._cache) > _CACHED:
+            self._cache.popitem(last=False)
+        return shape
+
+
+TEXTURE_KINDS: tuple[TextureKind, ...] = get_args(TextureKind)

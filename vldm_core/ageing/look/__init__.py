@@ -1,0 +1,1 @@
+"""How old film looks as a whole: stock, exposure, softness, grain, weave, fading."""

@@ -1,0 +1,1 @@
+"""Clean shots, the same shots aged, and which of them are for validation."""

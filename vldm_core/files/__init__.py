@@ -1,0 +1,1 @@
+"""Files of every kind but film: weights, text, and unfinished work."""

@@ -1,0 +1,136 @@
+"""A small network that tells dirt and blotches from everything else that stands out in a frame.
+
+It is a U-Net (O. Ronneberger, P. Fischer, T. Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+MICCAI 2015) on the planes of `dirt_features`, begun at half resolution so that it costs little on a CPU; the last
+layer gives four pixels at once (W. Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient
+Sub-Pixel Convolutional Neural Network", CVPR 2016). Its configuration holds the calibration of the output.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...errors import SettingsError
+from ...files.networks import WEIGHTS, NetworkKind
+from .features import PLANES
+
+GRANULARITY = 8
+"""Parts of a frame that begin at multiples of this are seen as within the frame."""
+
+KINDS = ("dirt", "blotch")
+"""What the outputs stand for: dust, dirt and hair; and large faint patches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirtNetworkConfig:
+    """Shape of the network.
+
+    Attributes:
+        planes: Planes it looks at, in order; those of `dirt_features.PLANES`.
+        widths: Channels at half, quarter and eighth resolution.
+        depths: Blocks on the way down at each; there is one on the way up at half and at quarter.
+        scale: Calibration: factor on the raw outputs.
+        offset: Calibration: what is added to each of the scaled outputs.
+    """
+
+    planes: tuple[str, ...] = PLANES
+    widths: tuple[int, int, int] = (24, 48, 64)
+    depths: tuple[int, int, int] = (1, 1, 2)
+    scale: float = 1.0
+    offset: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if tuple(self.planes) != PLANES:
+            raise SettingsError(f"the dirt network looks at {self.planes}; this version computes {PLANES}")
+        if len(self.widths) != 3 or not all(isinstance(width, int) and 1 <= width <= 512 for width in self.widths):
+            raise SettingsError(f"dirt network widths are {self.widths}; use three whole numbers, 1 … 512")
+        if len(self.depths) != 3 or not all(isinstance(depth, int) and 0 <= depth <= 16 for depth in self.depths):
+            raise SettingsError(f"dirt network depths are {self.depths}; use three whole numbers, 0 … 16")
+        calibrated = len(self.offset) == len(KINDS) and all(math.isfinite(offset) for offset in self.offset)
+        if not calibrated or not 0 < self.scale < 100:
+            raise SettingsError(f"dirt network calibration is {self.scale}, {self.offset}; give a factor, two offsets")
+
+
+class _Block(nn.Module):
+    """A convolution on top of what is there."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.convolution(x))
+
+
+class DirtNetwork(nn.Module):
+    """The network; its calibration is applied by `probability` only."""
+
+    def __init__(self, config: DirtNetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or DirtNetworkConfig()
+        fine, middle, coarse = config.widths
+        self.stem = nn.Conv2d(len(config.planes), fine, 2, stride=2)
+        self.fine = nn.Sequential(*(_Block(fine) for _ in range(config.depths[0])))
+        self.down_middle = nn.Conv2d(fine, middle, 2, stride=2)
+        self.middle = nn.Sequential(*(_Block(middle) for _ in range(config.depths[1])))
+        self.down_coarse = nn.Conv2d(middle, coarse, 2, stride=2)
+        self.coarse = nn.Sequential(*(_Block(coarse) for _ in range(config.depths[2])))
+        self.up_middle = nn.ConvTranspose2d(coarse, middle, 2, stride=2)
+        self.middle_again = _Block(middle)
+        self.up_fine = nn.ConvTranspose2d(middle, fine, 2, stride=2)
+        self.fine_again = _Block(fine)
+        self.head = nn.Conv2d(fine, 4 * len(KINDS), 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Look at frames.
+
+        Args:
+            planes: (N, len(PLANES), H, W), see `dirt_features`; any size.
+
+        Returns:
+            (N, 2, H, W) raw logits, one plane per kind of `KINDS`.
+        """
+        height, width = planes.shape[-2:]
+        below, right = -height % 8, -width % 8
+        if below or right:
+            mode = "reflect" if below < height and right < width else "replicate"
+            planes = functional.pad(planes, (0, right, 0, below), mode=mode)
+        fine = self.fine(functional.relu(self.stem(planes)))
+        middle = self.middle(functional.relu(self.down_middle(fine)))
+        coarse = self.coarse(functional.relu(self.down_coarse(middle)))
+        middle = self.middle_again(functional.relu(middle + self.up_middle(coarse)))
+        fine = self.fine_again(functional.relu(fine + self.up_fine(middle)))
+        return functional.pixel_shuffle(self.head(fine), 2)[..., :height, :width]
+
+    @property
+    def reach(self) -> int:
+        """Pixels on each side that the network looks at around a place."""
+        fine, middle, coarse = self.config.depths
+        # The blocks on the way down and up and the head, at the size at which each of them works.
+        return 2 * (fine + 1 + 1) + 4 * (middle + 1) + 8 * coarse + GRANULARITY
+
+    @torch.inference_mode()
+    def probability(self, planes: Tensor) -> Tensor:
+        """Return the calibrated probability of each kind, (2, H, W), for the planes (C, H, W) of one frame."""
+        logits = self(planes[None])[0]
+        offset = torch.tensor(self.config.offset)[:, None, None]
+        return torch.sigmoid(logits * self.config.scale + offset)
+
+
+KIND: NetworkKind[DirtNetwork] = NetworkKind(
+    "vldm.dirt_network", "dirt detector", DirtNetwork, DirtNetworkConfig, hint="or use the detector 'weight-free'"
+)
+"""How such networks are kept in files."""
+
+
+def shared_network() -> DirtNetwork:
+    """Return the network that ships with the package, read once per process and laid out for speed.
+
+    Raises:
+        WeightFileError: Its file is missing, damaged, or does not hold such a network.
+    """
+    network = KIND.shared(WEIGHTS / "dirt_detector.safetensors")
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

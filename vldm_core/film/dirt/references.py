@@ -1,0 +1,153 @@
+"""Which two frames a frame is held against: the nearest ones that are no copies of it and that can be compared with it.
+
+A copy would show the dirt of its own original, so copies are stepped over. Where a film is drawn and each drawing shown
+twice, what both frames show was drawn: there is nothing to be looked for, and dirt on one of them makes them differ.
+
+A frame that differs from both its neighbours as a whole, hazed,
+burnt, blank or lit by a flash, tells nothing of the places of a speck in them, nor they of those in it.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...video.buffers.keyed_cache import Once
+from ...video.flow import FlowSettings, estimate_pair
+from ...video.luma import LumaFrames
+from ...video.warping import warp_array
+from ..flicker.local_gain import apply_gain, local_gain
+
+Plane = NDArray
+"""(H, W) float32, grey levels 0 … 255."""
+
+REACH = 2
+"""How far from a frame its references may lie, in frames; more than 1 only to step over others."""
+
+RADIUS = REACH + 1
+"""Which references a frame has depends on this many neighbours on each side."""
+
+# Copies of one film frame differ by codec noise alone: up to 16 levels at edges on real films, after a small blur.
+# Dirt on one of them would show above that.
+_DUPLICATE_MEAN = 0.6
+_DUPLICATE_PEAK = 18.0
+# A drawn picture has large parts without any grain, in which 3×3 pixels differ by a level at most; of a film with grain
+# next to nothing is so even. Black and white, which a scan clips, do not count.
+_EVEN_LEVELS = 1.0
+_CLIPPED = (20.0, 245.0)
+_DRAWN_SHARE = 0.3
+# Whole frames are compared small, where grain and dirt hardly count, in blocks whose median no local thing moves.
+_SMALL_SIDE = 160
+_SMALL_BLOCK = 8
+_SMALL_FLOW = FlowSettings(quality="fast", working_side=_SMALL_SIDE)
+# A frame stands apart where its median block differs from both neighbours, on one side of them, by so many grey levels
+# at least and by that much more than they differ from each other. Frames of moving scenes reach 0.8 of that difference,
+# a hazed frame 1.3 times, and a blank one 20 times.
+_APART_LEVELS = 4.0
+_APART_MARGIN = 1.0
+
+
+def is_duplicate(frame: Plane, other: Plane) -> bool:
+    """Tell whether two frames are scans or copies of the same film frame."""
+    difference = cv2.absdiff(frame, other)
+    if float(difference.mean()) > _DUPLICATE_MEAN:
+        return False
+    return float(cv2.blur(difference, (3, 3)).max()) <= _DUPLICATE_PEAK
+
+
+def is_even(frame: Plane) -> bool:
+    """Tell whether a frame shows even colours as a drawing without grain does."""
+    square = np.ones((3, 3), np.uint8)
+    even = cv2.dilate(frame, square) - cv2.erode(frame, square) <= _EVEN_LEVELS
+    even &= (frame > _CLIPPED[0]) & (frame < _CLIPPED[1])
+    return float(even.mean()) > _DRAWN_SHARE
+
+
+def differs_as_a_whole(frame: Plane, first: Plane, second: Plane) -> bool:
+    """Tell whether a frame differs from two neighbours all over, while these are alike."""
+    here, *others = (_small(plane) for plane in (frame, first, second))
+    looks = [warp_array(other, estimate_pair(here, other, settings=_SMALL_FLOW)) for other in others]
+    gap = apply_gain(looks[0], local_gain(looks[0], looks[1])) - looks[1]
+    before, after = (here - apply_gain(look, local_gain(look, here)) for look in looks)
+    nearer = np.where(before * after > 0, np.minimum(np.abs(before), np.abs(after)), 0)
+    apart, between = _median_block(nearer), _median_block(np.abs(gap))
+    return apart > _APART_LEVELS and apart > between + _APART_MARGIN
+
+
+def _small(plane: Plane) -> Plane:
+    height, width = plane.shape
+    scale = _SMALL_SIDE / max(height, width)
+    if scale >= 1:
+        return plane
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+
+
+def _median_block(plane: Plane) -> float:
+    height, width = (max(1, side // _SMALL_BLOCK) for side in plane.shape)
+    return float(np.median(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)))
+
+
+class References:
+    """The references of the frames of one shot; several threads may ask at a time."""
+
+    def __init__(self, luma: Plane | LumaFrames) -> None:
+        """Look at frames (T, H, W), grey levels."""
+        self._luma = luma
+        self._once = Once()
+
+    def of(self, index: int) -> tuple[int, int] | None:
+        """Return the two frames a frame is compared with, or None where there are not two.
+
+        These are the nearest suitable frames before and after it; at the ends of a shot the two nearest on one side.
+        """
+
+        def compute() -> tuple[int, int] | None:
+            before, after = self._suitable(index, -1), self._suitable(index, 1)
+            if before and after:
+                return before[0], after[0]
+            side = before or after
+            return (side[0], side[1]) if len(side) > 1 else None
+
+        return self._once.get(("references", index), compute)
+
+    def stands_apart(self, index: int) -> bool:
+        """Tell whether a frame differs from its neighbours as a whole."""
+
+        def compute() -> bool:
+            others = [other for other in (index - 1, index + 1) if 0 <= other < len(self._luma)]
+            if len(others) < 2:
+                return False
+            return differs_as_a_whole(self._luma[index], *(self._luma[other] for other in others))
+
+        return self._once.get(("apart", index), compute)
+
+    def _suitable(self, index: int, direction: int) -> list[int]:
+        last = index
+        found: list[int] = []
+        for other in range(index + direction, index + direction * (REACH + 1), direction):
+            if not 0 <= other < len(self._luma):
+                break
+            copy = self._copies(*sorted((other, last)))
+            if not copy and not self.stands_apart(other):
+                found.append(other)
+            if not copy:
+                last = other
+        return found
+
+    def _copies(self, first: int, second: int) -> bool:
+        return self._once.get(("copies", first, second), lambda: is_duplicate(self._luma[first], self._luma[second]))
+
+    def drawn_twice(self, index: int) -> bool:
+        """Tell whether a frame is a drawing shown for two frames, as the drawing before or after it is."""
+
+        def pair(first: int) -> bool:
+            return first >= 0 and first + 1 < len(self._luma) and self._copies(first, first + 1)
+
+        def compute() -> bool:
+            if pair(index):
+                twice = pair(index - 2) or pair(index + 2)
+            else:
+                twice = pair(index - 1) and (pair(index - 3) or pair(index + 1))
+            return twice and is_even(self._luma[index])
+
+        return self._once.get(("drawn twice", index), compute)

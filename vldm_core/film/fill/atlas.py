@@ -1,0 +1,134 @@
+"""Boxes around the holes of a frame, packed into one small plane.
+
+A repair needs a frame only where it is damaged and a little around. Working box by box would drown in the overhead of
+many small calls, so the boxes are laid side by side on shelves: one plane of a fraction of the frame, on which every
+filter is called once. A box is wider than its hole by a margin, so filters narrower than that do not mix boxes.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..dirt.evidence import Plane
+
+BoolArray = NDArray[np.bool_]
+
+MARGIN = 12
+"""Pixels around a hole that its box shows."""
+
+_LARGEST_SHARE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Atlas:
+    """Where the pixels of an atlas (h, w) come from in the frame (H, W).
+
+    Attributes:
+        tiles: Row and column in the frame, row and column in the atlas, height and width of every box.
+        x: (h, w) float32, column in the frame of every pixel.
+        y: (h, w) float32, row in the frame.
+        hole: (h, w) what is damaged.
+        own: Rows and columns in the atlas of the damaged pixels, each pixel of the frame once and well inside its box.
+        place: Rows and columns in the frame of the same pixels.
+    """
+
+    tiles: tuple[tuple[int, int, int, int, int, int], ...]
+    x: Plane
+    y: Plane
+    hole: BoolArray
+    own: tuple[NDArray[np.intp], NDArray[np.intp]]
+    place: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+    @classmethod
+    def of(cls, hole: BoolArray, margin: int = MARGIN) -> "Atlas":
+        """Pack the holes of a frame (H, W), at least one pixel of them.
+
+        Holes closer than the margin share a box. Where the boxes would cover most of the frame, it is taken whole.
+        """
+        height, width = hole.shape
+        labels, boxes = _groups(hole, margin)
+        tiles = _packed(boxes, margin, height, width)
+        if sum(tile[4] * tile[5] for tile in tiles) > _LARGEST_SHARE * hole.size:
+            tiles = [(0, 0, 0, 0, height, width)]
+            order = np.zeros(1, np.intp)
+        else:
+            order = np.argsort(-boxes[:, 3], kind="stable")
+        rows = max(tile[2] + tile[4] for tile in tiles)
+        columns = max(tile[3] + tile[5] for tile in tiles)
+        x, y = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+        shown, mine = np.empty((rows, columns), bool), np.empty((rows, columns), bool)
+        for (top, left, row, column, high, wide), number in zip(tiles, order, strict=True):
+            there, here = np.s_[top : top + high, left : left + wide], np.s_[row : row + high, column : column + wide]
+            x[here] = np.arange(left, left + wide, dtype=np.float32)
+            y[here] = np.arange(top, top + high, dtype=np.float32)[:, None]
+            shown[here] = hole[there]
+            mine[here] = hole[there] if len(tiles) == 1 else hole[there] & (labels[there] == number + 1)
+        rows_of, columns_of = np.nonzero(mine)
+        own = (rows_of, columns_of)
+        return cls(
+            tiles=tuple(tiles), x=x, y=y, hole=shown, own=own, place=(y[own].astype(np.intp), x[own].astype(np.intp))
+        )
+
+    def cut(self, plane: NDArray) -> NDArray:
+        """Return what a plane (H, W) or (H, W, C) of the frame shows in the boxes, (h, w) or (h, w, C)."""
+        result = np.empty((*self.x.shape, *plane.shape[2:]), plane.dtype)
+        for top, left, row, column, high, wide in self.tiles:
+            result[row : row + high, column : column + wide] = plane[top : top + high, left : left + wide]
+        return result
+
+    def look(self, plane: NDArray, flow: Plane) -> NDArray:
+        """Look a plane of another frame up along a flow (h, w, 2) of this one, bilinearly."""
+        return cv2.remap(
+            plane, self.x + flow[..., 0], self.y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+
+    def inside(self, flow: Plane, height: int, width: int) -> BoolArray:
+        """Tell where a flow (h, w, 2) stays inside the frame."""
+        x, y = self.x + flow[..., 0], self.y + flow[..., 1]
+        return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number the groups of holes that lie close together, from 1; and give the left, top, width, height of each."""
+    joined = cv2.dilate(hole.astype(np.uint8), np.ones((margin | 1, margin | 1), np.uint8))
+    count, numbered = cv2.connectedComponents(joined, connectivity=8)
+    labels = np.where(hole, numbered, 0).astype(np.int32)
+    rows, columns = np.nonzero(hole)
+    which = labels[rows, columns] - 1
+    low, high = np.full((2, count - 1), 1 << 30, np.int32), np.full((2, count - 1), -1, np.int32)
+    for axis, values in enumerate((columns, rows)):
+        np.minimum.at(low[axis], which, values.astype(np.int32))
+        np.maximum.at(high[axis], which, values.astype(np.int32))
+    return labels, np.stack([*low, *(high - low + 1)], axis=1)
+
+
+def _packed(
+    boxes: NDArray[np.int32], margin: int, height: int, width: int
+) -> list[tuple[int, int, int, int, int, int]]:
+    """Lay boxes on shelves of the frame's width, tallest first; every shelf is filled to its end with picture."""
+    tiles: list[tuple[int, int, int, int, int, int]] = []
+    row = column = shelf = 0
+    for number in np.argsort(-boxes[:, 3], kind="stable"):
+        left, top, wide, high = (int(value) for value in boxes[number])
+        wide, high = min(wide + 2 * margin, width), min(high + 2 * margin, height)
+        if column + wide > width:
+            tiles[-1] = _widened(tiles[-1], width)
+            row, column = row + shelf, 0
+        if column == 0:
+            shelf = high
+        # Shorter boxes of a shelf show more of the frame, so that no part of the atlas is left blank.
+        top, left = min(max(top - margin, 0), height - shelf), min(max(left - margin, 0), width - wide)
+        tiles.append((top, left, row, column, shelf, wide))
+        column += wide
+    # A single shelf need not be as wide as the frame.
+    if row:
+        tiles[-1] = _widened(tiles[-1], width)
+    return tiles
+
+
+def _widened(tile: tuple[int, int, int, int, int, int], width: int) -> tuple[int, int, int, int, int, int]:
+    top, left, row, column, high, _ = tile
+    wide = width - column
+    return top, min(left, width - wide), row, column, high, wide

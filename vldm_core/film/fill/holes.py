@@ -1,0 +1,235 @@
+"""Fill the holes of one frame: looks at its neighbours, mixed, unveiled, inpainted where nobody shows them, grained."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ...video.flow import fill_masked
+from ...video.warping import warp_array
+from ..dirt.evidence import Plane
+from .atlas import Atlas, BoolArray
+from .grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of
+from .neighbours import Look, brighten, gain_field, joint_costs, misfit, sample, wide_look
+from .translucent import lift_veil
+from .window import SHRINK, RepairWindow
+
+# Variance in squared grey levels that grain alone gives; and how quickly a worse look loses its say.
+_GRAIN = 4.0
+_SHARPNESS = 3.0
+_HOPELESS = 1e4
+# A look with a smaller share of the best one's say is not asked; and fewer pixels are not worth a farther frame.
+_UNHEARD = 0.01
+_FEWEST_MISSING = 6
+_DOUBT = 2500.0
+# Share of the variance of grain that a mean of a few pixels has kept.
+_FALLBACK_GRAIN = 0.3
+_STREAK_SIGMA = 1.5
+_RIM = np.ones((5, 5), np.uint8)
+_FOOT = np.ones((7, 7), np.uint8)
+_LARGEST_STEP = 24.0
+_MEMBRANE_SIGMA = 3.0
+_LEAST_WEIGHT = 0.02
+_MOTION = np.float32(64.0)
+
+
+def fill_roughly(window: RepairWindow, index: int) -> Plane:
+    """Return the luma (N,) of the holes of a frame, from its two neighbours along the quick flow."""
+    atlas = window.atlas(index)
+    looks = _looks(window, index, 1, rough=True)
+    weights, _ = _weights(atlas, looks)
+    values = sum((weight * look.grey[atlas.own] for weight, look in zip(weights, looks, strict=True)), np.zeros(1))
+    filled = np.broadcast_to(values, len(atlas.own[0])).astype(np.float32)[:, None]
+    missing = ~_shown(atlas, looks)
+    return _inpainted(atlas, window.grey(index)[..., None], filled, missing)[:, 0]
+
+
+def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback: Plane | None = None) -> Plane | None:
+    """Return the colours (N, C) of the holes of a frame, grey levels, 0 … 255.
+
+    Args:
+        window: The shot.
+        index: Frame with at least one hole.
+        reach: Frames on each side that may be asked.
+        grain: Share of the missing grain to give back, 0 … 1.
+        fallback: (N, C) what to take where no neighbour shows a place, in place of inpainting; nothing then shows
+            through the holes.
+
+    Returns:
+        None where the frame is one hole and no neighbour shows anything of it.
+    """
+    atlas, picture = window.atlas(index), window.colour(index)
+    looks = _looks(window, index, 1, rough=False)
+    first = list(looks)
+    missing = ~_shown(atlas, looks)
+    for distance in range(2, 1 + reach):
+        # Farther frames drift; they are asked only where nobody nearer shows the place.
+        if int(missing.sum()) < _FEWEST_MISSING:
+            break
+        more = _looks(window, index, distance, rough=False)
+        gone = np.zeros(atlas.hole.shape, bool)
+        gone[atlas.own] = missing
+        looks += [replace(look, seen=look.seen & gone) for look in more]
+        missing &= ~_shown(atlas, more)
+    if missing.all() and atlas.hole.all():
+        return None
+    weights, cost = _weights(atlas, looks)
+    model = _grain_of(window, index, first) if grain > 0 else None
+    filled = np.zeros((len(missing), picture.shape[2]), np.float32)
+    kept: dict[int, Plane] = {}
+    x, y = atlas.x[atlas.own], atlas.y[atlas.own]
+    for look, weight in zip(looks, weights, strict=True):
+        heard = np.flatnonzero(weight)
+        if not len(heard):
+            continue
+        pixels = atlas.own[0][heard], atlas.own[1][heard]
+        flow, weight = look.flow[pixels], weight[heard]
+        values, across, down = sample(window.colour(look.other), x[heard] + flow[:, 0], y[heard] + flow[:, 1])
+        filled[heard] += weight[:, None] * brighten(values, look.gain[pixels][:, None])
+        if model is not None:
+            share = kept_by_kernel(across, model.correlation[0]) * kept_by_kernel(down, model.correlation[1])
+            # Along its several flows one neighbour mostly shows the same grain.
+            amount = kept.setdefault(look.other, np.zeros(len(missing), np.float32))
+            amount[heard] += weight * np.sqrt(np.maximum(share, 0))
+    seen = ~missing
+    filled[seen] += _membrane(atlas, atlas.cut(window.grey(index)), first)[seen, None]
+    through, share = np.zeros((2, len(missing)), np.float32)
+    if fallback is None:
+        filled = _inpainted(atlas, picture, filled, missing)
+        share = np.ones_like(share)
+        filled, through = lift_veil(atlas, picture[atlas.place], filled, cost)
+    else:
+        # A look at another frame that fits badly is worse than the fallback.
+        share = np.where(missing, 0, np.float32(_DOUBT) / (np.float32(_DOUBT) + cost)).astype(np.float32)
+        filled = fallback + share[:, None] * (filled - fallback)
+    if model is not None:
+        left = sum((np.square(amount) for amount in kept.values()), np.zeros(len(missing), np.float32))
+        left = np.where(missing, 0, np.square(share * (1 - through)) * left) + np.square(through)
+        if fallback is not None:
+            left += _FALLBACK_GRAIN * np.square(1 - share)
+        lost = np.sqrt(np.maximum(1 - left, 0) * model.variance[atlas.own])
+        noise = grain_noise(atlas.place, model.correlation, model.mixing.shape[1], seed_of(window.grey(index)))
+        filled = filled + grain * lost[:, None] * (noise @ model.mixing.T)
+    return np.clip(filled, 0, 255)
+
+
+def _shown(atlas: Atlas, looks: list[Look]) -> BoolArray:
+    """Which of the damaged pixels any look shows, (N,)."""
+    shown = np.zeros(len(atlas.own[0]), bool)
+    for look in looks:
+        shown |= look.seen[atlas.own]
+    return shown
+
+
+def _weights(atlas: Atlas, looks: list[Look]) -> tuple[list[Plane], Plane]:
+    """Share (N,) of every look in the fill, zero where none shows a place; and the expected squared error (N,)."""
+    costs = [cost[atlas.own] for cost in joint_costs(looks)]
+    raw = [look.seen[atlas.own] * (cost + _GRAIN) ** -_SHARPNESS for look, cost in zip(looks, costs, strict=True)]
+    blank = np.zeros(len(atlas.own[0]), np.float32)
+    loudest = np.max(raw, axis=0) if raw else blank
+    raw = [np.where(weight < _UNHEARD * loudest, 0, weight) for weight in raw]
+    total = np.maximum(sum(raw, blank), 1e-24)
+    weights = [weight / total for weight in raw]
+    error = sum((weight * cost for weight, cost in zip(weights, costs, strict=True)), np.zeros_like(total))
+    return weights, np.where(total > 1e-24, error, np.float32(_HOPELESS)).astype(np.float32)
+
+
+def _looks(window: RepairWindow, index: int, distance: int, *, rough: bool) -> list[Look]:
+    """Look the frame up in the two frames at a distance, along several flows."""
+    measured = window.rough_flow if rough else window.flow
+    atlas, shape = window.atlas(index), window.holes[index].shape
+    frame = atlas.cut(window.grey(index))
+    around = cv2.dilate(atlas.hole.astype(np.uint8), _RIM) > 0
+    looks = []
+    for step in (-1, 1):
+        other = index + step * distance
+        if not 0 <= other < len(window):
+            continue
+        if distance == 1:
+            flow = measured(index, other)
+        else:
+            # A chain leads through holes in the same place, where the dense flow is a guess.
+            flow = window.carried(index, index + step)
+            for through in range(index + step, other, step):
+                flow = flow + warp_array(window.carried(through, through + step), flow)
+        dense = atlas.cut(flow)
+        ways = [dense, wide_look(flow, atlas)]
+        if not rough:
+            carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
+            ways.append(np.dstack(carried))
+        gain = atlas.cut(_gain(window, index, other, flow))
+        damaged = bool(window.holes[other].any())
+        for way in ways:
+            seen = atlas.inside(way, *shape)
+            if damaged:
+                seen &= atlas.look(window.damage(other), way) == 0
+            shown = brighten(atlas.look(window.grey(other), way), gain)
+            looks.append(Look(other, step, way, gain, shown, seen, misfit(frame - shown, atlas.hole | ~seen)))
+    return looks
+
+
+def _gain(window: RepairWindow, index: int, other: int, flow: Plane) -> Plane:
+    """Gain (H, W) of a frame over another one, looked up along a flow."""
+    (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
+    height, width = here.shape
+    small = cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, 2)
+    x = small[..., 0] / SHRINK + np.arange(width, dtype=np.float32)
+    y = small[..., 1] / SHRINK + np.arange(height, dtype=np.float32)[:, None]
+    both = np.dstack([there, known_there.astype(np.float32)])
+    looked = cv2.remap(both, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    known = known & (looked[..., 1] == 1) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    return gain_field(here, looked[..., 0], known, window.holes[index].shape)
+
+
+def _grain_of(window: RepairWindow, index: int, looks: list[Look]) -> Grain | None:
+    """Measure the grain around the holes against the neighbour that shows most of it."""
+    best = max(looks, key=lambda look: int(look.seen.sum()), default=None)
+    if best is None:
+        return None
+    atlas = window.atlas(index)
+    x, y = np.rint(atlas.x + best.flow[..., 0]), np.rint(atlas.y + best.flow[..., 1])
+    there = cv2.remap(window.grey(best.other), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    free = atlas.cut(cv2.erode((~window.holes[index]).astype(np.uint8), _RIM)) > 0
+    frame = atlas.cut(window.grey(index))
+    return measure_grain(atlas, frame, brighten(there, best.gain), free & best.seen, window.colour(index))
+
+
+def _membrane(atlas: Atlas, frame: Plane, looks: list[Look]) -> Plane:
+    """Offset (N,) that takes the seam off a fill: what the frame has over its looks at the rim, carried inwards.
+
+    Compare P. Perez, M. Gangnet, A. Blake, "Poisson Image Editing", SIGGRAPH 2003: the difference at the border,
+    interpolated smoothly, is what blending in the gradient domain adds.
+    """
+    rim = cv2.dilate(atlas.hole.astype(np.uint8), _FOOT) == 0
+    total, weight = np.zeros_like(frame), np.zeros_like(frame)
+    for look in looks:
+        difference = frame - look.grey
+        # A large difference is motion and not light.
+        known = (rim & look.seen & (np.abs(difference) < _LARGEST_STEP)).astype(np.float32)
+        known /= 1 + np.square(difference) / _MOTION
+        total += known * difference
+        weight += known
+    total, weight = (cv2.GaussianBlur(plane, (0, 0), _MEMBRANE_SIGMA) for plane in (total, weight))
+    offset = total / (weight + np.float32(_LEAST_WEIGHT))
+    return np.asarray(fill_masked(offset, ~rim)[atlas.own])
+
+
+def _inpainted(atlas: Atlas, picture: Plane, filled: Plane, missing: BoolArray) -> Plane:
+    """Paint what no neighbour shows from its surroundings (Navier-Stokes, Bertalmio et al. 2001)."""
+    if not missing.any():
+        return filled
+    todo = atlas.hole.copy()
+    todo[atlas.own] = missing
+    shown = atlas.cut(picture)
+    if todo.all():
+        return np.where(missing[:, None], shown[atlas.own], filled)
+    shown[atlas.own] = filled
+    # Inpainting draws grain at the rim into streaks, so it begins from surroundings without.
+    known = (~todo).astype(np.float32)
+    weight = np.maximum(cv2.GaussianBlur(known, (0, 0), _STREAK_SIGMA), 1e-6)[..., None]
+    shown = cv2.GaussianBlur(shown * known[..., None], (0, 0), _STREAK_SIGMA).reshape(shown.shape) / weight
+    levels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    painted = cv2.GaussianBlur(
+        cv2.inpaint(levels, todo.astype(np.uint8), 3, cv2.INPAINT_NS).astype(np.float32), (0, 0), _STREAK_SIGMA
+    ).reshape(shown.shape)
+    return np.where(missing[:, None], painted[atlas.own], filled).astype(np.float32)

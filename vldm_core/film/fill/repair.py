@@ -1,0 +1,145 @@
+"""Fill transient defects with what the neighbours in time show at the same place of the scene.
+
+Flow cannot be measured inside a defect, so a neighbour is looked up along several: the dense flow, estimated on frames
+whose defects have been filled roughly first; the dense flow carried into the defect from around it; and the motion of
+the wider surroundings. Every look is matched to the frame's local brightness and weighted by how well it fits the
+frame around the defect, how well it agrees with what the other side in time shows inside, and, where the defect is
+translucent, how well it fits what can still be seen. Where a neighbour is damaged too, the next ones on that side are
+asked in turn; what shows through a translucent defect is used; what no neighbour shows is inpainted; and the grain
+that all this has taken off is given back. See `repair_fill` for the order and `repair_looks`, `repair_veil` and
+`repair_grain` for the steps.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import SettingsError
+from ...progress import Progress, silent
+from ...video.buffers.pictures import Clip, copied
+from ..dirt.evidence import Plane
+from .atlas import BoolArray
+from .holes import fill, fill_roughly
+from .window import RepairWindow
+
+_LONGEST_REACH = 5
+RADIUS = _LONGEST_REACH + 1
+"""The repair of a frame depends on this many frames on each side."""
+
+LARGE_SHARE = 0.05
+"""Share of a frame that is filled without asking to look at it: heavy dirt covers less."""
+
+MUCH_FILLED = f"more than {LARGE_SHARE:.0%} of it was marked and filled; compare it with the original"
+"""What a user is told of a frame that more was filled of."""
+
+_MOST_THREADS = 4
+# Bytes of planes that may be filled at a time.
+_MOST_AT_WORK = 20 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirtRepairSettings:
+    """How dirt is filled.
+
+    Attributes:
+        reach: How many frames away on each side a place may be looked up, when nearer frames are damaged there too.
+            1 … 5.
+        feather: Width in pixels over which the fill takes over, inside the mask, so that the seam keeps some of the
+            grain. Use it with a mask that is wider than the defects. 0 … 8.
+        grain: How much of the grain that averaging and inpainting take off is given back, measured around each hole.
+            1 makes repaired places as grainy as their surroundings; 0 is the cleanest estimate. 0 … 1.
+    """
+
+    reach: int = 5
+    feather: float = 0.0
+    grain: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.reach <= _LONGEST_REACH:
+            raise SettingsError(f"dirt repair reach is {self.reach}; use 1 … {_LONGEST_REACH} frames")
+        if not 0 <= self.feather <= 8:
+            raise SettingsError(f"dirt repair feather is {self.feather}; use 0 … 8 pixels")
+        if not 0 <= self.grain <= 1:
+            raise SettingsError(f"dirt repair grain is {self.grain}; use 0 (none) … 1 (as around the hole)")
+
+
+def repair_dirt(
+    frames: Tensor | Clip,
+    mask: Tensor,
+    settings: DirtRepairSettings | None = None,
+    *,
+    keep: slice | None = None,
+    progress: Progress = silent,
+) -> Tensor:
+    """Fill masked pixels; every other pixel leaves bit-equal.
+
+    Frames are filled side by side in a few threads; the result does not depend on how many.
+
+    Args:
+        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot: a tensor, or a `Clip` that makes its frames
+            when they are needed.
+        mask: (T, H, W); above 0.5 is damaged.
+        settings: Defaults to `DirtRepairSettings()`.
+        keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
+        progress: Called once per frame.
+
+    Returns:
+        (T, C, H, W) like `frames`; of a `Clip`, frames outside `keep` are left blank. A frame masked all over returns
+        as it came when no neighbour shows anything of it.
+
+    Raises:
+        SettingsError: `frames` or `mask` has the wrong shape.
+    """
+    settings = settings or DirtRepairSettings()
+    if frames.ndim != 4 or frames.shape[1] not in (1, 3) or 0 in frames.shape:
+        raise SettingsError(f"dirt repair needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
+    count, _, height, width = frames.shape
+    if tuple(mask.shape) != (count, height, width):
+        raise SettingsError(
+            f"the dirt mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
+            "use the mask that was made from these frames"
+        )
+    window = RepairWindow(frames, mask, fill_roughly)
+    wanted = range(count)[keep or slice(None)]
+    result = copied(frames, wanted)
+
+    def filled(index: int) -> Plane | None:
+        if not window.holes[index].any():
+            return None
+        return fill(window, index, reach=settings.reach, grain=settings.grain)
+
+    # Each frame that is filled takes as much again as the window holds of it.
+    threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, _MOST_AT_WORK // (4 * height * width)))
+    workers = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="vldm-repair")
+    try:
+        for index, values in zip(wanted, workers.map(filled, wanted), strict=True):
+            if values is not None:
+                _put(result[index], window, index, values, settings.feather)
+            # Frames that other threads are at come after this one.
+            window.forget(index + 1 - RADIUS)
+            progress("repair dirt", index + 1, count)
+    finally:
+        workers.shutdown(cancel_futures=True)
+    return result
+
+
+def _put(frame: Tensor, window: RepairWindow, index: int, values: Plane, feather: float) -> None:
+    """Write the fill (N, C) of a frame (C, H, W) into it."""
+    place = window.atlas(index).place
+    before = window.colour(index)[place]
+    mixed = before + _takeover(window.holes[index], feather)[place][:, None] * (values - before)
+    rows, columns = (torch.from_numpy(axis).to(frame.device) for axis in place)
+    frame[:, rows, columns] = torch.from_numpy(np.ascontiguousarray(mixed.T) / 255.0).to(frame).clamp(0, 1)
+
+
+def _takeover(hole: BoolArray, feather: float) -> Plane:
+    """Share of the fill at each pixel, rising from the rim of the mask to its inside."""
+    if feather <= 0:
+        return np.ones(hole.shape, np.float32)
+    depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.clip(depth / np.float32(feather + 1), 0, 1)

@@ -1,0 +1,1 @@
+"""Brightness that changes from frame to frame: measured over a shot, then removed."""

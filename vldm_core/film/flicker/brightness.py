@@ -1,0 +1,261 @@
+"""How the brightness of the same scene differs between two frames.
+
+The model is in the logarithm of the light, where exposure flicker is a sum:
+
+    log Y₂(p) = log Y₁(p − d) + gain + contrast · (log Y₁ − log pivot) + Σ field_k · (B_k(p) − mean B_k)
+
+`gain` and `contrast` (the exponent of a gamma curve, less 1) hold for the whole frame and the `field` is a smooth
+surface of cubic B-splines (no seams). The scene of the first frame is moved by the measured motion, and a robust fit
+(iteratively reweighted least squares, Tukey's biweight; P. Huber, "Robust Statistics", 1981) leaves out what the
+motion does not explain: objects that enter, dirt, scratches.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..motion.scene import FrameMotion
+
+FloatArray = npt.NDArray[np.float32]
+DoubleArray = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating]
+
+PIVOT = 128.0
+"""Grey level that the contrast term leaves alone."""
+
+_CELL_ROWS, _CELL_COLUMNS, _CELL = 12, 16, 8
+"""Frames are compared at 96 × 128 pixels, whatever their shape, and summed up in 12 × 16 cells of 8 × 8."""
+_HEIGHT, _WIDTH = _CELL_ROWS * _CELL, _CELL_COLUMNS * _CELL
+_DARKEST = 4.0
+"""Grey levels below this carry no exposure information: film base and codec noise."""
+_FULL_TRUST = 32.0
+"""From this grey level upwards a pixel has full weight; below, the weight falls with the square of the level, as the
+noise of a logarithm does."""
+_BRIGHTEST = 247.0
+"""Grey levels above this may be clipped."""
+_TEXTURE_NOISE = 0.03
+"""Local scatter of the log ratio that is still taken for noise; moving edges scatter more."""
+_REACHES = (12.0, 9.0, 7.0, 6.0, 5.0, 5.0)
+"""Sigmas beyond which a pixel is left out, from iteration to iteration: wide at first, lest a part of the frame whose
+brightness differs be taken for an object before the field has found it."""
+_CORRELATED = 5.0
+"""Pixels per independent error: misregistration and codec errors come in patches."""
+_SPREAD_SAMPLES = 2000
+_LEAST_SIGMA = 0.004
+PARTS = 4
+"""Parts of the frame, down and across, whose mean levels are kept."""
+_DETAIL_NOISE = 0.03
+"""Scatter of the log levels about their surroundings that may be noise: what is smoother cannot tell whether the frames
+have been brought together."""
+_APART, _TOGETHER = 0.35, 0.6
+"""Correlation of the detail of two frames: up to the first they do not show the same things in the same places, and
+nothing is known of their brightness; from the second they surely do."""
+_LEAST_USABLE = 1e-3
+_AMPLE_USABLE = 0.1
+_PRIOR_GAIN = 0.5
+_PRIOR_CONTRAST = 0.06
+_PRIOR_FIELD = 0.06
+
+
+def spline_basis(count: int, size: int) -> FloatArray:
+    """Return uniform cubic B-splines over a row of pixels.
+
+    Args:
+        count: Control points, at least 4; the outer ones lie one interval outside the row.
+        size: Pixels.
+
+    Returns:
+        (size, count) weights of every control point at every pixel; each row sums to 1.
+    """
+    position = (np.arange(size) + 0.5) / size * (count - 3)
+    cell = np.minimum(position.astype(int), count - 4)
+    t = position - cell
+    pieces = np.stack(((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3), axis=1) / 6
+    basis = np.zeros((size, count), np.float32)
+    np.put_along_axis(basis, cell[:, None] + np.arange(4), pieces.astype(np.float32), axis=1)
+    return basis
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BrightnessChange:
+    """Brightness of a frame relative to another one.
+
+    Attributes:
+        values: (2 + rows · columns,) float64: gain, contrast and field coefficients of the model.
+        confidence: 0..1, the share of the frame that could be compared and agreed.
+        before: (4, 4) grey levels, mean of the earlier frame, moved, over the parts of the frame.
+        after: (4, 4) grey levels, mean of the later frame over the same pixels.
+        seen: (4, 4) 0..1, the share of every part that could be compared.
+    """
+
+    values: DoubleArray
+    confidence: float
+    before: DoubleArray
+    after: DoubleArray
+    seen: DoubleArray
+
+
+class BrightnessComparer:
+    """Compares frames of one shot.
+
+    Args:
+        rows: Control points of the field from top to bottom, at least 4; 0 leaves the field out.
+        columns: Control points of the field from left to right, at least 4; 0 leaves the field out.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        cells = _CELL_ROWS * _CELL_COLUMNS
+        parts = [np.ones((cells, 1))]
+        self._precision = np.full(2 + rows * columns, 1 / _PRIOR_FIELD**2)
+        self._precision[:2] = 1 / _PRIOR_GAIN**2, 1 / _PRIOR_CONTRAST**2
+        if rows and columns:
+            field = np.einsum("yr,xc->yxrc", spline_basis(rows, _CELL_ROWS), spline_basis(columns, _CELL_COLUMNS))
+            field = field.reshape(cells, rows * columns).astype(np.float64)
+            parts.append(field - field.mean(axis=0))
+        self._surfaces = np.concatenate(parts, axis=1)
+        self._grid_x, self._grid_y = np.meshgrid(
+            np.arange(_WIDTH, dtype=np.float32), np.arange(_HEIGHT, dtype=np.float32)
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of values of a change."""
+        return 1 + self._surfaces.shape[1]
+
+    @staticmethod
+    def reduce(luma: FloatArray) -> FloatArray:
+        """Reduce a frame, (H, W) luma 0..255, to the size at which frames are compared."""
+        return np.asarray(cv2.resize(luma, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+    @staticmethod
+    def displacement(motion: FrameMotion | None, height: int, width: int) -> FloatArray:
+        """Return the motion of every reduced pixel.
+
+        Cells without texture of their own take the global motion.
+
+        Args:
+            motion: Motion from the earlier to the later frame, or None for a scene that stands still.
+            height: Height of the full frame in pixels.
+            width: Width of the full frame in pixels.
+
+        Returns:
+            (96, 128, 2) float32, in reduced pixels.
+        """
+        if motion is None:
+            return np.zeros((_HEIGHT, _WIDTH, 2), np.float32)
+        trust = np.clip(motion.grid_confidence * 4, 0, 1)
+        rows, columns = trust.shape
+        y, x = np.mgrid[:rows, :columns]
+        angle = np.deg2rad(motion.angle)
+        global_dx = motion.dx - angle * ((y + 0.5) / rows - 0.5) * height
+        global_dy = motion.dy + angle * ((x + 0.5) / columns - 0.5) * width
+        dx = (trust * motion.grid_dx + (1 - trust) * global_dx) * (_WIDTH / width)
+        dy = (trust * motion.grid_dy + (1 - trust) * global_dy) * (_HEIGHT / height)
+        local = np.dstack([dx, dy]).astype(np.float32)
+        return np.asarray(cv2.resize(local, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+    def compare(self, before: FloatArray, after: FloatArray, displacement: FloatArray) -> BrightnessChange:
+        """Measure how the brightness changed.
+
+        Args:
+            before: Reduced luma of the earlier frame.
+            after: Reduced luma of the later frame.
+            displacement: (96, 128, 2) from :meth:`displacement`.
+
+        Returns:
+            The change from before to after; all zero with confidence 0 where nothing could be compared.
+        """
+        # The displacement belongs to content of the earlier frame; between neighbours it is smooth enough to be
+        # looked up at the later place.
+        source_x = self._grid_x - displacement[..., 0]
+        source_y = self._grid_y - displacement[..., 1]
+        moved = cv2.remap(before, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        inside = (source_x >= 0) & (source_x <= _WIDTH - 1) & (source_y >= 0) & (source_y <= _HEIGHT - 1)
+        low, high = np.minimum(moved, after), np.maximum(moved, after)
+        weight = (inside & (low > _DARKEST) & (high < _BRIGHTEST)).astype(np.float32)
+        seen = _part_means(weight)
+        first, second = (_part_means(weight * shown) / np.maximum(seen, 1e-9) for shown in (moved, after))
+        means = {"before": first, "after": second, "seen": seen}
+        weight *= np.square(np.minimum(low / _FULL_TRUST, 1.0))
+        log_before, log_after = np.log(np.maximum(moved, 1.0)), np.log(np.maximum(after, 1.0))
+        alike = _alike(log_before, log_after, weight)
+        ratio = log_after - log_before
+        mean = cv2.blur(ratio, (5, 5))
+        scatter = np.maximum(cv2.blur(np.square(ratio), (5, 5)) - np.square(mean), 0)
+        weight /= 1 + scatter / _TEXTURE_NOISE**2
+        usable = float(weight.mean())
+        if usable < _LEAST_USABLE:
+            return BrightnessChange(values=np.zeros(self.size), confidence=0.0, **means)
+
+        level = log_before - np.float32(np.log(PIVOT))
+        values, agreement = self._fit(ratio, level, weight)
+        confidence = min(1.0, usable / _AMPLE_USABLE) * agreement * alike
+        return BrightnessChange(values=values, confidence=confidence, **means)
+
+    def _fit(self, ratio: AnyFloats, level: AnyFloats, weight: AnyFloats) -> tuple[DoubleArray, float]:
+        """Fit the model robustly; the field is taken as constant within a cell in the sums, not in the residuals."""
+        solid = np.flatnonzero(weight > 0.25 * float(weight.max()))
+        solid = solid[:: 1 + solid.size // _SPREAD_SAMPLES]
+        values = np.zeros(self.size)
+        values[0] = float(np.median(ratio.ravel()[solid]))
+        surface = np.full(ratio.shape, values[0], np.float32)
+        agreement = 1.0
+        for reach in _REACHES:
+            residual = ratio - surface - np.float32(values[1]) * level
+            sigma = max(1.4826 * float(np.median(np.abs(residual.ravel()[solid]))), _LEAST_SIGMA)
+            biweight = np.square(np.maximum(0, 1 - np.square(residual * np.float32(1 / (reach * sigma)))))
+            total = weight * biweight
+            agreement = float(total.sum() / weight.sum())
+            # Noise in the regressor would bias the contrast towards 0, and add up over the shot. The mean of the
+            # earlier frame and the later one, its brightness undone, has noise that the difference does not share.
+            balanced = level + np.float32(0.5) * residual
+            weighted_level = total * balanced
+            sums = [total, weighted_level, weighted_level * balanced, total * ratio, weighted_level * ratio]
+            w, wl, wll, wr, wlr = (_cell_sums(part) for part in sums)
+            values = self._solve(w, wl, wll, wr, wlr, sigma)
+            cells = (self._surfaces @ np.delete(values, 1)).reshape(_CELL_ROWS, _CELL_COLUMNS).astype(np.float32)
+            surface = np.asarray(cv2.resize(cells, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC), np.float32)
+        return values, agreement
+
+    def _solve(
+        self, w: DoubleArray, wl: DoubleArray, wll: DoubleArray, wr: DoubleArray, wlr: DoubleArray, sigma: float
+    ) -> DoubleArray:
+        """Solve the weighted least squares whose sums per cell are given."""
+        surfaces = self._surfaces
+        others = np.delete(np.arange(self.size), 1)
+        normal = np.diag(self._precision * (sigma**2 * _CORRELATED))
+        normal[np.ix_(others, others)] += surfaces.T @ (surfaces * w[:, None])
+        cross = surfaces.T @ wl
+        normal[1, others] += cross
+        normal[others, 1] += cross
+        normal[1, 1] += wll.sum()
+        target = np.empty(self.size)
+        target[1] = wlr.sum()
+        target[others] = surfaces.T @ wr
+        return np.asarray(np.linalg.solve(normal, target), dtype=np.float64)
+
+
+def _cell_sums(image: AnyFloats) -> DoubleArray:
+    """Sum up the pixels of every cell, (cells,)."""
+    means = cv2.resize(image, (_CELL_COLUMNS, _CELL_ROWS), interpolation=cv2.INTER_AREA)
+    return np.asarray(means.ravel() * _CELL**2, dtype=np.float64)
+
+
+def _part_means(image: AnyFloats) -> DoubleArray:
+    """Mean of every part of a reduced picture, (4, 4)."""
+    return np.asarray(cv2.resize(image, (PARTS, PARTS), interpolation=cv2.INTER_AREA), dtype=np.float64)
+
+
+def _alike(before: AnyFloats, after: AnyFloats, weight: AnyFloats) -> float:
+    """How surely two frames were brought together, 0..1, from the correlation of their detail (log levels)."""
+    first, second = (levels - cv2.blur(levels, (_CELL + 1, _CELL + 1)) for levels in (before, after))
+    total = float(weight.sum()) + 1e-9
+    energy = [float((weight * np.square(detail)).sum()) / total for detail in (first, second)]
+    floor = _DETAIL_NOISE**2
+    if min(energy) < floor:
+        # One shows next to nothing: as far as the other shows something, they are not the same.
+        return float(np.clip(2 - np.sqrt(max(energy) / floor) / 2, 0, 1))
+    correlation = float((weight * first * second).sum()) / total / np.sqrt(energy[0] * energy[1])
+    return float(np.clip((correlation - _APART) / (_TOGETHER - _APART), 0, 1))

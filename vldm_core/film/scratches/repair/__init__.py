@@ -1,0 +1,1 @@
+"""Repairing scratches: what one adds to the picture, and taking that off again."""

@@ -1,0 +1,368 @@
+"""What a persistent line adds to the picture, measured on the straightened line and its surroundings.
+
+The deviation of the line's pixels from both of its sides is collected over the rows and the neighbouring frames, where
+the scene averages out, and explained as
+
+    deviation(t, y, u) = strength(y) · shape(u) + scene,
+
+u being the distance from the line's centre. Shape is a robust mean over the whole line and strength a robust mean over
+a window of rows; rows with a busy background count less. How far the scene alone may mislead both is measured beside
+the line, with the same estimators, and shape and strength are pulled back by as much (empirical Bayes).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ....video.luma import LUMA_WEIGHTS
+from .mask_segments import FloatArray, Strand, counterpart, find_strands
+
+LEVEL = 1.0 / 255.0
+"""One grey level."""
+
+_GAP = 0
+_FLANK = 3
+_WIDEST = 24
+_BESIDE = 22
+_FEWEST_ROWS = 12
+_ROUNDS = 2
+_FINE = 4
+_LEAST_MODULATION = 0.1
+_BRIEF_ROWS = 4
+_SURE_STRENGTH = 0.04
+_MOST_TINT = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Strip:
+    """A straightened line with its surroundings.
+
+    Attributes:
+        strand: Where it lies.
+        core: Half width of what is masked, pixels.
+        picture: (n, 2·reach + 1, 3) pixels along the line, as they are in the frame; the middle column is the pixel
+            nearest to the line's centre.
+        luma: (n, 2·reach + 1) its luma.
+        phase: (n,) how far the line's centre lies to the right of the middle column, -0.5 … 0.5.
+        free: (n,) True where no other line touches the sides.
+    """
+
+    strand: Strand
+    core: int
+    picture: FloatArray
+    luma: FloatArray
+    phase: FloatArray
+    free: NDArray[np.bool_]
+
+    @property
+    def reach(self) -> int:
+        return self.luma.shape[1] // 2
+
+
+def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
+    """Straighten every line of a frame.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        mask: (H, W), True on the lines.
+    """
+    width = image.shape[1]
+    strips = []
+    for strand in find_strands(mask):
+        if len(strand.start) < _FEWEST_ROWS or strand.half_width > _WIDEST / 2:
+            continue
+        reach = _WIDEST // 2 + 1 + _GAP + _FLANK + _BESIDE
+        middle = np.round(strand.centre).astype(np.int64)
+        columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
+        picture = image[strand.rows[:, None], columns]
+        core = int(np.ceil(strand.half_width + 0.5))
+        sides = [*range(reach - core - _FLANK, reach - core), *range(reach + core + 1, reach + core + _FLANK + 1)]
+        taken = mask[strand.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
+        strips.append(
+            Strip(
+                strand=strand,
+                core=core,
+                picture=picture,
+                luma=(picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32),
+                phase=(strand.centre - middle).astype(np.float32),
+                free=~taken.any(axis=1),
+            )
+        )
+    return strips
+
+
+def other_view(strip: Strip, others: list[Strip]) -> Strip | None:
+    """Return the same line in another frame, on the rows of this one; rows that it lacks are NaN. None if not there.
+
+    Args:
+        strip: The line.
+        others: The lines of the other frame.
+    """
+    found = counterpart(strip.strand, [other.strand for other in others])
+    if found is None:
+        return None
+    other = others[found]
+    at = strip.strand.rows - other.strand.top
+    known = (at >= 0) & (at < len(other.strand.start))
+    known &= other.free[np.clip(at, 0, len(other.free) - 1)]
+    at = np.clip(at, 0, len(other.strand.start) - 1)
+    luma = np.where(known[:, None], other.luma[at], np.nan).astype(np.float32)
+    return Strip(
+        strand=strip.strand, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at], free=known
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineProfile:
+    """What a line adds to one frame.
+
+    Attributes:
+        shape: Across the line.
+        strength: (n,) on every row, about 1; 0 where the line is gone.
+        phase: (n,) how far its centre lies to the right of the straightened line's middle column.
+        tint: (3,) strength in every channel, relative to luma.
+        luma: (k, n, u) the straightened lines it was measured on, 0 where nothing is known.
+        known: (k, n) the rows it was measured on.
+    """
+
+    shape: "LineShape"
+    strength: FloatArray
+    phase: FloatArray
+    tint: FloatArray
+    luma: FloatArray
+    known: NDArray[np.bool_]
+
+
+def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | None:
+    """Measure what a line adds to a frame.
+
+    Args:
+        views: The line in that frame and in its neighbours, see `other_view`.
+        own: Which of them is of that frame.
+        rows: Height of the window over which the line may change its strength, pixels.
+
+    Returns:
+        None where too little of the line is seen, or nothing stands out from the scene.
+    """
+    core = views[own].core
+    luma = np.stack([view.luma for view in views])
+    known = ~np.isnan(luma[..., 0]) & np.stack([view.free for view in views])
+    if known.sum() < _FEWEST_ROWS:
+        return None
+    luma = np.nan_to_num(luma)
+    beside = _deviation(luma, core, _controls(core))
+    trust = _trust(beside, known, core)
+    deviation = _deviation(luma, core)[0]
+    phase = np.stack([view.phase for view in views])
+    shape = LineShape.of(deviation, trust, phase)
+    phase = phase + _misplaced(deviation, trust, shape, phase)
+    shape = LineShape.of(deviation, trust, phase)
+    scene = np.einsum("kn,pknu->pu", trust / trust.sum(), beside)
+    misled = float(np.square(scene).sum(axis=1).mean())
+    # Strength and tint are relative to the whole shape: measured against one that is pulled back, they would grow by as
+    # much as it has been.
+    kept = _kept(shape.energy, misled)
+    if kept**2 * shape.energy <= (0.05 * LEVEL) ** 2:
+        return None
+    template = shape.at(phase, deviation.shape[-1])
+    strength, _ = _strength(deviation, beside, trust, template, rows)
+    # A plain line shows on few rows of its own frame how strong it is there, so that its gaps are left alone. Where
+    # another line lies close by in that frame, only the other frames know.
+    if known[own].any():
+        alone = slice(own, own + 1)
+        brief, misled_by = _strength(deviation[alone], beside[:, alone], trust[alone], template[alone], _BRIEF_ROWS)
+        sure = _SURE_STRENGTH / (_SURE_STRENGTH + misled_by)
+        strength = strength + (brief - strength) * sure
+
+    tint = _tint(views, deviation, trust, template, core)
+    shape = LineShape(values=shape.values * np.float32(kept))
+    return LineProfile(shape=shape, strength=strength, phase=phase[own], tint=tint, luma=luma, known=known)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineShape:
+    """Cross-profile of a line on a grid finer than the pixels.
+
+    The lines of a mask meet the pixel grid differently on every row. Sorting pixels by their distance from the line's
+    centre, instead of interpolating between them, keeps narrow lines sharp.
+
+    Attributes:
+        values: Deviation at every 1/4 pixel, the centre in the middle.
+    """
+
+    values: FloatArray
+
+    @classmethod
+    def of(cls, deviation: FloatArray, trust: FloatArray, phase: FloatArray) -> "LineShape":
+        """Robust mean over frames and rows, iteratively reweighted with Cauchy weights.
+
+        A row that deviates as a whole counts less as a whole.
+
+        Args:
+            deviation: (k, n, u).
+            trust: (k, n) weights.
+            phase: (k, n) of the line's centre.
+        """
+        half = deviation.shape[-1] // 2
+        offsets = np.arange(-half, half + 1, dtype=np.float32) - phase[..., None]
+        place = np.clip(np.round((offsets + half) * _FINE), 0, 2 * half * _FINE).astype(np.int32)
+        size = 2 * half * _FINE + 1
+        weight = trust
+        values = np.zeros(size, np.float32)
+        for number in range(_ROUNDS + 1):
+            if number:
+                error = np.square(deviation - values[place]).mean(axis=-1)
+                usual = float(np.median(error[trust > 0]))
+                weight = trust / (1 + error / max(2 * usual, 1e-12))
+            spread = np.broadcast_to(weight[..., None], place.shape).ravel()
+            counts = np.bincount(place.ravel(), spread, size)
+            sums = np.bincount(place.ravel(), spread * deviation.ravel(), size)
+            filled = np.flatnonzero(counts > 0.02 * counts.max())
+            values = np.interp(np.arange(size), filled, sums[filled] / counts[filled]).astype(np.float32)
+        taper = np.clip((half + 1 - np.abs(np.arange(size) / _FINE - half)) / (_FLANK + 1), 0, 1)
+        return cls(values=(values * taper).astype(np.float32))
+
+    @property
+    def half(self) -> int:
+        return (len(self.values) - 1) // (2 * _FINE)
+
+    @property
+    def energy(self) -> float:
+        """Sum of squares over whole pixels."""
+        return float(np.square(self.values).sum()) / _FINE
+
+    def __call__(self, offsets: FloatArray) -> FloatArray:
+        """Deviation at distances from the centre, 0 beyond the ends."""
+        grid = np.arange(len(self.values)) / _FINE - self.half
+        return np.interp(offsets, grid, self.values, left=0.0, right=0.0).astype(np.float32)
+
+    def at(self, phase: FloatArray, length: int) -> FloatArray:
+        """The shape on the pixels of straightened rows: (k, n, length)."""
+        return self(np.arange(length) - length // 2 - phase[..., None])
+
+
+def _trust(beside: FloatArray, known: NDArray[np.bool_], core: int) -> FloatArray:
+    """Weight of every row: small where the scene beside the line is busy. (k, n)"""
+    half = beside.shape[-1] // 2
+    total = np.square(beside[..., half - core + 1 : half + core].mean(axis=-1)).mean(axis=0)
+    busy = cv2.blur(total.astype(np.float32), (9, 1), borderType=cv2.BORDER_REFLECT)
+    return (known / (busy + np.median(busy[known]) + (0.3 * LEVEL) ** 2)).astype(np.float32)
+
+
+def _misplaced(deviation: FloatArray, trust: FloatArray, shape: LineShape, phase: FloatArray) -> FloatArray:
+    """How far the line of every frame lies to the right of where its mask says: (k, 1)."""
+    length = deviation.shape[-1]
+    here = shape.at(phase, length)
+    slope = (shape.at(phase - 0.25, length) - shape.at(phase + 0.25, length)) / 0.5
+    weight = trust[..., None]
+    energy = (weight * np.square(slope)).sum(axis=(1, 2))
+    rest = deviation - here
+    shift = -(weight * rest * slope).sum(axis=(1, 2)) / (energy + 1e-20)
+    # Rows close together share the scene, so count one in eight as independent.
+    variance = 8 * (weight * np.square(rest)).sum(axis=(1, 2)) / (trust.sum(axis=1) * length + 1e-20)
+    error = variance * trust.sum(axis=1) / (energy * np.maximum((trust > 0).sum(axis=1), 1) + 1e-20)
+    return (np.clip(shift, -0.5, 0.5) * 0.05**2 / (0.05**2 + error))[:, None].astype(np.float32)
+
+
+def _controls(core: int) -> list[int]:
+    """Places beside the line where only the scene can mislead the estimators."""
+    nearest = 2 * core + 2
+    farthest = _WIDEST // 2 + 1 + _BESIDE - core
+    # Four places on each side do.
+    right = np.linspace(min(nearest, farthest), farthest, 4).round().astype(int).tolist()
+    return [sign * at for at in right for sign in (-1, 1)]
+
+
+def _bridge(core: int) -> tuple[int, FloatArray]:
+    """Half length of a deviation and the share of the right side at each of its pixels."""
+    half = core + _GAP + _FLANK
+    offsets = np.arange(-half, half + 1)
+    middle = core + _GAP + (_FLANK + 1) / 2
+    return half, np.clip((offsets + middle) / (2 * middle), 0, 1).astype(np.float32)
+
+
+def _deviation(luma: FloatArray, core: int, at: Sequence[int] = (0,)) -> FloatArray:
+    """Deviation of straightened lines from the straight bridge between their sides, at places beside the line.
+
+    Args:
+        luma: (..., 2·reach + 1).
+        core: Half width of the line.
+        at: Where to measure, pixels from the line.
+
+    Returns:
+        (places, ..., u).
+    """
+    half, share = _bridge(core)
+    centre = luma.shape[-1] // 2
+    pieces = np.stack([luma[..., centre + place - half : centre + place + half + 1] for place in at])
+    left = np.einsum("...u->...", pieces[..., :_FLANK])[..., None] / np.float32(_FLANK)
+    right = np.einsum("...u->...", pieces[..., -_FLANK:])[..., None] / np.float32(_FLANK)
+    pieces -= left
+    pieces -= (right - left) * share
+    return pieces
+
+
+def _kept(energy: float, misled: float) -> float:
+    """Share of a profile to keep, if the scene alone gives profiles of some energy: steep about equality."""
+    return energy**2 / (energy**2 + misled**2 + 1e-30)
+
+
+def _strength(
+    deviation: FloatArray, beside: FloatArray, trust: FloatArray, template: FloatArray, rows: int
+) -> tuple[FloatArray, FloatArray]:
+    """Strength of the line on every row, about 1, and the square error the scene alone would make there: (n,), (n,).
+
+    Some row must be trusted. Where none is near, the strength is 0 and the error infinite.
+    """
+    energy = np.square(template).sum(axis=-1) + 1e-12
+    window = 2 * max(1, rows // 2) + 1
+    kernel = np.clip(1 - np.abs(np.arange(-window + 1, window)) / window, 0, 1).astype(np.float32)
+    weight = trust * energy
+
+    def smooth(values: FloatArray) -> FloatArray:
+        lines = np.einsum("pkn->pn", values)
+        return cv2.filter2D(lines, -1, kernel[None], borderType=cv2.BORDER_CONSTANT).reshape(lines.shape)
+
+    def local_means(places: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
+        readings = np.einsum("pknu,knu->pkn", places, template) / energy
+        mean = smooth(weight * readings) / (smooth(weight[None]) + np.float32(1e-20))
+        for _ in range(rounds):
+            error = np.square(readings - mean[:, None])
+            usual = np.maximum(2 * np.median(error[:, trust > 0], axis=1), 1e-12).astype(np.float32)
+            robust = weight / (1 + error / usual[:, None, None])
+            mean = smooth(robust * readings) / (smooth(robust) + np.float32(1e-20))
+        return mean
+
+    strength = local_means(deviation[None])[0]
+    misled = np.square(local_means(beside, rounds=1)).mean(axis=0)
+    # Rows that no known row is near read as no line at all, and as read without doubt.
+    seen = smooth(weight[None])[0] > 0
+    certain = seen / (misled + _LEAST_MODULATION)
+    usual_strength = float((certain * strength).sum() / certain.sum())
+    modulation = max(_LEAST_MODULATION, float(np.mean((np.square(strength - usual_strength) - misled)[seen])))
+    kept = modulation / (modulation + misled + 1e-12)
+    strength = (usual_strength + (strength - usual_strength) * kept).astype(np.float32)
+    return strength, np.where(seen, misled, np.inf).astype(np.float32)
+
+
+def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:
+    """Strength of the line in every channel, relative to its luma: (3,), ones on a grey film.
+
+    What the scene alone would seem to tint is measured beside the line, and the tint is pulled back by as much: what
+    cameras and codecs do to colour would otherwise be taken for a coloured line where the line is faint.
+    """
+    result = np.ones(3, np.float32)
+    error = np.square(deviation - template).mean(axis=-1)
+    robust = (trust / (1 + error / max(2 * float(np.median(error[trust > 0])), 1e-12)))[..., None]
+    energy = float((robust * np.square(template)).sum()) + 1e-20
+    for channel in range(3):
+        difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
+        if np.abs(difference).max() >= 0.5 * LEVEL:
+            places = _deviation(difference, core, (0, *_controls(core)))
+            extra, *beside = np.einsum("pknu,knu->p", places, robust * template) / energy
+            misled = float(np.mean(np.square(beside)))
+            result[channel] += np.float32(np.clip(float(extra) * _kept(float(extra) ** 2, misled), -1, _MOST_TINT))
+    return result

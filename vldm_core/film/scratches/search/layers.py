@@ -1,0 +1,284 @@
+"""Evidence for vertical line scratches: band profiles of a frame, and what the film adds to the scene in them.
+
+A scratch is faint (below one standard deviation per pixel), but long and fixed to the film. So a frame is first reduced
+to profiles: thin bands of rows, in which every pixel answers "am I a ridge, compared with what is usual around me?" and
+the answers are averaged down the band. Clipping the answers keeps strong scene edges from drowning faint lines.
+
+Over a window of frames the profiles are then explained by two layers that move past each other,
+
+    R_t(x) = F(x) + S(x - D_t(x)) + noise,
+
+F fixed to the film and S to the scene, where D_t is the displacement of the scene since the start of the window. Both
+are found together by least squares (conjugate gradients). F is held back by a small ridge penalty, so what cannot be
+told apart (the scene hardly moved) goes to the scene. Subtracting the scene layer leaves the evidence for scratches,
+drifting ones included.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from .scene_motion import STILL_BANDS, local_displacement, overall_displacement
+
+FloatArray = NDArray[np.float32]
+
+_BAND_ROWS = 16
+_WORKING_HEIGHT = 480
+_FLANK = 4
+_CLIP = 2.0
+_FILM_PENALTY = 0.02
+_SCENE_PENALTY = 0.001
+_SCENE_ITERATIONS = 4
+_ITERATIONS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandLayout:
+    """How a frame is cut into bands of rows, and the width at which they are analysed.
+
+    Attributes:
+        height: Height of the full frame.
+        width: Width of the full frame.
+        work_height: Height at which the analysis works.
+        work_width: Width at which the analysis works; equal to ``width`` up to about 480 lines.
+        bands: Number of bands.
+    """
+
+    height: int
+    width: int
+    work_height: int
+    work_width: int
+    bands: int
+
+    @classmethod
+    def of(cls, height: int, width: int) -> "BandLayout":
+        """Plan the bands of frames of a size."""
+        scale = min(1.0, _WORKING_HEIGHT / height) if height > 1.25 * _WORKING_HEIGHT else 1.0
+        work_height, work_width = max(1, round(height * scale)), max(1, round(width * scale))
+        return cls(
+            height=height,
+            width=width,
+            work_height=work_height,
+            work_width=work_width,
+            bands=max(1, round(work_height / _BAND_ROWS)),
+        )
+
+    @property
+    def scale(self) -> float:
+        """Full-frame pixels per working pixel, horizontally."""
+        return self.width / self.work_width
+
+    @property
+    def band_rows(self) -> float:
+        """Rows of a band at the working size."""
+        return self.work_height / self.bands
+
+    def edges(self, height: int) -> NDArray[np.int64]:
+        """First row of every band and the end, for a frame of some height: (bands + 1,)."""
+        return np.linspace(0, height, self.bands + 1).round().astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class BandProfiles:
+    """A frame reduced to bands.
+
+    Attributes:
+        ridge: (bands, work_width) mean ridge response in units of what is usual nearby, clipped.
+        mean: (bands, work_width) mean luma, grey levels.
+    """
+
+    ridge: FloatArray
+    mean: FloatArray
+
+
+def at_working_size(luma: FloatArray, layout: BandLayout) -> FloatArray:
+    """Reduce a frame, (H, W) grey levels, to the size at which lines are looked for."""
+    size = (layout.work_width, layout.work_height)
+    if luma.shape == size[::-1]:
+        return luma
+    return cv2.resize(luma, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
+    """Reduce a frame to its band profiles.
+
+    The ridge response of a pixel is its difference from the nearer (in brightness) of two flanks when it differs from
+    both in the same direction, else 0, so an edge between two regions gives none.
+
+    Args:
+        luma: (H, W) grey levels 0 … 255, at full or working size.
+        layout: Made for (H, W).
+    """
+    luma = at_working_size(luma, layout)
+    padded = cv2.copyMakeBorder(luma, 0, 0, _FLANK, _FLANK, cv2.BORDER_REPLICATE)
+    left = luma - padded[:, : -2 * _FLANK]
+    right = luma - padded[:, 2 * _FLANK :]
+    # minmod(a, b) = (sign a + sign b) / 2 · min(|a|, |b|)
+    response = 0.5 * (np.copysign(1, left) + np.copysign(1, right)) * np.minimum(np.abs(left), np.abs(right))
+    usual = cv2.blur(np.minimum(np.abs(response), 25.0), (31, 31), borderType=cv2.BORDER_REFLECT)
+    response /= 1.25 * usual + 0.5
+    np.clip(response, -_CLIP, _CLIP, out=response)
+
+    edges = layout.edges(layout.work_height)
+    counts = np.diff(edges).astype(np.float32)[:, None]
+    ridge = np.add.reduceat(response, edges[:-1], axis=0) / counts
+    mean = np.add.reduceat(luma, edges[:-1], axis=0) / counts
+    return BandProfiles(ridge=ridge.astype(np.float32), mean=mean.astype(np.float32))
+
+
+class LayerModel:
+    """The two-layer explanation of a window of profiles for one displacement field.
+
+    Args:
+        displacement: (T, bands, W) horizontal displacement of the scene since the first frame, working pixels.
+        sink: (T,) vertical displacement of the scene since the first frame, bands; zeros when it hardly moves.
+    """
+
+    def __init__(self, displacement: FloatArray, sink: FloatArray) -> None:
+        frames, bands, width = displacement.shape
+        self._shape = displacement.shape
+        # Scene point that film column x shows at time t, with the 4 taps of a cubic (Catmull-Rom) interpolation.
+        position = np.arange(width, dtype=np.float32) - displacement
+        first = np.floor(position.min()) - 1
+        position -= first
+        canvas = int(np.ceil(position.max())) + 3
+        base = np.floor(position)
+        u = (position - base).astype(np.float32)
+        taps = np.stack(
+            (
+                ((2 - u) * u - 1) * u / 2,
+                ((3 * u - 5) * u * u + 2) / 2,
+                ((4 - 3 * u) * u + 1) * u / 2,
+                (u - 1) * u * u / 2,
+            ),
+            axis=-1,
+        )
+        band = np.arange(bands) - sink[:, None]
+        band = band - np.floor(band.min())
+        upper = np.floor(band).astype(np.int32)
+        index = (base.astype(np.int32) - 1 + (upper * canvas)[..., None])[..., None] + np.arange(4, dtype=np.int32)
+        if sink.any():
+            lower_part = (band - upper).astype(np.float32)[..., None, None]
+            taps = np.concatenate((taps * (1 - lower_part), taps * lower_part), axis=-1)
+            index = np.concatenate((index, index + canvas), axis=-1)
+        rows, reads = frames * bands * width, taps.shape[-1]
+        self._points = (int(upper.max()) + 2) * canvas
+        self._look = sparse.csr_matrix(
+            (taps.ravel(), index.ravel(), np.arange(0, reads * rows + 1, reads)), shape=(rows, self._points)
+        )
+        self._look_back = self._look.T.tocsr()
+
+    def fit(self, profiles: FloatArray, iterations: int = _ITERATIONS) -> tuple[FloatArray, FloatArray]:
+        """Fit both layers.
+
+        The scene is fitted alone first, so that the joint fit starts where everything ambiguous belongs to it.
+
+        Args:
+            profiles: (T, bands, W).
+            iterations: Of the joint fit. Layers that hardly move past each other take more.
+
+        Returns:
+            The film layer (bands, W) and the scene layer as seen in every frame (T, bands, W).
+        """
+        frames, bands, width = self._shape
+        size = bands * width
+        seen = self._look_back @ np.ones(frames * size, np.float32)
+        scene_weight = np.maximum(seen, 0.1 * frames) + _SCENE_PENALTY * frames
+
+        def scene_only(scene: FloatArray) -> FloatArray:
+            return self._look_back @ (self._look @ scene) + _SCENE_PENALTY * frames * scene
+
+        def both(layers: FloatArray) -> FloatArray:
+            film, scene = layers[:size], layers[size:]
+            image = self._look @ scene
+            picture = image.reshape(self._shape) + film.reshape(bands, width)
+            return np.concatenate(
+                (
+                    picture.sum(axis=0).ravel() + _FILM_PENALTY * frames * film,
+                    self._look_back @ picture.ravel() + _SCENE_PENALTY * frames * scene,
+                )
+            )
+
+        target = self._look_back @ profiles.ravel()
+        start = _conjugate_gradients(scene_only, target, np.zeros_like(target), scene_weight, _SCENE_ITERATIONS)
+        target = np.concatenate((profiles.sum(axis=0).ravel(), target))
+        start = np.concatenate((np.zeros(size, np.float32), start))
+        weight = np.concatenate((np.full(size, (1 + _FILM_PENALTY) * frames, np.float32), scene_weight))
+        layers = _conjugate_gradients(both, target, start, weight, iterations)
+        return layers[:size].reshape(bands, width), (self._look @ layers[size:]).reshape(self._shape)
+
+
+def _conjugate_gradients(
+    apply: Callable[[FloatArray], FloatArray],
+    target: FloatArray,
+    start: FloatArray,
+    diagonal: FloatArray,
+    iterations: int,
+) -> FloatArray:
+    """Solve apply(x) = target for a symmetric positive definite operator, with a diagonal preconditioner."""
+    solution = start.copy()
+    remainder = target - apply(solution)
+    ready = remainder / diagonal
+    direction = ready.copy()
+    energy = float(remainder @ ready)
+    for _ in range(iterations):
+        if energy <= 1e-12:
+            break
+        image = apply(direction)
+        step = energy / float(direction @ image)
+        solution += step * direction
+        remainder -= step * image
+        ready = remainder / diagonal
+        renewed = float(remainder @ ready)
+        direction = ready + (renewed / energy) * direction
+        energy = renewed
+    return solution
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Explained:
+    """What is known of a window of profiles once the scene is explained.
+
+    Attributes:
+        evidence: (T, bands, W) ridge response that no motion of the scene explains.
+        overall: (T,) horizontal displacement of the scene as a whole, working pixels.
+        local: (T, bands, W) displacement of the scene place by place.
+    """
+
+    evidence: FloatArray
+    overall: FloatArray
+    local: FloatArray
+
+
+def explain_scene(ridge: FloatArray, start: FloatArray, sink: FloatArray) -> Explained:
+    """Take out of a window of profiles what moves with the scene.
+
+    Film layer and motion depend on each other: a first film layer is found with a first motion, the motion is measured
+    again without it, and so on. A scratch is what neither the motion of the whole frame nor that of the place
+    explains, so the weaker of the two residuals is the evidence.
+
+    Args:
+        ridge: (T, bands, W) ridge responses.
+        start: (T,) rough horizontal displacement of the scene since the first frame, working pixels.
+        sink: (T,) vertical displacement of the scene since the first frame, bands.
+    """
+    if np.ptp(sink) <= STILL_BANDS:
+        sink = np.zeros_like(sink)
+
+    def whole(displacement: FloatArray) -> LayerModel:
+        return LayerModel(np.broadcast_to(displacement[:, None, None], ridge.shape), sink)
+
+    overall = overall_displacement(ridge, start, sink)
+    film, _ = whole(overall).fit(ridge)
+    overall = overall_displacement(ridge - film, overall, sink)
+    film, scene = whole(overall).fit(ridge)
+    local = local_displacement(ridge - film, overall, sink)
+    local_scene = LayerModel(local, sink).fit(ridge)[1]
+    by_frame, by_place = ridge - scene, ridge - local_scene
+    weaker = np.where(np.abs(by_frame) < np.abs(by_place), by_frame, by_place)
+    evidence = np.where(by_frame * by_place > 0, weaker, 0).astype(np.float32)
+    return Explained(evidence=evidence, overall=overall, local=local)

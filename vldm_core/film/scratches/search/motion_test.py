@@ -1,0 +1,255 @@
+"""Is a track a scratch? What it measures like, and the tests that tell scratches from scene verticals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import LayerModel
+from .paths import BoolArray, FloatArray, Path, sample_along
+
+_REACH = 10
+_RIDGE_PERIOD = 6.0
+_SHOULDER = 0.35
+_RIM = 0.7
+_WIDEST = 4.5
+_TOLD_APART = 0.05
+_STRIP = 16
+_STRIP_GROUPS = 6
+_STRIP_ITERATIONS = 30
+_LEAST_JITTER = 0.06
+_LEAST_DRIFT = 0.15
+_STILL = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossProfile:
+    """What a line looks like across.
+
+    Attributes:
+        depth: Deviation of its core from both sides, grey levels; negative for a dark line.
+        left: Visible extent to the left of the track, working pixels, ≥ 0.5.
+        right: Visible extent to the right.
+        shape: (21,) deviation from both sides, grey levels, at −10 … 10 pixels from the track.
+    """
+
+    depth: float
+    left: float
+    right: float
+    shape: FloatArray
+
+
+def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
+    """Measure a cross-profile of 2·reach + 1 pixels, positive where it has the polarity of the line."""
+    offsets = np.arange(-_REACH, _REACH + 1)
+    left, right = profile[_REACH - 8 : _REACH - 5].mean(), profile[_REACH + 6 : _REACH + 9].mean()
+    profile = profile - (left + (right - left) * (offsets + 7) / 14)
+    core = profile[_REACH - 1 : _REACH + 2]
+    depth = float(core.max())
+    centre = _REACH - 1 + int(np.argmax(core))
+    extents = (
+        _extent(profile[centre::-1], depth) + (_REACH - centre),
+        _extent(profile[centre:], depth) - (_REACH - centre),
+    )
+    return CrossProfile(
+        depth=polarity * depth,
+        left=max(0.5, extents[0]),
+        right=max(0.5, extents[1]),
+        shape=(polarity * profile).astype(np.float32),
+    )
+
+
+def _extent(side: FloatArray, depth: float) -> float:
+    """How far a profile stays visible from its peak outwards, in pixels; a marked rim of opposite sign counts, too."""
+    limit = max(_SHOULDER * depth, 0.5)
+    end = min(_falls_below(side, limit), _WIDEST)
+    first = int(np.ceil(end))
+    rim = -side[first : first + 4]
+    if len(rim) and rim.max() >= _RIM * depth:
+        peak = first + int(np.argmax(rim))
+        end = peak + _falls_below(-side[peak:], limit)
+    return min(end, _WIDEST + 1.0)
+
+
+def _falls_below(side: FloatArray, limit: float) -> float:
+    below = np.flatnonzero(side[:7] < limit)
+    if len(below) == 0:
+        return 6.0
+    first = int(below[0])
+    if first == 0:
+        return 0.5
+    return first - 1 + float((side[first - 1] - limit) / max(side[first - 1] - side[first], 1e-6))
+
+
+def separability(displacement: FloatArray, path: Path) -> float:
+    """How well a line along a path can be told from a scene that moves by ``displacement``.
+
+    The share of a ridge's energy that the best fixed picture of a moving scene cannot explain:
+    1 − |mean exp(i k (D_t − x_t))|² at the wave number of a typical line; 0 when the scene moves with the line.
+
+    Args:
+        displacement: (T,) or (T, bands, W) displacement of the scene.
+        path: The line.
+    """
+    local = displacement.ndim == 3
+    moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
+    phase = np.exp(2j * np.pi / _RIDGE_PERIOD * (moved - path.x))
+    return float(1 - np.abs(phase.mean()) ** 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """How much a track belongs to the film.
+
+    Attributes:
+        film_share: Share of its ridge response that the best two-layer explanation puts into the layer that stays with
+            the track; about 1 for a scratch, about 0 for a part of the scene and where the two cannot be told apart.
+        following: Slope of its measured position on the position of the scene; about 0 for a scratch, 1 for a part of
+            the scene.
+        following_error: Standard error of that slope.
+        profile: What the line looks like across, without the scene.
+    """
+
+    film_share: float
+    following: float
+    following_error: float
+    profile: CrossProfile
+
+
+def judge(
+    ridge: FloatArray, mean: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray
+) -> Verdict:
+    """Fit the two layers once more, in a strip that moves with the track, and measure the track's own position.
+
+    Args:
+        ridge: (T, bands, W) ridge responses.
+        mean: (T, bands, W) mean luma, grey levels.
+        displacements: Motions of the scene to hold against the track, (T,) or (T, bands, W) each; the one that explains
+            most of the track counts.
+        path: The line.
+        present: (n, bands) where it is present.
+    """
+    strip = _strip(ridge, path, present)
+    expected = path.polarity * strip.mean(axis=(0, 1))
+    core = slice(_STRIP - 2, _STRIP + 3)
+    weight = np.clip(expected[core], 0, None)
+    before = float(weight @ expected[core])
+    picture = _strip(mean, path, present)
+    picture = picture - cv2.blur(picture.reshape(-1, picture.shape[2]), (2 * _REACH + 1, 1)).reshape(picture.shape)
+    profile: FloatArray | None = None
+    share, following, error = 1.0, 0.0, 0.0
+    position = _positions(ridge, path, present)
+    for displacement in displacements:
+        local = displacement.ndim == 3
+        moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
+        relative = (moved - path.x).astype(np.float32)
+        field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
+        layers = LayerModel(field, np.zeros(len(strip), np.float32))
+        film, _ = layers.fit(strip, _STRIP_ITERATIONS)
+        if profile is None:
+            # Where the layers cannot be told apart there is nothing but the plain mean.
+            apart = separability(displacement, path) >= _TOLD_APART
+            profile = layers.fit(picture, _STRIP_ITERATIONS)[0] if apart else picture.mean(axis=0)
+        after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
+        share = min(share, after / before if before > 0 else 0.0)
+        slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _STILL))
+        error = max(error, slope_error)
+        if abs(slope) > abs(following):
+            following = slope
+    assert profile is not None
+    across = path.polarity * np.median(profile, axis=0)[_STRIP - _REACH : _STRIP + _REACH + 1]
+    measured = _measured(across, path.polarity)
+    return Verdict(film_share=share, following=following, following_error=error, profile=measured)
+
+
+def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
+    """Straighten the surroundings of a track: (n, groups, 2·reach + 1), averaged over groups of bands."""
+    window = ridge[path.frames]
+    frames, bands, width = window.shape
+    x = np.clip(path.positions(bands)[..., None] + np.arange(-_STRIP, _STRIP + 1), 0, width - 1.001)
+    base = x.astype(np.int64)
+    part = x - base
+    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
+    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    # Bands that hardly show the line only add scene.
+    shown = np.flatnonzero(present.mean(axis=0) >= 0.25)
+    if len(shown) == 0:
+        shown = np.arange(bands)
+    groups = np.array_split(shown, min(_STRIP_GROUPS, len(shown)))
+    return np.stack([samples[:, group].mean(axis=1) for group in groups], axis=1).astype(np.float32)
+
+
+def _positions(ridge: FloatArray, path: Path, present: BoolArray) -> NDArray[np.float64]:
+    """Measure where the line is in every frame, to a small fraction of a pixel: (n,)."""
+    for _ in range(2):
+        core = _strip(ridge, path, present)[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
+        usual = core.mean(axis=0)
+        # Every frame is the usual profile, stronger or weaker and shifted: core = a · usual - shift · slope.
+        design = np.stack((usual, -np.gradient(usual), np.ones_like(usual)), axis=1)
+        solution = np.linalg.lstsq(design, core.T, rcond=None)[0]
+        shift = np.clip(solution[1] / np.clip(solution[0], 0.3, None), -1, 1)
+        path = replace(path, x=(path.x + shift).astype(np.float32))
+    return path.x.astype(np.float64)
+
+
+def _following(position: NDArray[np.float64], moved: FloatArray, *, still: bool) -> tuple[float, float]:
+    """Slope of the line's measured position on that of the scene, and its standard error.
+
+    Weave tells most, because it changes from frame to frame: what is quick in both is compared. Two things that drift
+    steadily say nothing about each other; but a track that stands still may be compared with any motion.
+    """
+    views: list[tuple[float, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = [
+        (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0])
+    ]
+    if still:
+        views.append((_LEAST_DRIFT, lambda values: values - values.mean()))
+    best, least = 0.0, np.inf
+    for needed, view in views:
+        scene, own = view(moved.astype(np.float64)), view(position)
+        energy = float(scene @ scene)
+        if energy < needed**2 * len(scene):
+            continue
+        coefficient = float(own @ scene) / energy
+        rest = own - coefficient * scene
+        error = float(np.sqrt(rest @ rest / max(len(rest) - 4, 1) / energy))
+        if error < least:
+            best, least = coefficient, error
+    return best, least
+
+
+def drifts_alike(displacement: FloatArray, path: Path) -> bool:
+    """Does a track drift in the direction of the scene, at a speed that a nearer or farther part of it may have?"""
+    if np.ptp(path.x) <= 2 * _STILL:
+        return False
+    moved = displacement[path.frames]
+    scene, own = moved - moved.mean(), path.x - path.x.mean()
+    energy = float(scene @ scene)
+    if energy < _LEAST_DRIFT**2 * len(scene):
+        return False
+    together = float(own @ scene) / np.sqrt(energy * float(own @ own) + 1e-9)
+    return bool(together > 0.9 and 0.25 < float(own @ scene) / energy < 4.0)
+
+
+def straightened(evidence: FloatArray, path: Path, present: BoolArray) -> Path:
+    """Refine tilt and position of a path where it is present, from the evidence of all its frames."""
+    frames, bands, width = evidence[path.frames].shape
+    reach = 6
+    x = np.clip(path.positions(bands)[..., None] + np.arange(-reach, reach + 1), 0, width - 1.001)
+    base = x.astype(np.int64)
+    part = x - base
+    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
+    window = evidence[path.frames]
+    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    seen = path.polarity * (samples * present[..., None]).sum(axis=0)
+    offsets = np.arange(bands) - (bands - 1) / 2
+    turns = np.linspace(-4, 4, 33) / max(bands - 1, 1)
+    shifts = np.linspace(-2, 2, 17)
+    at = np.clip(shifts[:, None, None] + turns[:, None] * offsets + reach, 0, 2 * reach - 1e-3)
+    low = at.astype(np.int64)
+    rest = at - low
+    rows = np.arange(bands)
+    total = (seen[rows, low] * (1 - rest) + seen[rows, np.minimum(low + 1, 2 * reach)] * rest).sum(axis=-1)
+    best = np.unravel_index(int(np.argmax(total)), total.shape)
+    return replace(path, x=(path.x + shifts[best[0]]).astype(np.float32), tilt=path.tilt + float(turns[best[1]]))

@@ -1,0 +1,299 @@
+"""The scratches of a shot: tracks of lines through its frames, and the masks that they draw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...errors import SettingsError
+from ..active_picture import ActivePicture
+from .repair.row_presence import rows_present
+from .search.layers import BandLayout
+from .search.motion_test import CrossProfile
+from .search.paths import BoolArray, FloatArray, Path
+
+_NEAR_FRAMES = 2
+
+EDGE_SHARE = 0.025
+"""Share of the picture's width, at its left and right edge, in which no line is looked for."""
+
+_MOST_OUTSIDE = 0.2
+"""Share of a line that may lie at the edge of the picture or beyond it: it may lean out."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineTrack:
+    """One scratch. Positions are in pixels of the full frame.
+
+    Attributes:
+        first: First frame of the track, counted from the start of the shot.
+        x: (n,) position in the middle of the frame height, in every frame of the track.
+        tilt: (n,) change of x per row.
+        left: Visible extent to the left of x.
+        right: Visible extent to the right of x.
+        depth: Deviation from the surroundings, grey levels; negative for a dark line.
+        score: Evidence of its strongest window, standard deviations.
+        present: (n, bands) where the line is there.
+        certainty: How sure it is that this is a scratch and no part of the scene, 0 … 1; of its surest window.
+    """
+
+    first: int
+    x: FloatArray
+    tilt: FloatArray
+    left: float
+    right: float
+    depth: float
+    score: float
+    present: BoolArray
+    certainty: float = 1.0
+
+    @property
+    def last(self) -> int:
+        """Frame after the last one of the track."""
+        return self.first + len(self.x)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LineMap:
+    """The scratches of a shot.
+
+    Attributes:
+        height: Frame height.
+        width: Frame width.
+        frame_count: Frames of the shot.
+        grow: Pixels to add on each side of a line.
+        tracks: The scratches.
+        doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
+            `line_cuts.confirm_across_cuts` turns them into scratches.
+    """
+
+    height: int
+    width: int
+    frame_count: int
+    grow: float
+    tracks: tuple[LineTrack, ...]
+    doubtful: tuple[LineTrack, ...] = ()
+
+
+def make_track(
+    path: Path, present: BoolArray, profile: CrossProfile, certainty: float, layout: BandLayout, first: int
+) -> LineTrack:
+    """Turn a path into a track of the full frame, from its first to its last sighting.
+
+    Args:
+        path: In the window.
+        present: (n, bands) where it is there, not nowhere.
+        profile: What it looks like across.
+        certainty: That it is a scratch.
+        layout: Of the bands.
+        first: First frame of the window, counted from the start of the shot.
+    """
+    alive = np.flatnonzero(present.any(axis=1))
+    keep = slice(int(alive[0]), int(alive[-1]) + 1)
+    scale = layout.scale
+    return LineTrack(
+        first=first + path.first + keep.start,
+        x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
+        tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
+        left=profile.left * scale,
+        right=profile.right * scale,
+        depth=profile.depth,
+        score=path.score,
+        present=present[keep],
+        certainty=certainty,
+    )
+
+
+def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+    return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
+
+
+def join_track(known: list[LineTrack], track: LineTrack) -> None:
+    """Add a track, or append it to the one of an earlier window that it continues."""
+    for number, earlier in enumerate(known):
+        if _continues(earlier, track):
+            known[number] = _joined(earlier, track)
+            return
+    known.append(track)
+
+
+def continue_tracks(tracks: list[LineTrack], doubtful: list[LineTrack]) -> None:
+    """Let scratches go on where they became doubtful: what is a scratch in one window is no scene in the next.
+
+    Args:
+        tracks: The scratches; those that go on are replaced.
+        doubtful: Lines that may be scratches; those that continue one are taken out.
+    """
+    joined = True
+    while joined:
+        joined = False
+        for line in list(doubtful):
+            for number, track in enumerate(tracks):
+                earlier, later = (track, line) if track.first <= line.first else (line, track)
+                if _continues(earlier, later):
+                    tracks[number] = _joined(earlier, later)
+                    doubtful.remove(line)
+                    joined = True
+                    break
+
+
+def _continues(earlier: LineTrack, later: LineTrack) -> bool:
+    """Do two tracks show one line in the frames that both have?"""
+    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
+    if np.sign(earlier.depth) != np.sign(later.depth) or end - start < 1:
+        return False
+    shared = earlier.x[start - earlier.first : end - earlier.first]
+    apart = shared - later.x[start - later.first : end - later.first]
+    return float(np.median(np.abs(apart))) < 3.0
+
+
+def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
+    """Join two tracks of one scratch; each rules on its own side of the middle of what they share."""
+    start, end = max(earlier.first, later.first), min(earlier.last, later.last)
+    first, last = min(earlier.first, later.first), max(earlier.last, later.last)
+    middle = (start + end) // 2
+    frames = np.arange(first, last)
+    from_earlier = (frames < middle) & (frames >= earlier.first) | (frames < later.first) | (frames >= later.last)
+
+    def pick(one: NDArray, two: NDArray) -> NDArray:
+        result = np.zeros((last - first, *one.shape[1:]), one.dtype)
+        result[from_earlier] = one[frames[from_earlier] - earlier.first]
+        result[~from_earlier] = two[frames[~from_earlier] - later.first]
+        return result
+
+    weights = np.array([len(earlier.x), len(later.x)], np.float64)
+    weights /= weights.sum()
+    return LineTrack(
+        first=first,
+        x=pick(earlier.x, later.x),
+        tilt=pick(earlier.tilt, later.tilt),
+        left=max(earlier.left, later.left),
+        right=max(earlier.right, later.right),
+        depth=float(weights @ (earlier.depth, later.depth)),
+        score=max(earlier.score, later.score),
+        present=pick(earlier.present, later.present),
+        certainty=max(earlier.certainty, later.certainty),
+    )
+
+
+def clear_of_edges(lines: LineMap, picture: ActivePicture) -> LineMap:
+    """Take out the lines that lie on bars or along their edges.
+
+    Args:
+        lines: Of a shot.
+        picture: Where the picture is in it.
+    """
+    _, _, left, right = picture.box
+    margin = max(2.0, EDGE_SHARE * (right - left))
+    first = left + margin if left > 0 else -np.inf
+    last = right - 1 - margin if right < picture.width else np.inf
+
+    def kept(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+        return tuple(track for track in tracks if _share_outside(track, first, last, lines.height) <= _MOST_OUTSIDE)
+
+    return replace(lines, tracks=kept(lines.tracks), doubtful=kept(lines.doubtful))
+
+
+def _share_outside(track: LineTrack, first: float, last: float, height: int) -> float:
+    """Share of where a track is seen that lies outside some columns."""
+    bands = track.present.shape[1]
+    rows = (np.arange(bands) + 0.5) / bands * height - height / 2
+    x = track.x[:, None] + track.tilt[:, None] * rows
+    return float(((x < first) | (x > last))[track.present].mean()) if track.present.any() else 1.0
+
+
+def line_mask(lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
+    """Draw the scratches of one frame.
+
+    Args:
+        lines: From `LineAnalyser.finish`.
+        frame_index: Frame, counted from the start of the shot.
+        height: Height of the frame that was analysed.
+        width: Its width.
+        luma: (H, W) grey levels of the frame: where lines begin and end is then decided row by row (`line_rows.py`),
+            otherwise in steps of a band.
+
+    Returns:
+        (H, W) float32, 1 on a scratch (visible width plus ``grow``), else 0.
+
+    Raises:
+        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
+    """
+    return _drawn(lines, [(track, 1.0) for track in lines.tracks], frame_index, height, width, luma)
+
+
+def line_probability(lines: LineMap, index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
+    """Draw how certain it is that there is a scratch, doubtful lines included.
+
+    Args:
+        lines: From `LineAnalyser.finish`.
+        index: Frame, counted from the start of the shot.
+        height: Height of the frame that was analysed.
+        width: Its width.
+        luma: As for `line_mask`.
+
+    Returns:
+        (H, W) float32 in 0 … 1: the certainty of the surest line at its pixels, drawn like `line_mask`; 0 elsewhere.
+
+    Raises:
+        SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
+    """
+    drawn = [(track, track.certainty) for track in (*lines.doubtful, *lines.tracks)]
+    return _drawn(lines, drawn, index, height, width, luma)
+
+
+def _drawn(
+    lines: LineMap,
+    tracks: Sequence[tuple[LineTrack, float]],
+    index: int,
+    height: int,
+    width: int,
+    luma: FloatArray | None,
+) -> Tensor:
+    """Draw tracks of one frame with a value each; where they overlap, the largest counts."""
+    if (height, width) != (lines.height, lines.width):
+        raise SettingsError(
+            f"the line map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at the "
+            "size at which it is restored"
+        )
+    if not 0 <= index < lines.frame_count:
+        raise SettingsError(f"frame {index} lies outside the shot of {lines.frame_count} frames")
+    picture = np.zeros((height, width), np.float32)
+    rows = np.arange(height)
+    for track, value in tracks:
+        if not track.first <= index < track.last:
+            continue
+        at = index - track.first
+        centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
+        there = _rows_of(track, at, centre, luma, height)
+        start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
+        stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
+        for row in rows[there]:
+            core = picture[row, start[row] : stop[row]]
+            np.maximum(core, value, out=core)
+    return torch.from_numpy(picture)
+
+
+def _rows_of(track: LineTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int) -> BoolArray:
+    """On which rows a track is there in its frame number `at`, (H,)."""
+    bands = np.diff(np.linspace(0, height, track.present.shape[1] + 1).round().astype(int))
+    there = np.repeat(track.present[at], bands)
+    if luma is None:
+        return there
+    # A line may begin a band earlier than the bands say, or go on where it is in the frames just before or after.
+    near: BoolArray = np.any(track.present[max(0, at - _NEAR_FRAMES) : at + _NEAR_FRAMES + 1], axis=0)
+    allowed = near.copy()
+    allowed[1:] |= near[:-1]
+    allowed[:-1] |= near[1:]
+    return rows_present(
+        luma,
+        centre.astype(np.float32),
+        left=track.left,
+        right=track.right,
+        depth=track.depth,
+        present=there,
+        allowed=np.repeat(allowed, bands),
+    )

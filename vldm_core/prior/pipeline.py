@@ -1,0 +1,500 @@
+"""The headless twin of the sampler nodes: a diffusers pipeline that restores a clip with Stable Diffusion.
+
+It runs the attachments of :mod:`.prior` and the transforms of :mod:`.sampling` on diffusers' UNet, in the order in
+which the nodes run them on the host's. Importing this module imports diffusers; :mod:`.pipeline` offers the class
+without.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ..decode.chunks import TEMPORAL_HALO, Decode
+from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
+from ..decode.temporal_vae import temporal_decode
+from ..errors import SettingsError
+from ..progress import Progress, silent
+from ..sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
+from ..sampling.schedule import Prediction
+from ..video.frames import check_frames
+from ..video.geometry import FitPlan, FitSettings, fit, plan_fit
+from ..video.shots import Shot, covering_shots
+from .attachment import Attachment
+from .attachment_files import FOLDER, load_attachments, save_attachments
+from .checkpoints.single_file import checkpoint_configuration
+from .checkpoints.tokens import check_tokenizer
+from .clip_sampling import ClipSampling
+from .control_hint import ControlHint as ControlHint
+from .denoiser import Control
+from .finish import FinishSettings, finish_clip
+from .schedulers import DrivenScheduler, with_linear_betas
+from .unet import UNetView
+
+_LOG = logging.getLogger(__name__)
+
+Sampler = Literal["scheduler", "spaced_ddpm"]
+SAMPLERS = ("scheduler", "spaced_ddpm")
+NoiseScheduleChoice = Literal["auto", "model", "linear"]
+NOISE_SCHEDULES = ("auto", "model", "linear")
+MULTIPLE = 8
+"""Pixels of the picture for a pixel of the latent."""
+
+_FIT = FitSettings()
+# Frames that are tried first with a temporal VAE; the ladder goes down from there.
+_TEMPORAL_FRAMES = 24 + 2 * TEMPORAL_HALO
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RestorationOutput:
+    """What the pipeline returns; all on the CPU in float32.
+
+    Attributes:
+        latents: (T, 4, h, w), scaled, of the fitted size.
+        frames: (T, 3, H, W), RGB, [0, 1], of the size that went in; None where only latents were asked for.
+    """
+
+    latents: Tensor
+    frames: Tensor | None
+
+
+class VideoRestorationPipeline(
+    DiffusionPipeline, FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+):
+    """Restores a clip with a Stable Diffusion 1.x or 2.x model.
+
+    It has the loaders of diffusers' own pipelines (`from_pretrained`, `from_single_file`, `load_lora_weights`,
+    `load_textual_inversion`, `enable_model_cpu_offload`), and takes the folders of Stable Diffusion pipelines.
+
+    Args:
+        vae: Encodes frames and decodes latents.
+        text_encoder: Reads prompts.
+        tokenizer: Cuts prompts into tokens.
+        unet: The denoiser, with 4 input channels.
+        scheduler: One of `prior.schedulers.SCHEDULERS`. PNDM, which many folders name, is replaced by Euler on the same
+            noise schedule: it keeps raw outputs of several steps, so it cannot follow x0.
+        controlnet: Optional control.
+    """
+
+    model_cpu_offload_seq = "text_encoder->unet->vae"
+    _optional_components = ["controlnet"]
+
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    unet: Any
+    scheduler: Any
+    controlnet: Any
+    _execution_device: torch.device
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: KarrasDiffusionSchedulers,
+        controlnet: ControlNetModel | None = None,
+    ) -> None:
+        super().__init__()
+        if type(scheduler).__name__ == "PNDMScheduler":
+            _LOG.info("PNDM cannot follow x0; Euler takes its place")
+            scheduler = EulerDiscreteScheduler.from_config(scheduler.config)  # type: ignore[attr-defined]
+        self.register_modules(  # type: ignore[attr-defined]
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            controlnet=controlnet,
+        )
+        self._attachments: dict[str, Attachment] = {}
+
+    @property
+    def attachments(self) -> dict[str, Attachment]:
+        """The attachments by name."""
+        return dict(self._attachments)
+
+    def attach(self, attachment: Attachment, name: str | None = None) -> None:
+        """Let temporal layers, motion modules or a LoRA per frame join the UNet in every call.
+
+        Args:
+            attachment: It takes the UNet's device and type.
+            name: A word, also the name of its file; one of a name is kept. None names it after its class.
+
+        Raises:
+            SettingsError: It was made for another UNet, or the name is no word.
+        """
+        name = name or type(attachment).__name__.lower()
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise SettingsError(f"an attachment cannot be named {name!r}; use letters, digits, - and _")
+        list(attachment.changes(UNetView(self.unet)))
+        self._attachments[name] = attachment
+
+    def detach(self, name: str) -> None:
+        """Take an attachment away again.
+
+        Raises:
+            SettingsError: There is none of that name.
+        """
+        if name not in self._attachments:
+            raise SettingsError(f"there is no attachment {name!r}; there are {', '.join(self._attachments) or 'none'}")
+        del self._attachments[name]
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """Write a folder that `from_pretrained` reads, attachments included.
+
+        A LoRA with a strength per frame belongs to one clip and is not saved.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+        save_attachments(self._attachments, Path(save_directory) / FOLDER)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]
+        cls, pretrained_model_name_or_path: Any, **kwargs: Any
+    ) -> "VideoRestorationPipeline":
+        """Read a folder of this class or of a Stable Diffusion pipeline.
+
+        A model of the Hugging Face Hub is looked for in the local cache, and fetched only with
+        ``local_files_only=False``. Attachments are read from folders only.
+        """
+        kwargs.setdefault("local_files_only", True)
+        pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        for name, attachment in load_attachments(Path(pretrained_model_name_or_path) / FOLDER).items():
+            pipeline.attach(attachment, name)
+        return pipeline
+
+    @classmethod
+    def from_single_file(  # type: ignore[override]
+        cls, pretrained_model_link_or_path: Any, *, prediction: Prediction | None = None, **kwargs: Any
+    ) -> "VideoRestorationPipeline":
+        """Read a checkpoint in the original layout; what it does not say of itself ships with the package.
+
+        Args:
+            pretrained_model_link_or_path: The file. A link is fetched from the network.
+            prediction: What the network predicts; None takes it from the file, see :mod:`.prior.families`.
+            **kwargs: As in diffusers, among them `config`, a folder with another configuration and tokenizer.
+
+        Raises:
+            WeightFileError: The file is no checkpoint of Stable Diffusion 1.x or 2.x.
+        """
+        path = Path(pretrained_model_link_or_path)
+        if not path.is_file():
+            return super().from_single_file(pretrained_model_link_or_path, **kwargs)
+        own = {"config", "original_config", "original_config_file"} & kwargs.keys()
+        with ExitStack() as stack:
+            if not own:
+                kwargs["config"] = str(stack.enter_context(checkpoint_configuration(path, prediction=prediction)))
+            kwargs.setdefault("local_files_only", True)
+            return super().from_single_file(str(path), **kwargs)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        frames: Tensor,
+        *,
+        prompt: str | Sequence[str] = "",
+        negative_prompt: str | Sequence[str] = "",
+        settings: RestorationSettings | None = None,
+        num_inference_steps: int = 20,
+        strength: float = 0.4,
+        sampler: Sampler = "scheduler",
+        noise_schedule: NoiseScheduleChoice = "auto",
+        seed: int = 0,
+        shots: Sequence[Shot] | None = None,
+        masks: Tensor | None = None,
+        control: ControlHint | None = None,
+        fitting: FitSettings | None = _FIT,
+        finish: FinishSettings | None = None,
+        temporal_decoder: nn.Module | None = None,
+        first_frame: int = 0,
+        shot_start: int | None = None,
+        output: Literal["frames", "latents"] = "frames",
+        progress: Progress = silent,
+    ) -> RestorationOutput:
+        """Restore a clip.
+
+        Everything is checked before the first model runs. Frames stay on the CPU; models see what they work on.
+
+        Args:
+            frames: (T, 3, H, W), RGB, [0, 1], the pre-restored clip.
+            prompt: What the picture shows: one for the clip, or one per shot.
+            negative_prompt: What it shall not show, likewise. Not used with a cfg scale of 1.
+            settings: Windows, noise, start, guidance and the rest; None is
+                :func:`.prior.clip_sampling.default_restoration`.
+            num_inference_steps: Steps of the whole schedule.
+            strength: How far the clip is noised, 0 … 1: ⌊steps · strength⌋ steps are run, as in diffusers'
+                image-to-image pipelines. The sampler node's S steps at denoise d are ⌊S / d⌋ steps at strength d here.
+            sampler: "scheduler": the pipeline's. "spaced_ddpm": DiffBIR's, on the scheduler's noise schedule.
+            noise_schedule: "auto": betas that rise linearly where motion modules are attached, which were trained with
+                them, else the model's own. "model": the model's own. "linear": always linear.
+            seed: Same seed, same result.
+            shots: Shots that cover the clip; None is one shot. Only whether a film is monochrome (`finish.colour`) and
+                the grain of shots too short to measure are decided over all of them.
+            masks: (T, H, W), 1 = damaged; what is not damaged is kept (`settings.consistency`).
+            control: For the ControlNet; None leaves it out.
+            fitting: How frames are brought to a size that the model knows; None wants sides divisible by 8.
+            finish: Decoding, colour, fusion and grain.
+            temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
+            first_frame: Number of the first frame in the film; noise and grain depend on it.
+            shot_start: Film frame at which the first shot begins, where the frames begin inside it; None is
+                `first_frame`.
+            output: "latents" leaves decoding out.
+            progress: Called per frame and per pass of the UNet; may raise to interrupt.
+
+        Returns:
+            Latents and frames.
+
+        Raises:
+            SettingsError: An argument does not fit the others or the models, or memory runs out even with the smallest
+                windows and tiles.
+        """
+        settings, finish = settings or default_restoration(), finish or FinishSettings()
+        frames = frames.detach().float().cpu()
+        check_frames(frames)
+        parts = covering_shots(shots, len(frames))
+        if output not in ("frames", "latents"):
+            raise SettingsError(f"output is {output!r}; use frames or latents")
+        plan = self._fitted(frames, fitting)
+        self._check_material(frames, masks, control)
+        if output == "frames":
+            finish.check(masks=masks is not None)
+        prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
+        drive = self.drive(
+            num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
+        )
+        if not drive.sigmas and strength > 0:
+            _LOG.warning(
+                "strength %s runs no step of %d: the clip is only encoded and decoded", strength, num_inference_steps
+            )
+
+        fitted = fit(frames, plan)
+        fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
+        with ExitStack() as stack:
+            stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
+            view = UNetView(self.unet)
+            for attachment in self._attachments.values():
+                attachment.to(device=self._execution_device, dtype=self.unet.dtype)
+                stack.enter_context(attachment.attached(view))
+            positive, negative = self._encode_prompts(prompts, negatives, parts)
+            material = Material(
+                latent=self._encode(fitted, progress),
+                frames=fitted,
+                masks=fitted_masks,
+                shots=parts,
+                first_frame=first_frame,
+                shot_start=shot_start,
+            )
+            found = material.latent
+            if drive.sigmas:
+                restoration = Restoration(
+                    settings, material, drive.schedule, seed=seed, decode=self._with_gradient(), progress=progress
+                )
+                found = ClipSampling(
+                    unet=self.unet,
+                    restoration=restoration,
+                    settings=settings,
+                    drive=drive,
+                    spaced=(drive.steps, num_inference_steps) if sampler == "spaced_ddpm" else None,
+                    positive=positive,
+                    negative=negative,
+                    shots=parts,
+                    attachments=tuple(self._attachments.values()),
+                    controls=self._controls(control, plan),
+                    seed=seed,
+                    first_frame=first_frame,
+                    progress=progress,
+                ).sample(found)
+            latents = found.float().cpu()
+            if output == "latents":
+                return RestorationOutput(latents=latents, frames=None)
+            pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
+        result = finish_clip(
+            pictures,
+            finish,
+            fitted=fitted,
+            frames=frames,
+            plan=plan,
+            masks=fitted_masks,
+            shots=parts,
+            first_frame=first_frame,
+            progress=progress,
+        )
+        return RestorationOutput(latents=latents, frames=result)
+
+    def drive(
+        self,
+        *,
+        num_inference_steps: int,
+        strength: float,
+        sampler: Sampler = "scheduler",
+        noise_schedule: NoiseScheduleChoice = "auto",
+    ) -> DrivenScheduler:
+        """Check the models and how they are to be sampled, and return the schedule.
+
+        Raises:
+            SettingsError: The model is not of the Stable Diffusion 1.x or 2.x family, the scheduler is not supported,
+                or a number is out of range.
+        """
+        if sampler not in SAMPLERS:
+            raise SettingsError(f"sampler is {sampler!r}; use one of {', '.join(SAMPLERS)}")
+        unet, latent = self.unet.config, self.vae.config.latent_channels
+        if unet.in_channels != latent or getattr(unet, "addition_embed_type", None) is not None:
+            raise SettingsError(
+                f"the UNet takes {unet.in_channels} channels for latents of {latent}, or conditioning beside the text; "
+                "use a text-to-image model of Stable Diffusion 1.x or 2.x"
+            )
+        check_tokenizer(self.tokenizer, self.text_encoder)
+        if noise_schedule not in NOISE_SCHEDULES:
+            raise SettingsError(f"noise schedule is {noise_schedule!r}; use one of {', '.join(NOISE_SCHEDULES)}")
+        trained = any(attachment.linear_schedule for attachment in self._attachments.values())
+        linear = noise_schedule == "linear" or (noise_schedule == "auto" and trained)
+        scheduler = with_linear_betas(self.scheduler) if linear else self.scheduler
+        return DrivenScheduler(scheduler, steps=num_inference_steps, strength=strength)
+
+    def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:
+        height, width = frames.shape[-2:]
+        if fitting is None:
+            if height % MULTIPLE or width % MULTIPLE:
+                raise SettingsError(
+                    f"frames are {width}×{height}; give sides divisible by {MULTIPLE}, or settings to fit them with"
+                )
+            fitting = FitSettings(short_side=1, multiple=MULTIPLE)
+        elif fitting.multiple % MULTIPLE:
+            raise SettingsError(f"fitting to multiples of {fitting.multiple}; the latent needs multiples of {MULTIPLE}")
+        return plan_fit(height, width, fitting)
+
+    def _check_material(
+        self,
+        frames: Tensor,
+        masks: Tensor | None,
+        control: ControlHint | None,
+    ) -> None:
+        count, _, height, width = frames.shape
+        if masks is not None and masks.shape != (count, height, width):
+            raise SettingsError(f"masks are {tuple(masks.shape)}, the frames need {(count, height, width)}")
+        if control is not None:
+            if self.controlnet is None:
+                raise SettingsError("a control hint was given, but the pipeline has no controlnet; load it with one")
+            if (
+                control.hint.ndim != 4
+                or control.hint.shape[0] not in (1, count)
+                or control.hint.shape[-2:]
+                != (
+                    height,
+                    width,
+                )
+            ):
+                raise SettingsError(
+                    f"the control hint is {tuple(control.hint.shape)}; give (1 or {count}, 3, {height}, {width})"
+                )
+
+    def _encode_prompts(
+        self, prompts: Sequence[str], negatives: Sequence[str], shots: Sequence[Shot]
+    ) -> tuple[Tensor, Tensor]:
+        """Read every text once; return one for all frames, or one per frame."""
+        texts = list(dict.fromkeys((*prompts, *negatives)))
+        converted = [self.maybe_convert_prompt(text, self.tokenizer) for text in texts]
+        length = self.tokenizer.model_max_length
+        tokens = self.tokenizer(
+            converted, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+        )
+        for text, ids in zip(texts, self.tokenizer(converted).input_ids, strict=True):
+            if len(ids) > length:
+                _LOG.warning("a prompt has %d tokens, %d are read: %s", len(ids), length, text)
+        masked = getattr(self.text_encoder.config, "use_attention_mask", False)
+        device = self._execution_device
+        found = self.text_encoder(
+            tokens.input_ids.to(device), attention_mask=tokens.attention_mask.to(device) if masked else None
+        )[0]
+        table = dict(zip(texts, found, strict=True))
+        return tuple(_of_frames([table[text] for text in chosen], shots) for chosen in (prompts, negatives))  # type: ignore
+
+    def _encode(self, frames: Tensor, progress: Progress) -> Tensor:
+        """Encode frame by frame to scaled latents (T, 4, h, w), float32, where the models run."""
+        device, latents = self._execution_device, []
+        for t in range(len(frames)):
+            picture = frames[t : t + 1].to(device=device, dtype=self.vae.dtype) * 2 - 1
+            latents.append(self._encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
+            progress("encode", t + 1, len(frames))
+        return torch.cat(latents)
+
+    def _encode_frame(self, picture: Tensor) -> Any:
+        try:
+            return self.vae.encode(picture)
+        except torch.OutOfMemoryError:
+            if self.vae.use_tiling:
+                raise
+        _LOG.warning("encode: memory ran out; going on in tiles")
+        self.vae.enable_tiling()
+        try:
+            return self.vae.encode(picture)
+        finally:
+            self.vae.disable_tiling()
+
+    def _with_gradient(self) -> Decode:
+        def decode(latents: Tensor) -> Tensor:
+            scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
+            return (self.vae.decode(scaled).sample.to(latents.dtype) + 1) / 2
+
+        return decode
+
+    def _decode(
+        self,
+        latents: Tensor,
+        settings: DecodeSettings,
+        shots: Sequence[Shot],
+        temporal_decoder: nn.Module | None,
+        progress: Progress,
+    ) -> Tensor:
+        device, height, width = self._execution_device, *latents.shape[-2:]
+        if temporal_decoder is not None:
+            decode = temporal_decode(temporal_decoder.to(device), scale=self.vae.config.scaling_factor)
+        else:
+            whole = self._with_gradient()
+
+            def decode(part: Tensor) -> Tensor:
+                return whole(part.to(device)).clamp(0, 1)
+
+        plan = choose_plan(
+            settings,
+            temporal=temporal_decoder is not None,
+            frames_in_memory=_TEMPORAL_FRAMES,
+            height=height,
+            width=width,
+        )
+        return decode_within_memory(latents, decode, plan, shots=shots, progress=progress)
+
+    def _controls(self, control: ControlHint | None, plan: FitPlan) -> tuple[Control, ...]:
+        if control is None:
+            return ()
+        hint = fit(control.hint.detach().float().cpu(), plan)
+        return (
+            Control(net=self.controlnet, hint=hint, strength=control.strength, start=control.start, end=control.end),
+        )
+
+
+def _per_shot(texts: str | Sequence[str], shots: Sequence[Shot], what: str) -> tuple[str, ...]:
+    """Return one text, or one per shot."""
+    if isinstance(texts, str):
+        return (texts,)
+    if len(texts) != len(shots) or not all(isinstance(text, str) for text in texts):
+        raise SettingsError(f"there are {len(texts)} {what}s for {len(shots)} shots; give one for all or one for each")
+    return tuple(texts)
+
+
+def _of_frames(texts: Sequence[Tensor], shots: Sequence[Shot]) -> Tensor:
+    """Return (1, L, C) for one text, (T, L, C) for one per shot."""
+    if len(texts) == 1:
+        return texts[0][None]
+    return torch.cat([text.expand(len(shot), -1, -1) for text, shot in zip(texts, shots, strict=True)])

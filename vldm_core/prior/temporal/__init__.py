@@ -1,0 +1,1 @@
+"""Temporal layers: VideoLDM's and AnimateDiff's, and their files."""

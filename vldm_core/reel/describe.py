@@ -1,0 +1,108 @@
+"""Describe a film file shot by shot, repaired before anything is looked at, at memory that does not grow with it."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+import torch
+
+from ..containment import Faults
+from ..errors import FilmFileWarning, SettingsError
+from ..notices import Notices
+from ..progress import Progress, Pulse, silent
+from ..semantics.describe import SeenFrame, ShotDescriber, describe_stream
+from ..semantics.table.table import ShotTable
+from ..stages.stream import restore_shot
+from ..video.buffers.windows import window_size
+from ..video.reading.reader import ReadSettings
+from ..video.shots import Shot, ShotSettings, covering_shots
+from ..video.stream import FilmReader
+from .protection import read_protection
+from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
+
+logger = logging.getLogger(__name__)
+
+
+def describe_film(
+    source: Source,
+    describer: ShotDescriber | None = None,
+    *,
+    repair: ReelSettings | None = None,
+    shots: Sequence[Shot] | None = None,
+    shot_settings: ShotSettings | None = None,
+    read: ReadSettings | None = None,
+    progress: Progress = silent,
+    notices: Notices | None = None,
+) -> ShotTable:
+    """Describe a film file at memory that does not grow with the film.
+
+    Args:
+        source: File, image-sequence folder, or file contents.
+        describer: What describes; None has no models: key frames, and whether there is colour.
+        repair: How damage is found and repaired before anything is looked at; its flicker, weave and output do not
+            matter. None looks at the film as it is, which is much faster.
+        shots: Shots that cover the film; None finds them.
+        shot_settings: How cuts are found; None takes those of `repair`, or the usual ones.
+        read: How interlaced film is taken; None takes what `repair` says, or looks at the pictures.
+        progress: Called per frame and pass; may raise to interrupt.
+        notices: Takes what the search for cuts and the repair have to say of single frames.
+
+    Raises:
+        FilmFileError: The film cannot be read.
+        SettingsError: The shots do not cover the film.
+        StageError: A stage of the repair failed in a frame, and its settings are strict.
+    """
+    faults = Faults(notices, strict=repair is not None and repair.strict)
+    describer = describer or ShotDescriber()
+    cuts = shot_settings or (repair.shots if repair is not None else ShotSettings())
+    with ExitStack() as stack:
+        film = stack.enter_context((read or (repair.read if repair is not None else ReadSettings())).open(source))
+        found = find_shots(film, cuts, progress, faults=faults) if shots is None else tuple(shots)
+        if shots is None:
+            logger.info("%s: %d frames in %d shots", film.name, found[-1].last, len(found))
+            # The first reading has told what is wrong with the file; the others need not repeat it.
+            stack.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore", FilmFileWarning)
+        parts = covering_shots(found, found[-1].last if found else 0)
+        pulse = Pulse(progress, "describe", parts[-1].last)
+        if repair is None:
+            seen: Iterator[SeenFrame] = (SeenFrame(image=frame.tensor()) for frame in film)
+        else:
+            seen = _repaired(film, parts, repair, pulse, progress, faults)
+        table = describe_stream(seen, parts, describer, progress, pulse)
+        if next(seen, None) is not None:
+            raise SettingsError(
+                f"the shots cover {table.frames} frames, but {film.name} has more; detect the shots on the same film"
+            )
+    return table
+
+
+def _repaired(
+    film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress, faults: Faults
+) -> Iterator[SeenFrame]:
+    """Give every frame of a film with its damage found and repaired."""
+    settings = replace(repair, flicker=None, stabilise=None)
+    protect = None if settings.protect is None else read_protection(settings.protect, film.info)
+    analyses = analyse_film(film, tuple(shots), settings.analysis, progress, faults=faults)
+    frames = iter(film)
+    for shot, analysis in zip(shots, analyses, strict=True):
+        stream = restore_shot(
+            stage_frames(frames, shot, pulse),
+            analysis,
+            dirt=settings.dirt,
+            size=window_size(film.info.height, film.info.width),
+            line_repair_settings=settings.line_repair,
+            dirt_repair_settings=settings.dirt_repair,
+            protect=protect,
+            beat=pulse.beat,
+            faults=faults,
+        )
+        for frame in stream:
+            masks = [mask > 0.5 for mask in (frame.dirt, frame.scratch) if mask is not None]
+            share = float(torch.stack(masks).any(0).float().mean()) if masks else 0.0
+            yield SeenFrame(image=frame.image, damage=share)
+    # The reader goes on after the last shot; describe_film sees that it does.
+    for left in frames:
+        yield SeenFrame(image=left.tensor())

@@ -1,0 +1,1 @@
+"""Start noise of a clip."""

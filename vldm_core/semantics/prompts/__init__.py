@@ -1,0 +1,1 @@
+"""Prompts of a shot, their words, and the conditioning that is made of them."""

@@ -1,0 +1,1 @@
+"""What a frame shows, by local models: features, tags, era and tones."""

@@ -1,0 +1,1 @@
+"""The stages of a restoration in their order, over a batch, a stream or a shot."""

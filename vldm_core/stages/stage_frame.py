@@ -1,0 +1,114 @@
+"""A frame on its way through the stages, held small between them."""
+
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Self, TypeVar, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..video.buffers.pictures import Picture, patched, picture_of
+
+Origin = TypeVar("Origin")
+
+
+class _Marks:
+    """A mask (H, W) of zeros and ones, a bit a pixel."""
+
+    def __init__(self, mask: Tensor) -> None:
+        self._shape, self._type = mask.shape, mask.dtype
+        self._bits = np.packbits(mask.numpy() > 0)
+
+    def tensor(self) -> Tensor:
+        """Return the mask."""
+        bits = np.unpackbits(self._bits, count=self._shape.numel())
+        return torch.from_numpy(bits).reshape(self._shape).to(self._type)
+
+
+def _held_mask(mask: Tensor | _Marks | None) -> Tensor | _Marks | None:
+    if not isinstance(mask, Tensor) or mask.device.type != "cpu":
+        return mask
+    plain = mask.detach()
+    binary = plain.dtype == torch.bool or bool(((plain == 0) | (plain == 1)).all())
+    return _Marks(plain) if binary else mask
+
+
+class _Image:
+    """The field for the picture: given as a tensor or a picture, seen as a tensor."""
+
+    @overload
+    def __get__(self, frame: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, frame: "StageFrame[Any]", owner: type) -> Tensor: ...
+    def __get__(self, frame: "StageFrame[Any] | None", owner: type) -> "Tensor | Self":
+        if frame is None:
+            # To the dataclass: there is no default.
+            raise AttributeError("image")
+        return frame.picture.tensor()
+
+    def __set__(self, frame: "StageFrame[Any]", value: Tensor | Picture) -> None:
+        frame.__dict__["picture"] = picture_of(value)
+
+
+class _Mask:
+    """A field for a mask: given and seen as a tensor or None."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    @overload
+    def __get__(self, frame: None, owner: type) -> None: ...
+    @overload
+    def __get__(self, frame: "StageFrame[Any]", owner: type) -> Tensor | None: ...
+    def __get__(self, frame: "StageFrame[Any] | None", owner: type) -> Tensor | None:
+        if frame is None:
+            # To the dataclass: the default.
+            return None
+        held = frame.__dict__[self._name]
+        return held.tensor() if isinstance(held, _Marks) else held
+
+    def __set__(self, frame: "StageFrame[Any]", value: Tensor | _Marks | None) -> None:
+        frame.__dict__[self._name] = _held_mask(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageFrame(Generic[Origin]):
+    """A frame on its way through the stages.
+
+    Image and masks are made anew whenever they are looked at; what is held is `picture`, and a bit a pixel of a mask.
+
+    Attributes:
+        image: (3, H, W), RGB, [0, 1]; it must not be changed. A frame is made with a tensor or with a `Picture`.
+        dirt: (H, W), 1 = transient dirt, or None before detection.
+        scratch: (H, W), 1 = persistent line scratch, or None before detection.
+        origin: Whatever the caller wants to get back with the frame.
+        number: The frame in the film, from 0, for notices; None when not known.
+    """
+
+    image: _Image = _Image()  # noqa: RUF009 - a descriptor is shared by all frames
+    origin: Origin
+    dirt: _Mask = _Mask()  # noqa: RUF009
+    scratch: _Mask = _Mask()  # noqa: RUF009
+    number: int | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """The image as it is held."""
+        held: Picture = self.__dict__["picture"]
+        return held
+
+    def having(self, **changes: Any) -> "StageFrame[Any]":
+        """Return the frame with other values, which share with it what stays.
+
+        Args:
+            changes: Values by the name of the field. An image given as a tensor is held as what it changes.
+        """
+        kept = {"image": self.picture, **{name: self.__dict__[f"_{name}"] for name in ("dirt", "scratch")}}
+        if isinstance(changes.get("image"), Tensor):
+            changes["image"] = patched(self.picture, changes["image"])
+        given = {
+            field.name: kept[field.name] if field.name in kept else getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in changes
+        }
+        return StageFrame(**given, **changes)

@@ -1,0 +1,1 @@
+"""Training the network that tells dirt from everything else."""

@@ -1,0 +1,1 @@
+"""Training the network that judges candidates for scratches."""

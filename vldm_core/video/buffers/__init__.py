@@ -1,0 +1,1 @@
+"""Frames between two stages of a stream: windows, reading ahead, and values held in bounded memory."""

@@ -1,0 +1,1 @@
+"""Writing film files: encoding, sound, and what else lies in a file."""

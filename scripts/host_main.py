@@ -21,7 +21,8 @@ def end_with_parent() -> None:
 
 def declare_missing_operators() -> None:
     """Let torchvision be imported; by path, because the host may run in an environment without the package."""
-    spec = importlib.util.spec_from_file_location("vldm_vision_operators", ROOT / "vldm_core" / "vision_operators.py")
+    file = ROOT / "vldm_core" / "machine" / "vision_operators.py"
+    spec = importlib.util.spec_from_file_location("vldm_vision_operators", file)
     assert spec is not None and spec.loader is not None
     # Kept among the modules: a declared operator lives as long as its module.
     module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))

@@ -17,7 +17,7 @@ from host_server import find_host
 
 ROOT = Path(__file__).resolve().parents[1]
 CONSTRAINTS = ROOT / "tests" / "constraints.txt"
-OPERATORS = ROOT / "vldm_core" / "vision_operators.py"
+OPERATORS = ROOT / "vldm_core" / "machine" / "vision_operators.py"
 WATCHER = "vldm_vision_operators"
 # The host asks for these without versions; a resolver would replace the torch that is already installed.
 KEPT_OUT = ("torch", "torchvision", "torchaudio")

@@ -1,4 +1,4 @@
-"""Pre-restorers and published restorers of stills in the host's hands: memory, device, precision, VAE, blocked outputs."""
+"""Restorers of video and of stills in the host's hands: memory, device, precision, VAE, blocked outputs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

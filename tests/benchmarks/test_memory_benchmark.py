@@ -55,8 +55,8 @@ def test_wrong_requests_are_named() -> None:
 STAGE = """
 import sys, torch
 from vldm_core.allocator import give_large_blocks_back
-from vldm_core.evaluation.grainy_film import grainy_frames
-from vldm_core.evaluation.method_worker import peak_memory_mb
+from benchmarks.memory.grainy_film import grainy_frames
+from benchmarks.common.method_worker import peak_memory_mb
 from vldm_core.film.dirt import DirtSettings, detect_dirt
 from vldm_core.film.dirt_repair import repair_dirt
 from vldm_core.film.line_repair import repair_lines

@@ -15,7 +15,7 @@ from vldm_core.video.writing.clip import write_clip
 PROGRAM = """
 import sys, threading
 import numpy as np
-from vldm_core.allocator import give_large_blocks_back
+from vldm_core.machine.allocator import give_large_blocks_back
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6

@@ -473,7 +473,7 @@ def test_the_temporal_decoder_takes_the_place_of_the_vae(fresh) -> None:
 def test_a_broken_diffusers_matters_only_to_who_asks() -> None:
     code = (
         "import sys, types; sys.modules['diffusers'] = types.ModuleType('diffusers')\n"
-        "from vldm_core import pipeline\n"
+        "import vldm_core as pipeline\n"
         "from vldm_core.errors import VLDMError\n"
         "pipeline.detect_damage\n"
         "try:\n    pipeline.VideoRestorationPipeline\n"

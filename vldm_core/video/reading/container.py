@@ -182,3 +182,13 @@ def count_frames(source: FilmSource) -> int:
     with open_input(source) as container:
         stream = video_stream(container, name)
         return sum(1 for packet in video_packets(container, stream) if not packet.is_discard)
+
+
+def same_file(first: FilmSource, second: str | os.PathLike[str]) -> bool:
+    """Whether two sources are the same file on disk."""
+    if isinstance(first, io.BytesIO):
+        return False
+    try:
+        return Path(first).samefile(second)
+    except OSError:
+        return False

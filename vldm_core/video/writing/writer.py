@@ -18,9 +18,8 @@ from ...errors import FilmFileError, SettingsError
 from ...files.temporary import temporary_file
 from ..colour import ColourConverter, alpha_of, layout_of, sample_view
 from ..info import FilmFrame, FilmInfo, image_from_tensor
-from ..reading.container import FilmSource, file_url, open_input, source_name, video_packets, video_stream
+from ..reading.container import FilmSource, file_url, open_input, same_file, source_name, video_packets, video_stream
 from ..reading.edited import EditedFilm, FilmPart
-from ..reading.reader import same_file
 from ..stream import FilmWriter
 from .encoding import Encoding, Timeline, WriteSettings, plan_encoding
 from .matroska import reserve_title, store_display_size

@@ -21,6 +21,7 @@ test: env lint types pytest
 
 lint: env
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: env
 	$(BIN)/mypy

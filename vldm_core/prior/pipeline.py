@@ -32,6 +32,7 @@ from ..video.geometry import FitPlan, FitSettings, fit, plan_fit
 from ..video.shots import Shot, covering_shots
 from .attachment import Attachment
 from .attachment_files import FOLDER, load_attachments, save_attachments
+from .checkpoints.model_folder import refuse_code
 from .checkpoints.single_file import checkpoint_configuration
 from .checkpoints.tokens import check_tokenizer
 from .clip_sampling import ClipSampling
@@ -167,8 +168,12 @@ class VideoRestorationPipeline(
 
         A model of the Hugging Face Hub is looked for in the local cache, and fetched only with
         ``local_files_only=False``. Attachments are read from folders only.
+
+        Raises:
+            VLDMError: The folder holds code.
         """
         kwargs.setdefault("local_files_only", True)
+        refuse_code(Path(pretrained_model_name_or_path))
         pipeline = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         for name, attachment in load_attachments(Path(pretrained_model_name_or_path) / FOLDER).items():
             pipeline.attach(attachment, name)

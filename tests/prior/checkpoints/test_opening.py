@@ -132,6 +132,20 @@ def test_a_folder_is_never_looked_for_in_the_hub(tmp_path, offline):
         VideoRestorationPipeline.from_pretrained("somebody/some-model")
 
 
+@pytest.mark.parametrize("place", ["pipeline.py", "unet/transformers.py", "unet/diffusers.py", "scheduler/mine.py"])
+def test_code_beside_the_weights_is_never_run(place, tmp_path, offline):
+    tiny_pipeline().save_pretrained(tmp_path / "model")
+    ran = tmp_path / "ran"
+    (tmp_path / "model" / place).write_text(f"open({str(ran)!r}, 'w').close()\nclass Mine:\n    pass\n")
+    index = tmp_path / "model" / "model_index.json"
+    parts = json.loads(index.read_text())
+    index.write_text(json.dumps({**parts, "scheduler": ["mine", "Mine"]} if "mine" in place else parts))
+    for open_it in (open_prior, VideoRestorationPipeline.from_pretrained):
+        with pytest.raises(VLDMError, match=rf"holds code \({place}\), which is never run"):
+            open_it(tmp_path / "model")
+    assert not ran.exists()
+
+
 def test_a_tokenizer_that_cannot_serve_is_refused(tmp_path, offline):
     pipeline = tiny_pipeline()
     pipeline.save_pretrained(tmp_path / "model")

@@ -5,7 +5,7 @@ import logging
 WEB_DIRECTORY = "./nodes/web"
 
 
-async def comfy_entrypoint():  # noqa: ANN201 - the type lives in the host, which is not importable outside it
+async def comfy_entrypoint():  # the type lives in the host, which is not importable outside it
     """Return the node extension; called once by ComfyUI after it has loaded this package."""
     # Imported here, so that tools which import the checkout (pytest among them) need neither ComfyUI nor torch.
     try:

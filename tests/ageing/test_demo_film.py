@@ -1,6 +1,7 @@
 """The demonstration film that ships with the project is what the scripts and the documentation say it is."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ def test_demo_film_is_small_and_has_two_shots_sound_and_a_standing_scratch():
         luma = [frame.image.mean(axis=2) for frame in film]
     assert (info.width, info.height, info.frame_rate) == (480, 360, Fraction(16))
     assert info.has_audio and 3 <= len(luma) / 16 <= 5
-    steps = [float(np.abs(after - before).mean()) for before, after in zip(luma, luma[1:], strict=False)]
+    steps = [float(np.abs(after - before).mean()) for before, after in pairwise(luma)]
     cut = int(np.argmax(steps))
     assert steps[cut] > 3 * sorted(steps)[-2]
     for shot in (luma[: cut + 1], luma[cut + 1 :]):

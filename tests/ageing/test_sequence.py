@@ -1,6 +1,7 @@
 """Whole films: cadence, mixed frames, codecs, and pieces that join without a trace."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ class TestCadence:
     def test_share_of_repeats_and_longest_hold(self, share, regular):
         timeline = Timeline(CadenceModel(duplicates=share, regular=regular), None, 4)
         shown = [timeline.film_frame(index) for index in range(4000)]
-        repeats = np.mean([now == before for before, now in zip(shown, shown[1:], strict=False)])
+        repeats = np.mean([now == before for before, now in pairwise(shown)])
         assert repeats == pytest.approx(share, abs=0.03)
         assert max(index - number for index, number in enumerate(shown)) < LONGEST_HOLD
         assert shown == sorted(shown)
@@ -172,7 +173,7 @@ class TestPieces:
         whole = simulate(clip, EVERYTHING, seed=seed)
         marks = sorted({0, 40, *cuts})
         pieces = []
-        for first, last in zip(marks, marks[1:], strict=False):
+        for first, last in pairwise(marks):
             pieces += age_span(Simulator(EVERYTHING, seed, HEIGHT, WIDTH), clip, first, last)
         assert torch.equal(torch.stack([one.frame for one in pieces]), whole.frames)
         assert tuple(one.source for one in pieces) == whole.sources

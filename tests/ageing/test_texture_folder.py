@@ -84,11 +84,11 @@ def test_pictures_without_alpha_are_dark_on_light(tmp_path):
 
 
 def test_an_empty_folder_and_a_broken_picture_say_what_to_do(tmp_path):
-    with pytest.raises(SettingsError, match="no PNG files.*choose"):
+    with pytest.raises(SettingsError, match=r"no PNG files.*choose"):
         TextureFolder(tmp_path)
     (tmp_path / "dirt").mkdir()
     (tmp_path / "dirt" / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(SettingsError, match="a.png cannot be read"):
+    with pytest.raises(SettingsError, match=r"a.png cannot be read"):
         simulate(torch.full((1, 3, 120, 160), 0.5), replace(MODEL, textures=tmp_path), seed=4)
 
 

@@ -52,7 +52,7 @@ def test_every_source_is_aged_without_lines_with_fixed_ones_and_in_one_stratum_m
 
 
 def test_folders_without_material_and_short_clips_are_refused(tmp_path):
-    with pytest.raises(FilmFileError, match="kept for validation.*--all-sources"):
+    with pytest.raises(FilmFileError, match=r"kept for validation.*--all-sources"):
         film_sources.find_sources(tmp_path, FilmBenchmarkSettings())
     with pytest.raises(FilmFileError, match=r"holds no clips/\*\.mp4"):
         film_sources.find_sources(tmp_path, FilmBenchmarkSettings(all_sources=True))

@@ -179,7 +179,7 @@ class TestSettings:
 
     @pytest.mark.parametrize("text", ["", "strength=1", "2.strength", ".strength=1", "2.=1"])
     def test_unreadable_setting_shows_the_form(self, text):
-        with pytest.raises(SettingsError, match="NODE.INPUT=VALUE"):
+        with pytest.raises(SettingsError, match=r"NODE.INPUT=VALUE"):
             parse_set(text)
 
     def test_node_by_id_title_or_class(self):
@@ -292,7 +292,7 @@ class TestRun:
 
     def test_unknown_input_and_unknown_node_type(self, start):
         fake = start(FakeComfyUI())
-        with pytest.raises(SettingsError, match="'strenght'.*video, strength"):
+        with pytest.raises(SettingsError, match=r"'strenght'.*video, strength"):
             run_workflow(PROMPT, server=fake.url, sets=["2.strenght=1"])
         with pytest.raises(HostError, match="Missing"):
             run_workflow({"1": {"class_type": "Missing", "inputs": {}}}, server=fake.url, sets=["1.a=1"])
@@ -410,7 +410,7 @@ class TestFailures:
         assert "no longer knows the workflow" in message and "while node 3 (Work) was running" in message
 
     def test_nobody_there(self):
-        with pytest.raises(HostError, match="no ComfyUI answers at http://127.0.0.1:1"):
+        with pytest.raises(HostError, match=r"no ComfyUI answers at http://127.0.0.1:1"):
             run_workflow(PROMPT, server="127.0.0.1:1")
 
     def test_no_address(self):

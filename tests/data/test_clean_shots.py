@@ -283,7 +283,7 @@ def test_impossible_shots_are_refused(folder):
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
-    with pytest.raises(FilmFileError, match="broken.jpg"):
+    with pytest.raises(FilmFileError, match=r"broken.jpg"):
         TrainingMaterial(tmp_path).shot(0, frames=1, height=32, width=32, seed=0)
 
 

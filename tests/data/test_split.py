@@ -68,7 +68,7 @@ def test_one_file_is_too_little(tmp_path):
         lambda: TrainingMaterial(data, validation=True),
         lambda: find_aged_sources(data, PreRestoreBenchmarkSettings()),
     ):
-        with pytest.raises(FilmFileError, match="only.mp4 alone and needs two files or more"):
+        with pytest.raises(FilmFileError, match=r"only.mp4 alone and needs two files or more"):
             find()
     with pytest.raises(FilmFileError, match="--all-sources"):
         find_sources(data, FilmBenchmarkSettings())

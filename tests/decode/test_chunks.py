@@ -1,5 +1,7 @@
 """Chunks of frames: the plan, the decode with a halo, and what happens when memory runs out."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,7 +16,7 @@ from vldm_core.video.tiles import TileSettings
 
 def shots_from(lengths):
     ends = torch.tensor([0, *lengths]).cumsum(0).tolist()
-    return tuple(Shot(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    return tuple(Shot(a, b) for a, b in pairwise(ends))
 
 
 def frame_by_frame(latents):
@@ -153,7 +155,7 @@ class TestMemory:
         def broken(latents):
             raise RuntimeError("no")
 
-        with pytest.raises(RuntimeError, match="^no$"):
+        with pytest.raises(RuntimeError, match=r"^no$"):
             decode_within_memory(torch.zeros(2, 4, 8, 8), broken, DecodePlan(chunks=ChunkSettings()))
 
     def test_order_of_the_plans(self):

@@ -148,7 +148,7 @@ class TestMonochrome:
         picture = make_scene(frames).mean(dim=1, keepdim=True).expand(-1, 3, -1, -1)
         return (picture + 0.02 * torch.randn(picture.shape)).clamp(0, 1)
 
-    @pytest.mark.parametrize("method", ("off", *METHODS))
+    @pytest.mark.parametrize("method", ["off", *METHODS])
     def test_stays_exactly_grey(self, method):
         reference = self.grey()
         tinted = (reference + torch.tensor([0.05, 0, -0.05])[:, None, None]).clamp(0, 1)

@@ -136,7 +136,7 @@ class TestLayouts:
     def test_refusals(self, tmp_path):
         with pytest.raises(SettingsError, match="not temporal"):
             convert_decoder({"decoder.conv_in.weight": torch.zeros(1)})
-        with pytest.raises(SettingsError, match="unknown tensor 'strange.weight'"):
+        with pytest.raises(SettingsError, match=r"unknown tensor 'strange.weight'"):
             convert_decoder(
                 {
                     "decoder.mid.block_1.mix_factor": torch.zeros(1),
@@ -146,7 +146,7 @@ class TestLayouts:
             )
         with pytest.raises(SettingsError, match="no temporal VAE at"):
             load_temporal_decoder(tmp_path / "missing.safetensors")
-        with pytest.raises(SettingsError, match="config.json"):
+        with pytest.raises(SettingsError, match=r"config.json"):
             load_temporal_decoder(tmp_path)
         (tmp_path / "svd.ckpt").write_bytes(b"")
         with pytest.raises(SettingsError, match="not a safetensors"):

@@ -84,7 +84,7 @@ def test_a_missing_a_cut_off_and_a_pickled_file(tmp_path) -> None:
     for read in (KIND.load, KIND.shared):
         with pytest.raises(WeightFileError, match="is not there; install"):
             read(tmp_path / "none.safetensors")
-    with pytest.raises(WeightFileError, match="is not there; install.*, or do without$"):
+    with pytest.raises(WeightFileError, match=r"is not there; install.*, or do without$"):
         HINTED.shared(tmp_path / "none.safetensors")
     KIND.save(Net(Shape()), tmp_path / "a.safetensors")
     (tmp_path / "a.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-8])
@@ -102,11 +102,11 @@ def test_a_file_that_is_much_too_large_is_refused_before_it_is_read(tmp_path) ->
         file.write(len(header).to_bytes(8, "little") + header)
         # A hole, which takes no room.
         file.truncate(8 + len(header) + (8 << 30))
-    with pytest.raises(WeightFileError, match="a.safetensors does not fit"):
+    with pytest.raises(WeightFileError, match=r"a.safetensors does not fit"):
         KIND.load(path)
     with path.open("wb") as file:
         file.truncate(8 << 30)
-    with pytest.raises(WeightFileError, match="a.safetensors is not a readable"):
+    with pytest.raises(WeightFileError, match=r"a.safetensors is not a readable"):
         KIND.load(path)
 
 

@@ -22,7 +22,7 @@ def pictures(*shape: int, seed: int = 1) -> torch.Tensor:
 @torch.no_grad()
 def by_hand(layer: WindowAttention, x, others, seen) -> torch.Tensor:
     """Every pixel looks at the pixels of its window, one by one."""
-    count, channels, height, width = x.shape
+    count, _channels, height, width = x.shape
     side, heads = layer.window, layer.heads
     result = torch.zeros_like(x)
     for n in range(count):

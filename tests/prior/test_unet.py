@@ -48,7 +48,7 @@ def test_all_blocks_are_found(unet) -> None:
         1,
     ]
     assert view["up.1.2.attn"].layer == "up.1.2"
-    with pytest.raises(UNetLayoutError, match="down.7"):
+    with pytest.raises(UNetLayoutError, match=r"down.7"):
         view["down.7.0.res"]
 
 

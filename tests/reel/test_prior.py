@@ -5,6 +5,7 @@ import logging
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 
 import av
@@ -105,7 +106,7 @@ def test_parts_cover_a_shot(length: int, first: int, overlap: int, more: int) ->
     parts = plan_parts(shot, most, overlap)
     assert parts[0].first == shot.first and parts[-1].last == shot.last
     assert all(len(part) <= most for part in parts) and max(map(len, parts)) - min(map(len, parts)) <= 1
-    assert all(after.first == before.last - overlap for before, after in zip(parts[:-1], parts[1:], strict=True))
+    assert all(after.first == before.last - overlap for before, after in pairwise(parts))
     # No frame is in three parts.
     assert all(third.first >= first.last for first, third in zip(parts[:-2], parts[2:], strict=True))
 

@@ -303,7 +303,7 @@ def test_a_lora_that_cannot_be_used_is_refused_before_the_work(film, pipeline, t
     eras = EraLoras(eras={"1920s": LoraChoice(file="twenties.safetensors")})
     loras = ReelLoras(loras=eras, folders=(tmp_path,), eras=("1920s",))
     settings = PriorReelSettings(reel=QUICK, fitting=FIT, loras=loras)
-    with pytest.raises(SettingsError, match="no LoRA file 'twenties.safetensors'"):
+    with pytest.raises(SettingsError, match=r"no LoRA file 'twenties.safetensors'"):
         restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings, touched)
     layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_q"
     wide = {f"{layer}.lora_down.weight": torch.ones(4, 320), f"{layer}.lora_up.weight": torch.ones(320, 4)}
@@ -378,7 +378,7 @@ def test_a_control_net_of_another_family_is_refused(controlled, tmp_path) -> Non
     with pytest.raises(SettingsError, match="text of 32 channels and the model has 64"):
         open_prior(controlled / "model", controlnet=tmp_path / "other", device="cpu")
     save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(VLDMError, match="x.safetensors cannot be opened"):
+    with pytest.raises(VLDMError, match=r"x.safetensors cannot be opened"):
         open_prior(controlled / "model", controlnet=tmp_path / "x.safetensors", device="cpu")
 
 

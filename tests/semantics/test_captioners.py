@@ -111,7 +111,7 @@ def _booby_trap(path: Path) -> bytes:
 def test_code_of_a_folder_is_never_run(folder, tmp_path, file):
     trap = tmp_path / "run"
     (folder / "evil.py").write_text(f"open({str(trap)!r}, 'w')\nclass Evil:\n    pass\n")
-    with pytest.raises(ModelFolderError, match="comes with code .evil.py.*never run"):
+    with pytest.raises(ModelFolderError, match=r"comes with code .evil.py.*never run"):
         open_captioner(folder)
     # Also where the code is somewhere else.
     (folder / "evil.py").unlink()
@@ -138,7 +138,7 @@ def test_settings_that_load_from_elsewhere_are_refused(folder, change, message):
 
 def test_a_folder_of_another_class_is_refused(folder, tmp_path):
     _edit(folder / "config.json", architectures=["BlipForQuestionAnswering"])
-    with pytest.raises(ModelFolderError, match="BlipForQuestionAnswering, which is no captioner.*BLIP .*Florence-2 "):
+    with pytest.raises(ModelFolderError, match=r"BlipForQuestionAnswering, which is no captioner.*BLIP .*Florence-2 "):
         open_captioner(folder)
     _edit(folder / "config.json", architectures="BlipForConditionalGeneration")
     with pytest.raises(ModelFolderError, match="no known class"):
@@ -190,7 +190,7 @@ def test_a_folder_that_lacks_a_file_is_refused(folder, file, message):
 
 
 def test_a_missing_folder_tells_what_could_be_there(tmp_path):
-    with pytest.raises(ModelFolderError, match="(?s)nowhere.*BLIP .*Salesforce.*Florence-2 .*florence-community"):
+    with pytest.raises(ModelFolderError, match=r"(?s)nowhere.*BLIP .*Salesforce.*Florence-2 .*florence-community"):
         open_captioner(tmp_path / "nowhere")
 
 
@@ -214,14 +214,14 @@ def test_weights_in_parts(folder):
     index.write_text(json.dumps({"metadata": {}, "weight_map": table}))
     assert len(open_captioner(folder)(FRAMES[:1])) == 1
     (folder / "model-2.safetensors").unlink()
-    with pytest.raises(ModelFolderError, match="model-2.safetensors is missing"):
+    with pytest.raises(ModelFolderError, match=r"model-2.safetensors is missing"):
         open_captioner(folder)
     for wrong in ({names[0]: "../model-1.safetensors"}, {names[0]: 3}, {}, []):
         index.write_text(json.dumps({"metadata": {}, "weight_map": wrong}))
-        with pytest.raises(ModelFolderError, match="index.json is damaged"):
+        with pytest.raises(ModelFolderError, match=r"index.json is damaged"):
             open_captioner(folder)
     index.write_text(json.dumps({"metadata": {}, "weight_map": {names[0]: "pytorch_model.bin"}}))
-    with pytest.raises(ModelFolderError, match="pytorch_model.bin, which is no .safetensors file"):
+    with pytest.raises(ModelFolderError, match=r"pytorch_model.bin, which is no .safetensors file"):
         open_captioner(folder)
 
 
@@ -262,10 +262,10 @@ def test_a_clip_without_text_says_so(tmp_path):
 
 def test_a_captioner_is_no_clip(saved, tmp_path):
     with pytest.raises(
-        ModelFolderError, match="CLIP cannot be used from .*BlipForConditionalGeneration, not CLIPModel"
+        ModelFolderError, match=r"CLIP cannot be used from .*BlipForConditionalGeneration, not CLIPModel"
     ):
         open_clip(saved["BLIP"])
-    with pytest.raises(ModelFolderError, match="there is no such folder.*openai/clip"):
+    with pytest.raises(ModelFolderError, match=r"there is no such folder.*openai/clip"):
         open_clip(tmp_path / "nowhere")
 
 

@@ -197,7 +197,7 @@ def test_what_does_not_fit_is_refused(frames, film):
     with pytest.raises(VLDMError, match="one text each"):
         describe_shots(frames, SHOTS, captioner=lambda pictures: [])
     for repair in (None, QUICK):
-        with pytest.raises(SettingsError, match="film.mkv has more"):
+        with pytest.raises(SettingsError, match=r"film.mkv has more"):
             describe_film(film, shots=SHOTS[:1], repair=repair)
         with pytest.raises(SettingsError, match="ended in frame 28, though the shots go on to 39"):
             describe_film(film, shots=(SHOTS[0], Shot(CUT, 40)), repair=repair)

@@ -1,5 +1,7 @@
 """Key frames follow the content of a shot, keep away from damage and are the same every time."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -149,7 +151,7 @@ def test_sampled_frames(first: int, length: int, most: int) -> None:
     found = sampled_frames(shot, most)
     assert len(found) == min(length, most) and len(set(found)) == len(found)
     assert list(found) == sorted(found) and shot.first <= found[0] and found[-1] < shot.last
-    steps = {after - before for before, after in zip(found[:-1], found[1:], strict=True)}
+    steps = {after - before for before, after in pairwise(found)}
     assert not steps or max(steps) - min(steps) <= 1
 
 

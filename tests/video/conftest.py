@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -125,7 +126,7 @@ def make_film(tmp_path: Path) -> MakeFilm:
                 sound = container.add_stream(kind, rate=48000)
                 sound.layout = "mono"
                 sounds.append(sound)
-            lengths = [b - a for a, b in zip(stamps, stamps[1:], strict=False)]
+            lengths = [b - a for a, b in pairwise(stamps)]
             nominal = max(1, round(1 / rate / base))
             lengths.append(lengths[-1] if lengths and len(set(lengths)) == 1 else nominal)
             due = dict(zip(stamps, lengths, strict=True))

@@ -1,6 +1,7 @@
 """Shots: true cuts in bad film, and nothing else."""
 
 import pickle
+from itertools import pairwise
 
 import av
 import cv2
@@ -58,7 +59,7 @@ def aged(frames, seed, flicker=0.07, weave=1.0, specks=15):
 def cuts(frames, **settings):
     shots = detect_shots(frames, ShotSettings(**settings))
     assert shots[0].first == 0 and shots[-1].last == len(frames)
-    assert all(a.last == b.first for a, b in zip(shots, shots[1:], strict=False))
+    assert all(a.last == b.first for a, b in pairwise(shots))
     return [s.first for s in shots[1:]]
 
 
@@ -234,7 +235,7 @@ def test_progress_may_interrupt():
 
 
 def test_wrong_arguments_are_refused():
-    with pytest.raises(SettingsError, match="threshold is 1.5"):
+    with pytest.raises(SettingsError, match=r"threshold is 1.5"):
         ShotSettings(threshold=1.5)
     with pytest.raises(SettingsError, match="min_length is 1"):
         ShotSettings(min_length=1)

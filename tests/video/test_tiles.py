@@ -1,5 +1,7 @@
 """Tiles: the plan, weights that sum to 1, and the work."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import assume, given
@@ -29,7 +31,7 @@ class TestPlan:
         assert spans[0].start == spans[0].first == 0 and spans[-1].last == spans[-1].stop == length
         sizes = [s.stop - s.start for s in spans]
         assert max(sizes) <= max(tiles.size, min(length, tiles.size)) and max(sizes) - min(sizes) <= 1
-        for left, right in zip(spans[:-1], spans[1:], strict=True):
+        for left, right in pairwise(spans):
             assert left.last - right.first == tiles.overlap
             assert left.stop - left.last == right.first - right.start == tiles.halo
         for left, right in zip(spans[:-2], spans[2:], strict=True):

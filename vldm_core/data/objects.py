@@ -80,7 +80,7 @@ def draw_object(
         size: Smallest and largest size, share of the height.
         speed: Smallest and largest speed, px of a 480-line frame per frame.
     """
-    side = max(_LEAST_SIDE, int(round(height * float(np.exp(stream.uniform(*np.log(size)))))))
+    side = max(_LEAST_SIDE, round(height * float(np.exp(stream.uniform(*np.log(size))))))
     # Cut out at one to three times the size, so that its texture is as sharp as a scene's.
     source = min(int(side * stream.uniform(1, 3)), *photo.shape[:2])
     cut = _liveliest(stream, photo, source).astype(np.float32) / 255

@@ -13,6 +13,7 @@ Chunks end at cuts, and so do halos: a scene never bleeds into the next.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -111,7 +112,7 @@ def plan_chunks(
             continue
         parts = -(-kept // settings.frames)
         borders = [begin + kept * part // parts for part in range(parts + 1)]
-        for left, right in zip(borders[:-1], borders[1:], strict=True):
+        for left, right in pairwise(borders):
             chunks.append(
                 Chunk(
                     start=max(shot.first, left - settings.halo),

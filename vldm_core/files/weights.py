@@ -88,7 +88,7 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         contents = torch.load(
             path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
         )
-    except Exception as error:  # noqa: BLE001 - the unpickler raises whatever a damaged file makes it raise
+    except Exception as error:  # the unpickler raises whatever a damaged file makes it raise
         raise WeightFileError(
             f"{path} could not be read as plain weights ({type(error).__name__}); a file that holds more than tensors "
             "may run code and is refused: get it as .safetensors"

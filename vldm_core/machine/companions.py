@@ -28,7 +28,7 @@ def importing(what: str, install: str) -> Iterator[None]:
         yield
     except VLDMError:
         raise
-    except Exception as error:  # noqa: BLE001 - a broken installation fails in any way it likes
+    except Exception as error:  # a broken installation fails in any way it likes
         raise VLDMError(
             f"{what} cannot be imported ({told(first_cause(error))}); install it or bring it up to date with: "
             f"pip install -U {install}"

@@ -117,7 +117,7 @@ class WindowAttention(nn.Module):
         Returns:
             (N, C, H, W); 0 where a window has no key to look at.
         """
-        count, channels, height, width = x.shape
+        count, _channels, height, width = x.shape
         if seen is None:
             seen = x.new_ones(count, self.sources, height, width)
         area = self.window**2
@@ -133,7 +133,7 @@ class WindowAttention(nn.Module):
         return result
 
     def _attend(self, x: Tensor, others: Tensor, seen: Tensor) -> Tensor:
-        count, channels, height, width = x.shape
+        count, _channels, height, width = x.shape
         queries = self._windows(x[:, None])
         keys = self._windows(others)
         # The padding has the trust 0, so nothing looks at it.
@@ -159,7 +159,7 @@ class WindowAttention(nn.Module):
 
     def _windows(self, pictures: Tensor) -> Tensor:
         """Cut (N, S, C, H, W) into windows, (N · windows, S, window², C); what lies beyond the picture is 0."""
-        count, sources, channels, height, width = pictures.shape
+        count, sources, _channels, height, width = pictures.shape
         side = self.window
         bottom, right = -(height + self.shift) % side, -(width + self.shift) % side
         padded = functional.pad(pictures.flatten(0, 1), (self.shift, right, self.shift, bottom))

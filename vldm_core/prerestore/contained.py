@@ -64,7 +64,7 @@ def contained_stream(
                 yield made
                 waiting.popleft()
             return
-        except Exception as error:  # noqa: BLE001 - whatever a frame does to the network stays with the frame
+        except Exception as error:  # whatever a frame does to the network stays with the frame
             watch.settle(error)
             if not waiting:
                 raise

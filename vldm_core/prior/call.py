@@ -7,6 +7,7 @@ order. With context windows the frames are a part of the clip.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -81,7 +82,7 @@ def segments_of(frames: Sequence[int], shots: Sequence[Shot] | None) -> tuple[tu
         return ((0, len(frames)),)
     owner = [_shot_of(frame, shots) for frame in frames]
     borders = [0, *(i for i in range(1, len(owner)) if owner[i] != owner[i - 1]), len(owner)]
-    return tuple(zip(borders, borders[1:], strict=False))
+    return tuple(pairwise(borders))
 
 
 def _shot_of(frame: int, shots: Sequence[Shot]) -> int:

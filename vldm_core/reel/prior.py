@@ -244,7 +244,7 @@ def restore_film_with_prior(
 def _count(film: FilmReader, progress: Progress) -> int:
     """Count the frames of a film by reading it: what the file says of itself may be an estimate."""
     count = 0
-    for count, _ in enumerate(film, start=1):  # noqa: B007 - the last number is what is wanted
+    for count, _ in enumerate(film, start=1):  # the last number is what is wanted
         progress("count frames", count, film.info.frame_count)
     return count
 

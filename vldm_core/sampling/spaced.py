@@ -13,6 +13,7 @@ coefficients in the variance-preserving convention.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -188,7 +189,7 @@ def sample_spaced(
         SettingsError: The sigmas do not fall.
     """
     levels = [float(sigma) for sigma in sigmas]
-    pairs = list(zip(levels[:-1], levels[1:], strict=True))
+    pairs = list(pairwise(levels))
     if any(not (0 <= after < before < math.inf) for before, after in pairs):
         raise SettingsError(f"sigmas are {levels}; they must be finite and fall from step to step, to 0 at the least")
     for step, (before, after) in enumerate(pairs):

@@ -411,7 +411,6 @@ def remove_flicker(
         SettingsError: The frames or shots have another layout.
         StageError: A stage failed in a frame, and the call is strict.
     """
-
     faults = Faults(notices, strict=strict)
 
     def change(stream: Iterator[StageFrame[None]], analysis: ShotAnalysis, _: Pulse) -> Iterator[StageFrame[None]]:

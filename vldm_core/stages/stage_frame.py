@@ -85,10 +85,10 @@ class StageFrame(Generic[Origin]):
         number: The frame in the film, from 0, for notices; None when not known.
     """
 
-    image: _Image = _Image()  # noqa: RUF009 - a descriptor is shared by all frames
+    image: _Image = _Image()  # a descriptor is shared by all frames
     origin: Origin
-    dirt: _Mask = _Mask()  # noqa: RUF009
-    scratch: _Mask = _Mask()  # noqa: RUF009
+    dirt: _Mask = _Mask()
+    scratch: _Mask = _Mask()
     number: int | None = None
 
     @property

@@ -170,7 +170,7 @@ class FilmFrame:
     """
 
     index: int
-    image: _Image = _Image()  # noqa: RUF009 - a descriptor is shared by all frames
+    image: _Image = _Image()  # a descriptor is shared by all frames
     pts: int | None = None
     duration: int | None = None
     source: av.VideoFrame | None = None

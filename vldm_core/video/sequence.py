@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -99,7 +100,7 @@ class SequenceReader(FilmReader):
                     "them, and an image sequence made from it keeps the numbers"
                 )
         # Where one picture has no number, or two have the same, the numbers say nothing of the place in the film.
-        rising = len(present) == len(numbers) and all(a < b for a, b in zip(present, present[1:], strict=False))
+        rising = len(present) == len(numbers) and all(a < b for a, b in pairwise(present))
         self._numbers = numbers if rising else [None] * len(numbers)
         first = self._check_sizes()
         layout = layout_of(first.format.name)

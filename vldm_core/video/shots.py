@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import cast
 
 import cv2
@@ -188,7 +189,7 @@ def _unlike(before: _Look, after: _Look) -> float:
     Every block of `before` is searched in `after` by normalised correlation; a block counts by its contrast, or by
     that of the same place in the other frame. Frames without structure are compared by their tone.
     """
-    height, width = before.detail.shape
+    _height, width = before.detail.shape
     reach = max(2, round(_SEARCH * width))
     around = cv2.copyMakeBorder(after.detail, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     variance = np.square(np.maximum(before.deviations, after.deviations))
@@ -327,7 +328,7 @@ class FilmCutDetector(SceneDetector):
         oldest = self._count - len(self._looks)
         usual = float(np.median([look.structure for look in list(self._looks)[max(0, index - oldest - self._reach) :]]))
         full = all(look.structure >= _BLANK * usual and look.structure >= _LEAST_STRUCTURE for look in inside)
-        alike = (_unlike(one, other) for one, other in zip(inside[:-1], inside[1:], strict=True))
+        alike = (_unlike(one, other) for one, other in pairwise(inside))
         return full and max(alike) < _COHERENT * self._settings.threshold
 
     def _between(self, index: int, end: int) -> list[_Look]:
@@ -398,7 +399,7 @@ class ShotDetector:
             return ()
         self._take(self._detector.post_process(FrameTimecode(self._count - 1, fps=24.0)))
         borders = [0, *self._cuts, self._count]
-        return tuple(Shot(first, last) for first, last in zip(borders[:-1], borders[1:], strict=True))
+        return tuple(Shot(first, last) for first, last in pairwise(borders))
 
     def skip(self) -> None:
         """Take a frame that could not be looked at, as one like the frame before."""

@@ -1,6 +1,7 @@
 """Weave goes, camera moves stay, nothing is cropped."""
 
 import pickle
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -89,7 +90,7 @@ def test_measured_on_frames_and_filled_without_cropping():
     positions = weave(24)
     frames, steady = film(positions), film(np.zeros((24, 3)))
     lumas = [luma_array(frame) for frame in frames]
-    motions = [None, *(measure_motion(a, b) for a, b in zip(lumas, lumas[1:], strict=False))]
+    motions = [None, *(measure_motion(a, b) for a, b in pairwise(lumas))]
     track = follow(motions)
     assert (jitter(positions + track.correction) < jitter(positions) / 4)[:2].all()
     result = apply_stabilise(frames, track)
@@ -205,7 +206,7 @@ def test_chunks_give_the_same_bits(cuts, seed):
     whole = apply_stabilise(frames, track)
     assert whole.min() >= 0 and whole.max() <= 1
     edges = sorted({0, 14, *cuts})
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         start, stop = max(0, first - RADIUS), min(14, last + RADIUS)
         part = apply_stabilise(frames[start:stop], track, start)[first - start : last - start]
         assert torch.equal(part, whole[first:last])

@@ -14,6 +14,7 @@ from pack.vldm_core.sampling.cfg import CfgSettings
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 from pack.vldm_core.sampling.regions.tiles import TileSettings
 from pack.vldm_core.video.shots import Shot
+from itertools import pairwise
 
 
 class Mixing(Attachment):
@@ -29,7 +30,7 @@ class Mixing(Attachment):
 
 
 def euler(denoise, x, sigmas):
-    for here, there in zip(sigmas[:-1], sigmas[1:], strict=False):
+    for here, there in pairwise(sigmas):
         x = x + (x - denoise(x, here)) / here * (there - here)
     return x
 

@@ -166,5 +166,5 @@ def test_a_tokenizer_that_cannot_serve_is_refused(tmp_path, offline):
     # What a copy without the large files leaves behind: transformers opens it without a word.
     for name in ("tokenizer.json", "vocab.json", "merges.txt"):
         (folder / name).unlink(missing_ok=True)
-    with pytest.raises(VLDMError, match="does not know the words|cannot be opened"):
+    with pytest.raises(VLDMError, match=r"does not know the words|cannot be opened"):
         open_prior(tmp_path / "model", device="cpu")

@@ -119,7 +119,7 @@ def test_files_are_found_in_the_first_folder_that_has_them(tmp_path) -> None:
     (second / "film" / "one.safetensors").touch()
     assert find_lora("film/both.safetensors", [first, second]) == first / "film" / "both.safetensors"
     assert find_lora("film/one.safetensors", [first, second]) == second / "film" / "one.safetensors"
-    with pytest.raises(SettingsError, match="no LoRA file 'film/none.safetensors'"):
+    with pytest.raises(SettingsError, match=r"no LoRA file 'film/none.safetensors'"):
         find_lora("film/none.safetensors", [first, second])
 
 

@@ -42,5 +42,5 @@ def test_other_files_are_refused(names, message) -> None:
 @pytest.mark.parametrize("strength", [11, -10.5, float("nan"), True, "1"])
 def test_strengths_out_of_range_are_refused(strength) -> None:
     check_strength(-10, "a.safetensors")
-    with pytest.raises(SettingsError, match="a.safetensors"):
+    with pytest.raises(SettingsError, match=r"a.safetensors"):
         check_strength(strength, "a.safetensors")

@@ -154,7 +154,7 @@ def test_the_header_is_checked_before_tensors_are_read(tmp_path, monkeypatch) ->
     path = tmp_path / "lora.safetensors"
     save_file({"lora_unet_down_blocks_0.lora_down.weight": torch.zeros(4, 4)}, path)
     monkeypatch.setattr(motion_files, "read_contents", lambda path: pytest.fail("tensors were read"))
-    with pytest.raises(WeightFileError, match="lora.safetensors: no AnimateDiff motion modules"):
+    with pytest.raises(WeightFileError, match=r"lora.safetensors: no AnimateDiff motion modules"):
         read_motion_modules(path)
 
 

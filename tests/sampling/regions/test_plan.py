@@ -1,5 +1,7 @@
 """Windows and tiles change nothing for a denoiser that does not look around, and never join two shots."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -85,7 +87,7 @@ def test_what_belongs_to_a_frame_reaches_it_in_every_window(windows: WindowSetti
 @settings(deadline=None)
 def test_no_window_crosses_a_cut(lengths: list[int], windows: WindowSettings, step: int) -> None:
     borders = [sum(lengths[:index]) for index in range(len(lengths) + 1)]
-    shots = [Shot(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)]
+    shots = [Shot(a, b) for a, b in pairwise(borders)]
     plan = plan_regions(
         frames=borders[-1], height=8, width=8, shots=shots, windows=windows, tiles=None, step=step, steps=10
     )

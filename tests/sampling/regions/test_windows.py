@@ -1,5 +1,7 @@
 """Windows cover a shot, are full, in order and the same every time."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -34,7 +36,7 @@ def test_windows_cover_the_shot_in_full_ordered_windows(frames: int, how: Window
     assert {frame for window in windows for frame in window} == set(range(frames))
     for window in windows:
         assert len(window) == min(how.length, frames)
-        gaps = {after - before for before, after in zip(window[:-1], window[1:], strict=True)}
+        gaps = {after - before for before, after in pairwise(window)}
         assert len(gaps) <= 1 and gaps <= {1, 2, 4, 8}
     assert len(set(windows)) == len(windows)
     assert windows == plan_windows(frames, how, step)
@@ -46,7 +48,7 @@ def test_windows_without_gaps_cover_alone_with_the_overlap_asked_for(
 ) -> None:
     dense = [window for window in plan_windows(frames, how, step) if len(window) == 1 or window[1] - window[0] == 1]
     assert dense[0][0] == 0 and dense[-1][-1] == frames - 1
-    for before, after in zip(dense[:-1], dense[1:], strict=True):
+    for before, after in pairwise(dense):
         assert before[0] < after[0]
         assert before[-1] - after[0] + 1 >= how.overlap
 
@@ -93,7 +95,7 @@ def test_flush_starts_leave_no_hole(extent: int, data: st.DataObject) -> None:
     hop = data.draw(st.integers(1, size))
     starts = flush_starts(extent, size, hop, data.draw(st.integers(0, hop - 1)))
     assert starts[0] == 0 and starts[-1] == extent - size
-    assert all(0 < after - before <= hop for before, after in zip(starts[:-1], starts[1:], strict=True))
+    assert all(0 < after - before <= hop for before, after in pairwise(starts))
 
 
 @given(st.integers(1, 40), settings())

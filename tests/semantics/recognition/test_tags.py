@@ -101,7 +101,7 @@ def test_a_word_list_of_ones_own(tmp_path):
     ):
         with pytest.raises(SettingsError, match=message):
             parse_vocabulary(text)
-    with pytest.raises(SettingsError, match="missing.txt cannot be read"):
+    with pytest.raises(SettingsError, match=r"missing.txt cannot be read"):
         read_vocabulary(tmp_path / "missing.txt")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
     with pytest.raises(SettingsError, match="neither UTF-8 nor UTF-16"):
@@ -110,7 +110,7 @@ def test_a_word_list_of_ones_own(tmp_path):
         (tmp_path / "words.txt").write_bytes("a Straße\r\na 電車\r\n".encode(encoding))
         assert read_vocabulary(tmp_path / "words.txt") == ("a Straße", "a 電車")
     (tmp_path / "lost.txt").write_text("a horse\n????? ??\n")
-    with pytest.raises(SettingsError, match="lost.txt: letters were lost"):
+    with pytest.raises(SettingsError, match=r"lost.txt: letters were lost"):
         read_vocabulary(tmp_path / "lost.txt")
 
 

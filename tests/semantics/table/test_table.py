@@ -191,15 +191,15 @@ def test_csv_of_another_form_is_refused(text, message):
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(SettingsError, match="missing.json cannot be read"):
+    with pytest.raises(SettingsError, match=r"missing.json cannot be read"):
         read_table(tmp_path / "missing.json")
-    with pytest.raises(SettingsError, match="ends in .json or .csv"):
+    with pytest.raises(SettingsError, match=r"ends in .json or .csv"):
         read_table(tmp_path / "table.xlsx")
     (tmp_path / "latin.csv").write_bytes(b"first,last,prompt\n0,1,caf\xe9\n")
-    with pytest.raises(SettingsError, match="latin.csv is neither UTF-8"):
+    with pytest.raises(SettingsError, match=r"latin.csv is neither UTF-8"):
         read_table(tmp_path / "latin.csv")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(SettingsError, match="bad.json: "):
+    with pytest.raises(SettingsError, match=r"bad.json: "):
         read_table(tmp_path / "bad.json")
     with pytest.raises(SettingsError, match="cannot be written"):
         write_table(TABLE, tmp_path / "nowhere" / "table.json")

@@ -1,6 +1,7 @@
 """MPEG streams whose clock begins again, runs over or lies before zero; and files with more than one video stream."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -79,7 +80,7 @@ def test_a_joined_recording_is_carried_on(tmp_path, container, parts, suffix):
     assert report.frames == parts * COUNT
     stamps = timestamps(out)
     assert len(stamps) == parts * COUNT
-    steps = [float(b - a) for a, b in zip(stamps, stamps[1:], strict=False)]
+    steps = [float(b - a) for a, b in pairwise(stamps)]
     assert max(abs(step - 1 / RATE) for step in steps) < 0.0011
     # The sound of both parts is there, and in step with its pictures.
     packets = audio_packets(out)[0]
@@ -107,7 +108,7 @@ def test_a_joined_recording_without_sound_keeps_its_rate(tmp_path):
         assert film.info.duration == pytest.approx(2.0)
         frames = list(film)
     assert len(frames) == 2 * COUNT
-    assert all(b.pts - a.pts == 3750 for a, b in zip(frames, frames[1:], strict=False))
+    assert all(b.pts - a.pts == 3750 for a, b in pairwise(frames))
 
 
 @pytest.mark.parametrize("suffix", ENDS)

@@ -392,7 +392,7 @@ class TestDamage:
                 container.mux(stream.encode(None))
             parts.append(part.read_bytes())
         path.write_bytes(b"".join(parts))
-        with pytest.raises(FilmFileError, match="frame 5 of .* is 96x64"):
+        with pytest.raises(FilmFileError, match=r"frame 5 of .* is 96x64"):
             list(open_film(path, deinterlace="off"))
 
 

@@ -79,7 +79,7 @@ class Timeline:
     @property
     def trivial(self) -> bool:
         """Whether every frame shows the clean frame of its own number."""
-        return self._splices is None and (self._model is None or self._model.duplicates == 0 and self._gaps is None)
+        return self._splices is None and (self._model is None or (self._model.duplicates == 0 and self._gaps is None))
 
     def film_frame(self, index: int) -> int:
         """Return the film frame that frame ``index`` of the damaged film shows; at most ``index``."""

@@ -5,6 +5,8 @@ for defects that stay, and what stands out in the frames before and after: somet
 explained, stands out there as well, a little further on.
 """
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import torch
@@ -71,7 +73,7 @@ class DirtFeatures:
             return None
         before, after = comparison.sides
         frame = self._window.luma[index]
-        height, width = frame.shape
+        height, _width = frame.shape
         rows = slice(*(rows or slice(None)).indices(height)[:2])
         around = slice(max(0, rows.start - _SURROUNDINGS_REACH), min(height, rows.stop + _SURROUNDINGS_REACH))
 
@@ -173,7 +175,7 @@ class DirtFeatures:
             return None
         shown = [cv2.GaussianBlur(self._window.luma[index], (0, 0), _SOFT / 2) for index in range(first, last + 1)]
         change = cv2.absdiff(shown[0], shown[-1])
-        for frame, following in zip(shown, shown[1:], strict=False):
+        for frame, following in pairwise(shown):
             change = cv2.max(change, cv2.absdiff(frame, following))
         # What stays shows the same in all of the frames.
         return tuple(np.copysign(np.maximum(np.abs(plane) - change, 0), plane) for plane in (spike, soft))  # type: ignore

@@ -9,6 +9,8 @@ An event ends where the light is back: a flash that dies away stays to its last 
 flashes of one stroke of lightning.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,7 +55,7 @@ def find_events(light: DoubleArray, size: float) -> BoolArray:
             if found[before] and weak[t] and side[t] == side[before]:
                 found[t] = True
     seen = np.flatnonzero(found)
-    for first, following in zip(seen[:-1], seen[1:], strict=True):
+    for first, following in pairwise(seen):
         if following - first <= _BETWEEN + 1:
             found[first:following] = True
     return found

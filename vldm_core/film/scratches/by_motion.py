@@ -144,7 +144,7 @@ def belongs_to(
     # Less certain positions will do for a line that is plain to see, if it cannot be part of the scene.
     plain = path.score >= _PLAIN_SCORE * settings.sensitivity and verdict.film_share >= _PLAIN_SHARE
     fair = abs(slope) + error <= _MAX_FOLLOWING and error <= _FAIR_ERROR
-    sure = fair or plain and 1 - slope >= _MANY_ERRORS * error
+    sure = fair or (plain and 1 - slope >= _MANY_ERRORS * error)
     return "film" if sure else "either"
 
 

@@ -120,7 +120,7 @@ def _told_of(path: Path) -> Iterator[None]:
             yield
     except VLDMError:
         raise
-    except Exception as error:  # noqa: BLE001 - diffusers raises whatever an unfit file makes it raise
+    except Exception as error:  # diffusers raises whatever an unfit file makes it raise
         raise VLDMError(f"{path} cannot be opened ({told(first_cause(error))})") from error
 
 

@@ -18,6 +18,7 @@ Draws depend on (seed, frame number in the film) and on nothing else, so chunks 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -116,7 +117,7 @@ def _spans(shots: Sequence[Shot] | None, first: int, last: int) -> list[Shot]:
     if first < 0:
         raise SettingsError(f"first_frame is {first}; film frames count from 0")
     spans = [Shot(first, last)] if shots is None else [s for s in shots if s.first < last and s.last > first]
-    joined = all(before.last == after.first for before, after in zip(spans[:-1], spans[1:], strict=True))
+    joined = all(before.last == after.first for before, after in pairwise(spans))
     if not spans or not joined or spans[0].first > first or spans[-1].last < last:
         found = ", ".join(f"{shot.first}–{shot.last - 1}" for shot in spans) or "none"
         raise SettingsError(f"shots are {found}; they must cover film frames {first}–{last - 1} without gaps")

@@ -160,7 +160,7 @@ def transformers_class(name: str) -> Any:
 def _from_folder(folder: Path, source: ModelSource, kind: Any, **more: Any) -> Any:
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **more)
-    except Exception as error:  # noqa: BLE001 - transformers raises whatever an unfit file makes it raise
+    except Exception as error:  # transformers raises whatever an unfit file makes it raise
         message = " ".join(str(error).split())[:300]
         raise source.refusal(folder, f"transformers cannot read it ({type(error).__name__}: {message})") from error
 

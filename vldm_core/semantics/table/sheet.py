@@ -307,7 +307,7 @@ class _Sheet:
             self._letters.draw(draw, (left, height), line.text, line.colour)
 
     def _draw_number(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str) -> None:
-        left, top, right, bottom = draw.textbbox((corner[0] + 5, corner[1] + 4), text, font=self._small)
+        _left, _top, right, bottom = draw.textbbox((corner[0] + 5, corner[1] + 4), text, font=self._small)
         draw.rectangle((corner[0], corner[1], right + 4, bottom + 4), fill=_BACKGROUND)
         draw.text((corner[0] + 5, corner[1] + 4), text, font=self._small, fill=_TEXT)
 

@@ -27,7 +27,7 @@ from .sound import PacketCopier
 
 _logger = logging.getLogger(__name__)
 
-__all__ = ["WriteSettings", "open_writer", "VideoFileWriter"]
+__all__ = ["VideoFileWriter", "WriteSettings", "open_writer"]
 
 # Largest difference between channels, of 255, that a gray output may drop without a word.
 _NEUTRAL = 8

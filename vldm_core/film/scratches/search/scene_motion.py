@@ -106,7 +106,7 @@ def _normal_equations(
     profiles: FloatArray, displacement: FloatArray, sunk: NDArray[np.int64], blur: float
 ) -> tuple[FloatArray, FloatArray]:
     """One Gauss-Newton step towards the mean scene, per cell: numerator and energy, (T, rows, 16) each."""
-    frames, rows, width = profiles.shape
+    _frames, rows, width = profiles.shape
     smooth = cv2.GaussianBlur(profiles.reshape(-1, width), (0, 0), blur, sigmaY=1e-6).reshape(profiles.shape)
     position = np.arange(width, dtype=np.float32) - displacement
     position = position - np.floor(position.min())

@@ -247,6 +247,51 @@ def benchmark_memory(
         typer.echo(format_memory(figures))
 
 
+@app.command("cost")
+def benchmark_cost(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder with clips/ or photos/: a clip is aged; else films are made from nothing."),
+    ] = None,
+    sizes: Annotated[str, typer.Option(metavar="WxH,…", help="Frame sizes.")] = "480x368,2048x1556",
+    frames: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Length of the films, one for all or each size.")
+    ] = "16,8",
+    parts: Annotated[
+        str, typer.Option(metavar="A,B,…", help="Of: repair, restore, without network.")
+    ] = "repair,restore",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed runs of each.")] = 3,
+    against: Annotated[
+        Path | None, typer.Option(metavar="CHECKOUT", help="Measure another checkout in the same run, by turns.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+) -> None:
+    """What detection and repair, and `restore`, take of time by the size of the film, in a warm process."""
+    from .common.table import markdown_table
+    from .cost.benchmark import run_cost_benchmark
+    from .cost.report import cost_tables, format_report
+    from .cost.settings import CostSettings
+    from .memory.benchmark import read_sizes
+
+    with reported():
+        settings = CostSettings(
+            sizes=read_sizes(sizes.split(",")),
+            frames=whole_numbers(frames, "frames"),
+            parts=tuple(part.strip() for part in parts.split(",")),
+            repeats=repeats,
+            against=against,
+        )
+        with bars() as progress:
+            report = run_cost_benchmark(data, settings=settings, progress=progress)
+        if json_file is not None:
+            report.write_json(json_file)
+        if markdown is not None:
+            tables = cost_tables(report)
+            markdown.write_text("\n".join(markdown_table(table) for table in tables), encoding="utf-8")
+        typer.echo(format_report(report))
+
+
 @app.command("sampler")
 def benchmark_sampler(
     host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,

@@ -141,8 +141,17 @@ class AgedMaterial:
     no_grain: Tensor
 
 
-def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedMaterial:
-    """Age a clean shot: dirt, hair, blotches, grain, three lines, and what the stratum adds."""
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """How a clean shot is aged: its name, the damage model and its seed, and the lines pinned in it."""
+
+    name: str
+    model: SimulationSettings
+    seed: int
+    lines: tuple[ScratchLine, ...]
+
+
+def _plan(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> _Plan:
     name = f"{clean.name}/{stratum}"
     seed = (settings.seed << 32) | zlib.crc32(name.encode())
     count, _, height, width = clean.frames.shape
@@ -160,6 +169,20 @@ def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> 
         hair=HairModel(gate_count=0),
         grain=GrainModel(sigma=settings.grain),
     )
+    return _Plan(name=name, model=model, seed=seed, lines=lines)
+
+
+def aged_frames(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> Tensor:
+    """Age a clean shot as `age` does, (T, 3, H, W) in [0, 1], without what is known about it."""
+    plan = _plan(clean, stratum, settings)
+    return _eight_bit(simulate(clean.frames, plan.model, plan.seed).frames)
+
+
+def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedMaterial:
+    """Age a clean shot: dirt, hair, blotches, grain, three lines, and what the stratum adds."""
+    plan = _plan(clean, stratum, settings)
+    model, seed, lines = plan.model, plan.seed, plan.lines
+    count, _, height, width = clean.frames.shape
     aged = simulate(clean.frames, model, seed)
     no_grain = simulate(clean.frames, replace(model, **_LOCAL_DAMAGE, grain=None), seed).frames
     undamaged = steady = _eight_bit(_grained(no_grain, model, seed))
@@ -174,7 +197,7 @@ def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> 
     labels[~binary_truth(aged.masks["lines"])] = 0
     flow = estimate_flow(undamaged)
     clip = AgedClip(
-        name=name,
+        name=plan.name,
         stratum=stratum,
         locked=clean.locked and stratum != "weave",
         aged=_eight_bit(aged.frames),

@@ -3,23 +3,37 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .compare.compare import Compare
-from .decode.decode import DecodeVideo, FuseRestoration, MatchColour, Regrain
+from .decode.decode_video import DecodeVideo
+from .decode.fuse_restoration import FuseRestoration
+from .decode.match_colour import MatchColour
+from .decode.regrain import Regrain
 from .film.detect_damage import DetectDamage
-from .film.film import DetectShots, RemoveFlicker, RepairDamage, Stabilise
+from .film.detect_shots import DetectShots
 from .film.refine_mask import RefineMask
+from .film.remove_flicker import RemoveFlicker
+from .film.repair_damage import RepairDamage
 from .film.simulate_damage import SimulateDamage
+from .film.stabilise import Stabilise
 from .host.models import register_folders
-from .prerestore.image_models import LoadStage1, RestoreWithImageModel
-from .prerestore.prerestore import LoadPreRestorer, PreRestore
+from .prerestore.load_prerestorer import LoadPreRestorer
+from .prerestore.load_stage1 import LoadStage1
+from .prerestore.pre_restore import PreRestore
+from .prerestore.restore_with_image_model import RestoreWithImageModel
 from .prior.fit import FitForPrior, UndoFit
-from .prior.patches import LongVideoWindows, RestorationGuidance, VideoNoise
-from .prior.sampler import RestorationSampler, RestorationSettingsNode
-from .prior.temporal import ApplyTemporalLayers, ShotLoras
+from .prior.long_video_windows import LongVideoWindows
+from .prior.restoration_guidance import RestorationGuidance
+from .prior.restoration_sampler import RestorationSampler
+from .prior.restoration_settings import RestorationSettingsNode
+from .prior.shot_loras import ShotLoras
+from .prior.temporal_layers import ApplyTemporalLayers
+from .prior.video_noise import VideoNoise
 from .reel.restore_reel import RestoreReel
-from .semantics.key_frames import CaptionShots, KeyFrames
+from .semantics.caption_shots import CaptionShots
+from .semantics.choose_key_frames import KeyFrames
+from .semantics.era import Era
 from .semantics.shot_conditioning import ShotConditioning
 from .semantics.shot_table import ShotTableNode
-from .semantics.zero_shot import Era, TagShots
+from .semantics.tag_shots import TagShots
 
 # Before the host asks the nodes for their inputs, which list the files in these folders.
 register_folders()

@@ -51,3 +51,6 @@ ShotTable = io.Custom("VLDM_SHOT_TABLE")
 """A :class:`vldm_core.semantics.table.table.ShotTable`."""
 
 TABLE_TOOLTIP = "From Key Frames, or from another node that adds to the table; of the same frames."
+
+UNLINKED: object = object()
+"""Default of an input in `validate_inputs`: nothing is connected, whereas a link shows as None."""

@@ -19,13 +19,13 @@ from ...vldm_core.reel.cost import pass_costs
 from ...vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ...vldm_core.video.reading.reader import Deinterlace, ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
-from ..film.film import flash_input
+from ..film.remove_flicker import flash_input
 from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file
 from ..host.prerestore import on_card, on_device, prerestorer_model
 from ..host.video import film_source
-from ..prerestore.prerestore import strength_inputs
+from ..prerestore.pre_restore import strength_inputs
 from ..search import findable
-from ..sockets import CATEGORY, FilmSettings, PreRestorer
+from ..sockets import CATEGORY, UNLINKED, FilmSettings, PreRestorer
 from ..validation import one_error
 
 _DETECTORS = get_args(Detector)
@@ -34,7 +34,6 @@ _FOLDERS = ("temp", "output")
 _FIELD_ORDERS: dict[str, Deinterlace] = {"auto": "auto", "top": "tff", "bottom": "bff", "off": "off"}
 # Others give an error or a black picture in the place of the film, in one browser or another.
 _PLAYED_BY_BROWSERS = ("h264",)
-_UNLINKED = object()
 _NOTHING_TO_DO = "dirt, scratches, flicker, stabilise and prerestore are all off; switch at least one on"
 
 
@@ -218,12 +217,12 @@ class RestoreReel(io.ComfyNode):
         scratch_detector: str | None = None,
         prerestore: bool | None = None,
         deinterlace: str | None = None,
-        settings: object = _UNLINKED,
+        settings: object = UNLINKED,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
         # Left out, as older workflows do, prerestore is on; with settings the switches do not count.
         switches = (dirt, scratches, flicker, stabilise, prerestore)
-        if settings is _UNLINKED and all(stage is False for stage in switches):
+        if settings is UNLINKED and all(stage is False for stage in switches):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"

@@ -18,11 +18,10 @@ from ..host.conditioning import (
     with_picture_tokens,
 )
 from ..host.node_run import NodeProgress, not_one_of
-from ..sockets import SEMANTICS_CATEGORY
+from ..sockets import SEMANTICS_CATEGORY, UNLINKED
 from ..sockets import ShotTable as ShotTableSocket
 from ..validation import one_error
 
-_UNLINKED = object()
 _NO_PICTURES = "style_model needs pictures; connect CLIP Vision Encode of the key frames as clip_vision_output"
 
 
@@ -119,10 +118,10 @@ class ShotConditioning(io.ComfyNode):
     @classmethod
     @one_error
     def validate_inputs(
-        cls, template: str | None = None, style_model: object = _UNLINKED, clip_vision_output: object = _UNLINKED
+        cls, template: str | None = None, style_model: object = UNLINKED, clip_vision_output: object = UNLINKED
     ) -> bool | str:
         """Check what the host does not."""
-        if style_model is not _UNLINKED and clip_vision_output is _UNLINKED:
+        if style_model is not UNLINKED and clip_vision_output is UNLINKED:
             return _NO_PICTURES
         return not_one_of("template", template, tuple(TEMPLATES)) or True
 

@@ -12,14 +12,13 @@ from ...vldm_core.semantics.table.table import ShotTable, read_table, write_tabl
 from ...vldm_core.semantics.table.table_edit import edited_table
 from ..host.files import input_file, input_files, input_state
 from ..host.node_run import ImageBatch, frames_from_image, image_from_frames, new_file, not_one_of
-from ..sockets import SEMANTICS_CATEGORY, Shots
+from ..sockets import SEMANTICS_CATEGORY, UNLINKED, Shots
 from ..sockets import ShotTable as ShotTableSocket
 from ..validation import one_error
 
 NONE = "none"
 _SUFFIXES = (".json", ".csv")
 _EXPORTS = (NONE, "json", "csv")
-_UNLINKED = object()
 
 
 class ShotTableNode(io.ComfyNode):
@@ -87,14 +86,14 @@ class ShotTableNode(io.ComfyNode):
         file: str | None = None,
         text: str | None = None,
         export: str | None = None,
-        table: object = _UNLINKED,
+        table: object = UNLINKED,
     ) -> bool | str:
         """Read file and text, as far as that is possible without the table."""
         try:
             written = file is not None and file != NONE
             if written:
                 read_table(input_file(str(file)))
-            if table is _UNLINKED and not written and text is not None:
+            if table is UNLINKED and not written and text is not None:
                 if not text.strip():
                     return "there is no table; connect one, choose a file, or write one as text"
                 edited_table(text)

@@ -31,7 +31,7 @@ def run_in_host(host_folder: Path, program: str, *arguments: str, timeout: float
 
 def prepare(host_folder: str) -> ModuleType:
     """Make this process a host without a server, load the pack as the host would, and return it."""
-    _load("vision_operators", ROOT / "vldm_core" / "vision_operators.py").declare_missing_operators()
+    _load("vision_operators", ROOT / "vldm_core" / "machine" / "vision_operators.py").declare_missing_operators()
     sys.path.insert(0, host_folder)
     sys.argv = ["main.py", "--cpu"]
     import comfy.options

@@ -10,8 +10,11 @@ import comfy.model_management as management
 import folder_paths
 import torch
 from comfy_api.input_impl import VideoFromFile
-from pack.nodes.film import detect_damage as detect, film
-from pack.nodes.prerestore import prerestore
+from pack.nodes.film import detect_damage as detect
+from pack.nodes.film.remove_flicker import RemoveFlicker
+from pack.nodes.film.repair_damage import RepairDamage
+from pack.nodes.film.stabilise import Stabilise
+from pack.nodes.prerestore.pre_restore import PreRestore
 from pack.nodes.reel import restore_reel as reel
 from pack.vldm_core.errors import StageError
 from pack.vldm_core.stages import stream as stages
@@ -76,14 +79,14 @@ def run(stage):
     if stage == "dirt marking":
         return detect.DetectDamage.execute(images, "dirt", 8.0, 0.5, 1, "both", 40.0, 2.0, "off")
     if stage == "dirt repair":
-        return film.RepairDamage.execute(images, 0.0, 40, dirt=mask)
+        return RepairDamage.execute(images, 0.0, 40, dirt=mask)
     if stage == "scratch repair":
-        return film.RepairDamage.execute(images, 0.0, 40, scratch=scratch)
+        return RepairDamage.execute(images, 0.0, 40, scratch=scratch)
     if stage == "flicker":
-        return film.RemoveFlicker.execute(images, 1.0, True, 24.0)
+        return RemoveFlicker.execute(images, 1.0, True, 24.0)
     if stage == "stabilise":
-        return film.Stabilise.execute(images, 1.0, 24.0, 20.0)
-    return prerestore.PreRestore.execute(images, 1.0, 0.3)
+        return Stabilise.execute(images, 1.0, 24.0, 20.0)
+    return PreRestore.execute(images, 1.0, 0.3)
 
 
 STAGES = {

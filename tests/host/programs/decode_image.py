@@ -3,7 +3,7 @@
 import comfy.model_management as management
 import torch
 from decode_common import count_calls, image_vae, refusal
-from pack.nodes.decode import decode
+from pack.nodes.decode.decode_video import DecodeVideo
 from pack.nodes.host import vae as host_vae
 
 torch.set_grad_enabled(False)
@@ -18,7 +18,7 @@ calls = count_calls(vae)
 
 def node(**more):
     defaults = {"samples": {"samples": latents}, "vae": vae, "chunk_frames": 0, "halo": 4, "tile_size": 0}
-    return decode.DecodeVideo.execute(**(defaults | more)).result[0]
+    return DecodeVideo.execute(**(defaults | more)).result[0]
 
 
 plain = node()

@@ -1,10 +1,12 @@
 """What the decode nodes refuse before anything runs."""
 
-from pack.nodes.decode import decode
-from pack.nodes.prior.patches import LongVideoWindows
+from pack.nodes.decode.decode_video import DecodeVideo
+from pack.nodes.decode.fuse_restoration import FuseRestoration
+from pack.nodes.decode.match_colour import MatchColour
+from pack.nodes.prior.long_video_windows import LongVideoWindows
 from pack.vldm_core.errors import SettingsError
 
-fuse, match = decode.FuseRestoration.validate_inputs, decode.MatchColour.validate_inputs
+fuse, match = FuseRestoration.validate_inputs, MatchColour.validate_inputs
 
 
 def raised(validate, **inputs):
@@ -21,7 +23,7 @@ assert "no mask is connected" in fuse(mode="mask") and "choose one of" in raised
 assert match(method="lab", statistics="shot", monochrome="auto") is True
 assert "method is 'x'" in raised(match, method="x", statistics="shot")
 assert "statistics" in match(statistics="film") and "method" in match(method="x")
-tiles = decode.DecodeVideo.validate_inputs
+tiles = DecodeVideo.validate_inputs
 assert tiles(tile_size=0) is True and tiles(tile_size=128) is True and tiles() is True and "128" in tiles(tile_size=64)
 
 # The host leaves the range of inputs that a node names to the node, and tells itself of what is no number.

@@ -7,7 +7,7 @@ import diffusers
 from parity_common import *
 
 import folder_paths
-from pack.nodes.prior.temporal import ApplyTemporalLayers
+from pack.nodes.prior.temporal_layers import ApplyTemporalLayers
 from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
 from pack.vldm_core.prior.temporal.animatediff_files import read_motion_modules, save_motion_modules
 from pack.vldm_core.prior.schedulers import DrivenScheduler, with_linear_betas

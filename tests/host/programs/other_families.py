@@ -16,9 +16,10 @@ import safetensors.torch
 import nodes as stock
 from pack.nodes.host.prior import check_family, view_of, with_attachment
 from pack.nodes.host.conditioning import scheduled
-from pack.nodes.prior.patches import LongVideoWindows, RestorationGuidance
-from pack.nodes.prior.sampler import RestorationSampler
-from pack.nodes.prior.temporal import ShotLoras
+from pack.nodes.prior.long_video_windows import LongVideoWindows
+from pack.nodes.prior.restoration_guidance import RestorationGuidance
+from pack.nodes.prior.restoration_sampler import RestorationSampler
+from pack.nodes.prior.shot_loras import ShotLoras
 from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
 from pack.vldm_core.prior.lora.per_frame import ShotLora, named_layers, read_lora

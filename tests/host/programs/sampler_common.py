@@ -7,8 +7,11 @@ from dataclasses import replace
 import comfy.samplers
 import comfy_extras.nodes_custom_sampler as custom
 import nodes as stock
-from pack.nodes.prior.sampler import RestorationSampler, RestorationSettingsNode
-from pack.nodes.prior.patches import LongVideoWindows, VideoNoise, RestorationGuidance
+from pack.nodes.prior.restoration_sampler import RestorationSampler
+from pack.nodes.prior.restoration_settings import RestorationSettingsNode
+from pack.nodes.prior.long_video_windows import LongVideoWindows
+from pack.nodes.prior.video_noise import VideoNoise
+from pack.nodes.prior.restoration_guidance import RestorationGuidance
 from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.video.shots import Shot
 

@@ -10,9 +10,11 @@ import comfy.latent_formats
 import comfy.model_base
 import comfy.model_patcher
 import comfy.t2i_adapter.adapter
-from pack.nodes.semantics.key_frames import KeyFrames
+from pack.nodes.semantics.choose_key_frames import KeyFrames
 from pack.nodes.semantics.shot_conditioning import ShotConditioning
-from pack.nodes.semantics.zero_shot import CONNECTED, Era, TagShots
+from pack.nodes.semantics.clip_models import CONNECTED
+from pack.nodes.semantics.era import Era
+from pack.nodes.semantics.tag_shots import TagShots
 from pack.vldm_core.ageing import PRESETS
 from pack.vldm_core.semantics.recognition.shared_space import COLOURS, colour_cards, colour_names
 from pack.vldm_core.semantics.recognition.tags import TEMPLATES

@@ -1,4 +1,4 @@
-"""Nodes for published still-image restorers, as alternatives to Pre-Restore."""
+"""Every frame through a restorer or an upscaler of stills."""
 
 from typing import Any
 
@@ -6,66 +6,15 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...vldm_core.files.weights import SUFFIXES
 from ...vldm_core.prerestore.image_model import SMALLEST_TILE, output_size
-from ...vldm_core.prerestore.published import read_stage1
 from ...vldm_core.prerestore.restore_images import MOST_TEMPORAL, ImageModelSettings, restore_images
 from ...vldm_core.stages.stream import damage
 from ...vldm_core.video.shots import Shot
-from ..host.models import UPSCALERS, file_state, model_files, model_path, no_such_file
 from ..host.node_run import ImageBatch, NodeProgress, frames_from_image, mask_for
 from ..host.prerestore import OUT_OF_MEMORY, image_model_on_device
 from ..search import findable
 from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots
 from ..validation import one_error
-
-
-@findable("upscale", "diffbir", "swinir", "bsrnet", "scunet")
-class LoadStage1(io.ComfyNode):
-    """File of DiffBIR's stage 1 to UPSCALE_MODEL."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        """Describe the node."""
-        return io.Schema(
-            node_id="VLDM_LoadStage1",
-            display_name="Load Stage 1 Restorer",
-            category=CATEGORY,
-            description=(
-                "Loads a restorer of DiffBIR's first stage: SwinIR, BSRNet or SCUNet. Unlike Load Upscale Model it "
-                "takes exact files only, and repeats the border of pictures where that mirrors it."
-            ),
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=[name for name in model_files(UPSCALERS) if name.lower().endswith(SUFFIXES)],
-                    tooltip="A file in models/upscale_models, for example general_swinir_v1.ckpt.",
-                )
-            ],
-            outputs=[
-                io.UpscaleModel.Output(
-                    "restorer",
-                    display_name="upscale_model",
-                    tooltip="For Restore With Image Model, or for ComfyUI's Upscale Image (using Model).",
-                )
-            ],
-        )
-
-    @classmethod
-    @one_error
-    def validate_inputs(cls, file: str | None = None) -> bool | str:
-        """Check that the file is there, which the host does not."""
-        return no_such_file(file, UPSCALERS) or True
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str) -> str:
-        """Load again when the file has changed."""
-        return file_state(file, UPSCALERS)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        """Read the file."""
-        return io.NodeOutput(read_stage1(model_path(file, UPSCALERS)))
 
 
 @findable("upscale", "upscaler", "enlarge", "esrgan", "diffbir", "super resolution")

@@ -1,0 +1,136 @@
+"""Dirt and scratches, repaired where masks say they are."""
+
+from dataclasses import replace
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...vldm_core.film.dirt.detection import DirtSettings
+from ...vldm_core.film.fill.repair import DirtRepairSettings
+from ...vldm_core.film.scratches.detection import LineSettings
+from ...vldm_core.film.scratches.repair.repair import LineRepairSettings
+from ...vldm_core.notices import Notices
+from ...vldm_core.reel.restore import ReelSettings
+from ...vldm_core.stages import batch as pipeline
+from ...vldm_core.video.shots import Shot
+from ..host.node_run import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, told
+from ..search import findable
+from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, UNLINKED, Shots, settings_input, settings_output
+from ..validation import one_error
+
+
+@findable("scratch", "dust", "dirt", "hair", "blotch", "inpaint", "clean", "old film", "film restoration")
+class RepairDamage(io.ComfyNode):
+    """IMAGE and masks to IMAGE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        default, lines = DirtRepairSettings(), LineRepairSettings()
+        return io.Schema(
+            node_id="VLDM_RepairDamage",
+            display_name="Repair Damage (dirt, dust, scratches)",
+            category=CATEGORY,
+            description=(
+                "Undoes the marked damage: dirt is filled from the neighbouring frames along the motion, a scratch's "
+                "measured profile is subtracted so that the picture below it stays. Outside the masks nothing changes."
+            ),
+            inputs=[
+                io.Image.Input("images", tooltip=IMAGES_TOOLTIP),
+                io.Mask.Input(
+                    "dirt", optional=True, tooltip="What to fill, 1 = fill; one mask per frame, or one for all frames."
+                ),
+                io.Mask.Input(
+                    "scratch",
+                    optional=True,
+                    tooltip=(
+                        "Where line scratches are taken off; one mask per frame, or one for all frames. Paint or "
+                        "erase freely."
+                    ),
+                ),
+                io.Float.Input(
+                    "dirt_feather",
+                    default=default.feather,
+                    min=0.0,
+                    max=8.0,
+                    step=0.5,
+                    tooltip=(
+                        "Pixels over which the fill fades in, inside the mask, so its rim keeps some of the old "
+                        "picture. Raise it when the seams show and the mask is wider than the damage."
+                    ),
+                ),
+                io.Int.Input(
+                    "scratch_rows",
+                    default=lines.rows,
+                    min=8,
+                    max=400,
+                    tooltip=(
+                        "Rows over which a scratch is measured. Smaller follows a scratch that changes its strength "
+                        "quickly, larger is steadier on faint ones."
+                    ),
+                ),
+                Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
+                io.Float.Input(
+                    "dirt_grain",
+                    default=default.grain,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip=(
+                        "Share of the film's grain that filled places are given back. 1 looks like the surroundings, 0 "
+                        "is the smoothest and measures best."
+                    ),
+                ),
+                settings_input(),
+            ],
+            outputs=[
+                io.Image.Output("repaired", display_name="images", tooltip="The repaired frames."),
+                settings_output(),
+            ],
+        )
+
+    @classmethod
+    @one_error
+    def validate_inputs(cls, images: object = None, dirt: object = UNLINKED, scratch: object = UNLINKED) -> bool | str:
+        """Refuse a repair without any mask."""
+        if dirt is UNLINKED and scratch is UNLINKED:
+            return "neither dirt nor scratch is connected; connect a mask from Detect Damage, or one of your own"
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        images: ImageBatch,
+        dirt_feather: float,
+        scratch_rows: int,
+        dirt: Tensor | None = None,
+        scratch: Tensor | None = None,
+        shots: tuple[Shot, ...] | None = None,
+        dirt_grain: float = DirtRepairSettings.grain,
+        settings: ReelSettings | None = None,
+    ) -> io.NodeOutput:
+        """Repair what the masks mark."""
+        frames, notices = frames_from_image(images), Notices()
+        dirt_repair = DirtRepairSettings(feather=dirt_feather, grain=dirt_grain)
+        line_repair = LineRepairSettings(rows=scratch_rows)
+        repaired = pipeline.repair_damage(
+            frames,
+            dirt=mask_for(dirt, images, "dirt"),
+            scratch=mask_for(scratch, images, "scratch"),
+            shots=shots,
+            dirt_settings=dirt_repair,
+            scratch_settings=line_repair,
+            progress=NodeProgress(),
+            notices=notices,
+        )
+        before = settings or replace(ReelSettings.no_stages(), dirt=DirtSettings(), lines=LineSettings())
+        # What is found but not repaired here is not repaired in a reel either.
+        chosen = replace(
+            before,
+            dirt=None if dirt is None else before.dirt,
+            lines=None if scratch is None else before.lines,
+            dirt_repair=dirt_repair,
+            line_repair=line_repair,
+        )
+        return io.NodeOutput(image_from_frames(repaired), chosen, ui=told(notices))

@@ -30,7 +30,7 @@ def findable(*words: str) -> Callable[[Node], Node]:
     def decorate(node: Node) -> Node:
         define = node.define_schema
 
-        def define_schema(cls: type[io.ComfyNode]) -> io.Schema:
+        def define_schema(_cls: type[io.ComfyNode]) -> io.Schema:
             schema = define()
             if takes_aliases(type(schema)):
                 setattr(schema, _FIELD, list(words))

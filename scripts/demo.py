@@ -30,6 +30,7 @@ class Lines:
         self._shown: dict[str, int] = {}
 
     def __call__(self, phase: str, done: int, total: int | None, preview: torch.Tensor | None = None) -> None:
+        """See :class:`vldm_core.progress.Progress`."""
         tenth = 10 * done // total if total else 0
         if self._shown.get(phase, -1) < tenth:
             self._shown[phase] = tenth

@@ -48,7 +48,7 @@ def find_host() -> Path | None:
     return None
 
 
-def find_python(host: Path) -> str:
+def find_python() -> str:
     """Return the interpreter that runs the host: $COMFYUI_PYTHON, else this one."""
     return os.environ.get("COMFYUI_PYTHON") or sys.executable
 
@@ -85,7 +85,7 @@ class HostServer:
         self.log_path = self.base / "server.log"
         self.url = ""
         self._host = host
-        self._python = python or find_python(host)
+        self._python = python or find_python()
         self._arguments = list(arguments)
         self._start_timeout = start_timeout
         self._process: subprocess.Popen[bytes] | None = None

@@ -216,7 +216,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "median": Method(
         description="temporal median of three motion-compensated frames, whole picture, no mask",
-        repair=lambda frames, masks: baselines.median_of_three(frames),
+        repair=lambda frames, _masks: baselines.median_of_three(frames),
         strata=_REPAIR_STRATA,
     ),
     "line_vote": Method(

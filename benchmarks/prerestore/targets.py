@@ -97,13 +97,13 @@ def _input_of(name: str) -> str:
     return _INPUTS[METHODS[name].film]
 
 
-def _seconds(report: PreRestoreReport, name: str) -> float | None:
+def _seconds(report: PreRestoreReport, _name: str) -> float | None:
     """Strength, grain and what came before change nothing about the time of the network."""
     cost = report.costs.get(NETWORK)
     return None if cost is None else cost.seconds_per_frame
 
 
-def _growth(report: PreRestoreReport, name: str) -> float | None:
+def _growth(report: PreRestoreReport, _name: str) -> float | None:
     shorter, longer = (report.peaks.get(length) for length in report.settings.lengths)
     return None if shorter is None or longer is None else longer / shorter
 

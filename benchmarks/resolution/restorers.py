@@ -120,7 +120,7 @@ def open_prior_restorer(
     pipeline = open_prior(path, device=device)
     pipeline.set_progress_bar_config(disable=True)
 
-    def run(frames: Tensor, masks: Tensor) -> Tensor:
+    def run(frames: Tensor, _masks: Tensor) -> Tensor:
         made: Tensor | None = pipeline(
             frames,
             prompt=options.prompt,

@@ -85,7 +85,7 @@ def _resized(height: int, width: int, short_side: int, multiple: int) -> Working
     def there(frames: Tensor) -> Tensor:
         return _scaled(frames, size[0], size[1])
 
-    def back(restored: Tensor, original: Tensor) -> Tensor:
+    def back(restored: Tensor, _original: Tensor) -> Tensor:
         return _scaled(restored, height, width)
 
     return WorkingSize(way="resized", short_side=short_side, height=size[0], width=size[1], there=there, back=back)

@@ -138,7 +138,7 @@ def _spaced(step_noise: Callable[[int], Tensor]) -> Callable[..., Tensor]:
         sigmas: Tensor,
         extra_args: dict[str, Any] | None = None,
         callback: Callable[[dict[str, Any]], None] | None = None,
-        disable: bool | None = None,
+        disable: bool | None = None,  # noqa: ARG001 - the host names it
     ) -> Tensor:
         options = extra_args or {}
         current = x

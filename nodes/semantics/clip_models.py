@@ -63,8 +63,10 @@ def unfit(model: str | None, clip: object, clip_vision: object) -> str | None:
 
 
 def encoders(model: str, clip: Any, clip_vision: Any) -> tuple[FrameEncoder, TextEncoder]:
+    """Return what looks at pictures and what reads words, connected or from a folder."""
     return checked_pair(clip, clip_vision) if model == CONNECTED else pair_of_folder(model_folder(model, CLIPS))
 
 
 def clip_state(model: str) -> str:
+    """Return what changes when the files of a chosen folder do, for the host's cache."""
     return "" if model == CONNECTED else folder_state(model, CLIPS)

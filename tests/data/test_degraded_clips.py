@@ -1,6 +1,7 @@
 """Pairs of clean and aged clips: alignment, truth, and the order of samples over workers, ranks and interruptions."""
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -83,7 +84,7 @@ def test_workers_and_ranks_share_the_samples_out(material, workers, world, batch
         order = [batches[step % workers][step // workers] for step in range(steps)]
         expected = [(step * world + rank) * batch for step in range(steps)]
         assert order == [list(range(first, first + batch)) for first in expected]
-        numbers += sum(parts, [])
+        numbers += chain.from_iterable(parts)
     assert sorted(numbers) == list(range(length))
 
 

@@ -369,9 +369,9 @@ def test_wrong_input_is_named():
         restore_images(frames, Model(identity), shots=(Shot(0, 1),))
     with pytest.raises(SettingsError, match="makes"):
         restore_images(frames, Model(nearest(2)))
+    spoilt = frames.clone()
+    spoilt[1] = float("nan")
     with pytest.raises(VLDMError, match="not finite on frame 1"):
-        spoilt = frames.clone()
-        spoilt[1] = float("nan")
         restore_images(spoilt, Model(identity), ImageModelSettings(temporal=0))
     for wrong in ({"strength": 1.5}, {"keep_grain": -1}, {"temporal": 1}, {"in_masks": 2}):
         with pytest.raises(SettingsError, match=f"image model {next(iter(wrong))}"):

@@ -295,8 +295,8 @@ def test_an_interrupt_of_the_repair_leaves_nothing(pipeline, film, tmp_path) -> 
 
     with pytest.raises(KeyboardInterrupt):
         restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, SMALL, stop)
+    broken = replace(SMALL, reel=replace(QUICK, keep_partial=False))
     with pytest.raises(RuntimeError, match="no more"):
-        broken = replace(SMALL, reel=replace(QUICK, keep_partial=False))
         restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, broken, _fails_in_the_prior)
     assert list(tmp_path.iterdir()) == []
 

@@ -310,8 +310,8 @@ def test_a_lora_that_cannot_be_used_is_refused_before_the_work(film, pipeline, t
     save_file(wide, tmp_path / "twenties.safetensors")
     with pytest.raises(SettingsError):
         restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings, touched)
+    named = replace(loras, eras=("1890s",))
     with pytest.raises(SettingsError, match="no era '1890s'"):
-        named = replace(loras, eras=("1890s",))
         restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, replace(settings, loras=named), touched)
 
 
@@ -392,8 +392,8 @@ def test_the_temporal_vae_decodes_a_reel(film, pipeline, base, tmp_path) -> None
     restore_film_with_prior(film, tmp_path / "out.mkv", pipeline, settings)
     found = pictures(tmp_path / "out.mkv")
     assert np.abs(found - base).max() > 0
+    missing = replace(settings, temporal_vae=tmp_path / "nothing")
     with pytest.raises(SettingsError, match="no temporal VAE"):
-        missing = replace(settings, temporal_vae=tmp_path / "nothing")
         restore_film_with_prior(film, tmp_path / "never.mkv", pipeline, missing)
 
 

@@ -237,7 +237,8 @@ class TestWriting:
 
     def test_an_exception_leaves_nothing_and_a_part_can_be_kept(self, tmp_path):
         info = FilmInfo.of_frames(28, 20, 24)
-        with pytest.raises(RuntimeError), open_writer(tmp_path / "frames", info) as writer:
+        # The error comes after a frame.
+        with pytest.raises(RuntimeError), open_writer(tmp_path / "frames", info) as writer:  # noqa: PT012
             writer.write(FilmFrame(index=0, image=picture(0)))
             raise RuntimeError
         assert os.listdir(tmp_path) == []

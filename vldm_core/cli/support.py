@@ -85,6 +85,7 @@ class Bars:
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+        """See :class:`vldm_core.progress.Progress`."""
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(phase, total=total)
         self._progress.update(self._tasks[phase], completed=done, total=total)

@@ -224,7 +224,7 @@ class DecoderFeatures:
         parts: dict[int, list[Tensor]] = {level: [] for level in self._places}
         found: dict[int, Tensor] = {}
 
-        def keep(level: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        def keep(level: int, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
             parts[level].append(output.detach())
             found[level] = parts[level][0] if len(parts[level]) == 1 else torch.cat(parts[level])
 

@@ -144,7 +144,7 @@ def _temporal(
 def _within(shot: Shot, frames: int, progress: Progress) -> Progress:
     """Return a callback that counts the frames of a shot as frames of the clip."""
 
-    def report(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+    def report(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:  # noqa: ARG001
         progress(phase, shot.first + done, frames, preview)
 
     return report

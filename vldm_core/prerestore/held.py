@@ -54,6 +54,7 @@ class HeldFrame:
 
 
 def padded_planes(planes: Tensor) -> Tensor:
+    """Repeat the last row and column of (C, h, w) until the network takes the size."""
     height, width = planes.shape[-2:]
     bottom, right = -height % SCALE, -width % SCALE
     if not bottom and not right:

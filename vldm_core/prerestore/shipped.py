@@ -67,5 +67,5 @@ def load_prerestorer(chosen: PreRestoration | None = None) -> PreRestorer:
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path, changed: int, size: int, device: torch.device, dtype: torch.dtype) -> PreRestorer:
+def _loaded(path: Path, _changed: int, _size: int, device: torch.device, dtype: torch.dtype) -> PreRestorer:
     return KIND.load(path).to(device=device, dtype=dtype)

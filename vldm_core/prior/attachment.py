@@ -82,7 +82,7 @@ class Attachment(nn.Module):
             self._call = before
 
     def _hook(self, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(module: nn.Module, arguments: Any, output: Any) -> Any:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
             if self._call is None:
                 raise SettingsError(
                     f"{type(self).__name__} ran without being told which frames the batch holds; "

@@ -1,8 +1,8 @@
 """The headless twin of the sampler nodes: a diffusers pipeline that restores a clip with Stable Diffusion.
 
 It runs the attachments of :mod:`.prior` and the transforms of :mod:`.sampling` on diffusers' UNet, in the order in
-which the nodes run them on the host's. Importing this module imports diffusers; :mod:`.pipeline` offers the class
-without.
+which the nodes run them on the host's. Importing this module imports diffusers; :mod:`vldm_core` offers the
+class without.
 """
 
 import logging
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
@@ -88,7 +88,7 @@ class VideoRestorationPipeline(
     """
 
     model_cpu_offload_seq = "text_encoder->unet->vae"
-    _optional_components = ["controlnet"]
+    _optional_components: ClassVar[list[str]] = ["controlnet"]
 
     vae: Any
     text_encoder: Any

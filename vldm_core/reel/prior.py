@@ -297,7 +297,7 @@ def _restorer(
         written = {described.first: said for described, said in zip(settings.table, prompts, strict=True)}
 
     def restore(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
-        def report(phase: str, done: int, of: int | None, preview: Tensor | None = None) -> None:
+        def report(phase: str, done: int, of: int | None, _preview: Tensor | None = None) -> None:
             if phase == "sample" and of:
                 progress("sample", number * of + done, total * of)
             else:

@@ -433,7 +433,8 @@ class TestAtomicity:
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
     def test_an_exception_leaves_nothing(self, make_film, tmp_path, error):
         path, out = make_film(frames=3, audio=["aac"]), tmp_path / "out.mkv"
-        with pytest.raises(error), open_film(path) as reader, open_writer(out, reader.info, source=path) as writer:
+        # The error comes after a frame.
+        with pytest.raises(error), open_film(path) as reader, open_writer(out, reader.info, source=path) as writer:  # noqa: PT012
             for frame in reader:
                 writer.write(frame)
                 raise error

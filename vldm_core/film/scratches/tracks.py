@@ -108,6 +108,7 @@ def make_track(
 
 
 def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+    """Sort tracks by their first frame, then from left to right."""
     return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
 
 

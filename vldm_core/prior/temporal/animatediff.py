@@ -257,7 +257,7 @@ class MotionModules(Attachment):
             strengths = self.settings.strengths(call.frames)
             clips = call.clips(batch)
             if strengths is None:
-                return _per_segment(clips, call, lambda clip, first: self._run(module, clip, self.settings.strength))
+                return _per_segment(clips, call, lambda clip, _first: self._run(module, clip, self.settings.strength))
             factors = torch.tensor(strengths, device=batch.device)
             return _per_segment(
                 clips, call, lambda clip, first: self._run(module, clip, factors[first : first + clip.shape[0]])
@@ -274,7 +274,7 @@ class MotionModules(Attachment):
             return None
         weight, bias = norm.weight, norm.bias
 
-        def jointly(clip: Tensor, first: int) -> Tensor:
+        def jointly(clip: Tensor, _first: int) -> Tensor:
             volume = clip.transpose(0, 1)[None]
             scaled = functional.group_norm(volume, norm.num_groups, weight.to(clip), bias.to(clip), norm.eps)  # type: ignore
             return scaled[0].transpose(0, 1)

@@ -95,7 +95,7 @@ def read_clock(source: FilmSource) -> Clock:
 
 
 @functools.lru_cache(maxsize=8)
-def _scan_once(path: str, size: int, modified: int) -> Clock:
+def _scan_once(path: str, _size: int, _modified: int) -> Clock:
     # Size and time of change are only there to tell another file of the same name.
     return _scan(Path(path))
 
@@ -104,67 +104,88 @@ def _scan(source: FilmSource) -> Clock:
     with open_input(source) as container:
         if container.format.name not in _CLOCKED:
             return Clock()
-        film = video_stream(container, source_name(source)).index
+        scan = _Scan(film=video_stream(container, source_name(source)).index)
         wanted = [s for s in container.streams if s.type in ("video", "audio", "subtitle")]
-        parts = [_Part(position=0, first_frame=0)]
-        entries: dict[int, list[tuple[int, int]]] = {}
-        count: dict[int, int] = {}
-        last: dict[int, Fraction] = {}
-        before_leap: dict[int, Fraction] = {}
-        earliest: Fraction | None = None
         try:
             for packet in container.demux(wanted):
-                time = packet.dts if packet.dts is not None else packet.pts
-                if not packet.size:
-                    continue
-                index = packet.stream_index
-                number = count[index] = count.get(index, -1) + 1
-                if time is None:
-                    continue
-                due = time * packet.time_base
-                entered = entries.setdefault(index, [])
-                current = entered[-1][1] if entered else None
-                position = packet.pos if packet.pos is not None and packet.pos >= 0 else parts[-1].position
-                if current is None:
-                    current = _part_at(parts, position)
-                    entered.append((0, current))
-                elif due > last[index] + _FALSE_LEAP:
-                    before_leap[index] = last[index]
-                elif packet.stream.type == "subtitle":
-                    # Subtitles are too far between to tell a clock from them.
-                    at = _part_at(parts, position)
-                    if at > current:
-                        current = at
-                        entered.append((number, current))
-                elif due < last[index] - _LEAST_STEP_BACK and not _follows(before_leap.get(index), due):
-                    current = max(current + 1, _part_at(parts, position))
-                    if current == len(parts):
-                        parts.append(_Part(position=position, first_frame=count.get(film, -1) + (index != film)))
-                    entered.append((number, current))
-                last[index] = due
-                shown = (packet.pts if packet.pts is not None else time) * packet.time_base
-                if index == film:
-                    _note(parts[current], shown, packet)
-                    if current:
-                        parts[current].first_frame = min(parts[current].first_frame, number)
-                if current == 0:
-                    earliest = shown if earliest is None else min(earliest, shown)
+                if packet.size:
+                    scan.see(packet)
         except (av.InvalidDataError, av.error.OSError):
             # What the decoder makes of the damage is told when the film is read.
             pass
-    shifts = [max(Fraction(0), -(earliest or Fraction(0)))]
-    end: Fraction | None = parts[0].end
-    for part in parts[1:]:
-        # Sound that runs back while the pictures go on is damaged; its clock is theirs.
-        joined = part.start is not None and end is not None
-        shifts.append(shifts[-1] + end - part.start if joined else shifts[-1])  # type: ignore[operator]
-        end = part.end if part.end is not None else end
-    return Clock(
-        shifts=tuple(shifts),
-        entries={index: tuple(found) for index, found in entries.items()},
-        cuts=tuple(part.first_frame for part in parts[1:] if part.start is not None),
-        packets=count.get(film, -1) + 1,
-    )
+    return scan.clock()
+
+
+@dataclass(kw_only=True)
+class _Scan:
+    """What the packets of a file have shown so far; dictionaries are by the index of the stream."""
+
+    film: int
+    parts: list[_Part] = field(default_factory=lambda: [_Part(position=0, first_frame=0)])
+    entries: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    count: dict[int, int] = field(default_factory=dict)
+    last: dict[int, Fraction] = field(default_factory=dict)
+    before_leap: dict[int, Fraction] = field(default_factory=dict)
+    earliest: Fraction | None = None
+
+    def see(self, packet: av.Packet) -> None:
+        index = packet.stream_index
+        number = self.count[index] = self.count.get(index, -1) + 1
+        time = packet.dts if packet.dts is not None else packet.pts
+        if time is None:
+            return
+        due = time * packet.time_base
+        current = self._part_of(packet, number, due)
+        self.last[index] = due
+        shown = (packet.pts if packet.pts is not None else time) * packet.time_base
+        if index == self.film:
+            _note(self.parts[current], shown, packet)
+            if current:
+                self.parts[current].first_frame = min(self.parts[current].first_frame, number)
+        if current == 0:
+            self.earliest = shown if self.earliest is None else min(self.earliest, shown)
+
+    def _part_of(self, packet: av.Packet, number: int, due: Fraction) -> int:
+        """Tell which part a packet belongs to, and note where its stream enters another one."""
+        index = packet.stream_index
+        entered = self.entries.setdefault(index, [])
+        position = packet.pos if packet.pos is not None and packet.pos >= 0 else self.parts[-1].position
+        if not entered:
+            current = _part_at(self.parts, position)
+            entered.append((0, current))
+            return current
+        current = entered[-1][1]
+        if due > self.last[index] + _FALSE_LEAP:
+            self.before_leap[index] = self.last[index]
+        elif packet.stream.type == "subtitle":
+            # Subtitles are too far between to tell a clock from them.
+            at = _part_at(self.parts, position)
+            if at > current:
+                current = at
+                entered.append((number, current))
+        elif due < self.last[index] - _LEAST_STEP_BACK and not _follows(self.before_leap.get(index), due):
+            current = max(current + 1, _part_at(self.parts, position))
+            if current == len(self.parts):
+                first = self.count.get(self.film, -1) + (index != self.film)
+                self.parts.append(_Part(position=position, first_frame=first))
+            entered.append((number, current))
+        return current
+
+    def clock(self) -> Clock:
+        """Put the parts behind each other."""
+        shifts = [max(Fraction(0), -(self.earliest or Fraction(0)))]
+        end: Fraction | None = self.parts[0].end
+        for part in self.parts[1:]:
+            # Sound that runs back while the pictures go on is damaged; its clock is theirs.
+            joined = part.start is not None and end is not None
+            shifts.append(shifts[-1] + end - part.start if joined else shifts[-1])  # type: ignore[operator]
+            end = part.end if part.end is not None else end
+        return Clock(
+            shifts=tuple(shifts),
+            entries={index: tuple(found) for index, found in self.entries.items()},
+            cuts=tuple(part.first_frame for part in self.parts[1:] if part.start is not None),
+            packets=self.count.get(self.film, -1) + 1,
+        )
 
 
 def _part_at(parts: list[_Part], position: int) -> int:

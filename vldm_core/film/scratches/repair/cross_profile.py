@@ -59,6 +59,7 @@ class Strip:
 
     @property
     def reach(self) -> int:
+        """Pixels on each side of the middle of a straightened row."""
         return self.luma.shape[1] // 2
 
 
@@ -227,6 +228,7 @@ class LineShape:
 
     @property
     def half(self) -> int:
+        """Whole pixels on each side of the centre."""
         return (len(self.values) - 1) // (2 * _FINE)
 
     @property
@@ -245,7 +247,7 @@ class LineShape:
 
 
 def _trust(beside: FloatArray, known: NDArray[np.bool_], core: int) -> FloatArray:
-    """Weight of every row: small where the scene beside the line is busy. (k, n)"""
+    """Weight of every row, (k, n): small where the scene beside the line is busy."""
     half = beside.shape[-1] // 2
     total = np.square(beside[..., half - core + 1 : half + core].mean(axis=-1)).mean(axis=0)
     busy = cv2.blur(total.astype(np.float32), (9, 1), borderType=cv2.BORDER_REFLECT)

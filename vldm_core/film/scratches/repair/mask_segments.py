@@ -32,6 +32,7 @@ class Strand:
 
     @property
     def rows(self) -> NDArray[np.int64]:
+        """(n,) every row of the piece."""
         return np.arange(self.top, self.top + len(self.start))
 
     @cached_property
@@ -41,6 +42,7 @@ class Strand:
 
     @cached_property
     def half_width(self) -> float:
+        """Half of the width that nine rows in ten do not exceed, px."""
         return float(np.percentile(self.stop - self.start, 90)) / 2
 
 

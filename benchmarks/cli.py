@@ -39,7 +39,7 @@ def benchmark_film(
     strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
     lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
 ) -> None:
-    """Detection, repair, flicker and cost of the film stages beside the classical methods."""
+    """Detection, repair, flicker and cost of the film stages beside textbook methods."""
     from .film.benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
     from .film.curves import write_curves
     from .film.page import write_page

@@ -27,7 +27,7 @@ ROOMS_DOWN = (
     ("video",),
     ("files", "machine", "containment"),
     ("notices", "progress"),
-    ("errors",),
+    ("errors", "wording"),
 )
 """The rooms of `vldm_core` from the top floor down: each may import what stands below it, and never its neighbours."""
 FLOORS = {room: floor for floor, rooms in enumerate(reversed(ROOMS_DOWN)) for room in rooms}

@@ -79,8 +79,8 @@ class DetectDamage(io.ComfyNode):
                     max=128.0,
                     step=0.5,
                     tooltip=(
-                        "Weight-free detector only: grey levels (of 255) by which dirt must stand out from the frames "
-                        "around it. Lower finds fainter dirt and marks more sound picture."
+                        "Classical detector (weight-free) only: grey levels (of 255) by which dirt must stand out from "
+                        "the frames around it. Lower finds fainter dirt and marks more undamaged picture."
                     ),
                 ),
                 io.Float.Input(
@@ -91,7 +91,7 @@ class DetectDamage(io.ComfyNode):
                     step=0.01,
                     tooltip=(
                         "How sure it must be, 0 to 1, that it is dirt and not something that moves. Lower finds more "
-                        "dirt and takes more things that move for it; higher spares them and misses faint dirt."
+                        "dirt, with more false positives on moving objects; higher has fewer and misses faint dirt."
                     ),
                 ),
                 io.Int.Input(
@@ -117,9 +117,9 @@ class DetectDamage(io.ComfyNode):
                     max=200.0,
                     step=1.0,
                     tooltip=(
-                        "Evidence a line must gather over up to 48 frames, in standard deviations. Lower finds fainter "
-                        "scratches and takes more edges of the scene for them. The learned detector looks from half of "
-                        "it on."
+                        "Evidence a scratch must gather over up to 48 frames, in standard deviations. Lower finds "
+                        "fainter scratches and takes more edges of the scene for them. The neural detector (learned) "
+                        "looks from half of it on."
                     ),
                 ),
                 io.Float.Input(
@@ -130,7 +130,7 @@ class DetectDamage(io.ComfyNode):
                     step=0.1,
                     tooltip=(
                         "Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings. "
-                        "Higher leaves faint lines alone."
+                        "Higher leaves faint scratches alone."
                     ),
                 ),
                 io.Combo.Input(
@@ -138,9 +138,9 @@ class DetectDamage(io.ComfyNode):
                     options=list(_LOCKED),
                     default=lines.locked_shots,
                     tooltip=(
-                        "Weight-free detector only. Where the scene does not move at all, motion cannot tell a scratch "
-                        "from an upright edge. off: take none; cautious: take lines that run evenly from top to "
-                        "bottom; on: take every line."
+                        "Classical detector (weight-free) only. Where the scene does not move at all, motion cannot "
+                        "tell a scratch from an upright edge. off: take none; cautious: take lines that run evenly "
+                        "from top to bottom; on: take every line."
                     ),
                 ),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
@@ -150,8 +150,8 @@ class DetectDamage(io.ComfyNode):
                     default=dirt.detector,
                     optional=True,
                     tooltip=(
-                        "What tells dirt from things that move. learned: a small network that ships with the pack, "
-                        "pixel by pixel; weight-free: a few measures of every spot."
+                        "What tells dirt from moving objects. learned: neural, a small network that ships with the "
+                        "pack, pixel by pixel; weight-free: classical, a few measures of every spot."
                     ),
                 ),
                 io.Int.Input(
@@ -176,8 +176,8 @@ class DetectDamage(io.ComfyNode):
                     default=lines.detector,
                     optional=True,
                     tooltip=(
-                        "What tells scratches from the scene. learned: motion, and a small network that judges what a "
-                        "line looks like, also where nothing moves; weight-free: motion alone."
+                        "What tells scratches from the scene. learned: neural, motion and a small network that judges "
+                        "what a line looks like, also where nothing moves; weight-free: classical, motion alone."
                     ),
                 ),
                 io.Float.Input(
@@ -188,8 +188,8 @@ class DetectDamage(io.ComfyNode):
                     step=0.01,
                     optional=True,
                     tooltip=(
-                        "Learned detector only: how sure it must be, 0 to 1, that a line is a scratch. Lower finds "
-                        "more and takes more of the scene for scratches."
+                        "Neural detector (learned) only: how sure it must be, 0 to 1, that a line is a scratch. Lower "
+                        "finds more and takes more of the scene for scratches."
                     ),
                 ),
                 io.Float.Input(

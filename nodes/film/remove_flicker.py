@@ -59,7 +59,7 @@ class RemoveFlicker(io.ComfyNode):
                 io.Boolean.Input(
                     "spatial",
                     default=default.spatial,
-                    tooltip="Also undo flicker that differs between parts of the frame. Off: the whole frame only.",
+                    tooltip="Also even out flicker that differs between parts of the frame. Off: the whole frame only.",
                 ),
                 io.Float.Input(
                     "period",

@@ -91,7 +91,7 @@ def model_folder(name: str, kind: str) -> Path:
         SettingsError: The name is not one of a folder.
     """
     if not name or name in (".", "..") or Path(name).name != name or "\\" in name:
-        raise SettingsError(f"{name!r} is no model; put its folder into models/{kind}, refresh and choose it")
+        raise SettingsError(f"{name!r} is not a model; put its folder into models/{kind}, refresh and choose it")
     places = [folder / name for folder in folders_of(kind)]
     return next((place for place in places if place.is_dir()), places[0])
 

@@ -65,7 +65,7 @@ def text_encoder(clip: Any, width: int) -> TextEncoder:
     widths = {name: encoder.transformer.text_projection.weight.shape[0] for name, encoder in inner.items()}
     fitting = [name for name in inner if widths[name] == width]
     if not fitting:
-        has = ", ".join(map(str, widths.values())) or "none, as it is no CLIP"
+        has = ", ".join(map(str, widths.values())) or "none, as it is not a CLIP"
         raise SettingsError(
             f"clip_vision embeds pictures in {width} numbers and clip texts in {has}, so they are not of one CLIP; use "
             "a CLIP folder, or a CLIP Vision and a CLIP that were trained together"

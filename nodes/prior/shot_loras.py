@@ -10,6 +10,7 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.prior.lora.eras import EraLoras, find_lora, parse_era_loras, plan_loras, read_era_loras
 from ...vldm_core.prior.lora.per_frame import ShotLora, read_lora, strengths_of_shots
 from ...vldm_core.video.shots import Shot
+from ...vldm_core.wording import counted
 from ..host.models import LORAS, file_state, folders_of
 from ..host.prior import check_family, with_attachment, with_shots
 from ..sockets import PRIOR_CATEGORY
@@ -127,7 +128,10 @@ def _eras(text: str, shots: int) -> list[tuple[str, ...]]:
     while len(lines) > 1 and not lines[-1].strip():
         lines.pop()
     if len(lines) not in (1, shots):
-        raise SettingsError(f"eras has {len(lines)} lines for {shots} shots; write one for each shot, or one for all")
+        raise SettingsError(
+            f"eras has {counted(len(lines), 'line')} for {counted(shots, 'shot')}; "
+            "write one for each shot, or one for all"
+        )
     known = [_names(line) for line in lines]
     return known * shots if len(known) == 1 else known
 
@@ -144,5 +148,8 @@ def _numbers(text: str, shots: int) -> list[float]:
     except ValueError:
         raise SettingsError(f"strengths is {text!r}; write numbers separated by commas") from None
     if len(values) not in (1, shots):
-        raise SettingsError(f"there are {len(values)} strengths for {shots} shots; write one for each, or one for all")
+        raise SettingsError(
+            f"strengths has {counted(len(values), 'value')} for {counted(shots, 'shot')}; "
+            "write one for each, or one for all"
+        )
     return values * shots if len(values) == 1 else values

@@ -19,6 +19,7 @@ from ...vldm_core.reel.cost import pass_costs
 from ...vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from ...vldm_core.video.reading.reader import Deinterlace, ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
+from ...vldm_core.wording import counted
 from ..film.remove_flicker import flash_input
 from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file
 from ..host.prerestore import on_card, on_device, prerestorer_model
@@ -62,7 +63,7 @@ class RestoreReel(io.ComfyNode):
                 ),
                 io.Boolean.Input("dirt", default=True, tooltip="Find and fill dirt, dust, hair and blotches."),
                 io.Boolean.Input(
-                    "scratches", default=True, tooltip="Find and undo line scratches that stay over many frames."
+                    "scratches", default=True, tooltip="Find and repair scratches that stay over many frames."
                 ),
                 io.Boolean.Input(
                     "flicker",
@@ -116,8 +117,8 @@ class RestoreReel(io.ComfyNode):
                     default=DirtSettings.detector,
                     optional=True,
                     tooltip=(
-                        "What tells dirt from things that move. learned: a small network that ships with the pack, "
-                        "pixel by pixel; weight-free: a few measures of every spot."
+                        "What tells dirt from moving objects. learned: neural, a small network that ships with the "
+                        "pack, pixel by pixel; weight-free: classical, a few measures of every spot."
                     ),
                 ),
                 io.Combo.Input(
@@ -126,8 +127,8 @@ class RestoreReel(io.ComfyNode):
                     default=LineSettings.detector,
                     optional=True,
                     tooltip=(
-                        "What tells scratches from the scene. learned: motion, and a small network that judges what a "
-                        "line looks like, also where nothing moves; weight-free: motion alone."
+                        "What tells scratches from the scene. learned: neural, motion and a small network that judges "
+                        "what a line looks like, also where nothing moves; weight-free: classical, motion alone."
                     ),
                 ),
                 io.Float.Input(
@@ -306,8 +307,8 @@ def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
     speed = report.frames / max(report.seconds, 1e-3)
     how = settings.prerestore
     lines = [
-        f"{report.frames} frames in {len(report.shots)} shots, {speed:.1f} frames per second",
-        f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended",
+        f"{counted(report.frames, 'frame')} in {counted(len(report.shots), 'shot')}, {speed:.1f} frames per second",
+        f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} repaired as scratches",
         *([f"pre-restored at strength {how.strength:.2f}, {how.keep_grain:.0%} of the grain kept"] if how else []),
         f"written to {file}" + ("" if settings.write.codec in _PLAYED_BY_BROWSERS else ", which browsers do not play"),
         *(f"warning: {warning}" for warning in report.warnings),

@@ -98,7 +98,7 @@ def test_the_pre_restorer_runs_at_full_strength(tmp_path):
 
 
 def test_a_file_that_is_no_restorer_says_so(tmp_path):
-    with pytest.raises(VLDMError, match="no stage-1 restorer"):
+    with pytest.raises(VLDMError, match="not a stage-1 restorer"):
         open_restorer(str(WEIGHTS / "dirt_detector.safetensors"), device="cpu")
     with pytest.raises(VLDMError, match="does not exist"):
         open_restorer(str(tmp_path / "none.safetensors"), device="cpu")

@@ -414,5 +414,5 @@ class TestFailures:
             run_workflow(PROMPT, server="127.0.0.1:1")
 
     def test_no_address(self):
-        with pytest.raises(SettingsError, match="no server address"):
+        with pytest.raises(SettingsError, match="not a server address"):
             run_workflow(PROMPT, server="ftp://x")

@@ -138,7 +138,7 @@ def test_decoder_features_have_their_sizes_and_leave_the_decoder_as_it_was() -> 
         0: (2, 16, 16, 24),
     }
     assert torch.equal(before, after) and torch.allclose(inside, before[:1], atol=1e-5)
-    with pytest.raises(SettingsError, match="no VAE decoder"):
+    with pytest.raises(SettingsError, match="not a VAE decoder"):
         DecoderFeatures(torch.nn.Linear(1, 1))
 
 

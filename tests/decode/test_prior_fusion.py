@@ -125,5 +125,5 @@ def test_what_does_not_fit_is_named() -> None:
         next(fuse_with_prior(stream(network), prior_latents(latents()[..., :5]), fusion("latent")))
     with pytest.raises(SettingsError, match=r"weight is 1\.5"):
         next(fuse_with_prior(stream(network), prior_latents(latents()), fusion("latent"), weight=1.5))
-    with pytest.raises(SettingsError, match="no VAE decoder"):
+    with pytest.raises(SettingsError, match="not a VAE decoder"):
         prior_decoder(latents(), torch.nn.Linear(1, 1), tiny_vae().decode)

@@ -59,7 +59,7 @@ GOOD = {"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2)}
 @pytest.mark.parametrize(
     ("tensors", "metadata", "message"),
     [
-        (GOOD, {}, "is no test network"),
+        (GOOD, {}, "is not a test network"),
         (GOOD, _metadata(format=2), "format 2"),
         (GOOD, _metadata(colour="red"), "colour"),
         (GOOD, _metadata(widths=[0, 2]), "makes no sense"),

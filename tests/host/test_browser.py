@@ -108,7 +108,7 @@ def test_restore_reel_plays_its_film_and_draws_its_report(shown, request):
     page.wait_for_function(f"({PLAYING})('restored_0')", timeout=10_000)
     assert page.evaluate("window.seenLive") > 0 and page.evaluate(LIVE_SHOWN) == 0
     (report,) = page.evaluate(REPORTS)
-    assert report.startswith("12 frames in 1 shots") and "written to temp/video/restored_0" in report
+    assert report.startswith("12 frames in 1 shot,") and "written to temp/video/restored_0" in report
     assert "Video failed to load" not in page.inner_text("body")
 
 

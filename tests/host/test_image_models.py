@@ -151,7 +151,7 @@ def test_files_that_do_not_fit_are_refused_with_a_reason(host, files):
     assert host.run(graph("bsrnet_more.pth", STOCK)).status == "success"
     for file, reason in (
         ("bsrnet_more.pth", "does not fit a BSRNet at unknown.weight (unknown)"),
-        ("other.safetensors", "is no stage-1 restorer; it seems to be something with the keys x"),
+        ("other.safetensors", "is not a stage-1 restorer; it seems to be something with the keys x"),
     ):
         run = host.run(graph(file))
         assert run.status == "error" and reason in run.error["exception_message"]

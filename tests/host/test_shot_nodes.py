@@ -138,8 +138,8 @@ def hostile(models, kind):
         ("pickle", ("BLIP", "pickles", "pytorch_model.bin", "huggingface.co/Salesforce")),
         ("cut_short", ("BLIP", "model.safetensors is damaged or cut short")),
         ("code", ("BLIP", "modeling.py", "never run")),
-        ("wrong_class", ("LlamaForCausalLM", "no captioner")),
-        ("out/../blip", ("is no model", "models/vldm_captioners")),
+        ("wrong_class", ("LlamaForCausalLM", "not a captioner")),
+        ("out/../blip", ("is not a model", "models/vldm_captioners")),
     ],
     ids=["missing", "pickle", "cut short", "code", "wrong class", "path"],
 )

@@ -221,7 +221,7 @@ class TestRefusals:
 
     def test_what_is_no_table_of_tensors(self, tmp_path):
         for contents in ({}, {"state_dict": {}}, published("bsrnet") | {"epoch": 3}):
-            with pytest.raises(WeightFileError, match="no table of tensors"):
+            with pytest.raises(WeightFileError, match="not a table of tensors"):
                 read_stage1(write(tmp_path / "net.pth", contents))
         with pytest.raises(WeightFileError, match="does not exist"):
             read_stage1(tmp_path / "absent.pth")

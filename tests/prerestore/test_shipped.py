@@ -47,7 +47,7 @@ def test_what_cannot_be_used_is_named(tmp_path, weights) -> None:
     with pytest.raises(WeightFileError, match=r"none\.safetensors is not there"):
         load_prerestorer(PreRestoration(weights=tmp_path / "none.safetensors"))
     save_file({"x": torch.ones(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightFileError, match="is no pre-restorer"):
+    with pytest.raises(WeightFileError, match="is not a pre-restorer"):
         load_prerestorer(PreRestoration(weights=tmp_path / "other.safetensors"))
     (tmp_path / "torn.safetensors").write_bytes(weights.read_bytes()[:2000])
     with pytest.raises(WeightFileError, match="not a readable safetensors file"):

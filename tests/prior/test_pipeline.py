@@ -421,7 +421,7 @@ def test_bad_input_is_refused_before_any_model_runs(pipeline) -> None:
     refused(pipeline, "divisible by 8", frames=frames[..., :60])
     refused(pipeline, "multiples of 12", fitting=FitSettings(multiple=12))
     refused(pipeline, "shots cover 4", shots=(Shot(0, 4),))
-    refused(pipeline, "2 prompts for 1 shots", prompt=["a", "b"])
+    refused(pipeline, "2 prompts for 1 shot;", prompt=["a", "b"])
     refused(pipeline, "negative prompts", negative_prompt=["a", "b"])
     refused(pipeline, "masks are", masks=torch.zeros(6, 8, 8))
     refused(pipeline, "needs masks", finish=FinishSettings(fusion=FusionSettings(mode="mask")))

@@ -270,7 +270,7 @@ def test_the_command_line_takes_a_table(model, film, tmp_path) -> None:
     command += ["--prior", str(model), "--steps", "2", "--strength", "0.5", "--short-side", "64", "--device", "cpu"]
     result = runner.invoke(app, [*command, "--no-dirt", "--no-lines", "--no-prerestore"])
     assert result.exit_code == 0, result.output
-    assert "1 shots" in " ".join(result.stderr.split())
+    assert "1 shot," in " ".join(result.stderr.split())
 
 
 def test_after_an_interrupt_what_is_finished_is_kept_and_told(pipeline, film, tmp_path, caplog) -> None:
@@ -337,12 +337,12 @@ def test_errors_come_before_any_work(model, film, tmp_path, monkeypatch) -> None
     (tmp_path / "xl" / "model_index.json").write_text(json.dumps(index))
     assert "is a StableDiffusionXLPipeline" in failing(film, tmp_path, "--prior", str(tmp_path / "xl"))
     save_file({"lora_unet_x.alpha": torch.ones(1)}, tmp_path / "lora.safetensors")
-    assert "no whole Stable Diffusion checkpoint" in failing(
+    assert "not a complete Stable Diffusion checkpoint" in failing(
         film, tmp_path, "--prior", str(tmp_path / "lora.safetensors")
     )
     (tmp_path / "notes.txt").write_text("")
-    assert "is no model" in failing(film, tmp_path, "--prior", str(tmp_path / "notes.txt"))
-    assert "no folder in diffusers' layout" in failing(
+    assert "is not a model" in failing(film, tmp_path, "--prior", str(tmp_path / "notes.txt"))
+    assert "not a folder in diffusers' layout" in failing(
         film, tmp_path, "--prior", str(tmp_path / "lora.safetensors"), "--prior-config", str(tmp_path)
     )
     assert "no AnimateDiff motion modules" in failing(

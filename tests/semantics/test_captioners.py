@@ -138,7 +138,9 @@ def test_settings_that_load_from_elsewhere_are_refused(folder, change, message):
 
 def test_a_folder_of_another_class_is_refused(folder, tmp_path):
     _edit(folder / "config.json", architectures=["BlipForQuestionAnswering"])
-    with pytest.raises(ModelFolderError, match=r"BlipForQuestionAnswering, which is no captioner.*BLIP .*Florence-2 "):
+    with pytest.raises(
+        ModelFolderError, match=r"BlipForQuestionAnswering, which is not a captioner.*BLIP .*Florence-2 "
+    ):
         open_captioner(folder)
     _edit(folder / "config.json", architectures="BlipForConditionalGeneration")
     with pytest.raises(ModelFolderError, match="no known class"):
@@ -221,7 +223,7 @@ def test_weights_in_parts(folder):
         with pytest.raises(ModelFolderError, match=r"index.json is damaged"):
             open_captioner(folder)
     index.write_text(json.dumps({"metadata": {}, "weight_map": {names[0]: "pytorch_model.bin"}}))
-    with pytest.raises(ModelFolderError, match=r"pytorch_model.bin, which is no .safetensors file"):
+    with pytest.raises(ModelFolderError, match=r"pytorch_model.bin, which is not a .safetensors file"):
         open_captioner(folder)
 
 

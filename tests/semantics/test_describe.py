@@ -265,7 +265,7 @@ def test_the_command_line_tells_what_is_wrong(film, models, tmp_path):
         (["--out", str(tmp_path / "table.xlsx")], "ends in .json or .csv"),
         (["--out", str(tmp_path / "nowhere" / "table.csv")], "there is no folder"),
         (["--clip", str(models[1])], "not CLIPModel"),
-        (["--captioner", str(models[0])], "no captioner"),
+        (["--captioner", str(models[0])], "not a captioner"),
         (["--words", "words.txt"], "give --clip"),
         (["--template", "x"], "no prompt template"),
     ):

@@ -132,7 +132,7 @@ def test_a_resumed_run_gives_the_same_weights(examples: tuple[Tensor, Tensor], t
     with pytest.raises(FilmFileError, match="other settings"):
         train_dirt_network(*examples, pieces, other, TINY, resume=True)
     pieces.with_suffix(".checkpoint").write_bytes(b"damaged")
-    with pytest.raises(FilmFileError, match="no checkpoint"):
+    with pytest.raises(FilmFileError, match="not a checkpoint"):
         train_dirt_network(*examples, pieces, QUICK, TINY, resume=True)
 
 

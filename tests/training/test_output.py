@@ -58,7 +58,7 @@ def test_weights_of_another_training_stop_the_command_before_the_work(kind, pict
     out.unlink()
     out.with_suffix(".checkpoint").write_bytes(b"mine")
     code, output = command(kind, pictures, tmp_path, "--resume")
-    assert code == 1 and "no checkpoint of this training" in output and not (tmp_path / "cache").exists()
+    assert code == 1 and "not a checkpoint of this training" in output and not (tmp_path / "cache").exists()
 
 
 def test_the_line_detector_needs_files_to_hold_out(pictures, tmp_path):

@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_run_or_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(FilmFileError, match="other settings"):
         train_line_network(examples(), out, LineTrainingSettings(steps=13), SMALL, resume=True)
     out.with_suffix(".checkpoint").write_bytes(b"nothing")
-    with pytest.raises(FilmFileError, match="no checkpoint"):
+    with pytest.raises(FilmFileError, match="not a checkpoint"):
         train_line_network(examples(), out, TRAINING, SMALL, resume=True)
 
 

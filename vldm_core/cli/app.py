@@ -11,6 +11,7 @@ import typer
 
 from ..errors import SettingsError
 from ..notices import Notices
+from ..wording import counted
 from . import describe as cli_describe
 from . import training as cli_training
 from .measuring import benchmark
@@ -69,10 +70,18 @@ class Detector(StrEnum):
 
 
 DirtDetectorOption = Annotated[
-    Detector | None, typer.Option(help="What tells dirt from things that move; else the better one in the benchmark.")
+    Detector | None,
+    typer.Option(
+        help="What tells dirt from moving objects: neural (learned) or classical (weight-free). "
+        "Else the better one in the benchmark."
+    ),
 ]
 ScratchDetectorOption = Annotated[
-    Detector | None, typer.Option(help="What tells scratches from the scene; else the better one in the benchmark.")
+    Detector | None,
+    typer.Option(
+        help="What tells scratches from the scene: neural (learned) or classical (weight-free). "
+        "Else the better one in the benchmark."
+    ),
 ]
 ProtectOption = Annotated[
     Path | None,
@@ -95,7 +104,7 @@ def restore(
     source: FilmIn,
     destination: FilmOut,
     dirt: Annotated[bool, typer.Option(help="Find and fill dirt, dust and hair.")] = True,
-    lines: Annotated[bool, typer.Option(help="Find and undo persistent line scratches.")] = True,
+    lines: Annotated[bool, typer.Option(help="Find and repair persistent scratches.")] = True,
     flicker: Annotated[bool, typer.Option(help="Remove brightness flicker.")] = True,
     stabilise: Annotated[bool, typer.Option(help="Remove gate weave.")] = False,
     prerestore: Annotated[bool, typer.Option(help="Take blur, noise and compression off with a small network.")] = True,
@@ -122,12 +131,14 @@ def restore(
     strict: StrictOption = False,
     flash: Annotated[
         float,
-        typer.Option(min=1.1, max=10, help="Light that changes by more than this factor and comes back is no flicker."),
+        typer.Option(
+            min=1.1, max=10, help="Light that changes by more than this factor and comes back is not flicker."
+        ),
     ] = 1.4,
     *,
     prior_options: PriorOptions,
 ) -> None:
-    """Restore a film: lines, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
+    """Restore a film: scratches, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
 
     With --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
@@ -172,8 +183,8 @@ def restore(
             with bars() as progress:
                 report = restore_film_with_prior(source, destination, pipeline, whole, progress, notices=notices)
         console.print(
-            f"{destination}: {report.frames} frames, {len(report.shots)} shots, "
-            f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} mended, "
+            f"{destination}: {counted(report.frames, 'frame')}, {counted(len(report.shots), 'shot')}, "
+            f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} repaired as scratches, "
             f"{report.frames / report.seconds:.1f} frames per second",
             highlight=False,
         )

@@ -8,6 +8,7 @@ import typer
 
 from ..errors import SettingsError
 from ..notices import Notices
+from ..wording import counted
 from .support import (
     Deinterlace,
     DeinterlaceOption,
@@ -81,7 +82,7 @@ def describe(
         show_summary(notices)
         if out is not None:
             write_table(table, out)
-            console.print(f"{out}: {len(table)} shots", highlight=False)
+            console.print(f"{out}: {counted(len(table), 'shot')}", highlight=False)
         if as_json:
             typer.echo(table.to_json(), nl=False)
         elif out is None:

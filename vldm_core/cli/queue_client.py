@@ -80,7 +80,7 @@ def load_workflow(path: str | os.PathLike[str]) -> Prompt:
     try:
         prompt = json.loads(read_text(path, "the workflow").removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
-        raise SettingsError(f"{os.fspath(path)!r} is no JSON file: {error}") from error
+        raise SettingsError(f"{os.fspath(path)!r} is not a JSON file: {error}") from error
     try:
         check_prompt(prompt)
     except SettingsError as error:
@@ -100,11 +100,13 @@ def check_prompt(prompt: object) -> None:
             "or take the file of the same name from workflows/api"
         )
     if not isinstance(prompt, dict) or not prompt:
-        raise SettingsError("this is no workflow in API format: a non-empty JSON object of nodes is expected")
+        raise SettingsError("this is not a workflow in API format: a non-empty JSON object of nodes is expected")
     for key, node in prompt.items():
         fields = node if isinstance(node, dict) else {}
         if not (isinstance(fields.get("class_type"), str) and isinstance(fields.get("inputs"), dict)):
-            raise SettingsError(f"this is no workflow in API format: node {key!r} lacks its class_type or its inputs")
+            raise SettingsError(
+                f"this is not a workflow in API format: node {key!r} lacks its class_type or its inputs"
+            )
 
 
 def find_node(prompt: Mapping[str, Mapping[str, Any]], name: str) -> str:
@@ -177,7 +179,7 @@ def run_workflow(
 def _base_url(server: str) -> str:
     address = server if "://" in server else f"http://{server}"
     if not address.startswith(("http://", "https://")) or not address.partition("://")[2]:
-        raise SettingsError(f"{server!r} is no server address; write for example http://127.0.0.1:8188")
+        raise SettingsError(f"{server!r} is not a server address; write for example http://127.0.0.1:8188")
     return address.rstrip("/")
 
 
@@ -261,7 +263,7 @@ class _Client:
     async def _upload(self, value: str) -> str:
         path = Path(value).expanduser()
         if not path.is_file():
-            _LOG.info("%s is no file on this machine; taken as a file in the server's input folder", value)
+            _LOG.info("%s is not a file on this machine; taken as a file in the server's input folder", value)
             return value
         _LOG.info("uploading %s", path)
         with path.open("rb") as stream:

@@ -246,7 +246,7 @@ def _decoder_places(decoder: nn.Module) -> dict[int, nn.Module]:
     for names in layouts:
         if all(name in modules for name in names.values()):
             return {level: modules[name] for level, name in names.items()}
-    raise SettingsError(f"{type(decoder).__name__} is no VAE decoder of Stable Diffusion's shape")
+    raise SettingsError(f"{type(decoder).__name__} is not a VAE decoder of Stable Diffusion's shape")
 
 
 KIND: NetworkKind[FusionDecoder] = NetworkKind(

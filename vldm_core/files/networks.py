@@ -118,7 +118,7 @@ class NetworkKind(Generic[Network]):
     def _described(self, metadata: Mapping[str, str], path: Path) -> Any:
         text = metadata.get(self.name)
         if text is None:
-            raise WeightFileError(f"{path} is no {self.what}: its metadata lacks {self.name!r}; {_AGAIN}")
+            raise WeightFileError(f"{path} is not a {self.what}: its metadata lacks {self.name!r}; {_AGAIN}")
         try:
             values = dict(json.loads(text))
             version = values.pop("format", None)

@@ -71,7 +71,7 @@ def read_stage1(path: Path) -> "ImageModelDescriptor[nn.Module]":
     tensors = _tensors(read_contents(path), path)
     kind = next((kind for kind in ARCHITECTURES if kind.matches(tensors)), None)
     if kind is None:
-        raise WeightFileError(f"{path} is no stage-1 restorer; it seems to be {_guess(tensors)}; {_HINT}")
+        raise WeightFileError(f"{path} is not a stage-1 restorer; it seems to be {_guess(tensors)}; {_HINT}")
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     try:
         config = kind.config_of(shapes)
@@ -100,7 +100,7 @@ def _tensors(contents: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         table = {key[len(_WRAPPER) :]: value for key, value in table.items()}
     foreign = sorted(str(key) for key, value in table.items() if not isinstance(value, Tensor))
     if foreign or not table:
-        raise WeightFileError(f"{path} is no table of tensors: it has {some(foreign) or 'nothing'} in it; {_HINT}")
+        raise WeightFileError(f"{path} is not a table of tensors: it has {some(foreign) or 'nothing'} in it; {_HINT}")
     return {str(key): value for key, value in table.items()}
 
 

@@ -89,4 +89,7 @@ def _shot_of(frame: int, shots: Sequence[Shot]) -> int:
     for index, shot in enumerate(shots):
         if shot.first <= frame < shot.last:
             return index
-    raise SettingsError(f"frame {frame} is in none of the {len(shots)} shots; detect the shots on the same frames")
+    raise SettingsError(
+        f"frame {frame} is in none of the shots, which end with frame {shots[-1].last - 1}; "
+        "detect the shots on the same frames"
+    )

@@ -30,6 +30,7 @@ from ..sampling.schedule import Prediction
 from ..video.frames import check_frames
 from ..video.geometry import FitPlan, FitSettings, fit, plan_fit
 from ..video.shots import Shot, covering_shots
+from ..wording import counted
 from .attachment import Attachment
 from .attachment_files import FOLDER, load_attachments, save_attachments
 from .checkpoints.model_folder import refuse_code
@@ -494,7 +495,9 @@ def _per_shot(texts: str | Sequence[str], shots: Sequence[Shot], what: str) -> t
     if isinstance(texts, str):
         return (texts,)
     if len(texts) != len(shots) or not all(isinstance(text, str) for text in texts):
-        raise SettingsError(f"there are {len(texts)} {what}s for {len(shots)} shots; give one for all or one for each")
+        raise SettingsError(
+            f"got {counted(len(texts), what)} for {counted(len(shots), 'shot')}; give one for all or one for each"
+        )
     return tuple(texts)
 
 

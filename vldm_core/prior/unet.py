@@ -125,7 +125,7 @@ def layout_of(unet: nn.Module) -> Layout:
     if all(hasattr(unet, name) for name in ("down_blocks", "up_blocks", "mid_block")):
         return "diffusers"
     raise UNetLayoutError(
-        f"{type(unet).__name__} is no UNet of Stable Diffusion 1.x, 2.x or XL; choose a model of these families"
+        f"{type(unet).__name__} is not a UNet of Stable Diffusion 1.x, 2.x or XL; choose a model of these families"
     )
 
 

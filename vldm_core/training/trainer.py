@@ -350,7 +350,9 @@ def check_checkpoint(folder: Path, settings: TrainerSettings, description: Mappi
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["description"]
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-        raise SettingsError(f"{path} is no checkpoint of this training ({error}); delete it to begin anew") from error
+        raise SettingsError(
+            f"{path} is not a checkpoint of this training ({error}); delete it to begin anew"
+        ) from error
     _check_description(path, stored, {"settings": _lasting(settings), **description})
 
 

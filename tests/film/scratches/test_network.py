@@ -116,7 +116,7 @@ def test_a_file_that_is_wrong_is_refused(tmp_path, description, match):
 
 def test_bad_sizes_are_refused():
     for given in ({"width": 2}, {"hidden": 1000}, {"width": 8.5}):
-        with pytest.raises(SettingsError, match="line network"):
+        with pytest.raises(SettingsError, match="scratch network"):
             LineNetworkConfig(**given)
 
 

@@ -47,7 +47,7 @@ def test_the_family_is_read_from_the_width_of_the_text():
         ({**header(1024).shapes, f"{UNET}label_emb.0.0.weight": (1280, 2048)}, "unCLIP"),
         (header(768, channels=9).shapes, "inpainting or editing model, whose UNet takes 9 channels; choose"),
         (header(512).shapes, "takes text of 512 channels"),
-        ({"lora_unet_x.alpha": ()}, "no whole Stable Diffusion checkpoint; it holds lora_unet_x.alpha"),
+        ({"lora_unet_x.alpha": ()}, "not a complete Stable Diffusion checkpoint; it holds lora_unet_x.alpha"),
         ({}, "it holds nothing"),
     ],
     ids=["SD3", "Flux", "Flux UNet", "SDXL", "SDXL UNet", "unCLIP", "inpainting", "unknown", "LoRA", "empty"],

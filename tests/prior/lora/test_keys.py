@@ -28,8 +28,8 @@ def test_every_layout_names_layer_and_role() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["conv_in.weight"], "no LoRA file"),
-        ([f"{STEM}.hada_w1_a"], "no LoRA file"),
+        (["conv_in.weight"], "not a LoRA file"),
+        ([f"{STEM}.hada_w1_a"], "not a LoRA file"),
         ([*GOOD, f"{STEM}.dora_scale"], "dora_scale"),
         ([*GOOD, "unet.a.lora_A.weight"], "mixes"),
     ],

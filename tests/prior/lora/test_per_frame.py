@@ -121,7 +121,7 @@ def test_bad_files_are_refused(tmp_path) -> None:
     with pytest.raises(WeightFileError, match="not a readable"):
         read_lora(path)
     save_file({"lora_unet_mid_block.hada_w1_a": torch.zeros(2)}, path)
-    with pytest.raises(WeightFileError, match="no LoRA"):
+    with pytest.raises(WeightFileError, match="not a LoRA"):
         read_lora(path)
     save_file({"lora_unet_conv_in.lora_down.weight": torch.zeros(2, 4, 3, 3)}, path)
     with pytest.raises(SettingsError, match="half"):

@@ -92,7 +92,7 @@ class LineAnalyser:
         """
         if luma.shape != (self._layout.height, self._layout.width):
             raise SettingsError(
-                f"line analysis was made for {(self._layout.height, self._layout.width)} frames, got {luma.shape}; "
+                f"scratch analysis was made for {(self._layout.height, self._layout.width)} frames, got {luma.shape}; "
                 "use one analyser per shot and size"
             )
         layout = self._layout
@@ -184,7 +184,7 @@ def detect_lines(
         (T, H, W) float32, 1 on a scratch, else 0.
     """
     if len(frames) == 0:
-        raise SettingsError("line detection needs at least one frame, got none")
+        raise SettingsError("scratch detection needs at least one frame, got none")
     height, width = frames[0].shape[-2:]
     analyser, finder = LineAnalyser(settings or LineSettings(), height, width), PictureFinder(height, width)
     previous: FloatArray | None = None
@@ -193,7 +193,7 @@ def detect_lines(
         luma = finder.update(luma).extended(luma)
         analyser.update(luma, None if previous is None else measure_motion(previous, luma))
         previous = luma
-        progress("detect lines", number + 1, len(frames))
+        progress("detect scratches", number + 1, len(frames))
     picture = finder.finish()
     lines = clear_of_edges(analyser.finish(), picture)
     masks = torch.stack(

@@ -34,7 +34,7 @@ class LineNetworkConfig:
         for name, low, high in (("width", 4, 64), ("hidden", 8, 256)):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise SettingsError(f"line network {name} is {value!r}; use a whole number from {low} to {high}")
+                raise SettingsError(f"scratch network {name} is {value!r}; use a whole number from {low} to {high}")
 
 
 class LineNetwork(nn.Module):
@@ -117,7 +117,7 @@ def _pooled(features: Tensor, columns: int) -> Tensor:
 
 
 KIND: NetworkKind[LineNetwork] = NetworkKind(
-    "vldm.line_network", "line detector", LineNetwork, LineNetworkConfig, hint="or use the detector 'weight-free'"
+    "vldm.line_network", "scratch detector", LineNetwork, LineNetworkConfig, hint="or use the detector 'weight-free'"
 )
 """How such networks are kept in files."""
 

@@ -54,10 +54,11 @@ class LineSettings:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise SettingsError(f"line setting {name} must be {low} to {high}, got {value}; choose one between")
+                raise SettingsError(f"scratch setting {name} must be {low} to {high}, got {value}; choose one between")
         if self.locked_shots not in ("off", "cautious", "on"):
             raise SettingsError(f"locked_shots must be off, cautious or on, got {self.locked_shots!r}")
         if self.detector not in ("weight-free", "learned"):
             raise SettingsError(
-                f"line setting detector must be 'weight-free' or 'learned', got {self.detector!r}; choose one of them"
+                f"scratch setting detector must be 'weight-free' or 'learned', got {self.detector!r}; "
+                "choose one of them"
             )

@@ -257,8 +257,8 @@ def _drawn(
     """Draw tracks of one frame with a value each; where they overlap, the largest counts."""
     if (height, width) != (lines.height, lines.width):
         raise SettingsError(
-            f"the line map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at the "
-            "size at which it is restored"
+            f"the scratch map is for {lines.height}×{lines.width} frames, got {height}×{width}; analyse the shot at "
+            "the size at which it is restored"
         )
     if not 0 <= index < lines.frame_count:
         raise SettingsError(f"frame {index} lies outside the shot of {lines.frame_count} frames")

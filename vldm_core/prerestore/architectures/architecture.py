@@ -152,5 +152,5 @@ def root_of(value: int, what: str) -> int:
     """
     root = round(value**0.5)
     if root * root != value:
-        raise WeightFileError(f"{what} is {value}, which is no square")
+        raise WeightFileError(f"{what} is {value}, which is not a square number")
     return root

@@ -131,7 +131,7 @@ def check_kind(header: WeightHeader, path: Path) -> None:
         raise WeightFileError(f"{path} is {other}; {_WANTED}")
     if _FIRST not in shapes or _CONTEXT not in shapes:
         raise WeightFileError(
-            f"{path} is no whole Stable Diffusion checkpoint; it holds {some(sorted(shapes)) or 'nothing'}"
+            f"{path} is not a complete Stable Diffusion checkpoint; it holds {some(sorted(shapes)) or 'nothing'}"
         )
 
 

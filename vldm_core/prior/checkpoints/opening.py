@@ -57,7 +57,7 @@ def open_prior(
     path = Path(path)
     check_prediction(prediction)
     if config is not None and not (Path(config) / "model_index.json").is_file():
-        raise VLDMError(f"{config} is no folder in diffusers' layout: it has no model_index.json")
+        raise VLDMError(f"{config} is not a folder in diffusers' layout: it has no model_index.json")
     if path.is_dir():
         _check_folder(path)
     else:
@@ -129,7 +129,7 @@ def _check_folder(path: Path) -> None:
         index = json.loads((path / "model_index.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise VLDMError(
-            f"{path} is no model in diffusers' layout: model_index.json is missing or unreadable ({error})"
+            f"{path} is not a model in diffusers' layout: model_index.json is missing or unreadable ({error})"
         ) from error
     missing = [name for name in ("vae", "text_encoder", "tokenizer", "unet", "scheduler") if name not in index]
     if missing or "text_encoder_2" in index:
@@ -140,4 +140,6 @@ def _check_suffix(path: Path) -> None:
     if not path.exists():
         raise VLDMError(f"there is no model at {path}; give a folder in diffusers' layout or a checkpoint")
     if path.suffix.lower() not in (".safetensors", ".ckpt"):
-        raise WeightFileError(f"{path} is no model; give a folder in diffusers' layout, a .safetensors or a .ckpt file")
+        raise WeightFileError(
+            f"{path} is not a model; give a folder in diffusers' layout, a .safetensors or a .ckpt file"
+        )

@@ -20,6 +20,7 @@ from typing import Any
 from ...errors import SettingsError
 from ...files.text import read_text
 from ...video.shots import Shot
+from ...wording import counted
 from .keys import check_strength
 
 
@@ -172,7 +173,9 @@ def plan_loras(
     """
     factors = [1.0] * len(shots) if strengths is None else list(strengths)
     if not len(shots) == len(eras) == len(factors):
-        raise SettingsError(f"{len(shots)} shots need as many eras and strengths; got {len(eras)} and {len(factors)}")
+        raise SettingsError(
+            f"{counted(len(shots), 'shot')} need as many eras and strengths; got {len(eras)} and {len(factors)}"
+        )
     plan = []
     for shot, names, factor in zip(shots, eras, factors, strict=True):
         if isinstance(names, str):

@@ -68,7 +68,7 @@ def lora_keys(names: Iterable[str], path: Path) -> Mapping[str, LoraKey]:
         else:
             found[name] = entry
     if not any(entry.role == "down" for entry in found.values()):
-        raise WeightFileError(f"{path} is no LoRA file of kohya's or diffusers' format; it holds {some(unknown)}")
+        raise WeightFileError(f"{path} is not a LoRA file of kohya's or diffusers' format; it holds {some(unknown)}")
     if unknown:
         raise WeightFileError(
             f"{path} holds {some(unknown)}, which plain LoRA does not have (LoHa, LoKr and DoRA are not supported here)"

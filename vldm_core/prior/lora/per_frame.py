@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ...errors import SettingsError
 from ...files.weights import read_contents, read_header
+from ...wording import counted
 from ..attachment import Attached, Attachment
 from ..call import UNetCall
 from ..unet import UNetView
@@ -231,5 +232,7 @@ def strengths_of_shots(lengths: Sequence[int], strengths: Sequence[float]) -> li
         SettingsError: Their counts differ.
     """
     if len(lengths) != len(strengths):
-        raise SettingsError(f"{len(strengths)} strengths for {len(lengths)} shots; give one for each")
+        raise SettingsError(
+            f"got {counted(len(strengths), 'strength')} for {counted(len(lengths), 'shot')}; give one for each"
+        )
     return [value for length, value in zip(lengths, strengths, strict=True) for _ in range(length)]

@@ -218,7 +218,7 @@ def _version(layers: set[str], positions: int) -> MotionVersion:
     if positions in (24, 32):
         return "v1" if positions == 24 else "v3"
     raise WeightFileError(
-        f"modules that know {positions} positions and have none in the middle are no published version "
+        f"modules that know {positions} positions and have none in the middle are not a published version "
         "(v1: 24, v3: 32); say which version they are"
     )
 

@@ -24,7 +24,7 @@ def captioner_kind(folder: Path) -> CaptionerKind:
         if set(kind.source.architectures) & set(names):
             return kind
     raise ModelFolderError(
-        f"{folder} holds {' and '.join(names) or 'no known class'}, which is no captioner; put one of these there: "
+        f"{folder} holds {' and '.join(names) or 'no known class'}, which is not a captioner; put one of these there: "
         f"{known}"
     )
 

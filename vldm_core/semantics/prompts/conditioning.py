@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import SettingsError
 from ...video.shots import Shot, covering_shots
+from ...wording import counted
 
 
 def over_frames(values: Sequence[Tensor], shots: Sequence[Shot]) -> Tensor:
@@ -30,7 +31,7 @@ def over_frames(values: Sequence[Tensor], shots: Sequence[Shot]) -> Tensor:
     """
     spans = covering_shots(shots, shots[-1].last if shots else 0)
     if len(values) != len(spans):
-        raise SettingsError(f"{len(spans)} shots need as many values; got {len(values)}")
+        raise SettingsError(f"{counted(len(spans), 'shot')} need as many values; got {len(values)}")
     shapes = {tuple(value.shape) for value in values}
     if len(shapes) > 1 or any(value.ndim == 0 or value.shape[0] != 1 for value in values):
         listed = ", ".join(map(str, sorted(shapes)))

@@ -69,7 +69,7 @@ def read_architectures(folder: Path) -> tuple[str, ...]:
         config = _read_json(folder / "config.json")
     except ValueError as error:
         raise ModelFolderError(
-            f"{folder} is no folder of a model: {error}; give one in the layout of transformers"
+            f"{folder} is not the folder of a model: {error}; give one in the layout of transformers"
         ) from error
     names = config.get("architectures")
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
@@ -233,7 +233,7 @@ def _weight_files(folder: Path, source: ModelSource) -> Sequence[str]:
         if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
             raise source.refusal(folder, f"{_INDEX} is damaged")
         if wrong := [name for name in names if not name.endswith(".safetensors")]:
-            raise source.refusal(folder, f"{_INDEX} names {wrong[0]}, which is no .safetensors file")
+            raise source.refusal(folder, f"{_INDEX} names {wrong[0]}, which is not a .safetensors file")
         return names
     if not (folder / _WEIGHTS).exists():
         if pickles := sorted(path.name for path in folder.iterdir() if path.suffix.lower() in _PICKLES):

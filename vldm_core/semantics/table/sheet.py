@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...errors import SettingsError
+from ...wording import counted
 from .lettering import Lettering, scripts_of
 from .table import UNKNOWN, ShotDescription, ShotTable
 
@@ -219,7 +220,7 @@ class _Sheet:
         count = described.last - described.first
         span = f"frames {described.first} to {described.last - 1}" if count > 1 else f"frame {described.first}"
         lines = [
-            Line(text=f"Shot {index + 1}  ·  {span}  ·  {_counted(count, 'frame')}", colour=_TITLE, indented=False),
+            Line(text=f"Shot {index + 1}  ·  {span}  ·  {counted(count, 'frame')}", colour=_TITLE, indented=False),
             *(
                 Line(text=part, colour=_FAINT, indented=False)
                 for part in self._wrapped(kind_of_film(described), indented=False)
@@ -313,7 +314,7 @@ class _Sheet:
 
     def _draw_head(self, draw: ImageDraw.ImageDraw, number: int, count: int) -> None:
         top = round(0.8 * self._margin)
-        text = f"{_counted(len(self._table), 'shot')}, {_counted(self._table.frames, 'frame')}"
+        text = f"{counted(len(self._table), 'shot')}, {counted(self._table.frames, 'frame')}"
         draw.text((self._margin, top), text, font=self._font, fill=_TEXT)
         if count > 1:
             right = self._settings.width - self._margin
@@ -349,13 +350,9 @@ def _texts_of(described: ShotDescription) -> tuple[str, ...]:
 def _about_missing(letters: Sequence[str]) -> str:
     scripts = ", ".join(scripts_of(letters))
     return (
-        f"no installed font has {_counted(len(letters), 'letter')} of these captions ({scripts}), shown by their "
+        f"no installed font has {counted(len(letters), 'letter')} of these captions ({scripts}), shown by their "
         "numbers in brackets; install a font that has them, such as Noto Sans"
     )
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _fitting(word: str, width: float, length: Callable[[str], float]) -> str:

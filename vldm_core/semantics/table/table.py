@@ -15,6 +15,7 @@ from typing import Any, overload
 from ...errors import SettingsError
 from ...files.text import check_letters, read_text
 from ...video.shots import Shot, covering_shots
+from ...wording import counted
 from .automatic import check_record, refreshed
 from .spreadsheet import read_rows, write_rows
 
@@ -195,8 +196,8 @@ class ShotTable(Sequence[ShotDescription]):
                 min(len(wanted), len(self)),
             )
             raise SettingsError(
-                f"the shot table has {len(self)} shots and the film {len(wanted)}, and shot {row + 1} differs; "
-                "describe the film again with the same shots, or use the shots of the table"
+                f"the shot table has {counted(len(self), 'shot')} and the film {len(wanted)}, and shot "
+                f"{row + 1} differs; describe the film again with the same shots, or use the shots of the table"
             )
 
     def to_json(self) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ...errors import SettingsError
 from ...files.text import check_letters, is_blank
+from ...wording import counted
 from .automatic import refreshed, with_records
 from .spreadsheet import without_separator_line
 from .table import ShotTable
@@ -45,15 +46,17 @@ def _is_csv(text: str) -> bool:
 def _with_prompts(text: str, table: ShotTable | None) -> ShotTable:
     if table is None:
         raise SettingsError(
-            "the text is no table (JSON, or CSV with first and last), so its lines are prompts of shots: connect the "
-            "table that they are for"
+            "the text is not a table (JSON, or CSV with first and last), so its lines are prompts of shots: connect "
+            "the table that they are for"
         )
     lines = ["" if is_blank(line) else " ".join(line.split()) for line in text.removeprefix("\ufeff").split("\n")]
     check_letters(lines)
     while len(lines) > 1 and not lines[-1]:
         lines.pop()
     if len(lines) not in (1, len(table)):
-        raise SettingsError(f"there are {len(lines)} prompts for {len(table)} shots; write a line for each, or one")
+        raise SettingsError(
+            f"got {counted(len(lines), 'prompt')} for {counted(len(table), 'shot')}; write a line for each, or one"
+        )
     prompts = lines * len(table) if len(lines) == 1 else lines
     return ShotTable(
         descriptions=tuple(

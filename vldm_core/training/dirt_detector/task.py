@@ -256,7 +256,7 @@ class _Run:
             self.optimiser.load_state_dict(state["optimiser"])
             self.average, self.step = state["average"], int(state["step"])
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            raise FilmFileError(f"{path} is no checkpoint of this training ({error}); delete it") from error
+            raise FilmFileError(f"{path} is not a checkpoint of this training ({error}); delete it") from error
 
 
 def dirt_loss(logits: Tensor, labels: Tensor, *, evidence: float) -> Tensor:

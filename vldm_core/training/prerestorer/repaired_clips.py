@@ -336,7 +336,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as film:
             return {name: film[name] for name in ("frames", "target", "masks")}
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise FilmFileError(f"{path} is no film to train on ({error}); make the films again") from error
+        raise FilmFileError(f"{path} is not a film to train on ({error}); make the films again") from error
 
 
 def _with_flow(pictures: Mapping[str, Tensor]) -> RepairedClip:

@@ -75,12 +75,12 @@ class LineExampleSettings:
     def __post_init__(self) -> None:
         for name in ("shots", "most_lines"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"line examples {name} is {getattr(self, name)}; use 1 or more")
+                raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use 1 or more")
         for name in ("scene_share", "scratched_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"line examples {name} is {getattr(self, name)}; use a share from 0 to 1")
+                raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use a share from 0 to 1")
         if self.seed < 0:
-            raise SettingsError(f"line examples seed is {self.seed}; use 0 or more")
+            raise SettingsError(f"scratch examples seed is {self.seed}; use 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -157,7 +157,7 @@ def load_line_examples(paths: Sequence[Path]) -> LineExamples:
         except (OSError, KeyError, ValueError) as error:
             raise FilmFileError(f"{path} cannot be read as examples ({error}); delete it to make it anew") from error
     if not sum(len(part) for part in parts):
-        raise FilmFileError("there are no examples of lines to train on; make more shots")
+        raise FilmFileError("there are no examples of scratches to train on; make more shots")
     return LineExamples(**_joined(parts))
 
 

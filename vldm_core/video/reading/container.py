@@ -58,7 +58,7 @@ def open_input(source: FilmSource) -> InputContainer:
     if any(kind == word or (word.startswith("_") and kind.endswith(word)) for word in _NOT_FILM):
         container.close()
         raise FilmFileError(
-            f"{name} is no film file (it reads as {kind!r}); give a video file, or the folder of an image sequence"
+            f"{name} is not a film file (it reads as {kind!r}); give a video file, or the folder of an image sequence"
         )
     return container
 
@@ -81,7 +81,9 @@ def _why_unreadable(name: str, head: bytes, error: Exception) -> str:
             f"{name} has no usable index (moov): the recording or copy was cut short. Copy it again, or rebuild its "
             "index with a repair tool and an intact file from the same camera"
         )
-    return f"{name} is no film file that can be read ({error}); give a video file, or the folder of an image sequence"
+    return (
+        f"{name} is not a film file that can be read ({error}); give a video file, or the folder of an image sequence"
+    )
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:

@@ -56,9 +56,9 @@ class LineRepairSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not 0 <= self.grain <= 1:
-            raise SettingsError(f"line repair grain must be 0 to 1, got {self.grain}; 1 is as around the line")
+            raise SettingsError(f"scratch repair grain must be 0 to 1, got {self.grain}; 1 is as around the scratch")
         if not 8 <= self.rows <= 400:
-            raise SettingsError(f"line repair rows must be 8 to 400, got {self.rows}; 40 suits most films")
+            raise SettingsError(f"scratch repair rows must be 8 to 400, got {self.rows}; 40 suits most films")
 
 
 def repair_lines(
@@ -89,7 +89,7 @@ def repair_lines(
     settings = settings or LineRepairSettings()
     if frames.ndim != 4 or frames.shape[1] != 3 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
         raise SettingsError(
-            f"line repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
+            f"scratch repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
             f"{tuple(scratch_mask.shape)}"
         )
     masks = (scratch_mask > 0.5).cpu().numpy()

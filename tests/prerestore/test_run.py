@@ -112,12 +112,51 @@ def test_strength_and_grain() -> None:
     assert spread[0.0] < 1e-5 and 0.35 < spread[0.5] < 0.55 and 0.8 < spread[1.0] < 1.05
 
 
-def test_grain_is_put_back_in_bands_as_in_one(monkeypatch) -> None:
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_grain_put_back_is_what_a_gaussian_of_its_scale_takes_off(channels_last) -> None:
     generator = torch.Generator().manual_seed(0)
     image, change = torch.rand(3, 70, 90, generator=generator), 0.1 * torch.randn(3, 70, 90, generator=generator)
-    wanted = apply(image, change, PreRestoreSettings())
-    monkeypatch.setattr("vldm_core.video.buffers.bands._MOST_BYTES", 90 * 36 * 4 * 16)
+    kernel = torch.exp(-0.5 * (torch.arange(-4.0, 5.0) / 1.2) ** 2)
+    kernel = kernel / kernel.sum()
+    padded = torch.nn.functional.pad(change[:, None], (4,) * 4, mode="replicate")
+    across = torch.nn.functional.conv2d(padded, kernel[None, None, None])
+    coarse = torch.nn.functional.conv2d(across, kernel[None, None, :, None])[:, 0]
+    if channels_last:
+        change = change[None].to(memory_format=torch.channels_last)[0]
+    wanted = (image + change - 0.3 * (change - coarse)).clamp(0, 1)
     assert torch.allclose(apply(image, change, PreRestoreSettings()), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_what_was_encoded_of_the_lookahead_serves_the_next_segment(monkeypatch, lean) -> None:
+    network = trained()
+    settings = PreRestoreSettings(segment=5, lookahead=3)
+    encoded: list[int] = []
+
+    class Watched(PreRestorer):
+        def encode(self, frames: Tensor, masks: Tensor, nearby: Tensor | None = None) -> tuple[Tensor, Tensor]:
+            encoded.append(frames.shape[1])
+            return super().encode(frames, masks, nearby)
+
+    watched = Watched(network.config).eval()
+    watched.load_state_dict(network.state_dict())
+    monkeypatch.setattr("vldm_core.prerestore.run._is_lean", lambda *_: lean)
+
+    def run() -> tuple[Tensor, int]:
+        encoded.clear()
+        result = torch.stack(
+            [made.image for made in pre_restore_stream([(one, None) for one in film(17)], watched, settings)]
+        )
+        return result, sum(encoded)
+
+    kept, few = run()
+    monkeypatch.setattr("vldm_core.prerestore.run._Runner._keeps_ahead", lambda *_, **__: False)
+    again, many = run()
+    assert torch.equal(kept, again)
+    # Segments of 5, 5, 5 and 2 with 3, 3 and 2 behind them, of which the last is known without its successor: in the
+    # third segment it is the last of the film as well. Lean, all of a frame is encoded once more for its own segment.
+    assert many == 25 + (17 if lean else 0)
+    assert few == many - (2 + 2 + 1)
 
 
 class Hungry(PreRestorer):

@@ -287,7 +287,7 @@ class PreRestorer(nn.Module):
         half, full = self.decode_fine(quarter, halves.flatten(0, 1))
         source = frames.flatten(0, 1)
         near = None if nearby is None else nearby.flatten(0, 1)
-        pictures = [self.picture(source, full, near).unflatten(0, shape)]
+        pictures = [(source + self.change(full, near)).unflatten(0, shape)]
         for level, features in enumerate((half, quarter, eighth), 1):
             picture = functional.avg_pool2d(source, 2**level) + self.heads[level](features)[:, :3]
             pictures.append(picture.unflatten(0, shape))
@@ -319,14 +319,15 @@ class PreRestorer(nn.Module):
         half = self.decode_half(self.from_quarter(quarter, halves))
         return half, functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), _SLOPE)
 
-    def picture(self, source: Tensor, full: Tensor, nearby: Tensor | None) -> Tensor:
-        """Return the picture (N, 3, H, W) that full-size features make of a source, with `nearby` (N, 6, H, W)."""
-        added = self.heads[0](full)
-        picture = source + added[:, :3]
+    def change(self, full: Tensor, nearby: Tensor | None) -> Tensor:
+        """Return what full-size features (N, C, H, W), with `nearby` (N, 6, H, W), add to a picture: (N, 3, H, W)."""
+        made = self.heads[0](full)
+        added = made[:, :3]
         if nearby is not None:
-            shares = _SHARE_SCALE * added[:, 3:, None]
-            picture = picture + (shares * nearby.unflatten(1, (_SHARES, 3))).sum(dim=1)
-        return picture
+            shares = _SHARE_SCALE * made[:, 3:, None]
+            for share, seen in zip(shares.unbind(1), nearby.unflatten(1, (_SHARES, 3)).unbind(1), strict=True):
+                added = torch.addcmul(added, share, seen)
+        return added
 
     @property
     def encode_reach(self) -> int:
@@ -336,9 +337,8 @@ class PreRestorer(nn.Module):
 
     @property
     def fine_reach(self) -> int:
-        """Pixels on each side that a picture depends on, as far as `decode_fine` and the halves of `encode` go."""
-        decoding = 2 * (2 * self.config.decoder_blocks[1] + 1) + 1
-        return decoding + 2 * (1 + 2 * self.config.encoder_blocks[0])
+        """Pixels on each side that a picture depends on in what `decode_fine` takes."""
+        return 2 * (2 * self.config.decoder_blocks[1] + 1) + 1
 
 
 class _Step(nn.Module):

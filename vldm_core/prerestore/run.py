@@ -8,18 +8,18 @@ caller cuts the stream.
 At any time a segment's features are held, most of them at a quarter of the size; encoder and decoder run over a few
 frames at once, fewer where memory does not suffice, with the same result. Of large frames on the processor only the
 state that comes from the future is held for a segment: features are encoded again when they are needed, and a frame is
-encoded and decoded in bands of rows.
+encoded and decoded in bands of rows. What was encoded of the lookahead serves the next segment.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import SettingsError, VLDMError
 from ..machine.allocator import give_small_blocks_back
@@ -34,8 +34,8 @@ from .network import SCALE, STATE_SCALE, PreRestorer, ShotState
 _GRAIN_SIGMA = 1.2
 _FRAMES_AT_ONCE = 8
 _WIDTH_AT_FULL = 12
-_MOST_KEPT = 384 << 20
-"""Bytes of features that are kept of a segment; larger ones are made again when they are needed."""
+_MOST_KEPT = 512 << 20
+"""Bytes of what is encoded of a segment that are kept; of larger frames it is made again when it is needed."""
 _PLANES_IN_WORK = 100
 """Planes of full size, in single precision, that encoding or decoding a band takes at its peak."""
 
@@ -170,6 +170,21 @@ def pre_restore_stream(
         del held[:made]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Encoded:
+    """What is encoded of a frame.
+
+    Attributes:
+        half: Features (1, C, h/2, w/2) on the device of the network, or None where they were not kept.
+        quarter: Features (1, C, h/4, w/4), likewise.
+        nearby: (1, 6, h, w) of `alignment.nearby`, or None where it was not kept.
+    """
+
+    half: Tensor | None
+    quarter: Tensor
+    nearby: Tensor | None
+
+
 class _Runner:
     """Goes through a shot segment by segment."""
 
@@ -184,7 +199,8 @@ class _Runner:
         self._last: HeldFrame | None = None
         # At the working size, by the later frame of the pair: backwards and forwards.
         self._flows: dict[int, tuple[FloatArray, FloatArray]] = {}
-        self._near: tuple[int, Tensor] | None = None
+        # By the number of the frame: what was encoded of the lookahead, for the segment that follows.
+        self._ahead: dict[int, _Encoded] = {}
         # Pictures that are made when they are looked at stay made for as long as the frames beside them are looked at.
         self._made: list[Tensor] = []
 
@@ -195,27 +211,36 @@ class _Runner:
         chain = Chain(self._last, held)
         self._flows = {number: flow for number, flow in self._flows.items() if number >= held[0].number}
         lean = _is_lean(network, held[0].padded_size, self._settings)
-        halves: dict[int, Tensor] = {}
-        quarters: dict[int, Tensor] = {}
+        encoded = {t: self._ahead.pop(frame.number) for t, frame in enumerate(held) if frame.number in self._ahead}
+        # The last frame was encoded without the one after it.
+        ahead = range(made, len(held) - 1) if self._keeps_ahead(held, lean=lean) else range(0)
         if not lean:
-            for t, (half, quarter) in enumerate(self._by_parts(lambda part: self._encoded(chain, part), len(held))):
-                quarters[t] = quarter
-                if t < made:
-                    halves[t] = half
+            parts = self._by_parts(lambda part: self._encoded(chain, part), len(encoded), len(held))
+            encoded.update(enumerate(parts, len(encoded)))
         before, after = self._alignments(chain)
 
-        def travelling(t: int) -> tuple[Tensor, Tensor]:
-            """The features of a frame, and what of them travels, (1, C, h/4, w/4)."""
-            quarter = quarters[t] if t in quarters else self._quarter(chain, t)
-            sound = soundness(held[t].mask()[None, None], scale=STATE_SCALE)[0, :, None].to(quarter)
-            return quarter, quarter * sound
+        def features(t: int, *, whole: bool) -> _Encoded:
+            """What was encoded of a frame, with the features at 1/2 where all of it is wanted."""
+            known = encoded.get(t)
+            if known is None or (whole and known.half is None):
+                known = self._encoded_in_bands(chain, t, halves=whole)
+            return known
+
+        def travelling(t: int, quarter: Tensor) -> Tensor:
+            """What of the features (1, C, h/4, w/4) of a frame travels."""
+            return quarter * soundness(held[t].mask()[None, None], scale=STATE_SCALE)[0, :, None].to(quarter)
 
         future: dict[int, Tensor] = {}
         memory, neighbour = None, None
         with self._fitting(len(held)):
             for t in reversed(range(len(held))):
                 self._beat("pre-restore", 0, None)
-                _, here = travelling(t)
+                found = features(t, whole=False)
+                if t in ahead:
+                    self._ahead[held[t].number] = found
+                if t >= made or found.half is None:
+                    encoded.pop(t, None)
+                here = travelling(t, found.quarter)
                 memory = network.backward_step(here, neighbour, memory, after.get(t))
                 neighbour = here
                 if t < made:
@@ -223,62 +248,74 @@ class _Runner:
         memory, neighbour = (None, None) if self._state is None else (self._state.memory, self._state.features)
         done = 0
         merged: list[Tensor] = []
+        fine: list[_Encoded] = []
         while done < made:
             part = range(done, min(done + self._at_once, made))
             with self._fitting(len(held)):
                 for t in part[len(merged) :]:
                     self._beat("pre-restore", 0, None)
-                    quarter, here = travelling(t)
+                    found = features(t, whole=True)
+                    here = travelling(t, found.quarter)
                     memory = network.forward_step(here, neighbour, memory, before.get(t))
                     neighbour = here
-                    merged.append(torch.cat((quarter, memory, future.pop(t)), dim=1))
-                    quarters.pop(t, None)
+                    merged.append(torch.cat((found.quarter, memory, future.pop(t)), dim=1))
+                    fine.append(found)
+                    encoded.pop(t, None)
             self._beat("pre-restore", done, made)
             try:
                 if lean:
-                    frames = [self._decoded_in_bands(chain, done, merged[0])]
+                    frames = [self._decoded_in_bands(chain, done, fine[0], merged[0])]
                 else:
-                    frames = self._decoded(chain, part, halves, merged[: len(part)])
+                    frames = self._decoded(chain, part, fine[: len(part)], merged[: len(part)])
             except torch.OutOfMemoryError as error:
                 self._halve(error)
                 continue
-            del merged[: len(part)]
-            for t in part:
-                halves.pop(t, None)
+            del merged[: len(part)], fine[: len(part)]
             done += len(part)
             yield from frames
         assert memory is not None and neighbour is not None
         self._state = ShotState(features=neighbour, memory=memory)
         self._last = held[made - 1]
-        self._near, self._made = None, []
+        self._made = []
         if lean:
             give_small_blocks_back()
 
-    def _encoded(self, chain: Chain, part: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Features of some frames at 1/2 and 1/4, (1, C, h, w) each."""
+    def _keeps_ahead(self, held: Sequence[HeldFrame], *, lean: bool) -> bool:
+        """Tell whether there is room for what was encoded of the lookahead, until the next segment."""
+        return self._settings.lookahead * _encoded_bytes(self._network, held[0].padded_size, lean=lean) <= _MOST_KEPT
+
+    def _encoded(self, chain: Chain, part: Sequence[int]) -> "list[_Encoded]":
+        """Features of some frames."""
         held = chain.held
+        nearby = self._nearby(chain, part)
         halves, quarters = self._network.encode(
             torch.stack([held[t].padded() for t in part])[None].to(self._like),
             torch.stack([held[t].mask() for t in part])[None].to(self._like),
-            self._nearby(chain, part).to(self._like),
+            nearby.to(self._like),
         )
-        return [(halves[:, index], quarters[:, index]) for index in range(len(part))]
+        return [
+            _Encoded(half=halves[:, index], quarter=quarters[:, index], nearby=nearby[:, index])
+            for index in range(len(part))
+        ]
 
-    def _quarter(self, chain: Chain, t: int) -> Tensor:
-        """Features of a large frame at 1/4, (1, C, h, w)."""
-        held = chain.held[t]
+    def _encoded_in_bands(self, chain: Chain, t: int, *, halves: bool) -> "_Encoded":
+        """Features of a large frame; those at 1/2 where they are wanted."""
+        held, network = chain.held[t], self._network
         given = held.padded(), held.mask(), self._nearby(chain, [t])
-        parts = []
-        for band in _bands(held, self._network.encode_reach):
+        height, width = held.padded_size
+        wide, middle, _ = network.config.widths
+        half = torch.empty(1, wide, height // 2, width // 2) if halves else None
+        quarter = torch.empty(1, middle, height // STATE_SCALE, width // STATE_SCALE)
+        for band in _bands(held, network.encode_reach):
             picture, mask, nearby = (plane[..., band.around, :] for plane in given)
-            encoded = self._network.encode(picture[None, None], mask[None, None], nearby)
-            parts.append(encoded[1][0, :, :, band.within(STATE_SCALE)])
-        return torch.cat(parts, dim=2)
+            fine, coarse = network.encode(picture[None, None], mask[None, None], nearby)
+            quarter[:, :, band.of(STATE_SCALE)] = coarse[0, :, :, band.within(STATE_SCALE)]
+            if half is not None:
+                half[:, :, band.of(2)] = fine[0, :, :, band.within(2)]
+        return _Encoded(half=half, quarter=quarter, nearby=given[2][:, 0] if halves else None)
 
     def _nearby(self, chain: Chain, part: Sequence[int]) -> Tensor:
         """What the neighbours of some frames show, (1, n, 6, h, w); see `alignment.nearby`."""
-        if len(part) == 1 and self._near is not None and self._near[0] == chain.held[part[0]].number:
-            return self._near[1]
         held = chain.held
         shown = torch.zeros(len(part), NEARBY_CHANNELS, *held[0].padded_size)
         for index, t in enumerate(part):
@@ -291,8 +328,6 @@ class _Runner:
             if t + 1 < len(held):
                 back, ahead = self._flow(held[t], held[t + 1])
                 shown[index, 3:] = seen(held[t], held[t + 1], ahead, back)
-        # A frame that is not kept is asked for its neighbours by every step in turn.
-        self._near = (held[part[0]].number, shown[None]) if len(part) == 1 else None
         return shown[None]
 
     def _alignments(self, chain: Chain) -> tuple[dict[int, Way], dict[int, Way]]:
@@ -327,38 +362,39 @@ class _Runner:
         return self._flows[following.number]
 
     def _decoded(
-        self, chain: Chain, part: Sequence[int], halves: Mapping[int, Tensor], merged: Sequence[Tensor]
+        self, chain: Chain, part: Sequence[int], encoded: "Sequence[_Encoded]", merged: Sequence[Tensor]
     ) -> list[PreRestoredFrame]:
         """Decode some frames at once."""
-        # The network adds to its input. Here it adds to nothing, so that the film keeps all of its precision where the
-        # network runs in half.
-        decoded = self._network.decode(
-            torch.zeros(1, 1, 3, *chain.held[0].padded_size).to(self._like).expand(1, len(part), -1, -1, -1),
-            torch.stack([halves[t] for t in part], dim=1),
-            torch.stack(list(merged), dim=1),
-            self._nearby(chain, part).to(self._like),
-        )
-        changes = decoded.pictures[0][0].float().cpu()
-        made = []
-        for index, (t, change) in enumerate(zip(part, changes, strict=True)):
-            latent = None if decoded.latent is None else decoded.latent[0, index]
-            half, quarter, eighth = (level[0, index] for level in decoded.features)
-            made.append(self._finished(chain.held[t], change, latent, (half, quarter, eighth)))
-        return made
+        network = self._network
+        quarters, eighths = network.decode_coarse(torch.cat(list(merged)))
+        halves, full = network.decode_fine(quarters, torch.cat([one.half for one in encoded if one.half is not None]))
+        nearby = torch.cat([one.nearby for one in encoded if one.nearby is not None])
+        # What is added is made by itself, so that the film keeps its precision where the network runs in half.
+        changes = network.change(full, nearby.to(self._like)).float().cpu()
+        latents = None if network.latent is None else network.latent(eighths)
+        return [
+            self._finished(
+                chain.held[t],
+                changes[index],
+                None if latents is None else latents[index],
+                (halves[index], quarters[index], eighths[index]),
+            )
+            for index, t in enumerate(part)
+        ]
 
-    def _decoded_in_bands(self, chain: Chain, t: int, merged: Tensor) -> PreRestoredFrame:
+    def _decoded_in_bands(self, chain: Chain, t: int, encoded: "_Encoded", merged: Tensor) -> PreRestoredFrame:
         """Decode a large frame; what takes most room, at 1/2 and in full, in bands of rows."""
         network, held = self._network, chain.held[t]
+        assert encoded.half is not None and encoded.nearby is not None, "all of a frame is encoded before it is decoded"
         quarter, eighth = network.decode_coarse(merged)
         latent = None if network.latent is None else network.latent(eighth)[0]
-        given = held.padded(), held.mask(), self._nearby(chain, [t])
         change = torch.empty(3, *held.padded_size)
         halves = []
         for band in _bands(held, network.fine_reach):
-            picture, mask, nearby = (plane[..., band.around, :] for plane in given)
-            half, _ = network.encode(picture[None, None], mask[None, None], nearby)
-            half, full = network.decode_fine(quarter[:, :, band.scaled(STATE_SCALE)], half[:, 0])
-            made = network.picture(torch.zeros(1, 3, *full.shape[2:]), full, nearby[0])
+            half, full = network.decode_fine(
+                quarter[:, :, band.scaled(STATE_SCALE)], encoded.half[:, :, band.scaled(2)]
+            )
+            made = network.change(full, encoded.nearby[:, :, band.around])
             change[:, band.rows] = made[0, :, band.within(1)]
             if self._features:
                 halves.append(half[0, :, band.within(2)])
@@ -376,9 +412,8 @@ class _Runner:
             features=features if self._features else None,
         )
 
-    def _by_parts(self, work: Callable[[Sequence[int]], list[Made]], count: int) -> Iterator[Made]:
-        """Work on a few frames at once, on fewer where memory does not suffice."""
-        start = 0
+    def _by_parts(self, work: Callable[[Sequence[int]], list[Made]], start: int, count: int) -> Iterator[Made]:
+        """Work on a few frames at once, on fewer where memory does not suffice; those before the start are done."""
         while start < count:
             self._beat("pre-restore", start, count)
             try:
@@ -413,14 +448,19 @@ def _bands(held: HeldFrame, reach: int) -> list[Band]:
     return bands(*held.padded_size, reach, granularity=SCALE, planes=_PLANES_IN_WORK)
 
 
-def _is_lean(network: PreRestorer, size: tuple[int, int], settings: PreRestoreSettings) -> bool:
-    """Tell whether the features of a segment are too large to be kept from the one use of them to the next."""
-    like = next(network.parameters())
-    if like.device.type != "cpu":
-        return False
+def _encoded_bytes(network: PreRestorer, size: tuple[int, int], *, lean: bool) -> float:
+    """Bytes of what is kept of a frame that was encoded; lean, of its features at 1/4 alone."""
     half, quarter, _ = network.config.widths
-    pixels = size[0] * size[1] * like.element_size()
-    return settings.segment * pixels * (half / 4 + quarter / 16) > _MOST_KEPT
+    planes = quarter / 16 if lean else half / 4 + quarter / 16 + NEARBY_CHANNELS
+    return planes * size[0] * size[1] * next(network.parameters()).element_size()
+
+
+def _is_lean(network: PreRestorer, size: tuple[int, int], settings: PreRestoreSettings) -> bool:
+    """Tell whether what is encoded of a segment is too large to be kept from the one use of it to the next."""
+    if next(network.parameters()).device.type != "cpu":
+        return False
+    held = settings.segment + settings.lookahead
+    return held * _encoded_bytes(network, size, lean=False) > _MOST_KEPT
 
 
 def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRestoreSettings) -> float:
@@ -429,7 +469,7 @@ def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRe
     like = next(network.parameters())
     held = settings.segment + settings.lookahead
     # Of a segment: features at 1/2; features at 1/4 as they come, as they travel, and the states both ways, joined.
-    kept = settings.segment * half / 4 + (3 * held + 4 * settings.segment) * quarter / 16
+    kept = held * half / 4 + (3 * held + 4 * settings.segment) * quarter / 16
     # Of a frame in work: about six such features at 1/2 at a time, and those at full size.
     working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * _WIDTH_AT_FULL + NEARBY_CHANNELS)
     return height * width * like.element_size() * (kept + working)
@@ -459,17 +499,8 @@ def apply(image: Tensor, change: Tensor, settings: PreRestoreSettings) -> Tensor
     if settings.keep_grain > 0:
         # What is taken off at the scale of grain; coarser changes are blur, tone and damage.
         radius = round(3 * _GRAIN_SIGMA)
-        places = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-        kernel = torch.exp(-0.5 * (places / _GRAIN_SIGMA) ** 2)
-        kernel = kernel / kernel.sum()
-        coarse = torch.empty_like(change)
-        height, width = change.shape[-2:]
-        for plane, blurred in zip(change, coarse, strict=True):
-            padded = functional.pad(plane[None, None], (radius,) * 4, mode="replicate")
-            # PyTorch lays every pixel out with all the neighbours that the kernel sees.
-            for band in bands(height, width, 0, granularity=1, planes=4 * len(kernel)):
-                rows = padded[:, :, band.rows.start : band.rows.stop + 2 * radius]
-                across = functional.conv2d(rows, kernel[None, None, None])
-                blurred[band.rows] = functional.conv2d(across, kernel[None, None, :, None])[0, 0]
-        change = change - settings.keep_grain * (change - coarse)
+        planes = change.detach().float().cpu().permute(1, 2, 0).contiguous().numpy()
+        size = (2 * radius + 1, 2 * radius + 1)
+        coarse = cv2.GaussianBlur(planes, size, _GRAIN_SIGMA, borderType=cv2.BORDER_REPLICATE)
+        change = torch.lerp(change, torch.from_numpy(coarse).permute(2, 0, 1).to(change), settings.keep_grain)
     return (image + change).clamp(0, 1)

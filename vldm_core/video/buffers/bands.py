@@ -21,6 +21,10 @@ class Band:
         """`around` in a picture that is smaller by a factor."""
         return slice(self.around.start // scale, self.around.stop // scale)
 
+    def of(self, scale: int) -> slice:
+        """The rows in a picture that is smaller by a factor."""
+        return slice(self.rows.start // scale, self.rows.stop // scale)
+
     def within(self, scale: int) -> slice:
         """The rows in what was made of `around`, smaller by a factor."""
         first = self.around.start

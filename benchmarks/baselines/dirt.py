@@ -38,27 +38,11 @@ class _References:
     second: np.ndarray
 
 
-def detect_sdip(frames: Tensor, *, threshold: float = SDIP_THRESHOLD) -> Tensor:
-    """Detect dirt with the spike detection index with polarity test (Kokaram 1998, SDIp).
-
-    A pixel is dirt if it differs from both motion-compensated neighbours by more than the threshold, in the same
-    direction.
-
-    Args:
-        frames: (T, 3, H, W), T ≥ 3.
-        threshold: Grey levels.
-
-    Returns:
-        (T, H, W) float {0, 1}.
-
-    Raises:
-        SettingsError: Fewer than three frames.
-    """
-    return (sdip_strength(frames) > threshold).float()
-
-
 def sdip_strength(frames: Tensor) -> Tensor:
-    """Return the smaller of the two differences of `detect_sdip` where they have one sign, 0 elsewhere.
+    """Measure dirt with the spike detection index with polarity test (Kokaram 1998, SDIp).
+
+    A pixel is dirt if it differs from both motion-compensated neighbours by more than a threshold, usually
+    `SDIP_THRESHOLD`, in the same direction: the smaller of the two differences where they have one sign, 0 elsewhere.
 
     Args:
         frames: (T, 3, H, W), T ≥ 3.
@@ -78,28 +62,12 @@ def sdip_strength(frames: Tensor) -> Tensor:
     return strength
 
 
-def detect_rod(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_THRESHOLDS) -> Tensor:
-    """Detect dirt with rank-ordered differences (Nadenau and Mitra 1997, ROD).
+def rod_strength(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_THRESHOLDS) -> Tensor:
+    """Measure dirt with rank-ordered differences (Nadenau and Mitra 1997, ROD), each in units of its threshold.
 
     The references are the pixel and the ones above and below it in both motion-compensated neighbours, sorted as
     r1 … r6. With m = (r3 + r4) / 2 the differences are d_i = r_i - I where I ≤ m and d_i = I - r_(7-i) elsewhere,
-    i = 1 … 3; the pixel is dirt if any d_i exceeds its threshold.
-
-    Args:
-        frames: (T, 3, H, W), T ≥ 3.
-        thresholds: Grey levels, rising.
-
-    Returns:
-        (T, H, W) float {0, 1}.
-
-    Raises:
-        SettingsError: Fewer than three frames.
-    """
-    return (rod_strength(frames, thresholds=thresholds) > 1).float()
-
-
-def rod_strength(frames: Tensor, *, thresholds: tuple[float, float, float] = ROD_THRESHOLDS) -> Tensor:
-    """Return the largest of the rank-ordered differences of `detect_rod`, each in units of its threshold.
+    i = 1 … 3; the pixel is dirt if the largest of them, in units of its threshold, exceeds 1.
 
     Args:
         frames: (T, 3, H, W), T ≥ 3.

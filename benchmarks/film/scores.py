@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vldm_core.metrics.detection import dilate
 from vldm_core.metrics.detection_curve import (
     CURVE_THRESHOLDS,
     MASK_THRESHOLDS,
@@ -21,15 +22,8 @@ from vldm_core.metrics.detection_curve import (
     DetectionCounts,
     count_detections,
 )
-from vldm_core.metrics.figures import (
-    dilate,
-    flicker_index,
-    largest_change_outside,
-    psnr,
-    share_changed_outside,
-    ssim_map,
-    warp_error,
-)
+from vldm_core.metrics.fidelity import largest_change_outside, psnr, share_changed_outside, ssim_map
+from vldm_core.metrics.temporal import flicker_index, warp_error
 
 from .material import AgedClip
 from .methods import Masks

@@ -20,7 +20,8 @@ import cv2
 import torch
 
 from vldm_core.errors import VLDMError
-from vldm_core.metrics.figures import flicker_index, psnr
+from vldm_core.metrics.fidelity import psnr
+from vldm_core.metrics.temporal import flicker_index
 
 from .material import AgedClip, age, with_grain
 from .methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, OURS, Masks, Method

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.metrics.figures import GREY_LEVELS
+from vldm_core.metrics.fidelity import GREY_LEVELS
 from vldm_core.progress import Progress, silent
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.luma import luma

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vldm_core.metrics.figures import psnr
+from vldm_core.metrics.fidelity import psnr
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 
 from torch import Tensor
 
-from vldm_core.metrics.figures import flicker_index, psnr, ssim, texture, warp_error
+from vldm_core.metrics.fidelity import psnr, ssim, texture
+from vldm_core.metrics.temporal import flicker_index, warp_error
 
 from ..film.scores import finite, mean_of
 from .material import DamagedClip

@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 
 from vldm_core.metrics.before_after import labelled_row
-from vldm_core.metrics.figures import flicker_index, texture, warp_error
+from vldm_core.metrics.fidelity import texture
+from vldm_core.metrics.temporal import flicker_index, warp_error
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.shipped import PreRestoration, load_prerestorer
 from vldm_core.stages.batch import remove_flicker

@@ -1,5 +1,6 @@
 """Colour correction: the published per-frame fixes, and shot statistics that leave the flicker out."""
 
+import kornia
 import pytest
 import torch
 
@@ -120,6 +121,14 @@ class TestLab:
         colours = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]])[:, :, None, None]
         wanted = torch.tensor([[100.0, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]])
         assert torch.allclose(lab_from_rgb(colours)[..., 0, 0], wanted, atol=0.02)
+
+    def test_it_is_that_of_kornia_but_grey_has_no_colour_at_all(self):
+        frames = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(4))
+        lab = lab_from_rgb(frames)
+        assert torch.allclose(lab, kornia.color.rgb_to_lab(frames), atol=0.01)
+        assert torch.allclose(rgb_from_lab(lab), kornia.color.lab_to_rgb(lab, clip=False), atol=2e-4)
+        grey = torch.linspace(0, 1, 64).expand(3, 1, 64)
+        assert lab_from_rgb(grey)[1:].abs().max() < 1e-4
 
     def test_histograms_are_matched_and_order_is_kept(self):
         content, style = make_scene(2), make_scene(2, seed=9) ** 1.5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vldm_core.errors import SettingsError
-from vldm_core.metrics import figures as metrics
+from vldm_core.metrics.detection import score_detection
 from vldm_core.metrics.detection_curve import CURVE_THRESHOLDS, MASK_THRESHOLDS, TOLERANCES, count_detections
 
 SHAPE = (2, 7, 9)
@@ -64,7 +64,7 @@ def test_a_mask_scores_as_in_the_metrics(mask, truth, ignore):
     found, real, skipped = (torch.from_numpy(plane) for plane in (mask.astype(np.float32), truth, ignore))
     counts = count_detections(found, real, labels=2, ignore=skipped, thresholds=MASK_THRESHOLDS)
     for tolerance in TOLERANCES:
-        score = metrics.score_detection(found, (real > 0).float(), tolerance=tolerance, ignore=skipped)
+        score = score_detection(found, (real > 0).float(), tolerance=tolerance, ignore=skipped)
         for curve, expected in (
             (counts.recall(tolerance), score.recall),
             (counts.precision(tolerance), score.precision),

@@ -12,7 +12,8 @@ from ..video.flow import FlowSettings, estimate_flow
 from ..video.frames import check_frames
 from ..video.shots import Shot, covering_shots
 from ..video.warping import consistency
-from .figures import GREY_LEVELS, flicker_index, warp_error
+from .fidelity import GREY_LEVELS, decibels
+from .temporal import flicker_index, warp_error
 
 # Half an 8-bit level: what rounds to another value in an 8-bit file has changed.
 _CHANGED = 0.5 / GREY_LEVELS
@@ -21,7 +22,7 @@ _FLOW = FlowSettings(quality="fast")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class FilmComparison:
     """Figures of one clip before and after.
 
     Attributes:
@@ -71,7 +72,7 @@ def compare_films(
     shots: Iterable[Shot] | None = None,
     temporal: bool = True,
     progress: Progress = silent,
-) -> Comparison:
+) -> FilmComparison:
     """Compare a clip before and after restoration.
 
     The temporal figures follow the motion of the restored clip, for both clips the same, and never cross a cut.
@@ -101,9 +102,9 @@ def compare_films(
         progress("compare", index + 1, len(before))
     count = len(before)
     flicker, warp = _temporal(before, after, covering_shots(shots, count), progress) if temporal else (None, None)
-    return Comparison(
+    return FilmComparison(
         frames=count,
-        psnr=-10 * math.log10(squares / count) if squares else math.inf,
+        psnr=decibels(squares / count),
         largest_change=largest * GREY_LEVELS,
         changed_share=changed / count,
         flicker_before=flicker[0] if flicker else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vldm_core.metrics.figures import flicker_index, warp_error
+from vldm_core.metrics.temporal import flicker_index, warp_error
 from vldm_core.video.flow import estimate_flow
 from vldm_core.video.luma import luma
 from vldm_core.video.warping import consistency

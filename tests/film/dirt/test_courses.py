@@ -9,7 +9,7 @@ from torch import Tensor
 from vldm_core.film.dirt.courses import _spots_of
 from vldm_core.film.dirt.detection import Detector, DirtSettings, detect_dirt
 from vldm_core.film.fill.repair import repair_dirt
-from vldm_core.metrics.figures import score_detection
+from vldm_core.metrics.detection import score_detection
 
 from ..clean_cases import clean_case, psnr_inside, share_moved
 from .dirt_scenes import scene, speckled

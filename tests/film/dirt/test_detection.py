@@ -11,7 +11,7 @@ from torch import Tensor
 from vldm_core.errors import SettingsError
 from vldm_core.film.dirt import detection as dirt
 from vldm_core.film.dirt.detection import RADIUS, dirt_probability
-from vldm_core.metrics.figures import dilate
+from vldm_core.metrics.detection import dilate
 from vldm_core.video.flow import estimate_flow, to_luma
 from vldm_core.video.warping import warp
 

@@ -17,7 +17,7 @@ from vldm_core.film.dirt.evidence import Window
 from vldm_core.film.dirt.features import PLANES, SIGNED_PLANES, UNSIGNED_PLANES, DirtFeatures
 from vldm_core.film.dirt.moving_objects import moving_spots
 from vldm_core.film.dirt.network import KIND, DirtNetwork, DirtNetworkConfig, shared_network
-from vldm_core.metrics.figures import dilate, score_detection
+from vldm_core.metrics.detection import dilate, score_detection
 from vldm_core.video.flow import to_luma
 
 from .dirt_scenes import scene, speckled, with_runner

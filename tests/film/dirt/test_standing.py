@@ -10,7 +10,7 @@ from vldm_core.film.dirt.detection import Detector, DirtSettings, detect_dirt
 from vldm_core.film.dirt.standing import same_place, staying
 from vldm_core.film.dirt.whole_frames import whole_shift
 from vldm_core.film.fill.repair import repair_dirt
-from vldm_core.metrics.figures import score_detection
+from vldm_core.metrics.detection import score_detection
 from vldm_core.video.flow import FlowSettings, estimate_pair, to_luma
 
 from ..clean_cases import clean_case, psnr_inside

@@ -11,7 +11,7 @@ from vldm_core.film.dirt import detection as dirt
 from vldm_core.film.dirt.detection import RADIUS, Detector, DirtSettings, detect_dirt
 from vldm_core.film.dirt.references import REACH, References, differs_as_a_whole, is_even
 from vldm_core.film.fill.repair import LARGE_SHARE, MUCH_FILLED
-from vldm_core.metrics.figures import score_detection
+from vldm_core.metrics.detection import score_detection
 from vldm_core.notices import Notices
 from vldm_core.stages import batch as pipeline
 from vldm_core.video.flow import to_luma

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError
 from vldm_core.film.fill.repair import RADIUS, DirtRepairSettings, repair_dirt
-from vldm_core.metrics.figures import dilate
+from vldm_core.metrics.detection import dilate
 
 from ..dirt.dirt_scenes import scene, speckled, with_runner
 

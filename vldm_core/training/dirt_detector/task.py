@@ -22,7 +22,7 @@ from torch.nn import functional
 from ...errors import FilmFileError, SettingsError
 from ...film.dirt.features import PLANES, SIGNED_PLANES
 from ...film.dirt.network import KIND, KINDS, DirtNetwork, DirtNetworkConfig
-from ...metrics.figures import score_detection
+from ...metrics.detection import score_detection
 from ...progress import Progress, silent
 from ..output import check_output
 from .examples import BLOTCH, DIRT, FAINT_BLOTCH, FAINT_DIRT, STEPS, ExampleSettings, generate_examples, load_examples

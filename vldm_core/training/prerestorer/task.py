@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...data.clean_shots import TrainingMaterial
 from ...errors import SettingsError
-from ...metrics.figures import psnr, ssim
+from ...metrics.fidelity import psnr, ssim
 from ...prerestore.alignment import alignments
 from ...prerestore.network import KIND, SMALL, STATE_SCALE, PreRestorer, PreRestorerConfig
 from ...progress import Progress, silent

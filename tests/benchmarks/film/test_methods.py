@@ -5,7 +5,7 @@ import torch
 
 from benchmarks.film.methods import KNOWN_MASK_REPAIRS, METHODS, Masks, distinct
 
-from .film_data import moving_texture
+from ..film_data import moving_texture
 
 
 @pytest.fixture(scope="module")

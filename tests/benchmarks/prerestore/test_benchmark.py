@@ -17,8 +17,8 @@ from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
 from vldm_core.cli.app import app
 from vldm_core.errors import VLDMError
 
-from .film_data import moving_texture, write_film
-from .prerestore_data import TINY, made_clip, write_data, write_network
+from ..film_data import moving_texture, write_film
+from ..prerestore_data import TINY, made_clip, write_data, write_network
 
 
 @pytest.fixture(scope="module")

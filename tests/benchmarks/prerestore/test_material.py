@@ -9,9 +9,9 @@ from benchmarks.prerestore.material import AgedSource, DamagedClip, find_aged_so
 from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
 from vldm_core.data.split import VALIDATION
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.metrics.figures import psnr
+from vldm_core.metrics.fidelity import psnr
 
-from .prerestore_data import TINY, write_data
+from ..prerestore_data import TINY, write_data
 
 CLIPS = ("01_dog", "bedroom", "seeking")
 # Large enough for brightness to be compared along the motion.

@@ -28,10 +28,10 @@ from benchmarks.prerestore.methods import (
 from benchmarks.prerestore.scores import mean_figures, picture_figures
 from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
 from benchmarks.prerestore.tasks import prepare, run_network, run_non_local_means, run_per_frame, run_with_flicker
-from vldm_core.metrics.figures import psnr
+from vldm_core.metrics.fidelity import psnr
 from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
 
-from .prerestore_data import made_clip, random_network, write_network
+from ..prerestore_data import made_clip, random_network, write_network
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.files.networks import WEIGHTS
 from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
 
-from ..prior.tiny_pipeline import tiny_pipeline
-from .prerestore_data import TINY, made_clip, random_network, write_network
+from ...prior.tiny_pipeline import tiny_pipeline
+from ..prerestore_data import TINY, made_clip, random_network, write_network
 
 SETTINGS = ResolutionSettings(sizes=(96, 64), material=TINY)
 

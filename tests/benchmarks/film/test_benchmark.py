@@ -27,7 +27,7 @@ from benchmarks.film.tasks import lanes
 from vldm_core.cli.app import app
 from vldm_core.errors import FilmFileError, SettingsError, VLDMError
 
-from .film_data import moving_texture, write_film, write_photo
+from ..film_data import moving_texture, write_film, write_photo
 
 TINY = FilmBenchmarkSettings(
     frames=4,
@@ -226,7 +226,7 @@ def test_lanes_end_with_the_process_that_started_them(tmp_path):
         "        print(workers.run([(os.getpid, ())], lambda done, total: None)[0], flush=True)\n"
         "        os.kill(os.getpid(), 9)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == -9, done.stderr
     worker = int(done.stdout)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmarks.resolution.sizes import WAYS, working_size
-from vldm_core.metrics.figures import psnr
+from vldm_core.metrics.fidelity import psnr
 
-from .prerestore_data import made_clip
+from ..prerestore_data import made_clip
 
 
 @pytest.fixture(scope="module")

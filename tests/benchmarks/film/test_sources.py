@@ -9,7 +9,7 @@ from benchmarks.film.sources import shots as film_sources
 from benchmarks.film.sources.strata import STRATA, strata_of
 from vldm_core.errors import FilmFileError
 
-from .film_data import moving_texture, write_film, write_photo
+from ..film_data import moving_texture, write_film, write_photo
 
 SMALL = {"height": 64, "width": 96, "all_sources": True}
 

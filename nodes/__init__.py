@@ -21,7 +21,7 @@ from .prerestore.pre_restore import PreRestore
 from .prerestore.restore_with_image_model import RestoreWithImageModel
 from .prior.fit import FitForPrior, UndoFit
 from .prior.long_video_windows import LongVideoWindows
-from .prior.restoration_guidance import RestorationGuidance
+from .prior.restoration_guidance import RestorationGuidanceNode
 from .prior.restoration_sampler import RestorationSampler
 from .prior.restoration_settings import RestorationSettingsNode
 from .prior.shot_loras import ShotLoras
@@ -70,7 +70,7 @@ class VLDMExtension(ComfyExtension):
             ShotLoras,
             LongVideoWindows,
             VideoNoise,
-            RestorationGuidance,
+            RestorationGuidanceNode,
             RestorationSampler,
             RestorationSettingsNode,
             DecodeVideo,

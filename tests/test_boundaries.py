@@ -26,7 +26,7 @@ ROOMS_DOWN = (
     ("film", "ageing"),
     ("video",),
     ("files", "machine", "containment"),
-    ("notices", "progress"),
+    ("notices", "progress", "arrays"),
     ("errors", "wording"),
 )
 """The rooms of `vldm_core` from the top floor down: each may import what stands below it, and never its neighbours."""

@@ -21,7 +21,7 @@ SPACES = ("latent", "rgb")
 WEIGHTINGS = ("mse", "edges")
 
 
-class RestorationGuidance(io.ComfyNode):
+class RestorationGuidanceNode(io.ComfyNode):
     """MODEL whose sampling stays faithful to a clip."""
 
     @classmethod

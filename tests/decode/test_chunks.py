@@ -11,7 +11,7 @@ from vldm_core.decode.chunks import ChunkSettings, auto_chunks, decode_video, pl
 from vldm_core.decode.memory_fallback import DecodePlan, DecodeSettings, choose_plan, decode_within_memory, smaller
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
-from vldm_core.video.tiles import TileSettings
+from vldm_core.video.tiles import PictureTileSettings
 
 
 def shots_from(lengths):
@@ -163,7 +163,7 @@ class TestMemory:
         while (plan := smaller(plan, 96, 128)) is not None:
             found.append((plan.chunks.frames, plan.chunks.halo, plan.tiles and plan.tiles.size))
         assert found == [(2, 4, None), (1, 4, None), (1, 4, 64), (1, 4, 32), (1, 4, 16)]
-        tiles = DecodePlan(chunks=ChunkSettings(), tiles=TileSettings(size=128))
+        tiles = DecodePlan(chunks=ChunkSettings(), tiles=PictureTileSettings(size=128))
         assert smaller(tiles, 96, 128).tiles.size == 64
 
 
@@ -174,14 +174,14 @@ class TestChoice:
     def test_image_vae(self):
         plan = self.choose(temporal=False, frames_in_memory=5.0)
         assert plan == DecodePlan(chunks=ChunkSettings(frames=1, halo=0))
-        assert self.choose(temporal=False, frames_in_memory=0.7).tiles == TileSettings()
+        assert self.choose(temporal=False, frames_in_memory=0.7).tiles == PictureTileSettings()
         assert self.choose(DecodeSettings(frames=6), temporal=False, frames_in_memory=5.0).chunks.frames == 6
 
     def test_temporal_vae(self):
         assert self.choose(temporal=True, frames_in_memory=20.0) == DecodePlan(chunks=ChunkSettings(frames=12, halo=4))
         # Nine frames of 64×96 do not fit; twelve tiles of 64×64 do.
         assert self.choose(temporal=True, frames_in_memory=8.0) == DecodePlan(
-            chunks=ChunkSettings(frames=4, halo=4), tiles=TileSettings()
+            chunks=ChunkSettings(frames=4, halo=4), tiles=PictureTileSettings()
         )
 
     def test_tiles_by_hand(self):

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from vldm_core.decode.regrain import (
     GrainAnalyser,
-    GrainModel,
+    MeasuredGrain,
     RegrainSettings,
     add_grain,
     grain_field,
@@ -179,10 +179,12 @@ class TestMaking:
         assert abs(float(made[2] / made[1]) - 1) < 0.15
 
     def test_missing_grain(self):
-        model = GrainModel(
+        model = MeasuredGrain(
             strength=torch.full((16,), 0.05), autocorrelation=torch.ones(17, 17), covariance=torch.eye(3)
         )
-        left = GrainModel(strength=torch.full((16,), 0.03), autocorrelation=torch.ones(17, 17), covariance=torch.eye(3))
+        left = MeasuredGrain(
+            strength=torch.full((16,), 0.03), autocorrelation=torch.ones(17, 17), covariance=torch.eye(3)
+        )
         assert torch.allclose(missing_grain(model, left).strength, torch.full((16,), 0.04))
         assert missing_grain(left, model).strength.max() == 0
         assert missing_grain(model, None) is model

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vldm_core.errors import SettingsError
-from vldm_core.video.tiles import TileSettings, decoded_share, plan_spans, span_weights, tiled
+from vldm_core.video.tiles import PictureTileSettings, decoded_share, plan_spans, span_weights, tiled
 
 
 @st.composite
@@ -17,7 +17,7 @@ def settings(draw):
     overlap, halo = draw(st.integers(0, 12)), draw(st.integers(0, 6))
     size = draw(st.integers(16, 96))
     assume(size > 2 * (overlap + halo))
-    return TileSettings(size=size, overlap=overlap, halo=halo)
+    return PictureTileSettings(size=size, overlap=overlap, halo=halo)
 
 
 def enlarge(latents):
@@ -49,21 +49,21 @@ class TestPlan:
 
     def test_work(self):
         # One call for a picture of 512 pixels; four tiles where they are forced, still within a fifth.
-        assert decoded_share(64, 64, TileSettings()) == 1.0
-        assert decoded_share(64, 64, TileSettings(size=40)) <= 1.2
-        assert decoded_share(96, 96, TileSettings()) <= 1.2
-        assert decoded_share(90, 160, TileSettings()) <= 1.2
+        assert decoded_share(64, 64, PictureTileSettings()) == 1.0
+        assert decoded_share(64, 64, PictureTileSettings(size=40)) <= 1.2
+        assert decoded_share(96, 96, PictureTileSettings()) <= 1.2
+        assert decoded_share(90, 160, PictureTileSettings()) <= 1.2
 
     @pytest.mark.parametrize("wrong", [{"size": 8}, {"overlap": -1}, {"size": 20, "overlap": 8, "halo": 2}])
     def test_refuses(self, wrong):
         with pytest.raises(SettingsError, match="decode tile"):
-            TileSettings(**wrong)
+            PictureTileSettings(**wrong)
 
 
 class TestDecode:
     def test_identity_across_the_seams(self):
         latents = torch.rand(2, 4, 50, 70)
-        found = tiled(enlarge, TileSettings(size=24, overlap=4, halo=1))(latents)
+        found = tiled(enlarge, PictureTileSettings(size=24, overlap=4, halo=1))(latents)
         assert torch.allclose(found, enlarge(latents), atol=1e-6)
 
     def test_one_call_when_one_tile_is_enough(self):
@@ -74,10 +74,10 @@ class TestDecode:
             return enlarge(latents)
 
         latents = torch.rand(2, 4, 64, 48)
-        tiled(decode, TileSettings())(latents)
+        tiled(decode, PictureTileSettings())(latents)
         assert len(calls) == 1 and calls[0] is latents
         calls.clear()
-        tiled(decode, TileSettings(size=40))(latents)
+        tiled(decode, PictureTileSettings(size=40))(latents)
         assert len(calls) == 4
 
     def test_halo_hides_the_padding_of_a_convolution(self):
@@ -89,11 +89,11 @@ class TestDecode:
             return enlarge(convolution(latents))
 
         latents = torch.randn(1, 4, 60, 60)
-        hidden = tiled(decode, TileSettings(size=32, overlap=4, halo=2))(latents)
-        shown = tiled(decode, TileSettings(size=32, overlap=4, halo=0))(latents)
+        hidden = tiled(decode, PictureTileSettings(size=32, overlap=4, halo=2))(latents)
+        shown = tiled(decode, PictureTileSettings(size=32, overlap=4, halo=0))(latents)
         assert (hidden - decode(latents)).abs().max() < 1e-5
         assert (shown - decode(latents)).abs().max() > 1e-2
 
     def test_refuses_a_vae_that_does_not_enlarge_evenly(self):
         with pytest.raises(SettingsError, match="whole factor"):
-            tiled(lambda x: x[..., 1:], TileSettings(size=16, overlap=2))(torch.zeros(1, 3, 40, 40))
+            tiled(lambda x: x[..., 1:], PictureTileSettings(size=16, overlap=2))(torch.zeros(1, 3, 40, 40))

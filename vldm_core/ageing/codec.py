@@ -14,8 +14,9 @@ import av
 import cv2
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import FilmFileError, SettingsError
-from .randomness import FloatArray, generator
+from .randomness import generator
 from .validation import require_span
 
 CodecName = Literal["jpeg", "h264", "mpeg4", "mpeg2"]

@@ -5,8 +5,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ..arrays import FloatArray
 from ..errors import SettingsError
-from .randomness import FloatArray, generator
+from .randomness import generator
 from .validation import require_span, require_within
 
 MixKind = Literal["blend", "fields"]

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from ..arrays import FloatArray
 
 _BLOCK = 64  # frames per stream: creating a stream costs about as much as drawing from it this often
 _SIGN_OFFSET = 1 << 40  # SeedSequence keys are non-negative, but lives that began before frame 0 have negative blocks

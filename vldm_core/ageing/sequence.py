@@ -8,10 +8,10 @@ from itertools import count, takewhile
 import torch
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..errors import SettingsError
 from .codec import GROUP
 from .defects.scratches import ScratchLine
-from .randomness import FloatArray
 from .settings import SimulationSettings
 from .simulator import MASK_KINDS, AgedFrame, FilmPicture, Simulator, frame_tensor
 

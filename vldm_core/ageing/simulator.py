@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..errors import SettingsError
 from .codec import CodecLayer
 from .defects.blotches import BlotchLayer
@@ -28,7 +29,6 @@ from .look.softness import SoftnessLayer
 from .look.vignette import VignetteLayer
 from .look.weave import Displacement, WeaveLayer, displaced, displaced_mask
 from .mixing import MixingLayer
-from .randomness import FloatArray
 from .settings import SimulationSettings
 
 MASK_KINDS = ("dirt", "hair", "lines", "tears", "blotches", "stains", "splices", "cues")

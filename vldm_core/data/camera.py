@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from ..arrays import FloatArray
+
 Positions = NDArray[np.float64]
 
 LINES = 480

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import ByteArray, FloatArray
 from ..errors import FilmFileError, SettingsError
-from .camera import CameraMove, FloatArray, draw_move, seen, smeared, still
+from .camera import CameraMove, draw_move, seen, smeared, still
 from .objects import MovingObject, draw_object
 from .split import FILM_SUFFIXES, PHOTO_SUFFIXES, material_files, split_files
-from .stretches import Picture, Stretches
+from .stretches import Stretches
 from .structure import draw_uprights
 
 _MARGIN = 4
@@ -235,7 +236,7 @@ class TrainingMaterial:
     def _film(
         self,
         stream: np.random.Generator,
-        pictures: Sequence[Picture],
+        pictures: Sequence[ByteArray],
         move: CameraMove,
         things: Sequence[MovingObject],
         height: int,
@@ -283,7 +284,7 @@ class _View:
     size: tuple[int, int]
     move: CameraMove
 
-    def reduce(self, picture: Picture, tones: FloatArray) -> FloatArray:
+    def reduce(self, picture: ByteArray, tones: FloatArray) -> FloatArray:
         """Return that part of a picture, scaled and with a tone curve (256,), as (h, w, 3) in [0, 1]."""
         top, left, bottom, right = self.box
         part = tones[picture[top:bottom, left:right]]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import LINES, FloatArray, Positions
-from .stretches import Picture
+from ..arrays import ByteArray, FloatArray
+from .camera import LINES, Positions
 
 _MOST_EXPOSURES = 10
 """Positions that are averaged to smear an object; more cost time and are not told apart."""
@@ -61,7 +61,7 @@ class MovingObject:
 
 def draw_object(
     stream: np.random.Generator,
-    photo: Picture,
+    photo: ByteArray,
     frames: int,
     height: int,
     width: int,
@@ -119,7 +119,7 @@ def blob(stream: np.random.Generator, side: int) -> NDArray[np.float32]:
     return np.asarray(np.clip(inside, 0, 1), dtype=np.float32)
 
 
-def _liveliest(stream: np.random.Generator, photo: Picture, side: int) -> Picture:
+def _liveliest(stream: np.random.Generator, photo: ByteArray, side: int) -> ByteArray:
     """Return the square of a photograph with most contrast among a few: an evenly coloured one would show no motion."""
     tops = stream.integers(photo.shape[0] - side + 1, size=_PLACES)
     lefts = stream.integers(photo.shape[1] - side + 1, size=_PLACES)

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import ByteArray
 from ..errors import FilmFileError
 from ..video.colour import ColourConverter
 from ..video.reading.container import open_input, video_packets, video_stream
 from ..video.reading.reader import open_film
-
-Picture = NDArray[np.uint8]
 
 STRETCH = 32
 """Frames that are decoded together."""
@@ -39,7 +37,7 @@ class Stretches:
 
     def __init__(self, *, film_lines: int, photo_side: int, memory: int) -> None:
         self._film_lines, self._photo_side, self._memory = film_lines, photo_side, memory
-        self._kept: OrderedDict[tuple[Path, int], Picture] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, int], ByteArray] = OrderedDict()
         self._bytes = 0
         self._times: dict[Path, list[int]] = {}
 
@@ -55,7 +53,7 @@ class Stretches:
         """
         return len(self._index(film))
 
-    def frames(self, film: Path, numbers: Sequence[int]) -> list[Picture]:
+    def frames(self, film: Path, numbers: Sequence[int]) -> list[ByteArray]:
         """Return some frames of a film.
 
         Args:
@@ -72,7 +70,7 @@ class Stretches:
         held = {block: self._keep((film, block), partial(self._decode, film, block)) for block in needed}
         return [held[number // STRETCH][number % STRETCH] for number in numbers]
 
-    def photo(self, path: Path) -> Picture:
+    def photo(self, path: Path) -> ByteArray:
         """Return a photograph, RGB (H, W, 3).
 
         Raises:
@@ -80,7 +78,7 @@ class Stretches:
         """
         return self._keep((path, 0), partial(_read_photo, path, self._photo_side))
 
-    def _keep(self, key: tuple[Path, int], make: Callable[[], Picture]) -> Picture:
+    def _keep(self, key: tuple[Path, int], make: Callable[[], ByteArray]) -> ByteArray:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -107,13 +105,13 @@ class Stretches:
             self._times[film] = sorted(times)
         return self._times[film]
 
-    def _decode(self, film: Path, block: int) -> Picture:
+    def _decode(self, film: Path, block: int) -> ByteArray:
         """Return the frames of one stretch, (up to STRETCH, H, W, 3)."""
         times = self._index(film)
         wanted = times[block * STRETCH : (block + 1) * STRETCH]
         info = open_film(film, deinterlace="off").info
         converter = ColourConverter(info.width, info.height, info.colour_matrix, info.colour_range)
-        found: dict[int, Picture] = {}
+        found: dict[int, ByteArray] = {}
         with open_input(film) as container:
             stream = video_stream(container, str(film))
             container.seek(wanted[0], stream=stream, backward=True)
@@ -133,14 +131,14 @@ class Stretches:
         return np.stack([found[have[max(bisect_right(have, time) - 1, 0)]] for time in wanted])
 
 
-def _read_photo(path: Path, side: int) -> Picture:
+def _read_photo(path: Path, side: int) -> ByteArray:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if picture is None:
         raise FilmFileError(f"{path} cannot be read as a picture; replace it or leave it out")
     return _reduced(np.ascontiguousarray(picture[..., ::-1]), side / max(picture.shape[:2]))
 
 
-def _reduced(image: Picture, scale: float) -> Picture:
+def _reduced(image: ByteArray, scale: float) -> ByteArray:
     if scale >= 1:
         return image
     size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

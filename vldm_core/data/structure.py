@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import LINES, FloatArray
+from ..arrays import FloatArray
+from .camera import LINES
 
 
 def draw_uprights(stream: np.random.Generator, picture: FloatArray, height: int, most: int) -> FloatArray:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.shots import Shot
-from ..video.tiles import SMALLEST_TILE, TileSettings, tiled
+from ..video.tiles import SMALLEST_TILE, PictureTileSettings, tiled
 from .chunks import TEMPORAL_HALO, ChunkSettings, Decode, auto_chunks, decode_chunks, new_output
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class DecodeSettings:
     def __post_init__(self) -> None:
         ChunkSettings(frames=1 if self.frames is None else self.frames, halo=self.halo)
         if self.tile is not None:
-            TileSettings(size=self.tile)
+            PictureTileSettings(size=self.tile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class DecodePlan:
     """
 
     chunks: ChunkSettings
-    tiles: TileSettings | None = None
+    tiles: PictureTileSettings | None = None
 
 
 def choose_plan(
@@ -65,9 +65,9 @@ def choose_plan(
         Whole pictures where they fit, tiles of the default size else; chunks as `auto_chunks` has them.
     """
     halo = settings.halo if temporal else 0
-    tiles = None if settings.tile is None else TileSettings(size=settings.tile)
+    tiles = None if settings.tile is None else PictureTileSettings(size=settings.tile)
     if tiles is None and frames_in_memory < 1 + 2 * halo:
-        tiles = TileSettings()
+        tiles = PictureTileSettings()
     if tiles is not None:
         if max(height, width) <= tiles.size:
             tiles = None
@@ -92,7 +92,7 @@ def smaller(plan: DecodePlan, height: int, width: int) -> DecodePlan | None:
     """
     if plan.chunks.frames > 1:
         return replace(plan, chunks=replace(plan.chunks, frames=plan.chunks.frames // 2))
-    tiles = plan.tiles or TileSettings()
+    tiles = plan.tiles or PictureTileSettings()
     # From whole pictures to the default tile, if that is smaller; from there on by halves.
     largest = max(height, width)
     size = tiles.size if plan.tiles is None and tiles.size < largest else min(tiles.size, largest) // 2

@@ -74,7 +74,7 @@ class RegrainSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GrainModel:
+class MeasuredGrain:
     """The grain of one shot.
 
     Attributes:
@@ -127,7 +127,7 @@ class GrainAnalyser:
                 self._pairs.append(pair)
         self._previous = frame
 
-    def finish(self) -> GrainModel | None:
+    def finish(self) -> MeasuredGrain | None:
         """Return the grain of the shot, or None where none can be measured (one frame, no flat place, no grain)."""
         if not self._pairs:
             return None
@@ -142,7 +142,7 @@ class GrainAnalyser:
         if brightness <= 0 or float(correlation[_REACH, _REACH]) <= 0:
             return None
         correlation, lost = _restore_mean(correlation / correlation[_REACH, _REACH])
-        return GrainModel(
+        return MeasuredGrain(
             strength=(_strength(kept) / math.sqrt(1 - lost)).float(),
             autocorrelation=correlation.float(),
             covariance=(covariance / brightness).float(),
@@ -292,15 +292,15 @@ def _strength(pairs: Sequence[_Pair]) -> Tensor:
     return values[left] + share * (values[right] - values[left])
 
 
-def missing_grain(wanted: GrainModel, present: GrainModel | None) -> GrainModel:
+def missing_grain(wanted: MeasuredGrain, present: MeasuredGrain | None) -> MeasuredGrain:
     """Return the grain that has to be added where some is left: variances subtract, the look is the wanted one."""
     if present is None:
         return wanted
     variance = (wanted.strength.square() - present.strength.square()).clamp(min=0)
-    return GrainModel(strength=variance.sqrt(), autocorrelation=wanted.autocorrelation, covariance=wanted.covariance)
+    return MeasuredGrain(strength=variance.sqrt(), autocorrelation=wanted.autocorrelation, covariance=wanted.covariance)
 
 
-def grain_field(model: GrainModel, height: int, width: int, *, seed: int, index: int) -> Tensor:
+def grain_field(model: MeasuredGrain, height: int, width: int, *, seed: int, index: int) -> Tensor:
     """Make the grain of one frame, before it is scaled by brightness.
 
     Args:
@@ -345,7 +345,7 @@ def _root(covariance: Tensor) -> Tensor:
     return ((vectors * values.clamp(min=0).sqrt()) @ vectors.T).float()
 
 
-def add_grain(frame: Tensor, model: GrainModel, settings: RegrainSettings, index: int) -> Tensor:
+def add_grain(frame: Tensor, model: MeasuredGrain, settings: RegrainSettings, index: int) -> Tensor:
     """Add grain to one frame.
 
     Args:
@@ -427,6 +427,6 @@ def regrain(
     return result
 
 
-def _nearest(models: Sequence[GrainModel | None], number: int) -> GrainModel | None:
+def _nearest(models: Sequence[MeasuredGrain | None], number: int) -> MeasuredGrain | None:
     order = sorted(range(len(models)), key=lambda other: abs(other - number))
     return next((models[other] for other in order if models[other] is not None), None)

@@ -23,11 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
 from ..video.luma import luma_array
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 _DARKEST_PICTURE = 40.0
 """Grey levels: an edge of the frame that is brighter than this belongs to the picture."""

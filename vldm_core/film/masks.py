@@ -8,10 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import ByteArray
 from ..errors import SettingsError
 from ..progress import Progress, silent
-
-Mask = NDArray[np.uint8]
 
 LARGEST_GROWTH = 128
 """Pixels; beyond that a mask is better painted anew."""
@@ -103,7 +102,7 @@ def edit_mask(
     return result.to(mask.device)
 
 
-def _fitting(name: str, other: Tensor | None, mask: Tensor) -> Mask | None:
+def _fitting(name: str, other: Tensor | None, mask: Tensor) -> ByteArray | None:
     """Return a second mask as 0 and 1 for every frame."""
     if other is None:
         return None
@@ -115,7 +114,7 @@ def _fitting(name: str, other: Tensor | None, mask: Tensor) -> Mask | None:
     return np.asarray((other.expand_as(mask).detach().cpu() > 0.5).numpy(), dtype=np.uint8)
 
 
-def _without_small(marked: Mask, size: int) -> Mask:
+def _without_small(marked: ByteArray, size: int) -> ByteArray:
     if size <= 1:
         return marked
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(marked, connectivity=8)
@@ -124,14 +123,14 @@ def _without_small(marked: Mask, size: int) -> Mask:
     return np.asarray(keep[labels], dtype=np.uint8)
 
 
-def _filled(marked: Mask) -> Mask:
+def _filled(marked: ByteArray) -> ByteArray:
     """Mark what cannot be reached from the border without crossing a mark, not even diagonally between its pixels."""
     _, labels = cv2.connectedComponents(1 - marked, connectivity=4)
     border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return np.asarray(~np.isin(labels, np.unique(border[border > 0])), dtype=np.uint8)
 
 
-def _grown(marked: Mask, pixels: int) -> Mask:
+def _grown(marked: ByteArray, pixels: int) -> ByteArray:
     if pixels > 0:
         return np.asarray(_distance_to(marked) <= pixels, dtype=np.uint8)
     if pixels < 0:
@@ -139,7 +138,7 @@ def _grown(marked: Mask, pixels: int) -> Mask:
     return marked
 
 
-def _feathered(marked: Mask, pixels: float) -> NDArray[np.float32]:
+def _feathered(marked: ByteArray, pixels: float) -> NDArray[np.float32]:
     """Fall off from 1 in marks to 0 at a distance of one pixel more than `pixels`, along half a cosine."""
     if pixels <= 0:
         return marked.astype(np.float32)
@@ -147,7 +146,7 @@ def _feathered(marked: Mask, pixels: float) -> NDArray[np.float32]:
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * share), dtype=np.float32)
 
 
-def _distance_to(marked: Mask) -> NDArray[np.float32]:
+def _distance_to(marked: ByteArray) -> NDArray[np.float32]:
     """Return the distance of each pixel to the next marked one; infinite where none is marked."""
     if not marked.any():
         return np.full(marked.shape, np.inf, dtype=np.float32)

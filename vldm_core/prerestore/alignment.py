@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..arrays import FloatArray
 from ..errors import SettingsError
 from ..video.warping import consistency, consistency_array, warp, warp_array
-
-FloatArray = NDArray[np.float32]
 
 NEARBY_CHANNELS = 6
 """Of `nearby`: three colours of two neighbours."""

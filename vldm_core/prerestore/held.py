@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..arrays import BoolArray, FloatArray
 from ..video.buffers.pictures import Picture, picture_of
-from ..video.flow import BoolArray, FloatArray, FlowSettings, PreparedLuma, enlarged, prepare_luma, to_luma
+from ..video.flow import FlowSettings, PreparedLuma, enlarged, prepare_luma, to_luma
 from .alignment import interleaved, seen_from
 from .network import SCALE
 

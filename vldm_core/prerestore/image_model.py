@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ..errors import SettingsError, VLDMError
 from ..progress import Progress, silent
-from ..video.tiles import TileSettings, tiled
+from ..video.tiles import PictureTileSettings, tiled
 
 _LOG = logging.getLogger(__name__)
 
@@ -222,7 +222,7 @@ class FrameRestorer:
         """Run the model on (1, C, H, W), in one piece or in tiles."""
         if self._tile is None or max(given.shape[-2:]) <= self._tile:
             return self._run(given)
-        return tiled(self._run, TileSettings(size=self._tile, overlap=_OVERLAP, halo=_HALO))(given)
+        return tiled(self._run, PictureTileSettings(size=self._tile, overlap=_OVERLAP, halo=_HALO))(given)
 
     def _run(self, given: Tensor) -> Tensor:
         model = self._model

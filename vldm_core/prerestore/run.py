@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import FloatArray
 from ..errors import SettingsError, VLDMError
 from ..machine.allocator import give_small_blocks_back
 from ..progress import Progress, Pulse, silent
 from ..video.buffers.bands import Band, bands
 from ..video.buffers.pictures import Picture
-from ..video.flow import FloatArray, enlarged, estimate_reduced
+from ..video.flow import enlarged, estimate_reduced
 from .alignment import NEARBY_CHANNELS, alignments, soundness
 from .held import FLOW, Chain, HeldFrame, hold, seen
 from .network import SCALE, STATE_SCALE, PreRestorer, ShotState

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..arrays import FloatArray
 from ..video.blending import gaussian
-from ..video.flow import FloatArray, FlowSettings, estimate_pair, to_luma
+from ..video.flow import FlowSettings, estimate_pair, to_luma
 from ..video.warping import warp
 from .alignment import alignments
 

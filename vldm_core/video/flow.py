@@ -19,14 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
 from ..progress import Progress, silent
 
 RADIUS = 1
 """A flow depends on the frame it lives on and on the neighbour it looks up, and on nothing else."""
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

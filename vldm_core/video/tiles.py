@@ -28,7 +28,7 @@ SMALLEST_TILE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileSettings:
+class PictureTileSettings:
     """How a picture is divided.
 
     Attributes:
@@ -55,7 +55,7 @@ class TileSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class TileSpan:
     """One tile along one axis, in latent pixels; ends are exclusive.
 
     Attributes:
@@ -71,7 +71,7 @@ class Span:
     stop: int
 
 
-def plan_spans(length: int, settings: TileSettings) -> tuple[Span, ...]:
+def plan_spans(length: int, settings: PictureTileSettings) -> tuple[TileSpan, ...]:
     """Divide one axis.
 
     The decoded spans are the fewest that respect the size, differ by one pixel at most beside the border of the
@@ -87,7 +87,7 @@ def plan_spans(length: int, settings: TileSettings) -> tuple[Span, ...]:
     if length < 1:
         raise SettingsError(f"cannot divide {length} latent pixels into tiles; pass latents that are not empty")
     if length <= settings.size:
-        return (Span(start=0, first=0, last=length, stop=length),)
+        return (TileSpan(start=0, first=0, last=length, stop=length),)
     shared = settings.overlap + 2 * settings.halo
     # n tiles of one size that share `shared` pixels with each neighbour cover n·size − (n − 1)·shared pixels.
     count = math.ceil((length - shared) / (settings.size - shared))
@@ -97,7 +97,7 @@ def plan_spans(length: int, settings: TileSettings) -> tuple[Span, ...]:
     for index, size in enumerate(sizes):
         stop = start + size
         spans.append(
-            Span(
+            TileSpan(
                 start=start,
                 first=start + (settings.halo if index else 0),
                 last=stop - (settings.halo if index < count - 1 else 0),
@@ -108,7 +108,7 @@ def plan_spans(length: int, settings: TileSettings) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-def span_weights(spans: Sequence[Span], index: int, scale: int) -> Tensor:
+def span_weights(spans: Sequence[TileSpan], index: int, scale: int) -> Tensor:
     """Return the weights of one span's kept pixels of the picture; those of all spans sum to 1 everywhere.
 
     Args:
@@ -135,13 +135,13 @@ def _ramp(length: int) -> Tensor:
     return 0.5 - 0.5 * torch.cos(math.pi * (torch.arange(length) + 0.5) / max(length, 1))
 
 
-def decoded_share(height: int, width: int, settings: TileSettings) -> float:
+def decoded_share(height: int, width: int, settings: PictureTileSettings) -> float:
     """Return how many latent pixels are decoded per latent pixel of the picture; 1 when one tile covers it."""
     rows, columns = (sum(s.stop - s.start for s in plan_spans(side, settings)) for side in (height, width))
     return rows * columns / (height * width)
 
 
-def tiled(decode: Decode, settings: TileSettings) -> Decode:
+def tiled(decode: Decode, settings: PictureTileSettings) -> Decode:
     """Return a decoder that calls another one tile by tile.
 
     Args:
@@ -179,7 +179,7 @@ def tiled(decode: Decode, settings: TileSettings) -> Decode:
     return run
 
 
-def _scale(tile: Tensor, row: Span, column: Span) -> int:
+def _scale(tile: Tensor, row: TileSpan, column: TileSpan) -> int:
     height, width = row.stop - row.start, column.stop - column.start
     scale = tile.shape[-2] // height
     if scale < 1 or tile.shape[-2:] != (height * scale, width * scale):

@@ -17,10 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
-
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 CONSISTENCY_SLOPE = 0.01
 CONSISTENCY_OFFSET = 0.5

@@ -17,7 +17,7 @@ import nodes as stock
 from pack.nodes.host.prior import check_family, view_of, with_attachment
 from pack.nodes.host.conditioning import scheduled
 from pack.nodes.prior.long_video_windows import LongVideoWindows
-from pack.nodes.prior.restoration_guidance import RestorationGuidance
+from pack.nodes.prior.restoration_guidance import RestorationGuidanceNode
 from pack.nodes.prior.restoration_sampler import RestorationSampler
 from pack.nodes.prior.shot_loras import ShotLoras
 from pack.vldm_core.errors import SettingsError
@@ -183,6 +183,8 @@ for model, name in ((flux, "Flux"), (svd, "SVD_img2vid")):
     windows = (model, 4, 1, "static", 1, "flat", False, 0, 0, "hann")
     refused((f"Long Video Windows {ours}",), LongVideoWindows.execute, *windows)
     refused((f"Shot LoRAs {ours}",), ShotLoras.execute, model, *lora)
-    refused((f"Restoration Guidance {ours}",), RestorationGuidance.execute, model, latent, propagation=0.5, **guidance)
+    refused(
+        (f"Restoration Guidance {ours}",), RestorationGuidanceNode.execute, model, latent, propagation=0.5, **guidance
+    )
     refused((f"Restoration Sampler {ours}",), RestorationSampler.execute, model, positive, negative, latent, **values)
     refused((f"Apply Temporal Layers {ours}",), check_family, model, "Apply Temporal Layers")

@@ -11,7 +11,7 @@ from pack.nodes.prior.restoration_sampler import RestorationSampler
 from pack.nodes.prior.restoration_settings import RestorationSettingsNode
 from pack.nodes.prior.long_video_windows import LongVideoWindows
 from pack.nodes.prior.video_noise import VideoNoise
-from pack.nodes.prior.restoration_guidance import RestorationGuidance
+from pack.nodes.prior.restoration_guidance import RestorationGuidanceNode
 from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.video.shots import Shot
 
@@ -52,7 +52,7 @@ def guided(model=model, **changes):
         "propagation": 0.5,
     }
     with torch.inference_mode():
-        return RestorationGuidance.execute(model, latent, **{**values, **changes}).result[0]
+        return RestorationGuidanceNode.execute(model, latent, **{**values, **changes}).result[0]
 
 
 def stock_sample(model, seed=0, steps=4, denoise=0.4, cfg=4.0):

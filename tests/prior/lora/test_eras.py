@@ -10,7 +10,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.prior.lora.eras import (
     EraLoras,
     LoraChoice,
-    ShotLoras,
+    LorasOfShot,
     era_loras_from,
     find_lora,
     plan_loras,
@@ -127,9 +127,11 @@ def test_every_shot_gets_its_files() -> None:
     loras = era_loras_from(MAP)
     plan = plan_loras(SHOTS, [("1900s", "newsreel"), (), ("1920s", "silent")], loras, strengths=[0.5, 1.0, 2.0])
     assert plan == (
-        ShotLoras(shot=SHOTS[0], loras=(choice("film/1900s.safetensors", 0.4), choice("newsreel.safetensors", -0.25))),
-        ShotLoras(shot=SHOTS[1], loras=()),
-        ShotLoras(shot=SHOTS[2], loras=(choice("film/1920s.safetensors", 2.0),)),
+        LorasOfShot(
+            shot=SHOTS[0], loras=(choice("film/1900s.safetensors", 0.4), choice("newsreel.safetensors", -0.25))
+        ),
+        LorasOfShot(shot=SHOTS[1], loras=()),
+        LorasOfShot(shot=SHOTS[2], loras=(choice("film/1920s.safetensors", 2.0),)),
     )
     off = plan_loras(SHOTS, [("1900s",)] * 3, loras, strengths=[0.0, 1.0, 0.0])
     assert [len(entry.loras) for entry in off] == [0, 1, 0]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.video.info import FilmFrame, FilmInfo, image_from_tensor
 from vldm_core.video.reading.reader import open_film
-from vldm_core.video.writing.encoding import Timeline
+from vldm_core.video.writing.encoding import OutputClock
 from vldm_core.video.writing.writer import WriteSettings, open_writer
 
 from ..conftest import audio_packets, decode_planes, random_frame, timestamps
@@ -258,7 +258,7 @@ class TestTiming:
             path="x", width=8, height=8, frame_rate=rate, time_base=Fraction(1, 1000), frame_count=None, bit_depth=8,
             pix_fmt="gray", codec="ffv1", constant_rate=True,
         )  # fmt: skip
-        timeline = Timeline(info, "mp4")
+        timeline = OutputClock(info, "mp4")
         placed = [timeline.place(start + round(i * 1000 / rate), None)[0] * timeline.time_base for i in range(count)]
         assert all(b - a == 1 / rate for a, b in itertools.pairwise(placed))
         assert placed[0] == Fraction(start, 1000)

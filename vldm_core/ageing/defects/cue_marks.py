@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..randomness import FloatArray, Population
+from ...arrays import FloatArray
+from ..randomness import Population
 from ..validation import require_span, require_within
 from .marks import cover
 

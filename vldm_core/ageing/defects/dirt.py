@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..randomness import FloatArray, generator
+from ...arrays import FloatArray
+from ..randomness import generator
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder

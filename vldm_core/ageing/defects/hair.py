@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from ..randomness import Autoregressive, FloatArray, Population, generator
+from ...arrays import FloatArray
+from ..randomness import Autoregressive, Population, generator
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder

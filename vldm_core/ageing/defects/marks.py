@@ -11,7 +11,7 @@ the defect left the pixel as it was.
 import numpy as np
 import torch
 
-from ..randomness import FloatArray
+from ...arrays import FloatArray
 
 VISIBLE_CHANGE = 8 / 255
 TRUTH_THRESHOLD = 0.5

@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from ...arrays import FloatArray
 from ...errors import SettingsError
-from ..randomness import Autoregressive, FloatArray, Population, SmoothNoise
+from ..randomness import Autoregressive, Population, SmoothNoise
 from ..validation import require_span, require_within
 
 LineKind = Literal["fixed", "drifting", "transient"]

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...arrays import FloatArray
 from ..look.weave import Displacement
-from ..randomness import FloatArray, Population, SmoothNoise
+from ..randomness import Population, SmoothNoise
 from ..validation import require_span, require_within
 from .marks import cover
 from .textures import fractal_tile

@@ -6,7 +6,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from ..randomness import FloatArray, Population, SmoothNoise
+from ...arrays import FloatArray
+from ..randomness import Population, SmoothNoise
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from ...arrays import FloatArray
 from ...errors import SettingsError
-from ..randomness import FloatArray
 
 TextureKind = Literal["dirt", "hair", "stain"]
 

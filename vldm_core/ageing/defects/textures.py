@@ -6,7 +6,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from ..randomness import FloatArray, generator
+from ...arrays import FloatArray
+from ..randomness import generator
 
 _TILE = 256  # px, side of the periodic noise tile
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..randomness import FloatArray, SmoothNoise, generator
+from ...arrays import FloatArray
+from ..randomness import SmoothNoise, generator
 from ..validation import require_span, require_within
 
 

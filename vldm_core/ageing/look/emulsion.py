@@ -6,8 +6,8 @@ from typing import Literal, get_args
 import cv2
 import numpy as np
 
+from ...arrays import FloatArray
 from ...errors import SettingsError
-from ..randomness import FloatArray
 from ..validation import require_within
 
 Response = Literal["colour", "panchromatic", "orthochromatic"]

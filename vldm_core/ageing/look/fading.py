@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...arrays import FloatArray
 from ...errors import SettingsError
-from ..randomness import FloatArray, SmoothNoise
+from ..randomness import SmoothNoise
 from ..validation import require_within
 
 

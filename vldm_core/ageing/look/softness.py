@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..randomness import FloatArray, generator
+from ...arrays import FloatArray
+from ..randomness import generator
 from ..validation import require_span
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..randomness import Autoregressive, FloatArray
+from ...arrays import FloatArray
+from ..randomness import Autoregressive
 from ..validation import require_within
 
 

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
-from .evidence import Plane, Window, same_sign
+from .evidence import Window, same_sign
 
 REACH = 2
 """The verdict on a frame depends on the comparisons of this many frames on each side."""

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import Plane
 from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.bands import bands
@@ -22,7 +23,7 @@ from ...video.buffers.pictures import Clip
 from ...video.luma import LumaFrames
 from .courses import Courses
 from .evidence import RADIUS as EVIDENCE_RADIUS
-from .evidence import Comparison, Plane, Window, combine, same_sign
+from .evidence import Comparison, Window, combine, same_sign
 from .features import DirtFeatures
 from .moving_objects import moving_spots
 from .network import GRANULARITY, shared_network

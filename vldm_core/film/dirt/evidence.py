@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import BoolArray, Plane
 from ...video.buffers.keyed_cache import Once
 from ...video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, prepare_luma
 from ...video.luma import LumaFrames
@@ -28,11 +29,8 @@ from ..flicker.local_gain import apply_gain, local_gain
 from ..sparse_planes import SparsePlane
 from .references import RADIUS as REFERENCES_RADIUS
 from .references import REACH, References
-from .standing import BoolPlane, grain_of, much_better, same_place, staying
+from .standing import grain_of, much_better, same_place, staying
 from .whole_frames import whole_shift
-
-Plane = NDArray
-"""(H, W) float32 in grey levels, or a flow (H, W, 2) float32 in pixels."""
 
 RADIUS = REACH + REFERENCES_RADIUS
 """What is measured on a frame depends on this many neighbours on each side."""
@@ -249,7 +247,7 @@ def _compare(
     inconsistency: Plane,
     *,
     plain: Plane,
-    standing: BoolPlane,
+    standing: BoolArray,
     grain: float,
 ) -> Side:
     """Look a reference up along several flows and hold the frame against all it shows.
@@ -383,11 +381,11 @@ class Window:
         found = cv2.dilate(found.astype(np.uint8), _SQUARE) > 0
         return np.where(found, (first + second) / 2, frame).astype(np.float32)
 
-    def same_place(self, index: int, other: int) -> BoolPlane:
+    def same_place(self, index: int, other: int) -> BoolArray:
         """What two frames show at the same place, (H, W)."""
         first, second = sorted((index, other))
 
-        def compute() -> BoolPlane:
+        def compute() -> BoolArray:
             return same_place(self.luma[first], self.luma[second], self._grain(first))
 
         return self._once.get(("same place", first, second), compute)
@@ -402,14 +400,14 @@ class Window:
 
         return self._once.get(("grain", index), compute)
 
-    def _staying(self, index: int) -> BoolPlane:
+    def _staying(self, index: int) -> BoolArray:
         """What stays at its place longer than dirt does, (H, W)."""
         return self._once.get(
             ("staying", index),
             lambda: staying(index, len(self.luma), lambda other: self.same_place(index, other)),
         )
 
-    def arrives_or_leaves(self, index: int) -> BoolPlane:
+    def arrives_or_leaves(self, index: int) -> BoolArray:
         """Tell what one reference does not show and the other does, where it stays longer than dirt does, (H, W).
 
         Dirt that stays for a few frames looks like that in its first and last one, and so do a letter and a cue mark.

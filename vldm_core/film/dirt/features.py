@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import Plane
 from ..sparse_planes import SparsePlane
-from .evidence import Plane, Window, same_sign
+from .evidence import Window, same_sign
 
 SIGNED_PLANES = (
     "residual before", "residual after", "spike before", "spike after", "novelty before", "novelty after",

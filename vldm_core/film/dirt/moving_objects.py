@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import Plane
+from ...arrays import Plane
 
 _RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 _MARGIN = 3

@@ -9,16 +9,13 @@ burnt, blank or lit by a flash, tells nothing of the places of a speck in them, 
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
 from ...video.flow import FlowSettings, estimate_pair
 from ...video.luma import LumaFrames
 from ...video.warping import warp_array
 from ..flicker.local_gain import apply_gain, local_gain
-
-Plane = NDArray
-"""(H, W) float32, grey levels 0 … 255."""
 
 REACH = 2
 """How far from a frame its references may lie, in frames; more than 1 only to step over others."""

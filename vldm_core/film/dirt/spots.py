@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .evidence import Evidence, Plane
+from ...arrays import Plane
+from .evidence import Evidence
 
 _ACTIVITY_WINDOW = (15, 15)
 _FLOW_WINDOW = (9, 9)

@@ -11,10 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray
-"""(H, W) float32, grey levels 0 … 255."""
-
-BoolPlane = NDArray[np.bool_]
+from ...arrays import BoolArray, Plane
 
 SHORTEST_STAY = 4
 """Frames in a row that must show a thing at one place before it counts as standing: one more than dirt stays."""
@@ -38,7 +35,7 @@ def grain_of(frame: Plane, prediction: Plane) -> float:
     return min(float(np.median(np.abs(frame[::3, ::3] - prediction[::3, ::3]))) * _DEVIATION, _LARGEST_DEVIATION)
 
 
-def same_place(frame: Plane, other: Plane, grain: float) -> BoolPlane:
+def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
     """Tell which pixels (H, W) another frame shows at the same place, whatever their overall brightness.
 
     A single pixel agrees with anything now and then. So one of the 3×3 windows that hold the pixel must agree as a
@@ -57,7 +54,7 @@ def same_place(frame: Plane, other: Plane, grain: float) -> BoolPlane:
     return cv2.dilate(agrees.astype(np.uint8), _WINDOW) > 0
 
 
-def staying(index: int, count: int, same: Callable[[int], BoolPlane]) -> BoolPlane:
+def staying(index: int, count: int, same: Callable[[int], BoolArray]) -> BoolArray:
     """Tell what a frame shows at one place for at least `SHORTEST_STAY` frames in a row, or all of a shorter shot.
 
     Args:
@@ -68,7 +65,7 @@ def staying(index: int, count: int, same: Callable[[int], BoolPlane]) -> BoolPla
     wanted = min(SHORTEST_STAY, count)
     stay: NDArray | None = None
     for direction in (-1, 1):
-        run: BoolPlane | None = None
+        run: BoolArray | None = None
         for other in range(index + direction, index + direction * wanted, direction):
             if not 0 <= other < count:
                 break
@@ -80,7 +77,7 @@ def staying(index: int, count: int, same: Callable[[int], BoolPlane]) -> BoolPla
     return stay >= wanted - 1
 
 
-def much_better(frame: Plane, simple: Plane, compensated: Plane, grain: float) -> BoolPlane:
+def much_better(frame: Plane, simple: Plane, compensated: Plane, grain: float) -> BoolArray:
     """Tell where (H, W) a neighbour predicts a frame much better unmoved, or moved as a whole, than along the flow.
 
     Args:

@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray
-"""(H, W) float32, grey levels 0 … 255."""
+from ...arrays import Plane
 
 _BLUR = 1.0
 _STEPS = 5

@@ -11,9 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dirt.evidence import Plane
-
-BoolArray = NDArray[np.bool_]
+from ...arrays import BoolArray, Plane
 
 MARGIN = 12
 """Pixels around a hole that its box shows."""

@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import BoolArray, Plane
 from ...video.luma import LUMA_WEIGHTS
-from ..dirt.evidence import Plane
-from .atlas import Atlas, BoolArray
+from .atlas import Atlas
 
 _FLAT_SHARE = 0.4
 _FEWEST_PIXELS = 64

@@ -5,10 +5,10 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
+from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
 from ...video.warping import warp_array
-from ..dirt.evidence import Plane
-from .atlas import Atlas, BoolArray
+from .atlas import Atlas
 from .grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of
 from .neighbours import Look, brighten, gain_field, joint_costs, misfit, sample, wide_look
 from .translucent import lift_veil

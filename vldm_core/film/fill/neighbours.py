@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
-from ..dirt.evidence import Plane
-from .atlas import Atlas, BoolArray
+from .atlas import Atlas
 
 # Variances in squared grey levels: what the fit inside a translucent defect may add.
 _LARGEST_VEIL_MISFIT = 600.0

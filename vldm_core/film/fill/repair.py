@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
-from ..dirt.evidence import Plane
-from .atlas import BoolArray
 from .holes import fill, fill_roughly
 from .window import RepairWindow
 

@@ -11,7 +11,7 @@ Whether a place is translucent at all shows in its detail, which then follows th
 import cv2
 import numpy as np
 
-from ..dirt.evidence import Plane
+from ...arrays import Plane
 from .atlas import Atlas
 
 # All in grey levels or their squares. Costs far above the trust level leave a fill no voice about the veil.

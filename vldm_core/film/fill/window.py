@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import BoolArray, Plane
 from ...video.buffers.keyed_cache import Once
 from ...video.buffers.pictures import Clip
 from ...video.flow import FlowSettings, PreparedLuma, enlarged, estimate_reduced, fill_masked, prepare_luma
 from ...video.luma import LUMA_WEIGHTS
-from ..dirt.evidence import Plane
-from .atlas import Atlas, BoolArray
+from .atlas import Atlas
 
 SHRINK = 4
 """Brightness is compared on frames reduced by this factor."""

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ...arrays import DoubleArray, FloatArray
 from ..motion.scene import FrameMotion
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 AnyFloats = npt.NDArray[np.floating]
 
 PIVOT = 128.0

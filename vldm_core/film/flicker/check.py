@@ -10,12 +10,9 @@ ends. A few numbers per frame are all it takes.
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import BoolArray, DoubleArray
 from .brightness import BrightnessChange
-
-DoubleArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 _TOLERANCE = 0.25
 """Grey levels by which a distance may grow: less than rounding to 8 bits makes."""

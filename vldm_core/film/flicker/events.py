@@ -12,12 +12,9 @@ flashes of one stroke of lightning.
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import BoolArray, DoubleArray
 from ..weave.trend import robust_sigma
-
-DoubleArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
 
 _STANDS_OUT = 4.0
 """Standard deviations of the flicker that an event exceeds at least."""

@@ -4,10 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import Plane
 from ...video.flow import fill_masked
-
-Plane = NDArray
-"""(H, W) float32 in grey levels."""
 
 _BLOCK = 32
 _SHRINK = 4

@@ -17,6 +17,7 @@ import torch
 from scipy.linalg import solveh_banded
 from torch import Tensor
 
+from ...arrays import DoubleArray, FloatArray
 from ...errors import SettingsError
 from ...video.luma import luma_array
 from ..motion.scene import FrameMotion
@@ -28,8 +29,6 @@ from .events import find_events
 RADIUS = 0
 """A frame is corrected by the track alone."""
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 
 _ROWS, _COLUMNS = 8, 8
 _LEAST_CONFIDENCE = 0.02

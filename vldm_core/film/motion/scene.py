@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...arrays import BoolArray, FloatArray
 from ...errors import SettingsError
-from ...video.flow import BoolArray, FloatArray, FlowSettings, estimate_pair, normalise_brightness, prefill_dirt
+from ...video.flow import FlowSettings, estimate_pair, normalise_brightness, prefill_dirt
 from ...video.warping import consistency_array
 
 RADIUS = 1

@@ -9,18 +9,10 @@ from typing import Literal
 
 import numpy as np
 
+from ...arrays import BoolArray, FloatArray
 from .search.layers import BandLayout, Explained
 from .search.motion_test import Verdict, drifts_alike, judge, separability, straightened
-from .search.paths import (
-    BoolArray,
-    FloatArray,
-    Path,
-    find_paths,
-    line_sums,
-    normalised_evidence,
-    presence,
-    sample_along,
-)
+from .search.paths import Path, find_paths, line_sums, normalised_evidence, presence, sample_along
 from .settings import LineSettings
 from .tracks import EDGE_SHARE, LineTrack, make_track
 

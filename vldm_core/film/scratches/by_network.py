@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...arrays import FloatArray
 from .by_motion import belongs_to, grade, runs_beside
 from .network import LineNetwork, shared_network
 from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
 from .search.layers import BandLayout
 from .search.motion_test import Verdict, judge
-from .search.paths import FloatArray, Path
+from .search.paths import Path
 from .settings import LineSettings
 from .tracks import LineTrack, make_track
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...arrays import FloatArray
 from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.luma import luma_array
@@ -28,7 +29,7 @@ from .by_network import find_by_appearance
 from .search.candidates import Window
 from .search.drawn_lines import LevelLines
 from .search.layers import BandLayout, BandProfiles, at_working_size, band_profiles, explain_scene
-from .search.paths import FloatArray, tilt_steps
+from .search.paths import tilt_steps
 from .settings import HOP, WINDOW, LineSettings
 from .tracks import (
     LineMap,

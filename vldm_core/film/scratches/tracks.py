@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...arrays import BoolArray, FloatArray
 from ...errors import SettingsError
 from ..active_picture import ActivePicture
 from .repair.row_presence import rows_present
 from .search.layers import BandLayout
 from .search.motion_test import CrossProfile
-from .search.paths import BoolArray, FloatArray, Path
+from .search.paths import Path
 
 _NEAR_FRAMES = 2
 

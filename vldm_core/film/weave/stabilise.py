@@ -18,6 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ...arrays import DoubleArray, FloatArray
 from ...errors import SettingsError
 from ...video.buffers.pictures import Clip, copied
 from ..motion.scene import FrameMotion
@@ -26,8 +27,6 @@ from .trend import robust_sigma, slow_part
 RADIUS = 3
 """Neighbours on each side from which an open border is filled."""
 
-FloatArray = npt.NDArray[np.float32]
-DoubleArray = npt.NDArray[np.float64]
 Span = tuple[int, int]
 """First row or column, and one past the last."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solveh_banded
 
-FloatArray = npt.NDArray[np.float64]
+from ...arrays import DoubleArray
 
 _MAD_TO_SIGMA = 1.4826
 _ITERATIONS = 40
@@ -32,7 +32,7 @@ def robust_sigma(values: npt.ArrayLike) -> float:
     return float(_MAD_TO_SIGMA * np.median(np.abs(array))) if array.size else 0.0
 
 
-def _penalised_fit(values: FloatArray, weights: FloatArray, bend_weights: FloatArray) -> FloatArray:
+def _penalised_fit(values: DoubleArray, weights: DoubleArray, bend_weights: DoubleArray) -> DoubleArray:
     """Minimise Σ w (y − x)² + Σ v (x[i] − 2 x[i+1] + x[i+2])² (Whittaker 1923), a pentadiagonal system."""
     count = len(values)
     banded = np.zeros((3, count))
@@ -48,7 +48,7 @@ def _penalised_fit(values: FloatArray, weights: FloatArray, bend_weights: FloatA
 
 def slow_part(
     path: npt.ArrayLike, *, period: float, floor: float, scale: npt.ArrayLike | None = None, keep_steps: bool = False
-) -> FloatArray:
+) -> DoubleArray:
     """Fit the slow part of a path.
 
     The stiffness follows the noise of the path itself: a quiet path is followed closely, a noisy one is fitted with
@@ -74,7 +74,7 @@ def slow_part(
     return steps + _ramps(values - steps, noise, period, floor)
 
 
-def _ramps(values: FloatArray, noise: FloatArray, period: float, floor: float) -> FloatArray:
+def _ramps(values: DoubleArray, noise: DoubleArray, period: float, floor: float) -> DoubleArray:
     """Fit few linear pieces; single outliers hardly count."""
     start_weights = np.ones(len(values) - 2)
     trust = noise**-2
@@ -94,7 +94,7 @@ def _ramps(values: FloatArray, noise: FloatArray, period: float, floor: float) -
     return trend
 
 
-def _spikes(values: FloatArray, noise: FloatArray, trend: FloatArray, floor: float) -> npt.NDArray[np.bool_]:
+def _spikes(values: DoubleArray, noise: DoubleArray, trend: DoubleArray, floor: float) -> npt.NDArray[np.bool_]:
     """Tell the samples, (T,) bool, that leave the path for a frame or two and come back (F. Hampel's filter, 1974).
 
     A spike stands out of the path itself, which the corner of a ramp does not, and of what a first fit leaves over,
@@ -103,7 +103,7 @@ def _spikes(values: FloatArray, noise: FloatArray, trend: FloatArray, floor: flo
     if len(values) <= 2 * _SPIKE_SPAN:
         return np.zeros(len(values), dtype=bool)
 
-    def stands_out(samples: FloatArray) -> npt.NDArray[np.bool_]:
+    def stands_out(samples: DoubleArray) -> npt.NDArray[np.bool_]:
         padded = np.pad(samples, _SPIKE_SPAN, mode="reflect")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SPIKE_SPAN + 1)
         away = (samples - np.median(windows, axis=1)) / noise
@@ -112,7 +112,7 @@ def _spikes(values: FloatArray, noise: FloatArray, trend: FloatArray, floor: flo
     return stands_out(values) & stands_out(values - trend)
 
 
-def _lasting_steps(values: FloatArray, noise: FloatArray, floor: float) -> FloatArray:
+def _lasting_steps(values: DoubleArray, noise: DoubleArray, floor: float) -> DoubleArray:
     """Return the staircase (T,) of changes that happen from one frame to the next and last.
 
     A step stands out of the other differences, and the levels before and after it differ by as much; a flash comes

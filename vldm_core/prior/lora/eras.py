@@ -76,7 +76,7 @@ class EraLoras:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShotLoras:
+class LorasOfShot:
     """What a shot uses; no file twice, none at strength 0."""
 
     shot: Shot
@@ -156,7 +156,7 @@ def plan_loras(
     loras: EraLoras,
     *,
     strengths: Sequence[float] | None = None,
-) -> tuple[ShotLoras, ...]:
+) -> tuple[LorasOfShot, ...]:
     """Say which LoRA files every shot uses.
 
     Args:
@@ -186,7 +186,7 @@ def plan_loras(
             if abs(strength) > abs(strongest.get(choice.file, 0.0)):
                 strongest[choice.file] = strength
         chosen = tuple(LoraChoice(file=file, strength=strength) for file, strength in strongest.items())
-        plan.append(ShotLoras(shot=shot, loras=chosen))
+        plan.append(LorasOfShot(shot=shot, loras=chosen))
     return tuple(plan)
 
 

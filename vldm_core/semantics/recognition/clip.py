@@ -46,7 +46,7 @@ def prepare_pictures(frames: Tensor, size: int) -> Tensor:
     return (fitted[..., top : top + size, left : left + size] - mean) / std
 
 
-class Clip:
+class ClipModel:
     """A CLIP model. `frames` is a `FrameEncoder` and `texts` a `TextEncoder`.
 
     Args:
@@ -91,7 +91,7 @@ class Clip:
         return normalize(self._model.text_projection(found.pooler_output), dim=1).cpu().clone()
 
 
-def open_clip(folder: Path, device: str | torch.device = "cpu") -> Clip:
+def open_clip(folder: Path, device: str | torch.device = "cpu") -> ClipModel:
     """Open CLIP from a folder in the layout of transformers.
 
     Args:
@@ -107,4 +107,4 @@ def open_clip(folder: Path, device: str | torch.device = "cpu") -> Clip:
     check_folder(folder, source)
     model = load_model(folder, source, source.architectures[0])
     tokenizer = None if vision_only else load_processor(folder, source, "CLIPTokenizer")
-    return Clip(model.to(device), tokenizer)
+    return ClipModel(model.to(device), tokenizer)

@@ -28,13 +28,14 @@ from ...ageing import (
     simulate,
 )
 from ...ageing.defects.scratches import LineLayer
+from ...arrays import FloatArray
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import FilmFileError, SettingsError
 from ...film.motion.scene import measure_motion
 from ...film.scratches.search.appearance import Appearance, appearance
 from ...film.scratches.search.candidates import Candidate, Window, find_candidates
 from ...film.scratches.search.layers import BandLayout, band_profiles, explain_scene
-from ...film.scratches.search.paths import FloatArray, tilt_steps
+from ...film.scratches.search.paths import tilt_steps
 from ...progress import Progress, silent
 from ...video.luma import luma_array
 from ..output import claim_sources

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.camera import FloatArray
+from ...arrays import FloatArray
 from ...data.objects import MovingObject, draw_object
 
 _MARGIN = 48

@@ -42,7 +42,7 @@ class Fields(NamedTuple):
     telecined: bool = False
 
 
-class Verdict(NamedTuple):
+class FieldVerdict(NamedTuple):
     """What idet says of one frame: "tff", "bff", "progressive" or "undetermined"; and "top", "bottom" or "neither"."""
 
     fields: str
@@ -98,7 +98,7 @@ class FieldJudge:
     def __init__(self, width: int, height: int) -> None:
         self._idet = _Filter(width, height, av.VideoFormat("gray"), "idet")
 
-    def push(self, frame: av.VideoFrame | None) -> Iterator[Verdict]:
+    def push(self, frame: av.VideoFrame | None) -> Iterator[FieldVerdict]:
         """Look at a frame (None at the end) and yield the verdicts that are ready: one per frame, in order."""
         grey = None if frame is None else frame.reformat(format="gray", threads=1)
         if grey is frame and frame is not None:
@@ -106,7 +106,7 @@ class FieldJudge:
             grey = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="gray")
         for out in self._idet.push(grey):
             found = out.metadata
-            yield Verdict(
+            yield FieldVerdict(
                 fields=found.get("lavfi.idet.single.current_frame", "undetermined"),
                 repeated=found.get("lavfi.idet.repeated.current_frame", "neither"),
             )
@@ -121,7 +121,7 @@ def judged(frames: Iterable[DecodedFrame], otherwise: FieldOrder) -> Iterator[tu
     """
     judge: FieldJudge | None = None
     waiting: collections.deque[DecodedFrame] = collections.deque()
-    verdicts: collections.deque[Verdict] = collections.deque()
+    verdicts: collections.deque[FieldVerdict] = collections.deque()
     # The number among ``verdicts`` of the frame that is decided next.
     place = 0
 
@@ -144,7 +144,7 @@ def judged(frames: Iterable[DecodedFrame], otherwise: FieldOrder) -> Iterator[tu
         yield from decided(0)
 
 
-def _decide(verdicts: Sequence[Verdict], place: int, otherwise: FieldOrder) -> Fields:
+def _decide(verdicts: Sequence[FieldVerdict], place: int, otherwise: FieldOrder) -> Fields:
     """Decide for the frame at ``place``."""
     for first, last in ((place - _REACH, place + _REACH), (place - _REACH, place), (place, place + _REACH)):
         first, last = max(first, 0), min(last, len(verdicts) - 1)
@@ -165,7 +165,7 @@ def _decide(verdicts: Sequence[Verdict], place: int, otherwise: FieldOrder) -> F
     return Fields(FieldOrder.PROGRESSIVE if told else otherwise)
 
 
-def _order_of(window: Sequence[Verdict]) -> FieldOrder:
+def _order_of(window: Sequence[FieldVerdict]) -> FieldOrder:
     count = collections.Counter(verdict.fields for verdict in window)
     combed, other = sorted((count["tff"], count["bff"]), reverse=True)
     known = combed + other + count["progressive"]

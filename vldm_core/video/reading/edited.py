@@ -86,7 +86,7 @@ class EditedFilm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class FilmSpan:
     """Where the frames of a part lie on its file's clock, in seconds, and how many there are."""
 
     first: Fraction
@@ -94,7 +94,7 @@ class Span:
     frames: int
 
 
-def span_of(part: FilmPart) -> Span:
+def span_of(part: FilmPart) -> FilmSpan:
     """Find a part's frames from the packets of its file, without decoding.
 
     Raises:
@@ -125,4 +125,4 @@ def span_of(part: FilmPart) -> Span:
     # Where times are rounded to milliseconds, the number of frames tells the length better than the last frame does.
     counted = count / rate
     exact = abs(counted - (end - first) * base) < 1 / (2 * rate)
-    return Span(first=first * base, end=first * base + counted if exact else end * base, frames=count)
+    return FilmSpan(first=first * base, end=first * base + counted if exact else end * base, frames=count)

@@ -17,7 +17,7 @@ from ...progress import Progress, silent
 from ..info import FilmFrame, FilmInfo, image_from_tensor
 from ..reading.clock import read_clock
 from ..reading.container import open_input
-from ..reading.edited import EditedFilm, FilmPart, Span, span_of
+from ..reading.edited import EditedFilm, FilmPart, FilmSpan, span_of
 from ..writing.writer import WriteSettings, open_writer
 
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
@@ -178,7 +178,7 @@ def _form_of(part: FilmPart) -> tuple[int, int] | None:
         return (channels if channels in _LAYOUTS else 2), streams[0].rate
 
 
-def _decoded_sound(part: FilmPart, span: Span, layout: str, rate: int) -> Iterator[_Block]:
+def _decoded_sound(part: FilmPart, span: FilmSpan, layout: str, rate: int) -> Iterator[_Block]:
     clock = read_clock(part.source)
     resampler = AudioResampler(format="fltp", layout=layout, rate=rate)
     origin: int | None = None

@@ -146,7 +146,7 @@ def _kept_format(codec: str, info: FilmInfo, offered: set[str]) -> str:
     raise FilmFileError(f"{codec} cannot store {layout.bits}-bit {info.pix_fmt!r} in this FFmpeg build; choose 'ffv1'")
 
 
-class Timeline:
+class OutputClock:
     """Turns the timestamps of a source into those of the output, exactly.
 
     The output counts in the source's time base. One case differs: a constant rate in a Matroska source is rounded to

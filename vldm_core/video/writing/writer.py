@@ -21,7 +21,7 @@ from ..info import FilmFrame, FilmInfo, image_from_tensor
 from ..reading.container import FilmSource, file_url, open_input, same_file, source_name, video_packets, video_stream
 from ..reading.edited import EditedFilm, FilmPart
 from ..stream import FilmWriter
-from .encoding import Encoding, Timeline, WriteSettings, plan_encoding
+from .encoding import Encoding, OutputClock, WriteSettings, plan_encoding
 from .matroska import reserve_title, store_display_size
 from .sound import PacketCopier
 
@@ -104,7 +104,7 @@ class VideoFileWriter(FilmWriter):
             info.width, info.height, self._encoding.colour_matrix, self._encoding.colour_range
         )
         self._target = layout_of(self._encoding.pix_fmt)
-        self._timeline = Timeline(info, self._encoding.muxer)
+        self._timeline = OutputClock(info, self._encoding.muxer)
         self._durations: dict[int, int] = {}
         self._told: set[str] = set()
         if settings.pix_fmt is None and layout_of(info.pix_fmt).alpha and not self._target.alpha:

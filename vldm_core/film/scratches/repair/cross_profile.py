@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ....arrays import FloatArray
 from ....video.luma import LUMA_WEIGHTS
-from .mask_segments import FloatArray, Strand, counterpart, find_strands
+from .mask_segments import Strand, counterpart, find_strands
 
 LEVEL = 1.0 / 255.0
 """One grey level."""

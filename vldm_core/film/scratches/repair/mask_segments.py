@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from ....arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

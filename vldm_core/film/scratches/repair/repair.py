@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ....arrays import FloatArray
 from ....errors import SettingsError
 from ....progress import Progress, silent
 from ....video.buffers.keyed_cache import Once
@@ -22,7 +23,6 @@ from ...fill.holes import fill, fill_roughly
 from ...fill.repair import RADIUS as FILL_RADIUS
 from ...fill.window import RepairWindow
 from .cross_profile import LEVEL, Strip, measure_profile, other_view, straightened
-from .mask_segments import FloatArray
 
 _VIEWS = 4
 RADIUS = _VIEWS + FILL_RADIUS

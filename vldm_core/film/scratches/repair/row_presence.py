@@ -7,7 +7,7 @@ so the rows are decided together, as the likeliest sequence of stretches with an
 
 import numpy as np
 
-from ..search.paths import BoolArray, FloatArray
+from ....arrays import BoolArray, FloatArray
 
 _FLANK = 4
 """Pixels on each side of a line, beyond its visible width, that tell what it lies on."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ....arrays import FloatArray
 from .candidates import Candidate, Window
 from .motion_test import separability
-from .paths import FloatArray, Path, sample_along
+from .paths import Path, sample_along
 
 ROWS = 24
 """Rows of all pictures: the height of the frame is brought to so many."""

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ....arrays import FloatArray
 from ..tracks import EDGE_SHARE
 from .layers import BandLayout, Explained
 from .motion_test import straightened
 from .paths import (
     BoolArray,
-    FloatArray,
     Path,
     find_paths,
     line_sums,

@@ -11,11 +11,9 @@ from collections.abc import Iterable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import FloatArray
 from ..tracks import LineTrack
-
-FloatArray = NDArray[np.float32]
 
 _PARTS = 16
 """Parts of a row that are looked at by themselves."""

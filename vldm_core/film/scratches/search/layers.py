@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from ....arrays import FloatArray
 from .scene_motion import STILL_BANDS, local_displacement, overall_displacement
-
-FloatArray = NDArray[np.float32]
 
 _BAND_ROWS = 16
 _WORKING_HEIGHT = 480

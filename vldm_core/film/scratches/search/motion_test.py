@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ....arrays import BoolArray, FloatArray
 from .layers import LayerModel
-from .paths import BoolArray, FloatArray, Path, sample_along
+from .paths import Path, sample_along
 
 _REACH = 10
 _RIDGE_PERIOD = 6.0

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
+from ....arrays import BoolArray, FloatArray
 
 _SATURATION = 3.0
 _TOLL = 1.2

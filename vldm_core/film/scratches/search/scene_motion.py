@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from ....arrays import FloatArray
 
 _ROWS = 6
 _ROWS_WHEN_TILTING = 12

@@ -1,12 +1,10 @@
 """One real ComfyUI server, on the CPU and with this pack only, for all host tests."""
 
-import importlib.util
 import json
 import time
 import urllib.error
 import urllib.request
 import uuid
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,24 +15,10 @@ import av
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from .inside_host import INSIDE, InsideFile, InsideHost, inside_host
+from .local_host import host_server, require_host, script
 
-
-def script(name: str) -> Any:
-    """Load a module from scripts/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"vldm_{name}", ROOT / "scripts" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-host_server = script("host_server")
 workflow_names = script("workflow_names")
-
-
-class HostMissingWarning(UserWarning):
-    """The tests on the real host did not run."""
 
 
 @dataclass
@@ -111,20 +95,23 @@ class Host:
         }
 
 
-def require_host() -> Path:
-    """Return the host's folder, or skip in a way that the test summary shows."""
-    folder = host_server.find_host()
-    if folder is None:
-        message = "no ComfyUI found ($COMFYUI_PATH, ~/comfy/ComfyUI): the tests on the real host did NOT run"
-        warnings.warn(message, HostMissingWarning, stacklevel=2)
-        pytest.skip(message)
-    return folder
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> InsideFile | None:
+    """Leave the tests below inside/ to a host process."""
+    if INSIDE in module_path.parents:
+        return InsideFile.from_parent(parent, path=module_path)
+    return None
 
 
 @pytest.fixture(scope="session")
 def host_folder() -> Path:
     """The ComfyUI folder."""
     return require_host()
+
+
+@pytest.fixture(scope="session")
+def inside(pytestconfig, host_folder) -> InsideHost:
+    """The process that is a host without a server."""
+    return inside_host(pytestconfig, host_folder)
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,7 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.writing.writer import WriteSettings
 
-from .in_host import run_in_host
-
 pytestmark = pytest.mark.host
-
-
-def test_progress_and_search_words_in_the_host(host_folder):
-    run_in_host(host_folder, "node_progress")
 
 
 def reel(codec="ffv1", **inputs):

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 from vldm_core.prerestore.network import KIND, PreRestorer
 
 from ..prerestore.test_network import TINY, trained
-from .in_host import run_in_host
 from .test_runs import ProgressListener, read_film, result_path
 
 pytestmark = pytest.mark.host
@@ -208,7 +207,3 @@ def test_an_older_workflow_loads_and_pre_restores(host):
     run = host.run(prompt)
     assert run.status == "success", run.error
     assert "pre-restored at strength 1.00" in run.outputs["reel"]["text"][0]
-
-
-def test_the_trained_fusion_takes_the_features_of_the_hosts_decoder(host_folder):
-    run_in_host(host_folder, "fusion_features")

@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 from vldm_core.cli.queue_client import load_workflow
 
 from .conftest import Host, host_server, write_film
-from .in_host import run_in_host
 from .test_runs import ProgressListener, by_class, read_film, result_path, set_inputs
 
 pytestmark = pytest.mark.host
@@ -34,10 +33,10 @@ FILM_FRAMES = 4
 
 
 @pytest.fixture(scope="module")
-def sd_host(host_folder, tmp_path_factory) -> Iterator[Host]:
+def sd_host(host_folder, inside, tmp_path_factory) -> Iterator[Host]:
     """A server with the small models, a small film and a clip of latents."""
     base = tmp_path_factory.mktemp("comfyui-sd")
-    run_in_host(host_folder, "make_checkpoint", str(base / "models"))
+    inside.call("checkpoint", "write_checkpoint", str(base / "models"))
     (base / "input").mkdir()
     write_film(base / "input" / "small_film.mp4", frames=FILM_FRAMES, width=48, height=48, scratch=20)
     write_film(base / "input" / "fitting_film.mp4", frames=FRAMES, width=8 * SIDE, height=8 * SIDE, scratch=20)

@@ -19,7 +19,11 @@ from PIL import Image
 from .conftest import ROOT
 from .test_boundaries import ROOMS_DOWN
 
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/architecture.md")]
+WRITTEN_PAGES = ("architecture", "benchmarks", "command_line", "limits", "nodes", "workflows")  # not by a benchmark
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(ROOT / "docs" / f"{name}.md" for name in WRITTEN_PAGES),
+]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 FORMS = sorted(path for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.name != "config.yml")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -77,6 +81,40 @@ def test_the_architecture_page_states_the_floors_that_are_held() -> None:
     (block,) = re.findall(r"^```\n(cli > .*?)^```", read("docs/architecture.md"), flags=re.DOTALL | re.MULTILINE)
     floors = tuple(tuple(floor.split(", ")) for floor in " ".join(block.split()).split(" > "))
     assert floors == ROOMS_DOWN
+
+
+def table_below(heading: str) -> list[list[str]]:
+    """The cells of the table that follows a heading of the README, without its head."""
+    section = read("README.md").split(f"\n## {heading}", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+
+
+def help_page(node: str) -> str:
+    """The help page of a node; its name in the graph may end in words in brackets, for the search."""
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "nodes" / "web" / "docs").glob("*.md")]
+    (page,) = [page for page in pages if re.sub(r" \(.*\)$", "", page.splitlines()[0]) == f"# {node}"]
+    return page
+
+
+def test_the_readme_names_knobs_that_the_nodes_have() -> None:
+    # That help pages and nodes have the same inputs is tested in the host.
+    rows = table_below("What is wrong")
+    assert len(rows) > 10
+    for symptom, node, cure in rows:
+        page = help_page(node)
+        inputs = set(
+            re.findall(r"^\| `(\w+)` \|", page.split("## Inputs")[1].split("## Outputs")[0], flags=re.MULTILINE)
+        )
+        knobs = set(re.findall(r"`([\w-]+)`", cure))
+        assert knobs & inputs, symptom
+        assert all(knob in inputs or f"`{knob}`" in page for knob in knobs), symptom
+
+
+def test_the_readme_names_the_workflows_that_ship() -> None:
+    assert {row[1] for row in table_below("Which workflow")} == {
+        path.stem for path in (ROOT / "workflows").glob("*.json")
+    }
 
 
 def ignored() -> pathspec.PathSpec[Any]:

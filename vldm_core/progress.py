@@ -1,8 +1,9 @@
 """How a stage tells its caller how far it is, and how the caller stops it."""
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Progress(Protocol):
@@ -12,7 +13,7 @@ class Progress(Protocol):
     interrupt, a keyboard interrupt); stages never catch what it raises and release their files on the way out.
     """
 
-    def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+    def __call__(self, phase: str, done: int, total: int | None, preview: "Tensor | None" = None) -> None:
         """Report progress.
 
         Args:
@@ -24,7 +25,7 @@ class Progress(Protocol):
         ...
 
 
-def silent(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+def silent(phase: str, done: int, total: int | None, preview: "Tensor | None" = None) -> None:
     """A progress callback that reports nothing."""
 
 
@@ -51,11 +52,11 @@ class Pulse:
         self._total = total
         self.done = done
 
-    def step(self, preview: Tensor | None = None) -> None:
+    def step(self, preview: "Tensor | None" = None) -> None:
         """One more frame is finished."""
         self.done += 1
         self._progress(self._phase, self.done, self._total, preview)
 
-    def beat(self, phase: str = "", done: int = 0, total: int | None = None, preview: Tensor | None = None) -> None:
+    def beat(self, phase: str = "", done: int = 0, total: int | None = None, preview: "Tensor | None" = None) -> None:
         """A stage inside the pass is alive; its own counts are not passed on."""
         self._progress(self._phase, self.done, self._total)

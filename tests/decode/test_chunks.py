@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vldm_core.decode.chunks import ChunkSettings, auto_chunks, decode_video, plan_chunks
+from vldm_core.decode.chunks import ChunkSettings, auto_chunks, plan_chunks
 from vldm_core.decode.memory_fallback import DecodePlan, DecodeSettings, choose_plan, decode_within_memory, smaller
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
@@ -70,21 +70,27 @@ class TestPlan:
             plan_chunks(10, ChunkSettings(), shots_from([4, 5]))
 
 
+def decoded(latents, decode, settings=None, *, shots=None, **more):
+    """Decode a clip; whatever its size, all memory that it asks for is there."""
+    plan = DecodePlan(chunks=settings or ChunkSettings(), tiles=None)
+    return decode_within_memory(latents, decode, plan, shots=shots, **more)
+
+
 class TestDecode:
     def test_halo_hides_the_chunks_and_none_shows_them(self):
         latents = torch.randn(19, 4, 3, 5)
         shots = shots_from([11, 8])
         whole = torch.cat([mixing(latents[:11]), mixing(latents[11:])])
-        hidden = decode_video(latents, mixing, ChunkSettings(frames=4, halo=2), shots=shots)
+        hidden = decoded(latents, mixing, ChunkSettings(frames=4, halo=2), shots=shots)
         assert torch.allclose(hidden, whole, atol=1e-6)
-        shown = decode_video(latents, mixing, ChunkSettings(frames=4, halo=1), shots=shots)
+        shown = decoded(latents, mixing, ChunkSettings(frames=4, halo=1), shots=shots)
         assert (shown - whole).abs().max() > 0.05
 
     def test_writes_into_the_given_output_and_reports(self):
         latents = torch.randn(5, 4, 2, 2)
         image = torch.zeros(5, 16, 16, 3)
         seen = []
-        result = decode_video(
+        result = decoded(
             latents,
             frame_by_frame,
             ChunkSettings(frames=2),
@@ -98,9 +104,9 @@ class TestDecode:
 
     def test_refuses_video_latents_and_a_vae_that_changes_the_count(self):
         with pytest.raises(SettingsError, match="video latents"):
-            decode_video(torch.zeros(1, 16, 2, 4, 4), frame_by_frame)
+            decoded(torch.zeros(1, 16, 2, 4, 4), frame_by_frame)
         with pytest.raises(SettingsError, match="one picture per latent"):
-            decode_video(torch.zeros(3, 4, 2, 2), lambda x: frame_by_frame(x)[:0])
+            decoded(torch.zeros(3, 4, 2, 2), lambda x: frame_by_frame(x)[:0])
 
 
 class TestMemory:

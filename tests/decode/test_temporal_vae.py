@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vldm_core.decode.chunks import TEMPORAL_HALO, ChunkSettings, decode_video
+from vldm_core.decode.chunks import TEMPORAL_HALO, ChunkSettings
 from vldm_core.decode.temporal_vae import (
     LATENT_SCALE,
     build_temporal_decoder,
@@ -17,6 +17,8 @@ from vldm_core.decode.temporal_vae import (
 )
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
+
+from .test_chunks import decoded
 
 
 def make_vae(widths=(64,), layers=1, seed=0):
@@ -87,15 +89,15 @@ def vae():
 class TestChunks:
     def test_halo_hides_the_chunks(self, decode, latents):
         whole = decode(latents)
-        hidden = decode_video(latents, decode, ChunkSettings(frames=4, halo=TEMPORAL_HALO))
+        hidden = decoded(latents, decode, ChunkSettings(frames=4, halo=TEMPORAL_HALO))
         assert (hidden - whole).abs().max() < 1e-3
         for frames, halo in ((4, 0), (4, 1), (1, 0)):
-            shown = decode_video(latents, decode, ChunkSettings(frames=frames, halo=halo))
+            shown = decoded(latents, decode, ChunkSettings(frames=frames, halo=halo))
             assert (shown - whole).abs().max() > 5e-3, f"chunks of {frames} with halo {halo} do not show"
 
     def test_a_cut_keeps_the_shots_apart(self, decode, latents):
         shots = (Shot(0, 7), Shot(7, 16))
-        apart = decode_video(latents, decode, ChunkSettings(frames=32, halo=TEMPORAL_HALO), shots=shots)
+        apart = decoded(latents, decode, ChunkSettings(frames=32, halo=TEMPORAL_HALO), shots=shots)
         assert torch.allclose(apart[7:], decode(latents[7:]), atol=1e-5)
         assert (apart[7:] - decode(latents)[7:]).abs().max() > 1e-2
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.active_picture import ActivePicture, PictureFinder, find_picture
+from vldm_core.film.active_picture import ActivePicture, PictureFinder
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
@@ -20,9 +20,17 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.stages import batch as pipeline
 from vldm_core.stages.analysis import AnalysisSettings
 from vldm_core.stages.stream import StageFrame, restore_shot
+from vldm_core.video.luma import luma_array
 from vldm_core.video.reading.reader import open_film
 
 HEIGHT, WIDTH, COUNT = 144, 208, 12
+
+
+def find_picture(frames, height, width):
+    finder = PictureFinder(height, width)
+    for frame in frames:
+        finder.update(luma_array(frame))
+    return finder.finish()
 
 
 def texture(height, width, seed=0):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prerestore.image_model import FrameSettings, first_tile, output_size, working_size
-from vldm_core.prerestore.restore_images import ImageModelSettings, restore_images, restore_images_stream
+from vldm_core.prerestore.restore_images import ImageModelSettings, restore_images
 from vldm_core.video.shots import Shot
 
 PLAIN = ImageModelSettings(keep_grain=0, temporal=0)
@@ -301,23 +301,7 @@ class TestSteadiness:
         assert spread[0.6] < 0.5 * spread[0]
 
 
-class TestStream:
-    def test_it_is_the_clip_and_reads_no_farther_than_it_must(self):
-        frames, mask = film(4), torch.zeros(4, 40, 52)
-        mask[2, 5:20, 5:20] = 1
-        read = 0
-
-        def source():
-            nonlocal read
-            for pair in zip(frames, mask, strict=True):
-                read += 1
-                yield pair
-
-        whole = restore_images(frames, Model(darker), masks=mask)
-        for t, made in enumerate(restore_images_stream(source(), Model(darker))):
-            assert read == t + 1
-            assert torch.equal(made, whole[t])
-
+class TestBatch:
     def test_progress_and_a_given_output(self):
         frames = film(3)
         image = torch.empty(3, 40, 52, 3)

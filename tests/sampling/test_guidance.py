@@ -17,10 +17,10 @@ from vldm_core.sampling.guidance import (
     push_back,
 )
 from vldm_core.sampling.schedule import NoiseSchedule
-from vldm_core.sampling.spaced import SpacedTables
 from vldm_core.sampling.state import StepState
 
 from ..oracles import Oracle, load_oracle
+from .published import SpacedTables
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from vldm_core.errors import SettingsError
 from vldm_core.sampling.schedule import NoiseSchedule, model_input, to_x0
-from vldm_core.sampling.spaced import SpacedTables, cfg_schedule, sample_spaced, spaced_sigmas, spaced_timesteps
+from vldm_core.sampling.spaced import cfg_schedule, sample_spaced, spaced_sigmas, spaced_timesteps
 
 from ..oracles import load_oracle
+from .published import SpacedTables
 
 PLAIN = NoiseSchedule.stable_diffusion()
 TABLES = [

@@ -12,7 +12,8 @@ from scenedetect import FrameTimecode
 from scipy import ndimage
 
 from vldm_core.errors import SettingsError
-from vldm_core.video.shots import FilmCutDetector, Shot, ShotDetector, ShotSettings, detect_shots
+from vldm_core.stages.batch import detect_shots_in
+from vldm_core.video.shots import FilmCutDetector, Shot, ShotDetector, ShotSettings
 
 SIZE = (240, 184)
 WHITE = np.full((SIZE[1], SIZE[0], 3), 250, np.uint8)
@@ -56,8 +57,15 @@ def aged(frames, seed, flicker=0.07, weave=1.0, specks=15):
     return result
 
 
+def shots_of(frames, settings=None):
+    detector = ShotDetector(settings)
+    for frame in frames:
+        detector.update(frame)
+    return detector.finish()
+
+
 def cuts(frames, **settings):
-    shots = detect_shots(frames, ShotSettings(**settings))
+    shots = shots_of(frames, ShotSettings(**settings))
     assert shots[0].first == 0 and shots[-1].last == len(frames)
     assert all(a.last == b.first for a, b in pairwise(shots))
     return [s.first for s in shots[1:]]
@@ -186,7 +194,7 @@ def test_layouts_of_frames_give_the_same_shots():
     tensor = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).float() / 255
     deep = [f.astype(np.uint16) * 257 for f in frames]
     expected = (Shot(0, 12), Shot(12, 24))
-    assert detect_shots(frames) == detect_shots(tensor) == detect_shots(deep) == detect_shots(iter(frames)) == expected
+    assert shots_of(frames) == shots_of(tensor) == shots_of(deep) == expected
     assert [len(s) for s in expected] == [12, 12]
     assert pickle.loads(pickle.dumps(expected)) == expected
 
@@ -230,7 +238,7 @@ def test_progress_may_interrupt():
 
     frames = torch.rand(5, 3, 32, 40, generator=torch.Generator().manual_seed(0))
     with pytest.raises(KeyboardInterrupt):
-        detect_shots(frames, progress=progress)
+        detect_shots_in(frames, progress=progress)
     assert seen == [(1, 5), (2, 5), (3, 5)]
 
 

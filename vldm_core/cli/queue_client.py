@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 
 from ..errors import HostError, SettingsError
+from ..files.temporary import written_whole
 from ..files.text import read_text
 from ..progress import Progress, silent
 
@@ -471,8 +472,7 @@ class _Client:
         return {(str(value[0]), value[1]) for value in values if isinstance(value, list) and len(value) == 2}
 
     async def _download(self, query: Mapping[str, str], target: Path) -> None:
-        partial = target.with_name(f".{target.name}.part")
-        try:
+        with written_whole(target) as partial:
             async with self._session.get(f"{self._url}/view", params=query) as answer:
                 if answer.status != 200:
                     name = query["filename"]
@@ -480,9 +480,6 @@ class _Client:
                 with partial.open("wb") as stream:
                     async for block in answer.content.iter_chunked(1 << 20):
                         stream.write(block)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
         _LOG.info("fetched %s", target)
 
     # Helpers

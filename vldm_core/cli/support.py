@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from torch import Tensor
 
 from ..errors import FilmFileWarning, SettingsError, VLDMError
 from ..notices import Notices
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..video.reading.reader import ReadSettings
 
 console = Console(stderr=True)
@@ -84,7 +85,7 @@ class Bars:
         self._progress = progress
         self._tasks: dict[str, Any] = {}
 
-    def __call__(self, phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
+    def __call__(self, phase: str, done: int, total: int | None, preview: "Tensor | None" = None) -> None:
         """See :class:`vldm_core.progress.Progress`."""
         if phase not in self._tasks:
             self._tasks[phase] = self._progress.add_task(phase, total=total)

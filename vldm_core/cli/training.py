@@ -3,14 +3,15 @@
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from torch import nn
 
-from ..files.weights import WeightFileError
 from ..machine.companions import HEADLESS, importing
 from .support import bars, console, reported
+
+if TYPE_CHECKING:
+    from torch import nn
 
 app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
 
@@ -187,8 +188,10 @@ def train_prerestore(
     console.print(f"{out}: {count:,} weights, {'a' if vae else 'no'} latent head", highlight=False)
 
 
-def _autoencoder(folder: Path) -> nn.Module:
+def _autoencoder(folder: Path) -> "nn.Module":
     """Read a VAE of Stable Diffusion from a folder, never from the network."""
+    from ..files.weights import WeightFileError
+
     advice = "give the folder of Stable Diffusion's VAE in diffusers' layout (usually named 'vae')"
     if not (folder / "config.json").is_file():
         raise WeightFileError(f"{folder} has no config.json; {advice}")

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..progress import Progress, silent
 from ..video.shots import Shot, covering_shots
 
 Decode = Callable[[Tensor], Tensor]
@@ -159,40 +158,6 @@ def decode_chunks(
                 "use a VAE that gives one picture per latent"
             )
         yield slice(chunk.first, chunk.last), pictures[chunk.first - chunk.start : chunk.last - chunk.start]
-
-
-def decode_video(
-    latents: Tensor,
-    decode: Decode,
-    settings: ChunkSettings | None = None,
-    *,
-    shots: Sequence[Shot] | None = None,
-    output: Tensor | None = None,
-    progress: Progress = silent,
-) -> Tensor:
-    """Decode a clip into one output, which is the only copy of the clip that is made.
-
-    Args:
-        latents: (T, C, h, w), T ≥ 1, scaled as ``decode`` wants them.
-        decode: The VAE; see `Decode`.
-        settings: Size of chunks and halo; defaults to one frame at a time.
-        shots: Shots that cover the clip; None is one shot.
-        output: (T, 3, H, W) to write into, of any strides; None makes a float32 one on the CPU.
-        progress: Called once per chunk, with the count of finished frames.
-
-    Returns:
-        ``output``.
-
-    Raises:
-        SettingsError: Latents or shots have another layout, or ``decode`` returns another number of frames.
-    """
-    count = len(latents)
-    for where, pictures in decode_chunks(latents, decode, settings or ChunkSettings(), shots=shots):
-        output = new_output(count, pictures) if output is None else output
-        output[where].copy_(pictures)
-        progress("decode", where.stop, count, output[where.stop - 1])
-    assert output is not None
-    return output
 
 
 def new_output(count: int, pictures: Tensor) -> Tensor:

@@ -111,17 +111,17 @@ def decode_within_memory(
     out_of_memory: type[BaseException] = torch.OutOfMemoryError,
     progress: Progress = silent,
 ) -> Tensor:
-    """Decode a clip like `decode_video`, with smaller and smaller plans while memory runs out.
+    """Decode a clip into one output, the only copy of it that is made, with smaller plans while memory runs out.
 
     Finished chunks are kept. Only when the tiles change is the shot begun again, so that its tone cannot jump where the
     layout of the tiles does.
 
     Args:
-        latents: (T, C, h, w).
-        decode: The VAE.
+        latents: (T, C, h, w), T ≥ 1, scaled as ``decode`` wants them.
+        decode: The VAE; see `Decode`.
         plan: What to try first.
         shots: Shots that cover the clip; None is one shot.
-        output: See `decode_video`.
+        output: (T, 3, H, W) to write into, of any strides; None makes a float32 one on the CPU.
         out_of_memory: Exception that ``decode`` raises when memory runs out.
         progress: Called once per chunk.
 

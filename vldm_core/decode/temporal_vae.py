@@ -178,7 +178,7 @@ def build_temporal_decoder(weights: Mapping[str, Tensor], *, dtype: torch.dtype 
 
 
 def temporal_decode(decoder: Any, *, scale: float = LATENT_SCALE) -> Decode:
-    """Return the decoder as `chunks.decode_video` wants it; all frames of a call are one run of frames.
+    """Return the decoder as `chunks.decode_chunks` wants it; all frames of a call are one run of frames.
 
     Args:
         decoder: diffusers' ``TemporalDecoder``, on the device where it is to work.

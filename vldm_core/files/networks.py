@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..errors import SettingsError
+from .temporary import written_whole
 from .weights import WeightFileError, read_contents, read_header, some
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -49,10 +50,9 @@ class NetworkKind(Generic[Network]):
         """Write a network; the same network gives the same bytes."""
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
         text = json.dumps({"format": _FORMAT, **asdict(network.config)})  # type: ignore[call-overload]
-        part = path.with_name(path.name + ".part")
         # safetensors' own writing makes files that only their owner may read.
-        part.write_bytes(save(tensors, metadata={self.name: text}))
-        part.replace(path)
+        with written_whole(path) as part:
+            part.write_bytes(save(tensors, metadata={self.name: text}))
 
     def load(self, path: Path) -> Network:
         """Read a network, ready to be used: in evaluation mode, without gradients.

@@ -53,6 +53,25 @@ def temporary_folder(target: Path) -> Path:
 
 
 @contextlib.contextmanager
+def written_whole(target: Path) -> Iterator[Path]:
+    """A hidden file to write, which takes the place of another when all is written, and goes when that fails.
+
+    Args:
+        target: The file to be made or replaced.
+
+    Raises:
+        FilmFileError: The folder is missing or not writable.
+        OSError: Writing fails.
+    """
+    part = temporary_file(target)
+    try:
+        yield part
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def own_folder(target: Path) -> Iterator[Path]:
     """A hidden folder beside a file that is to be made, for as long as it is needed."""
     folder = temporary_folder(target)

@@ -13,7 +13,6 @@ The corners of a rounded gate are found row by row afterwards. Only sums over th
 with it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +24,6 @@ from torch import Tensor
 
 from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
-from ..video.luma import luma_array
 
 _DARKEST_PICTURE = 40.0
 """Grey levels: an edge of the frame that is brighter than this belongs to the picture."""
@@ -202,20 +200,6 @@ class PictureFinder:
         dark = (level <= max(darkest) + _FLAT) & quiet
         void = dark | _holes(np.asarray(self._white / self._count, np.float32))
         return _from_void(void)
-
-
-def find_picture(frames: Iterable[Tensor], height: int, width: int) -> ActivePicture:
-    """Find the active picture of a shot.
-
-    Args:
-        frames: (3, H, W) each, RGB, [0, 1].
-        height: H.
-        width: W.
-    """
-    finder = PictureFinder(height, width)
-    for frame in frames:
-        finder.update(luma_array(frame))
-    return finder.finish()
 
 
 def _holes(white: FloatArray) -> BoolArray:

@@ -115,33 +115,6 @@ def restore_images(
     return output
 
 
-def restore_images_stream(
-    frames: Iterable[tuple[Tensor, Tensor | None]],
-    model: ImageModel,
-    settings: ImageModelSettings | None = None,
-    *,
-    tile: int | None = None,
-    out_of_memory: type[BaseException] = torch.OutOfMemoryError,
-    beat: Progress = silent,
-) -> Iterator[Tensor]:
-    """Restore one shot as a stream; see `restore_images`.
-
-    Args:
-        frames: Of one shot in order: (3, H, W) and a mask (H, W) or None.
-        model: On the device and in the precision to run in.
-        settings: Defaults to `ImageModelSettings()`.
-        tile: Tiles to begin with, from `image_model.first_tile`.
-        out_of_memory: Exception that the model raises when memory runs out.
-        beat: Called before every call of the model; may raise to interrupt.
-
-    Yields:
-        One frame (3, h, w) per frame, before the next is read.
-    """
-    settings = settings or ImageModelSettings()
-    restorer = FrameRestorer(model, settings, tile=tile, out_of_memory=out_of_memory, beat=beat)
-    yield from _shot(frames, restorer, settings)
-
-
 def _shot(
     frames: Iterable[tuple[Tensor, Tensor | None]], restorer: FrameRestorer, settings: ImageModelSettings
 ) -> Iterator[Tensor]:

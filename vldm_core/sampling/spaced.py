@@ -6,20 +6,17 @@ space, x = x0 + σ ε, one step from σ to σ' < σ becomes
 
     x' = x0 + (σ'/σ)² (x - x0) + σ' √(1 - (σ'/σ)²) ε,
 
-which :func:`sample_spaced` uses, so that it plugs into any host that works with sigmas. :class:`SpacedTables` has the
-coefficients in the variance-preserving convention.
+which :func:`sample_spaced` uses, so that it plugs into any host that works with sigmas.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 from ..errors import SettingsError
-from .schedule import NoiseSchedule, Prediction
+from .schedule import NoiseSchedule
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(x in sigma space, sigma) to x0."""
@@ -82,88 +79,6 @@ def cfg_schedule(timestep: float, scale: float, total: int = 1000) -> float:
     if scale <= 1:
         return scale
     return 1 + scale * (1 - math.cos(math.pi * ((total - timestep) / total) ** 5)) / 2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SpacedTables:
-    """Coefficients of the spaced process, variance preserving; entry i belongs to `timesteps[i]`, ascending.
-
-    Attributes:
-        timesteps: (S,) int64, what the network is told.
-        alphas_cumprod: (S,) float64.
-        sqrt_alphas_cumprod: (S,) float32, √ᾱ.
-        sqrt_one_minus_alphas_cumprod: (S,) float32, √(1 - ᾱ).
-        sqrt_recip_alphas_cumprod: (S,) float32, 1 / √ᾱ.
-        sqrt_recipm1_alphas_cumprod: (S,) float32, √(1 / ᾱ - 1).
-        posterior_variance: (S,) float32, β (1 - ᾱ') / (1 - ᾱ), where ᾱ' belongs to the entry before.
-        posterior_mean_coef1: (S,) float32, of x0: β √ᾱ' / (1 - ᾱ).
-        posterior_mean_coef2: (S,) float32, of x_t: √α (1 - ᾱ') / (1 - ᾱ).
-    """
-
-    timesteps: Tensor
-    alphas_cumprod: Tensor
-    sqrt_alphas_cumprod: Tensor
-    sqrt_one_minus_alphas_cumprod: Tensor
-    sqrt_recip_alphas_cumprod: Tensor
-    sqrt_recipm1_alphas_cumprod: Tensor
-    posterior_variance: Tensor
-    posterior_mean_coef1: Tensor
-    posterior_mean_coef2: Tensor
-
-    @classmethod
-    def build(cls, schedule: NoiseSchedule, steps: int) -> "SpacedTables":
-        """Compute the tables in float64 and keep them in float32.
-
-        Args:
-            schedule: The network's training schedule.
-            steps: How many timesteps to keep.
-        """
-        timesteps = torch.tensor(spaced_timesteps(schedule.steps, steps))
-        alphas = schedule.alphas_cumprod[timesteps]
-        before = torch.cat((alphas.new_ones(1), alphas[:-1]))
-        kept = alphas / before
-        return cls(
-            timesteps=timesteps,
-            alphas_cumprod=alphas,
-            sqrt_alphas_cumprod=alphas.sqrt().float(),
-            sqrt_one_minus_alphas_cumprod=(1 - alphas).sqrt().float(),
-            sqrt_recip_alphas_cumprod=(1 / alphas).sqrt().float(),
-            sqrt_recipm1_alphas_cumprod=(1 / alphas - 1).sqrt().float(),
-            posterior_variance=((1 - kept) * (1 - before) / (1 - alphas)).float(),
-            posterior_mean_coef1=((1 - kept) * before.sqrt() / (1 - alphas)).float(),
-            posterior_mean_coef2=(kept.sqrt() * (1 - before) / (1 - alphas)).float(),
-        )
-
-    def x0(self, x_t: Tensor, output: Tensor, index: int, prediction: Prediction) -> Tensor:
-        """Turn a network's output into x0.
-
-        Args:
-            x_t: Noisy latent, variance preserving.
-            output: The network's output.
-            index: Position in the tables.
-            prediction: "eps" or "v"; at zero SNR only "v" is defined.
-
-        Returns:
-            Tensor like `x_t`.
-        """
-        if prediction == "v":
-            return self.sqrt_alphas_cumprod[index] * x_t - self.sqrt_one_minus_alphas_cumprod[index] * output
-        return self.sqrt_recip_alphas_cumprod[index] * x_t - self.sqrt_recipm1_alphas_cumprod[index] * output
-
-    def step(self, x_t: Tensor, x0: Tensor, index: int, noise: Tensor) -> Tensor:
-        """Draw x at the timestep before from the posterior.
-
-        Args:
-            x_t: Noisy latent, variance preserving.
-            x0: Predicted clean latent.
-            index: Position in the tables.
-            noise: Standard normal; not used at index 0.
-
-        Returns:
-            Tensor like `x_t`.
-        """
-        mean = self.posterior_mean_coef1[index] * x0 + self.posterior_mean_coef2[index] * x_t
-        return mean if index == 0 else mean + self.posterior_variance[index].sqrt() * noise
 
 
 def sample_spaced(

@@ -34,7 +34,6 @@ from scenedetect.detectors import ContentDetector, HashDetector
 from torch import Tensor
 
 from ..errors import SettingsError
-from ..progress import Progress, silent
 
 _SMALL_WIDTH = 80
 _SMALL_HEIGHT = (32, 128)
@@ -410,30 +409,6 @@ class ShotDetector:
         found = tuple(cut.frame_num for cut in cuts)
         self._cuts.extend(found)
         return found
-
-
-def detect_shots(
-    frames: Tensor | Iterable[Tensor | NDArray], settings: ShotSettings | None = None, progress: Progress = silent
-) -> tuple[Shot, ...]:
-    """Cut a film into shots.
-
-    Args:
-        frames: Tensor (T, 3, H, W) in [0, 1], or frames as `ShotDetector.update` takes them, one after the other.
-        settings: Defaults to `ShotSettings()`.
-        progress: Called once per frame.
-
-    Returns:
-        The shots: in order, without gaps; empty if there is no frame.
-
-    Raises:
-        SettingsError: A frame has another layout.
-    """
-    detector = ShotDetector(settings)
-    total = len(frames) if isinstance(frames, Tensor) else None
-    for done, frame in enumerate(frames, start=1):
-        detector.update(frame)
-        progress("find shots", done, total)
-    return detector.finish()
 
 
 def _as_bytes(frame: Tensor | NDArray) -> NDArray[np.uint8]:

@@ -9,15 +9,14 @@ from vldm_core.errors import SettingsError
 from vldm_core.sampling.regions.plan import Region, blend
 from vldm_core.sampling.regions.tiles import (
     TileSettings,
-    gaussian_weights,
     hann_weights,
     plan_tiles,
-    sliding_windows,
     symmetric_gaussian,
     tile_weights,
 )
 
 from ...oracles import load_oracle
+from ..published import gaussian_weights, sliding_windows
 
 
 @st.composite

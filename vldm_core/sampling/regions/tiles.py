@@ -88,46 +88,13 @@ def plan_tiles(height: int, width: int, settings: TileSettings, step: int = 0) -
     return tuple(Tile(top, left, tile_height, tile_width) for top in tops for left in lefts)
 
 
-def sliding_windows(height: int, width: int, size: int, stride: int) -> tuple[tuple[int, int, int, int], ...]:
-    """Lay tiles as DiffBIR does: by a stride, with a last tile flush with the far edge where it does not divide.
-
-    Args:
-        height: Rows.
-        width: Columns.
-        size: Side of a tile; a smaller frame has tiles of its own size.
-        stride: Distance of neighbouring tiles.
-
-    Returns:
-        (top, bottom, left, right) of each tile, row by row; bottom and right exclusive.
-    """
-    tall, wide = min(size, height), min(size, width)
-    rows = sorted({*range(0, height - tall + 1, stride), height - tall})
-    columns = sorted({*range(0, width - wide + 1, stride), width - wide})
-    return tuple((top, top + tall, left, left + wide) for top in rows for left in columns)
-
-
-def gaussian_weights(width: int, height: int) -> Tensor:
-    """Return the tile weights that DiffBIR, StableSR, PASD and SeeSR share.
-
-    exp(-(x - m)² / (2 · 0.01 · side²)) / √(2π · 0.01), with m = (width - 1) / 2 across but m = height / 2 down: the
-    bell sits half a pixel too low, and every one of them has copied that. Use :func:`symmetric_gaussian` unless
-    outputs must equal theirs.
-
-    Args:
-        width: Columns.
-        height: Rows.
-
-    Returns:
-        (height, width) float64.
-    """
-    return _bell(height, height / 2)[:, None] * _bell(width, (width - 1) / 2)[None, :]
-
-
 def symmetric_gaussian(width: int, height: int) -> Tensor:
-    """Return the bell of :func:`gaussian_weights` with its peak in the middle both ways.
+    """Return the tile weights that DiffBIR, StableSR, PASD and SeeSR share, with their peak in the middle both ways.
 
-    With the published table the last row of a 64-pixel tile counts 2.2 times what the first does (19 times with 16
-    pixels), so the picture depends on which way up it is. This one gives the flipped result for the flipped frame.
+    exp(-(x - m)² / (2 · 0.01 · side²)) / √(2π · 0.01), with m in the middle. The published systems take m = height / 2
+    down, half a pixel too low: with their table the last row of a 64-pixel tile counts 2.2 times what the first does
+    (19 times with 16 pixels), so the picture depends on which way up it is. This one gives the flipped result for the
+    flipped frame.
 
     Args:
         width: Columns.

@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, overload
 
-from ...errors import SettingsError
+from ...errors import FilmFileError, SettingsError
+from ...files.temporary import written_whole
 from ...files.text import check_letters, read_text
 from ...video.shots import Shot, covering_shots
 from ...wording import counted
@@ -298,12 +299,12 @@ def write_table(table: ShotTable, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     text = _by_suffix(path, {".json": table.to_json, ".csv": table.to_csv})()
     encoding = "utf-8" if text.isascii() or path.suffix.lower() == ".json" else "utf-8-sig"
-    part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(text.encode(encoding))
-        part.replace(path)
-    except OSError as error:
-        raise SettingsError(f"the shot table {path} cannot be written ({error.strerror})") from error
+        with written_whole(path) as part:
+            part.write_bytes(text.encode(encoding))
+    except (OSError, FilmFileError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise SettingsError(f"the shot table {path} cannot be written ({reason})") from error
 
 
 def check_table_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> None:

@@ -174,18 +174,6 @@ def video_packets(container: InputContainer, stream: VideoStream) -> Iterator[av
         return
 
 
-def count_frames(source: FilmSource) -> int:
-    """Count the frames of a film file without decoding it, by reading its packets.
-
-    Raises:
-        FilmFileError: See ``open_input``.
-    """
-    name = source_name(source)
-    with open_input(source) as container:
-        stream = video_stream(container, name)
-        return sum(1 for packet in video_packets(container, stream) if not packet.is_discard)
-
-
 def same_file(first: FilmSource, second: str | os.PathLike[str]) -> bool:
     """Whether two sources are the same file on disk."""
     if isinstance(first, io.BytesIO):

@@ -113,7 +113,7 @@ def largest_change_outside(output: Tensor, source: Tensor, mask: Tensor) -> floa
 def share_changed_outside(output: Tensor, source: Tensor, mask: Tensor, *, levels: float = 2.0) -> float | None:
     """Return the share of pixels outside a mask that changed by more than some grey levels, or None without any.
 
-    With the truth as the mask this is the collateral damage of a method: sound picture that it rewrote.
+    With the truth as the mask this is the collateral damage of a method: undamaged picture that it rewrote.
 
     Args:
         output: (T, 3, H, W) in [0, 1].

@@ -33,7 +33,7 @@ MOST_TEMPORAL = 0.9
 # Pixels of the film: what is smooth in a change, and over how many pixels a mask fades out.
 _SMOOTH_SIGMA = 6.0
 _MASK_RIM = 4
-# Share of sound pixels in the neighbourhood below which there is no change to continue.
+# Share of undamaged pixels in the neighbourhood below which there is no change to continue.
 _LEAST_SOUND = 1e-3
 
 
@@ -148,8 +148,8 @@ def _spared(change: Tensor, mask: Tensor, share: float) -> Tensor:
         marked = functional.interpolate(marked[None, None], size, mode="nearest")[0, 0]
     rim = max(1, round(_MASK_RIM * ratio))
     inside = takeover(marked, rim, rim).to(change)
-    # The mean over the sound pixels around, which fades to no change where there are none: the model's change under the
-    # mask does not count, or a low-pass of what it invents would be let in.
+    # The mean over the undamaged pixels around, which fades to no change where there are none: the model's change under
+    # the mask does not count, or a low-pass of what it invents would be let in.
     sound = (1 - inside)[None]
     sigma = _SMOOTH_SIGMA * ratio
     smooth = gaussian(change * sound, sigma) / (gaussian(sound, sigma) + _LEAST_SOUND)

@@ -104,7 +104,7 @@ class ReelReport:
         shots: Where the cuts are.
         warnings: Faults of the source file, naming frame numbers, and what the stages have to say, summed up.
         dirt_share: Share of all pixels that were filled as dirt, 0 … 1.
-        scratch_share: Share of all pixels that were mended as scratch, 0 … 1.
+        scratch_share: Share of all pixels that were repaired as scratch, 0 … 1.
         seconds: Wall time.
     """
 

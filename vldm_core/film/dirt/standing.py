@@ -25,7 +25,7 @@ _PIXEL_DEVIATIONS, _PIXEL_LEVELS = 3.0, 4.0
 _MEAN_DEVIATIONS, _MEAN_LEVELS = 1.2, 2.5
 _FLICKER = 0.03
 # The largest share that the unmoved neighbour may leave of the difference along the flow, and how much that must be, in
-# deviations of the grain and grey levels: where flow explains the place there is nothing to mend.
+# deviations of the grain and grey levels: where flow explains the place there is nothing to repair.
 _MUCH_BETTER = 0.4
 _UNEXPLAINED_DEVIATIONS, _UNEXPLAINED_LEVELS = 2.5, 8.0
 

@@ -66,7 +66,7 @@ class RepairedFilmSettings:
         height: Of their frames, px.
         width: The same.
         missed: Share of defects that the repair has missed.
-        needless: Mean number of sound places per frame that were filled.
+        needless: Mean number of undamaged places per frame that were filled.
         line_remainder: Standard deviation of the share of a scratch's depth that is left, or too much was taken off.
         presets: Weight of every simulation preset; None uses all alike.
         seed: Another seed gives other films.

@@ -47,6 +47,7 @@ def treated_as_large(monkeypatch):
     """Make every bound so small that any frame counts as large."""
     for place, value in {
         "vldm_core.film.dirt.evidence._LARGE_PLANE": 0,
+        "vldm_core.film.sparse_planes._LEAST_BYTES": 0,
         "vldm_core.film.fill.window._MOST_HELD": 0,
         "vldm_core.film.fill.window._LEAST_PLANES": 12,
         "vldm_core.film.scratches.repair.repair._MOST_HELD": 0,
@@ -132,6 +133,7 @@ def test_a_held_side_shows_what_the_side_does(monkeypatch) -> None:
     monkeypatch.setattr("vldm_core.film.dirt.evidence._LARGE_PLANE", 1 << 40)
     plain = Window(luma).comparison(3)
     monkeypatch.setattr("vldm_core.film.dirt.evidence._LARGE_PLANE", 0)
+    monkeypatch.setattr("vldm_core.film.sparse_planes._LEAST_BYTES", 0)
     held = Window(luma).comparison(3)
     for one, other in zip(plain.sides, held.sides, strict=True):
         assert isinstance(other, HeldSide) and not isinstance(one, HeldSide)
@@ -173,13 +175,21 @@ def test_evidence_of_past_frames_is_given_back() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_a_sparse_plane_is_the_plane(share) -> None:
+def test_a_sparse_plane_is_the_plane(monkeypatch, share) -> None:
+    monkeypatch.setattr("vldm_core.film.sparse_planes._LEAST_BYTES", 0)
     stream = np.random.default_rng(0)
     plane = (stream.standard_normal((33, 47)) * (stream.random((33, 47)) < share)).astype(np.float32)
     held = SparsePlane(plane)
     assert np.array_equal(held.plane(), plane)
     assert size_of(held) <= 33 * (6 + 8) + 8 + 4 * np.count_nonzero(plane)
     assert np.array_equal(held[5:9], plane[5:9]) and held[40:].shape == (0, 47)
+
+
+def test_a_small_sparse_plane_is_not_made_anew() -> None:
+    plane = np.eye(33, 47, dtype=np.float32)
+    held = SparsePlane(plane)
+    assert held.plane().base is plane or held.plane() is plane
+    assert np.array_equal(held[5:9], plane[5:9])
 
 
 def test_a_flow_kept_at_its_working_size_is_the_flow() -> None:

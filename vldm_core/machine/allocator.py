@@ -1,9 +1,10 @@
-"""How the C library gives freed memory back: without this, a process keeps what large frames once took.
+"""How the C library keeps and gives back the memory of large planes.
 
-glibc raises the size from which on a block has pages of its own to that of the blocks it sees freed, up to 32 MB. From
-then on planes of a large frame lie in its heaps, one heap per thread, and between those that live, what others have
-left stays with the process: several times of what is in use. With a fixed size large blocks go back when they are
-freed. Pages that come and go cost time, so this is asked for with large frames alone.
+As it comes, glibc keeps freed planes in heaps, one for each thread, and between those that live, what others have left
+stays with the process: several times of what is in use. Given back at once, every plane has its pages made and cleared
+anew, which takes longer than most of what is done with it: half of the time of a 2K film. So with large frames all
+threads share one heap, in which a freed plane serves the next, and what lies free there is given back whenever a piece
+of work is done.
 """
 
 import contextlib
@@ -12,31 +13,38 @@ import os
 import sys
 from functools import cache
 
-LARGE_BLOCK = 2 << 20
-"""Bytes from which on a block has pages of its own: below a plane of half a million pixels in single precision."""
+_LARGEST_IN_HEAP = 32 << 20
+"""Bytes up to which a block lies in the heap; glibc takes no more. Larger ones have pages of their own."""
 
-_M_MMAP_THRESHOLD = -3
-_VARIABLE = "MALLOC_MMAP_THRESHOLD_"
+_MOST_FREE_AT_END = 1 << 30
+"""Bytes at the end of the heap that may lie free until a piece of work is done: about 80 planes of a 2K film."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
 
 
 @cache
-def give_large_blocks_back() -> bool:
-    """Have large blocks given back to the system when they are freed, for the rest of the process.
+def share_one_heap() -> bool:
+    """Have freed planes serve the next ones, whichever thread they are of, for the rest of the process.
+
+    Call `give_blocks_back` after every piece of work from then on.
 
     Returns:
-        Whether that was set; not with a C library other than glibc, whose allocators do so anyway, nor where the
-        environment says otherwise.
+        Whether that was set; not with a C library other than glibc, nor where the environment says otherwise.
     """
-    if not sys.platform.startswith("linux") or _VARIABLE in os.environ:
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return False
+    wanted = ((_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP), (_M_TRIM_THRESHOLD, _MOST_FREE_AT_END), (_M_ARENA_MAX, 1))
     try:
-        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK))
+        library = ctypes.CDLL(None)
+        done = [bool(library.mallopt(what, value)) for what, value in wanted]
     except (OSError, AttributeError):
         return False
+    return all(done)
 
 
-def give_small_blocks_back() -> None:
-    """Give the free pages between the small blocks of all heaps back to the system; takes milliseconds.
+def give_blocks_back() -> None:
+    """Give all free pages of the heaps back to the system; takes some hundredths of a second.
 
     For after a piece of work on large frames: what it left behind counts when the next piece begins.
     """

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..arrays import FloatArray
 from ..errors import SettingsError, VLDMError
-from ..machine.allocator import give_small_blocks_back
+from ..machine.allocator import give_blocks_back
 from ..progress import Progress, Pulse, silent
 from ..video.buffers.bands import Band, bands
 from ..video.buffers.pictures import Picture
@@ -278,8 +278,6 @@ class _Runner:
         self._state = ShotState(features=neighbour, memory=memory)
         self._last = held[made - 1]
         self._made = []
-        if lean:
-            give_small_blocks_back()
 
     def _keeps_ahead(self, held: Sequence[HeldFrame], *, lean: bool) -> bool:
         """Tell whether there is room for what was encoded of the lookahead, until the next segment."""
@@ -400,6 +398,8 @@ class _Runner:
             if self._features:
                 halves.append(half[0, :, band.within(2)])
         features = (torch.cat(halves, dim=1), quarter[0], eighth[0]) if self._features else None
+        del half, full, made
+        give_blocks_back()
         return self._finished(held, change, latent, features)
 
     def _finished(

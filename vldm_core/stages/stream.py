@@ -29,7 +29,7 @@ from ..film.scratches.repair import repair as line_repair
 from ..film.scratches.repair.repair import LineRepairSettings, repair_lines
 from ..film.weave import stabilise as stabilising
 from ..film.weave.stabilise import WeaveTrack, apply_stabilise, warp_masks
-from ..machine.allocator import give_small_blocks_back
+from ..machine.allocator import give_blocks_back
 from ..prerestore.contained import GivenFrame, contained_stream
 from ..prerestore.network import PreRestorer
 from ..prerestore.run import PreRestoreSettings
@@ -119,7 +119,7 @@ def _windowed_images(
         ]
         del made
         if _plane_bytes(window[core.start].image) > _LARGEST_BESIDE_NETWORK:
-            give_small_blocks_back()
+            give_blocks_back()
         return result
 
     return windowed(frames, process, size=size, radius=radius)

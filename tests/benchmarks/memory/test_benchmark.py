@@ -54,7 +54,7 @@ def test_wrong_requests_are_named() -> None:
 # One stage on few frames of 1920×1080 with all the neighbours it looks at; what it takes beyond what was there before.
 STAGE = """
 import sys, torch
-from vldm_core.machine.allocator import give_large_blocks_back
+from vldm_core.machine.allocator import share_one_heap
 from benchmarks.memory.grainy_film import grainy_frames
 from benchmarks.common.method_worker import peak_memory_mb
 from vldm_core.film.dirt.detection import DirtSettings, detect_dirt
@@ -63,7 +63,7 @@ from vldm_core.film.scratches.repair.repair import repair_lines
 from vldm_core.video.info import FilmFrame
 from vldm_core.video.buffers.pictures import Clip
 
-give_large_blocks_back()
+share_one_heap()
 torch.set_num_threads(1)
 stage = sys.argv[1]
 count = {"find": 7, "fill": 13, "lines": 21}[stage]

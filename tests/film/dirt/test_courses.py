@@ -83,6 +83,25 @@ def test_a_counter_stays(detector: Detector) -> None:
 
 def test_a_frame_that_stands_out_as_a_whole_is_one_spot() -> None:
     with np.errstate(all="raise"):
-        spots, numbers = _spots_of(np.full((8, 10), 20, np.float32))
+        spots, marks = _spots_of(np.full((8, 10), 20, np.float32))
     assert spots.area.tolist() == [80] and spots.contrast.tolist() == [20]
-    assert (numbers == 1).all()
+    assert marks.places.tolist() == list(range(80)) and (marks.numbers == 1).all()
+
+
+def test_spots_are_measured_as_on_whole_planes() -> None:
+    stream = np.random.default_rng(3)
+    spike = cv2.GaussianBlur(stream.normal(0, 60, (90, 120)).astype(np.float32), (0, 0), 1.5)
+    spots, marks = _spots_of(spike)
+    numbers = np.zeros(spike.size, np.int64)
+    numbers[marks.places] = marks.numbers
+    numbers = numbers.reshape(spike.shape)
+    assert 20 < len(spots.area) == numbers.max() and {-1.0, 1.0} == set(spots.sign)
+    for number in range(1, len(spots.area) + 1):
+        there = numbers == number
+        rows, columns = np.nonzero(there)
+        assert spots.area[number - 1] == there.sum() >= 2
+        assert np.allclose(spots.centre[number - 1], (columns.mean(), rows.mean()))
+        assert np.isclose(spots.contrast[number - 1], np.abs(spike[there]).mean())
+        assert (np.sign(spike[there]) == spots.sign[number - 1]).all() and (np.abs(spike[there]) > 8).all()
+        _, pieces = cv2.connectedComponents(there.astype(np.uint8), connectivity=8)
+        assert pieces.max() == 1

@@ -83,10 +83,19 @@ class _Spots:
 
 
 @dataclass(frozen=True)
+class _Marks:
+    """Where spots are: places (N,) of the pixels in the flattened frame; numbers (N,) from 1, 0 = of no spot."""
+
+    places: NDArray[np.intp]
+    numbers: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
 class _Seen:
-    """What stands out of a frame: its spots, and (H, W) int8 by how many grey levels, blurred a little."""
+    """What stands out of a frame: spots, where they are, and (H, W) int8 by how many grey levels, blurred a little."""
 
     spots: _Spots
+    marks: _Marks
     excess: NDArray[np.int8]
 
     def patch(self, centre: Plane, radius: int) -> Plane:
@@ -115,20 +124,23 @@ class Courses:
         here = self._seen(index)
         if here is None or not found.any():
             return nothing
-        _, parts, statistics, centres = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+        _, parts, statistics, centres = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=8)
         # Courses are those of what stands out below a spot: one found spot may hold several things.
-        spots, labels = _spots_of(self._spike(index))
-        below = np.unique(labels[found & (labels > 0)])
-        going = np.zeros(len(spots.area) + 1, bool)
+        seen = here.marks.places
+        below = np.unique(here.marks.numbers[found.ravel()[seen]])
+        below = below[below > 0]
+        going = np.zeros(len(here.spots.area) + 1, bool)
         if len(below):
             others = {step: self._seen(index + step) for step in (-2, -1, 1, 2)}
-            going[below] = self._going(here, spots.only(below - 1), others)
-        gone = _mostly(parts, labels > 0, going[labels])
+            going[below] = self._going(here, here.spots.only(below - 1), others)
+        counted = here.marks.numbers > 0
+        gone = _mostly(parts.ravel()[seen[counted]], going[here.marks.numbers[counted]], len(statistics))
         for number in np.flatnonzero(~gone[1:]) + 1:
             x, y, width, height = (int(value) for value in statistics[number, :4])
             box = slice(y, y + height), slice(x, x + width)
             gone[number] = self._changes(here, centres[number], box, parts[box] == number, index)
-        return gone[parts]
+        nothing[found] = gone[parts[found]]
+        return nothing
 
     def _going(self, here: "_Seen", spots: "_Spots", others: "dict[int, _Seen | None]") -> NDArray[np.bool_]:
         """Tell which of the spots of a frame have a course, (N,)."""
@@ -155,7 +167,8 @@ class Courses:
             first, second = comparison.sides
             residual = cv2.GaussianBlur(same_sign(first.residual, second.residual), (0, 0), 1.0)
             excess = np.clip(np.rint(residual), -_PEAK, _PEAK).astype(np.int8)
-            return _Seen(_spots_of(self._spike(index))[0], excess)
+            spots, marks = _spots_of(self._spike(index))
+            return _Seen(spots, marks, excess)
 
         if not 0 <= index < len(self._window.luma):
             return None
@@ -227,9 +240,16 @@ class Courses:
 
     def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
         """Tell whether what changes at a found spot, up to another frame, is an island in what stands still."""
-        rows, columns = box
-        changed = np.pad(~self._window.same_place(index, other), _ISLAND, constant_values=True)
-        area = changed[rows.start : rows.stop + 2 * _ISLAND, columns.start : columns.stop + 2 * _ISLAND].copy()
+        same = self._window.same_place(index, other)
+        # Beyond the frame everything counts as changed.
+        (top, bottom), (left, right) = ((part.start - _ISLAND, part.stop + _ISLAND) for part in box)
+        rows, columns = slice(max(0, top), bottom), slice(max(0, left), right)
+        changed = ~same[rows, columns]
+        margin = (
+            (rows.start - top, max(0, bottom - same.shape[0])),
+            (columns.start - left, max(0, right - same.shape[1])),
+        )
+        area = np.pad(changed, margin, constant_values=True)
         area[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND] |= inside
         _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
         own = np.unique(parts[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND][inside])
@@ -237,34 +257,38 @@ class Courses:
         return not np.isin(own, edge).any()
 
 
-def _spots_of(spike: Plane) -> tuple[_Spots, NDArray[np.int32]]:
-    """The strongest spots of a frame of which this stands out, (H, W) grey levels, and their numbers from 1, (H, W)."""
+def _spots_of(spike: Plane) -> tuple[_Spots, _Marks]:
+    """The strongest spots of a frame of which this stands out, (H, W) grey levels, and where they are."""
     measured: list[NDArray] = []
-    labels = np.zeros(spike.shape, np.int32)
-    for sign in (1.0, -1.0):
-        over = sign * spike > _LEVELS
-        count, parts, statistics, centres = cv2.connectedComponentsWithStats(over.astype(np.uint8), connectivity=8)
+    places: list[NDArray[np.intp]] = []
+    numbers: list[NDArray[np.int32]] = []
+    for sign, over in ((1.0, spike > _LEVELS), (-1.0, spike < -_LEVELS)):
+        count, parts, statistics, centres = cv2.connectedComponentsWithStats(over.view(np.uint8), connectivity=8)
+        # What stands out is little of a frame: the rest is not looked at again.
+        where = np.flatnonzero(over)
+        part = parts.ravel()[where]
         area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
-        contrast = np.bincount(parts.ravel(), weights=np.abs(spike).ravel(), minlength=count) / np.maximum(area, 1)
+        contrast = np.bincount(part, weights=np.abs(spike.ravel()[where]), minlength=count) / np.maximum(area, 1)
         kept = np.flatnonzero(area >= _LEAST_AREA)
         kept = kept[kept > 0]
-        numbers = np.zeros(count, np.int32)
-        numbers[kept] = np.arange(len(kept)) + 1 + sum(len(rows) for rows in measured)
-        labels = np.maximum(labels, numbers[parts])
+        numbering = np.zeros(count, np.int32)
+        numbering[kept] = np.arange(len(kept)) + 1 + sum(len(rows) for rows in measured)
+        places.append(where)
+        numbers.append(numbering[part])
         measured.append(np.column_stack([centres[kept], np.full(len(kept), sign), area[kept], contrast[kept]]))
     every = np.concatenate(measured)
     strongest = np.sort(np.argsort(-every[:, 4] * np.sqrt(every[:, 3]), kind="stable")[:_MOST_SPOTS])
     renumbered = np.zeros(len(every) + 1, np.int32)
     renumbered[strongest + 1] = np.arange(len(strongest)) + 1
     every = every[strongest]
-    return _Spots(every[:, :2], every[:, 2], every[:, 3], every[:, 4]), renumbered[labels]
+    spots = _Spots(every[:, :2], every[:, 2], every[:, 3], every[:, 4])
+    return spots, _Marks(np.concatenate(places), renumbered[np.concatenate(numbers)])
 
 
-def _mostly(parts: NDArray, counted: NDArray[np.bool_], holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell of each part, by its number, whether something holds for most of its pixels that count."""
-    size = int(parts.max()) + 1
-    total = np.bincount(parts[counted], minlength=size)
-    share = np.bincount(parts[counted & holds], minlength=size)
+def _mostly(parts: NDArray, holds: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Tell of each part, by its number, whether something holds for most of its pixels (N,) that count."""
+    total = np.bincount(parts, minlength=size)
+    share = np.bincount(parts[holds], minlength=size)
     result = 2 * share > total
     result[0] = False
     return result

@@ -62,7 +62,7 @@ class _Block(nn.Module):
         self.convolution = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.convolution(x))
+        return functional.relu(self.convolution(x).add_(x), inplace=True)
 
 
 class DirtNetwork(nn.Module):
@@ -98,11 +98,11 @@ class DirtNetwork(nn.Module):
         if below or right:
             mode = "reflect" if below < height and right < width else "replicate"
             planes = functional.pad(planes, (0, right, 0, below), mode=mode)
-        fine = self.fine(functional.relu(self.stem(planes)))
-        middle = self.middle(functional.relu(self.down_middle(fine)))
-        coarse = self.coarse(functional.relu(self.down_coarse(middle)))
-        middle = self.middle_again(functional.relu(middle + self.up_middle(coarse)))
-        fine = self.fine_again(functional.relu(fine + self.up_fine(middle)))
+        fine = self.fine(functional.relu(self.stem(planes), inplace=True))
+        middle = self.middle(functional.relu(self.down_middle(fine), inplace=True))
+        coarse = self.coarse(functional.relu(self.down_coarse(middle), inplace=True))
+        middle = self.middle_again(functional.relu(self.up_middle(coarse).add_(middle), inplace=True))
+        fine = self.fine_again(functional.relu(self.up_fine(middle).add_(fine), inplace=True))
         return functional.pixel_shuffle(self.head(fine), 2)[..., :height, :width]
 
     @property

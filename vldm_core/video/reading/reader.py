@@ -7,7 +7,7 @@ import io
 from fractions import Fraction
 
 from ...errors import SettingsError
-from ...machine.allocator import give_large_blocks_back
+from ...machine.allocator import share_one_heap
 from ..stream import FilmReader
 from .container import (
     FilmSource,
@@ -76,10 +76,9 @@ def open_film(
     if deinterlace not in ("auto", "off", "tff", "bff"):
         raise SettingsError(f"deinterlace is 'auto', 'off', 'tff' or 'bff', got {deinterlace!r}")
     reader = _reader(source, deinterlace, sequence_rate)
-    # What is opened is worked on, frame by frame, for as long as the film is. Of smaller frames little is left over,
-    # and pages that go back and come again took a quarter of the time.
+    # What is opened is worked on, frame by frame, for as long as the film is. Of smaller frames little is left over.
     if reader.info.width * reader.info.height >= _LARGE_FRAME:
-        give_large_blocks_back()
+        share_one_heap()
     return reader
 
 

@@ -21,10 +21,12 @@ SOURCES = sorted([*(ROOT / "vldm_core").rglob("*.py"), *(ROOT / "nodes").rglob("
 def test_imports_of_the_package_are_relative(path):
     # Inside ComfyUI the pack has a name made from its path, and vldm_core need not be installed.
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif node.level == 0:
             names = [node.module or ""]
         assert not [name for name in names if name.split(".")[0] == "vldm_core"], f"line {node.lineno}"
 

@@ -39,7 +39,7 @@ def test_autoregressive_series_has_unit_variance_and_the_stated_correlation():
 
 def test_smooth_noise_is_continuous_and_the_same_on_either_side():
     noise = SmoothNoise(7, "test", pitch=10)
-    positions = np.arange(-2000, 2000) * 0.25
+    positions = np.arange(-2000.0, 2000.0) * 0.25
     values = noise.at(positions)[:, 0]
     assert np.abs(np.diff(values)).max() < 0.35
     assert np.array_equal(noise.at(positions[1000:1100])[:, 0], values[1000:1100])
@@ -130,7 +130,7 @@ class TestLines:
         layer = LineLayer(model, 1, 480, 640)
         visible = [layer.between(index, index + 1) for index in range(0, 20000, 10)]
         assert np.mean([len(lines) for lines in visible]) == pytest.approx(4, rel=0.12)
-        kinds = [line.kind for lines in visible for line in lines]
+        kinds: list[str] = [line.kind for lines in visible for line in lines]
         for kind, share in (("fixed", 0.5), ("drifting", 0.3), ("transient", 0.2)):
             assert kinds.count(kind) / len(kinds) == pytest.approx(share, abs=0.08)
         for line in layer.between(0, 20000):

@@ -1,5 +1,7 @@
 """Damage that comes and goes: tears, stains, splices, cue marks keep to their stated statistics."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ class TestTears:
         layer = TearLayer(TearModel(count=3), 1, 480, 640)
         visible = [layer.between(index, index + 1) for index in range(0, 8000, 10)]
         assert np.mean([len(tears) for tears in visible]) == pytest.approx(3, rel=0.15)
-        kinds = [tear.kind for tears in visible for tear in tears]
+        kinds: list[str] = [tear.kind for tears in visible for tear in tears]
         for kind, share in (("fixed", 0.5), ("drifting", 0.3), ("transient", 0.2)):
             assert kinds.count(kind) / len(kinds) == pytest.approx(share, abs=0.1)
 
@@ -74,7 +76,7 @@ class TestStains:
         assert not torch.equal(masks[0], masks[1])
         rows, columns = torch.meshgrid(torch.arange(240.0), torch.arange(320.0), indexing="ij")
         centres = [((mask * rows).sum() / mask.sum(), (mask * columns).sum() / mask.sum()) for mask in masks]
-        assert np.hypot(*(float(a - b) for a, b in zip(*centres, strict=True))) < stain.radius
+        assert math.dist(*((float(row), float(column)) for row, column in centres)) < stain.radius
 
 
 class TestSplices:

@@ -1,6 +1,7 @@
 """Settings of the simulation: presets, validation, choice of defects."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -63,14 +64,14 @@ def test_only_keeps_the_named_defects():
 
 def test_unknown_settings_are_rejected():
     with pytest.raises(TypeError, match="rust"):
-        SimulationSettings(rust=1)
+        SimulationSettings(rust=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="colour"):
-        DirtModel(colour="red")
+        DirtModel(colour="red")  # type: ignore[call-arg]
 
 
 def test_settings_are_frozen():
     with pytest.raises(AttributeError):
-        SimulationSettings().dirt = None
+        SimulationSettings().dirt = None  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_values_out_of_range_say_what_to_do(model, values):
 
 @pytest.mark.parametrize("values", [{"kind": "wild"}, {"last": 0}, {"tilt": 7}, {"profile": "round"}, {"width": 0}])
 def test_lines_are_checked(values):
-    good = {"key": 1, "kind": "fixed", "x": 10, "depth": 5, "width": 2, "first": 0, "last": 10}
+    good: dict[str, Any] = {"key": 1, "kind": "fixed", "x": 10, "depth": 5, "width": 2, "first": 0, "last": 10}
     ScratchLine(**good)
     with pytest.raises(SettingsError):
         ScratchLine(**good | values)

@@ -14,7 +14,7 @@ from aiohttp import web
 from vldm_core.cli.queue_client import Assignment, find_node, load_workflow, parse_set, run_workflow
 from vldm_core.errors import HostError, SettingsError
 
-PROMPT = {
+PROMPT: dict[str, Any] = {
     "1": {"class_type": "LoadVideo", "inputs": {"file": "old.mp4"}, "_meta": {"title": "Load Video"}},
     "2": {"class_type": "Work", "inputs": {"video": ["1", 0], "strength": 0.5}, "_meta": {"title": "Clean"}},
     "3": {"class_type": "Work", "inputs": {"video": ["2", 0], "strength": 0.5}},

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from vldm_core.ageing import MASK_KINDS, PRESETS, CadenceModel, SimulationSettings, SpliceModel, WeaveModel
+from vldm_core.data.degraded_clips import Pair
 from vldm_core.data.split import VALIDATION
 from vldm_core.errors import SettingsError
 from vldm_core.training import DegradedClips, MaterialSettings, PairSettings, TrainingMaterial
@@ -34,7 +35,7 @@ def material(tmp_path_factory) -> TrainingMaterial:
     return TrainingMaterial(folder, settings=MaterialSettings(upright_share=0))
 
 
-def _same(first: dict, second: dict) -> bool:
+def _same(first: Pair, second: Pair) -> bool:
     return (
         torch.equal(first["clean"], second["clean"])
         and torch.equal(first["aged"], second["aged"])
@@ -77,7 +78,7 @@ def test_workers_and_ranks_share_the_samples_out(material, workers, world, batch
         clips = DegradedClips(
             material, seed=0, settings=_QUICK, length=length, batch=batch, rank=rank, world_size=world
         )
-        clips.sample = lambda index: {"index": index}
+        clips.sample = lambda index: {"index": index}  # type: ignore
         parts = [[pair["index"] for pair in clips._samples(worker, workers, 0)] for worker in range(workers)]
         # As a loader collects them: a batch of each worker in turn.
         batches = [[part[start : start + batch] for start in range(0, len(part), batch)] for part in parts]

@@ -1,5 +1,7 @@
 """Colour correction: the published per-frame fixes, and shot statistics that leave the flicker out."""
 
+from typing import Any
+
 import kornia
 import pytest
 import torch
@@ -50,12 +52,14 @@ class TestPublishedFixes:
         oracle.check("style.high", style - low_frequencies(style), kind="mid")
 
     def test_frame_statistics_are_those_fixes(self):
+        method: Any
         content, style = make_scene(3), make_scene(3, seed=5)
         for method, fix in (("wavelet", wavelet_fix), ("adain", adain_fix)):
             found = match_colour(content, style, ColourSettings(method=method, statistics="frame"))
             assert torch.allclose(found, fix(content, style).clamp(0, 1), atol=1e-6)
 
     def test_one_frame_makes_no_difference_between_the_statistics(self):
+        method: Any
         content, style = make_scene(1), make_scene(1, seed=5)
         for method in METHODS:
             shot = match_colour(content, style, ColourSettings(method=method))

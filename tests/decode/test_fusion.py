@@ -21,7 +21,7 @@ def mask():
 
 
 def test_off_is_the_decoded_picture(pair):
-    assert fuse(*pair, FusionSettings(mode="off")) is pair[0]
+    assert fuse(pair[0], pair[1], FusionSettings(mode="off")) is pair[0]
 
 
 class TestWeight:
@@ -102,6 +102,6 @@ class TestRefusals:
         with pytest.raises(SettingsError, match="must be alike"):
             fuse(pair[0][1:], pair[1])
         with pytest.raises(SettingsError, match="mask is missing"):
-            fuse(*pair, FusionSettings(mode="mask"))
+            fuse(pair[0], pair[1], FusionSettings(mode="mask"))
         with pytest.raises(SettingsError, match=r"mask is \(3, 4, 4\)"):
-            fuse(*pair, FusionSettings(mode="mask"), mask=torch.zeros(3, 4, 4))
+            fuse(pair[0], pair[1], FusionSettings(mode="mask"), mask=torch.zeros(3, 4, 4))

@@ -1,6 +1,7 @@
 """The trained fusion: identity before training, the weight, its three sources, both layouts of a VAE."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -62,7 +63,7 @@ def given(source: str, latent: Tensor) -> dict[int, Tensor]:
         return from_picture(halves[:, 0], quarters[:, 0])
 
 
-def trained(source: str) -> FusionDecoder:
+def trained(source: Any) -> FusionDecoder:
     torch.manual_seed(3)
     network = FusionDecoder(replace(CONFIG, source=source)).eval()
     with torch.no_grad():

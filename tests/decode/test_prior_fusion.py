@@ -1,6 +1,7 @@
 """The trained fusion over a shot: from the pre-restorer's stream and all three sources, in any chunk, interruptible."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ FRAMES, HEIGHT, WIDTH = 7, 32, 44
 SMALL = replace(CONFIG, widths=TINY.widths)
 
 
-def fusion(source: str) -> FusionDecoder:
+def fusion(source: Any) -> FusionDecoder:
     """A fusion that fits the tiny pre-restorer, whose zero-initialised layers do something."""
     network = FusionDecoder(replace(SMALL, source=source)).eval()
     with torch.no_grad():

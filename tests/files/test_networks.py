@@ -29,7 +29,7 @@ class Net(nn.Module):
     def __init__(self, config: Shape) -> None:
         super().__init__()
         self.config = config
-        self.layer = nn.Linear(*config.widths)
+        self.layer = nn.Linear(config.widths[0], config.widths[1])
 
 
 KIND: NetworkKind[Net] = NetworkKind("test.net", "test network", Net, Shape)

@@ -36,7 +36,7 @@ def find_picture(frames, height, width):
 def texture(height, width, seed=0):
     generator = np.random.default_rng(seed)
     layers = [s * cv2.GaussianBlur(generator.normal(size=(height, width)), (0, 0), s) for s in (1.5, 5, 15)]
-    scene = sum(layers)
+    scene = np.sum(layers, axis=0)
     return (110 + 45 * scene / scene.std()).clip(30, 240)
 
 
@@ -46,7 +46,7 @@ def scene(count=COUNT, height=HEIGHT, width=WIDTH, speed=1.5, seed=0, grain=1.5)
     wide = texture(height, width + int(speed * count) + 2, seed)
     frames = []
     for t in range(count):
-        matrix = np.float64([[1, 0, -speed * t], [0, 1, 0]])
+        matrix = np.array([[1, 0, -speed * t], [0, 1, 0]], np.float64)
         frames.append(cv2.warpAffine(wide, matrix, (width, height)) + generator.normal(0, grain, (height, width)))
     return np.stack(frames).clip(0, 255)
 
@@ -211,7 +211,7 @@ def test_nothing_changes_outside_whatever_the_stages_find():
     generator = np.random.default_rng(3)
     for t in range(14):
         grey[t] = np.where(inside, grey[t] * (1 + 0.1 * generator.normal()), grey[t])
-        matrix = np.float64([[1, 0, generator.normal(0, 1.2)], [0, 1, generator.normal(0, 1.2)]])
+        matrix = np.array([[1, 0, generator.normal(0, 1.2)], [0, 1, generator.normal(0, 1.2)]], np.float64)
         moved = cv2.warpAffine(grey[t], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         grey[t] = np.where(inside, moved, grey[t])
         # Dust on the film edge, and dirt in the picture.
@@ -234,7 +234,7 @@ def test_the_functions_for_batches_leave_bars_too():
     grey = scene(9).clip(70, 255)
     generator = np.random.default_rng(4)
     for t in range(9):
-        matrix = np.float64([[1, 0, generator.normal(0, 1.5)], [0, 1, generator.normal(0, 1.5)]])
+        matrix = np.array([[1, 0, generator.normal(0, 1.5)], [0, 1, generator.normal(0, 1.5)]], np.float64)
         grey[t] = cv2.warpAffine(grey[t], matrix, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE)
         grey[t] *= 1 + 0.08 * generator.normal()
     grey = grey.clip(60, 255)

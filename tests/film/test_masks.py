@@ -1,5 +1,7 @@
 """Editing masks: against plain definitions, and properties that hold for every mask."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -126,7 +128,7 @@ def test_progress_is_told_and_may_interrupt():
     edit_mask(_random(0, count=4), progress=lambda phase, done, total, preview=None: seen.append((phase, done, total)))
     assert seen == [(phase, done, 4) for phase in ("clean mask", "soften mask") for done in (1, 2, 3, 4)]
 
-    def interrupt(*_) -> None:
+    def interrupt(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -138,7 +140,7 @@ def test_progress_is_told_and_may_interrupt():
 )
 def test_masks_of_another_size_are_refused(name, shape):
     with pytest.raises(SettingsError, match=f"the {name} mask"):
-        edit_mask(_random(0), **{name: torch.zeros(shape)})
+        edit_mask(_random(0), **{name: torch.zeros(shape)})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (0, 4, 4), (1, 3, 4, 4)])

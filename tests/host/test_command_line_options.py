@@ -7,7 +7,7 @@ from vldm_core.cli.prior import PriorOptions
 pytestmark = pytest.mark.host
 
 # Widget → option; None where the command line has another way, which is said beside it.
-WIDGETS = {
+WIDGETS: dict[str, dict[str, str | None]] = {
     "VLDM_RestorationSampler": {
         "seed": "seed",
         "steps": None,  # Steps that are run; the command line's --steps are those of the whole schedule.

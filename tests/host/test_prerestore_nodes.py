@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def files(host):
     folder = host.server.base / "models" / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    plain = PreRestorer(replace(TINY, latent=False)).eval()
+    plain: Any = PreRestorer(replace(TINY, latent=False)).eval()
     # It changes the film by so little that hardly a level is clipped.
     torch.nn.init.normal_(plain.heads[0].weight, std=0.005)
     KIND.save(plain, folder / "plain.safetensors")

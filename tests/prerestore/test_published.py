@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ class TestFiles:
     @pytest.mark.parametrize("wrapping", ["state_dict", "params_ema", "module", "part", "all"])
     def test_wrapped_tables_are_unwrapped(self, wrapping, tmp_path):
         plain = published("swinir")
-        contents = {
+        contents: Any = {
             "state_dict": {"state_dict": plain, "epoch": 3},
             "params_ema": {"params": {key: 0 * value for key, value in plain.items()}, "params_ema": plain},
             "module": {f"module.{key}": value for key, value in plain.items()},

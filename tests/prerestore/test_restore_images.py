@@ -1,6 +1,7 @@
 """Still-image models over a film: tiles that do not show, masks, grain, steadiness, sizes."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -190,11 +191,11 @@ class TestStrength:
 
 
 class TestMasks:
-    def invented(self, frames, mask, **settings):
+    def invented(self, frames, mask, **options):
         """A model that raises the tone and draws stripes."""
         stripes = 0.1 * torch.tensor([1.0, -1.0]).repeat(frames.shape[-1] // 2)
         model = Model(lambda image: image + 0.05 + stripes)
-        settings = ImageModelSettings(keep_grain=0, temporal=0, **settings)
+        settings = ImageModelSettings(keep_grain=0, temporal=0, **options)
         return restore_images(frames, model, settings, masks=mask) - frames
 
     def frames_and_mask(self):
@@ -272,7 +273,7 @@ class TestSteadiness:
         mask = torch.zeros(2, 64, 64)
         mask[0, 10:20, 10:20] = mask[1, 40:50, 40:50] = 1
         # `in_masks` lets the model's texture through, so that only steadying can change it.
-        settings = {"keep_grain": 0, "in_masks": 1}
+        settings: dict[str, Any] = {"keep_grain": 0, "in_masks": 1}
         free = restore_images(frames, Crawling(), ImageModelSettings(temporal=0, **settings), masks=mask)
         steady = restore_images(frames, Crawling(), ImageModelSettings(temporal=0.5, **settings), masks=mask)
         same = (free[1] - steady[1]).abs().amax(0) < 1e-7
@@ -359,7 +360,7 @@ def test_wrong_input_is_named():
         restore_images(spoilt, Model(identity), ImageModelSettings(temporal=0))
     for wrong in ({"strength": 1.5}, {"keep_grain": -1}, {"temporal": 1}, {"in_masks": 2}):
         with pytest.raises(SettingsError, match=f"image model {next(iter(wrong))}"):
-            ImageModelSettings(**wrong)
+            ImageModelSettings(**wrong)  # type: ignore[arg-type]
     for wrong in ({"tile": 64}, {"short_side": -1}):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
-            ImageModelSettings(**wrong)
+            ImageModelSettings(**wrong)  # type: ignore[arg-type]

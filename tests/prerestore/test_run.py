@@ -44,11 +44,11 @@ def test_a_segment_sees_the_neighbours_that_a_clip_has(masked) -> None:
 
     network = Watched(trained().config).eval()
     pre_restore(frames, network, PreRestoreSettings(segment=5), masks=masks)
-    flows = [
+    backward, forward = (
         estimate_flow(frames, masks=masks, settings=FlowSettings(quality="fast"), direction=way)
         for way in ("backward", "forward")
-    ]
-    wanted = nearby(frames, *flows, masks)
+    )
+    wanted = nearby(frames, backward, forward, masks)
     assert torch.equal(torch.cat(seen), wanted) and wanted.abs().sum() > 0
 
 

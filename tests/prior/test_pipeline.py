@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 PLAIN = RestorationSettings(
     windows=None, noise=VideoNoiseSettings(), propagation=None, consistency=None, cfg=CfgSettings(scale=2.0)
 )
-SMALL = {"fitting": None, "num_inference_steps": 4, "strength": 0.5}
+SMALL: dict[str, Any] = {"fitting": None, "num_inference_steps": 4, "strength": 0.5}
 
 
 def film(frames: int = 6, height: int = 48, width: int = 64, seed: int = 0) -> torch.Tensor:
@@ -126,7 +127,7 @@ def test_schedulers_of_all_kinds_run(prediction) -> None:
 
 def test_less_strength_stays_nearer_to_the_clip(pipeline) -> None:
     frames = film(2)
-    call = {"settings": PLAIN, "output": "latents", "fitting": None, "num_inference_steps": 20}
+    call: dict[str, Any] = {"settings": PLAIN, "output": "latents", "fitting": None, "num_inference_steps": 20}
     begun = pipeline(frames, strength=0.0, **call).latents
     with torch.no_grad():
         encoded = pipeline.vae.encode(frames * 2 - 1).latent_dist.mode() * pipeline.vae.config.scaling_factor
@@ -155,7 +156,7 @@ def test_shots_are_kept_apart(pipeline) -> None:
 def test_every_shot_has_its_own_prompt_and_texts_are_read_once(pipeline) -> None:
     read = []
     hook = pipeline.text_encoder.register_forward_pre_hook(lambda _, arguments: read.append(arguments[0].shape[0]))
-    call = {"settings": PLAIN, "shots": (Shot(0, 2), Shot(2, 4)), "output": "latents", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "shots": (Shot(0, 2), Shot(2, 4)), "output": "latents", **SMALL}
     both = pipeline(film(4), prompt=["a cat", "a dog"], negative_prompt="a cat", **call).latents
     hook.remove()
     assert read == [2]
@@ -167,7 +168,7 @@ def test_every_shot_has_its_own_prompt_and_texts_are_read_once(pipeline) -> None
 def test_windows_and_tiles_hold_one_clip_together(pipeline) -> None:
     """Without temporal layers frames do not see each other, so windows change nothing; tiles change a little."""
     windows = RestorationSettings(**{**vars(PLAIN), "windows": WindowSettings(length=3, overlap=1)})
-    call = {"output": "latents", **SMALL}
+    call: dict[str, Any] = {"output": "latents", **SMALL}
     whole, parted = (pipeline(film(8), settings=how, **call).latents for how in (PLAIN, windows))
     assert torch.allclose(whole, parted, atol=1e-4)
     tiles = RestorationSettings(**{**vars(PLAIN), "tiles": TileSettings(size=8, overlap=4)})
@@ -220,7 +221,7 @@ def motion_modules(seed: int = 4) -> MotionModules:
 
 
 def test_a_saved_pipeline_comes_back_with_its_attachments(fresh, tmp_path) -> None:
-    call = {"settings": PLAIN, "prompt": "a horse", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "prompt": "a horse", **SMALL}
     without = fresh(film(4), **call).latents
     fresh.attach(temporal_layers(fresh))
     fresh.attach(motion_modules(), "motion")
@@ -246,7 +247,7 @@ def test_a_saved_pipeline_comes_back_with_its_attachments(fresh, tmp_path) -> No
 def test_motion_modules_bring_their_own_noise_schedule(fresh) -> None:
     """They were trained on betas that rise linearly; temporal layers of this project on the model's own."""
     linear, own = (NoiseSchedule.stable_diffusion(kind).sigmas for kind in ("linear", "scaled_linear"))
-    call = {"num_inference_steps": 4, "strength": 1.0}
+    call: dict[str, Any] = {"num_inference_steps": 4, "strength": 1.0}
 
     def levels(**more) -> tuple[torch.Tensor, float]:
         drive = fresh.drive(**call, **more)
@@ -259,7 +260,7 @@ def test_motion_modules_bring_their_own_noise_schedule(fresh) -> None:
     table, first = levels()
     assert torch.allclose(table, linear, rtol=1e-4) and abs(first - float(linear[-1])) < 1e-3 * first
     assert torch.allclose(levels(noise_schedule="model")[0], own, rtol=1e-4)
-    run = {"settings": PLAIN, "output": "latents", **SMALL}
+    run: dict[str, Any] = {"settings": PLAIN, "output": "latents", **SMALL}
     auto, model = (fresh(film(2), noise_schedule=which, **run).latents for which in ("auto", "model"))
     assert (auto - model).abs().max() > 1e-3
     refused(fresh, "noise schedule is 'cosine'", noise_schedule="cosine")
@@ -282,7 +283,7 @@ def test_nothing_stays_on_the_unet_after_an_error(fresh) -> None:
 def test_a_lora_per_shot_acts_on_its_shot_and_is_not_saved(fresh, tmp_path, caplog) -> None:
     name = "mid_block_attentions_0_transformer_blocks_0_attn2_to_q"
     update = LowRank(down=torch.randn(4, 64), up=torch.randn(64, 4), scale=1.0)
-    call = {"settings": PLAIN, "prompt": "a horse", "output": "latents", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "prompt": "a horse", "output": "latents", **SMALL}
     before = fresh(film(4), **call).latents
     fresh.attach(ShotLora({name: update}, [0, 0, 1, 1]), "era")
     after = fresh(film(4), **call).latents
@@ -292,7 +293,7 @@ def test_a_lora_per_shot_acts_on_its_shot_and_is_not_saved(fresh, tmp_path, capl
 
 
 def test_loras_and_embeddings_of_diffusers_work_beside_attachments(fresh, tmp_path) -> None:
-    call = {"settings": PLAIN, "prompt": "a horse", "output": "latents", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "prompt": "a horse", "output": "latents", **SMALL}
     plain = fresh(film(2), **call).latents
     layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q"
     fresh.load_lora_weights(
@@ -348,7 +349,7 @@ def test_single_checkpoints_in_the_original_layout_are_read(pipeline, tmp_path) 
     read = VideoRestorationPipeline.from_single_file(
         str(tmp_path / "model.safetensors"), config=str(tmp_path / "folder"), local_files_only=True
     )
-    call = {"settings": PLAIN, "prompt": "a horse", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "prompt": "a horse", **SMALL}
     wanted, found = pipeline(film(2), **call), read(film(2), **call)
     assert torch.allclose(found.latents, wanted.latents, atol=1e-5)
     assert torch.allclose(found.frames, wanted.frames, atol=1e-5)
@@ -362,7 +363,7 @@ def test_a_control_is_followed(fresh) -> None:
         torch.nn.init.normal_(block.weight, std=0.1)
     hint = torch.zeros(3, 3, 48, 64)
     hint[1] = 1
-    call = {"settings": PLAIN, "output": "latents", **SMALL}
+    call: dict[str, Any] = {"settings": PLAIN, "output": "latents", **SMALL}
     refused(fresh, "no controlnet", control=ControlHint(hint=hint))
     controlled = VideoRestorationPipeline(**{**fresh.components, "controlnet": net.eval()})
     plain = controlled(film(3), control=ControlHint(hint=torch.zeros(1, 3, 48, 64)), **call).latents
@@ -397,7 +398,7 @@ def test_when_memory_runs_out_in_the_vae_tiles_are_taken(fresh, caplog) -> None:
             raise torch.OutOfMemoryError("no memory left")
 
     wide = film(2, 96, 128)
-    call = {"settings": PLAIN, "output": "latents", "fitting": None, "strength": 0.0}
+    call: dict[str, Any] = {"settings": PLAIN, "output": "latents", "fitting": None, "strength": 0.0}
     whole = fresh(wide, **call).latents
     fresh.vae.encoder.register_forward_pre_hook(short_of_memory)
     tiled = fresh(wide, **call).latents
@@ -406,10 +407,11 @@ def test_when_memory_runs_out_in_the_vae_tiles_are_taken(fresh, caplog) -> None:
 
 
 def test_the_way_down_when_memory_runs_out() -> None:
-    plan, steps = (None, TileSettings(size=96, overlap=32)), []
+    plan: Any = (None, TileSettings(size=96, overlap=32))
+    steps = []
     while plan is not None:
         steps.append((plan[0] and plan[0].length, plan[1] and plan[1].size))
-        plan = smaller(*plan, 40, 128, 96)
+        plan = smaller(plan[0], plan[1], 40, 128, 96)
     assert steps == [(None, 96), (20, 96), (10, 96), (8, 96), (8, 48), (8, 32)]
     assert smaller(WindowSettings(length=4, overlap=1), None, 40, 24, 24) is None
 

@@ -1,5 +1,7 @@
 """Driven by x0, every supported scheduler gives what diffusers' own loop gives."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -131,7 +133,7 @@ def test_x0_decides_what_comes_out(material) -> None:
             lambda x, sigma: latent,
             latent + drive.sigmas[0] * noise,
             generator=[torch.Generator().manual_seed(frame) for frame in range(2)],
-            callback=lambda step, sigma, x0, seen=seen: seen.append((step, sigma)),
+            callback=lambda step, sigma, x0: seen.append((step, sigma)),  # noqa: B023 - called at once
         )
         assert (found - latent).abs().max() < 0.05, name
         assert [step for step, _ in seen] == list(range(drive.calls))
@@ -157,7 +159,7 @@ def test_noise_of_a_step_may_come_from_outside(material) -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_any_scheduler_takes_linear_betas(name) -> None:
-    more = {"rescale_betas_zero_snr": True} if name == "DDIMScheduler" else {}
+    more: dict[str, Any] = {"rescale_betas_zero_snr": True} if name == "DDIMScheduler" else {}
     given = scheduler(name, timestep_spacing="leading", **more)
     found = with_linear_betas(given)
     wanted = NoiseSchedule.stable_diffusion("linear").alphas_cumprod.float()

@@ -1,6 +1,7 @@
 """A reel is pre-restored as a stream: the same as in memory, shot by shot, with the weights that are chosen."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_a_network_in_hand_takes_the_place_of_the_weights(small_film, weights, t
 def test_it_is_on_where_nothing_is_said_and_weights_are_looked_at_before_the_film(small_film, tmp_path) -> None:
     assert ReelSettings().prerestore == PreRestoration()
 
-    def touched(*_: object) -> None:
+    def touched(*_: Any, **__: Any) -> Any:
         raise AssertionError("work began")
 
     settings = ReelSettings(prerestore=PreRestoration(weights=tmp_path / "none.safetensors"))
@@ -112,7 +113,7 @@ def test_the_command_line_chooses(small_film, weights, tmp_path, monkeypatch) ->
 
 
 def _report(given) -> restore.ReelReport:
-    values = {field.name: 0.5 for field in fields(restore.ReelReport)}
+    values: dict[str, Any] = {field.name: 0.5 for field in fields(restore.ReelReport)}
     return restore.ReelReport(**(values | {"shots": (), "frames": 1}))
 
 

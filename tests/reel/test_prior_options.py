@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import av
 import cv2
@@ -49,7 +50,8 @@ def write(path, pictures) -> None:
     """Write pictures (H, W, 3) as a lossless film."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("ffv1", rate=Fraction(24))
-        video.height, video.width, video.pix_fmt = *pictures[0].shape[:2], "bgr0"
+        video.height, video.width = pictures[0].shape[:2]
+        video.pix_fmt = "bgr0"
         for picture in pictures:
             container.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(video.encode())
@@ -297,7 +299,7 @@ def test_loras_act_by_the_era_of_each_shot(film, pipeline, base, tmp_path) -> No
 
 
 def test_a_lora_that_cannot_be_used_is_refused_before_the_work(film, pipeline, tmp_path) -> None:
-    def touched(*_: object) -> None:
+    def touched(*_: Any, **__: Any) -> Any:
         raise AssertionError("work began")
 
     eras = EraLoras(eras={"1920s": LoraChoice(file="twenties.safetensors")})

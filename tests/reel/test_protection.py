@@ -1,5 +1,7 @@
 """Where a mask protects, nothing is marked and nothing changes, in memory and in files."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -33,7 +35,7 @@ def _picture(path, where: slice):
 def test_a_batch_has_no_marks_where_it_is_protected(small_film):
     film = _frames(small_film)
     shots = pipeline.detect_shots_in(film)
-    settings = {"shots": shots, "dirt": DirtSettings(), "lines": LineSettings()}
+    settings: dict[str, Any] = {"shots": shots, "dirt": DirtSettings(), "lines": LineSettings()}
     free = pipeline.detect_damage(film, **settings)
     protect = torch.zeros(film.shape[0], HEIGHT, WIDTH)
     protect[:CUT, :, _SIDE] = 1

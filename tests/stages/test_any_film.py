@@ -6,9 +6,10 @@ that the suite has time for.
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,7 +151,7 @@ def masks(draw: st.DrawFn, frames: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(mask)
 
 
-def shots_of(draw: st.DrawFn, count: int) -> tuple[Shot, ...] | None:
+def shots_of(draw: Callable[..., Any], count: int) -> tuple[Shot, ...] | None:
     if count < 2 or draw(st.booleans()):
         return None
     cut = draw(st.integers(1, count - 1))
@@ -168,8 +169,10 @@ def check_pictures(made: torch.Tensor, frames: torch.Tensor) -> None:
 @pytest.mark.parametrize("kind", ["dirt", "scratch", "both"])
 def test_repair(kind: str, data: st.DataObject) -> None:
     frames = data.draw(films())
-    given_masks = {name: data.draw(masks(frames)) for name in ("dirt", "scratch") if kind in (name, "both")}
-    how = {
+    given_masks: dict[str, Any] = {
+        name: data.draw(masks(frames)) for name in ("dirt", "scratch") if kind in (name, "both")
+    }
+    how: dict[str, Any] = {
         "dirt_settings": DirtRepairSettings(
             feather=data.draw(st.sampled_from([0.0, 3.0])), grain=data.draw(st.sampled_from([0.0, 1.0]))
         ),
@@ -185,7 +188,7 @@ def test_repair(kind: str, data: st.DataObject) -> None:
 @quickly(20)
 @given(st.data())
 @pytest.mark.parametrize("detector", ["learned", "weight-free"])
-def test_detection(detector: str, data: st.DataObject) -> None:
+def test_detection(detector: Any, data: st.DataObject) -> None:
     # Scratches are looked for in eight frames or more.
     frames = data.draw(films(most=14, largest=120))
     dirt = DirtSettings(
@@ -194,7 +197,7 @@ def test_detection(detector: str, data: st.DataObject) -> None:
         lifetime=data.draw(st.integers(1, 3)),
     )
     lines = LineSettings(detector=detector, locked_shots=data.draw(st.sampled_from(["off", "cautious", "on"])))
-    wanted = {
+    wanted: dict[str, Any] = {
         "dirt": data.draw(st.sampled_from([dirt, dirt, None])),
         "lines": data.draw(st.sampled_from([lines, lines, None])),
     }
@@ -210,7 +213,7 @@ def test_detection(detector: str, data: st.DataObject) -> None:
 @quickly(6)
 @given(st.data())
 @pytest.mark.parametrize("detector", ["learned", "weight-free"])
-def test_scratches_of_longer_films(detector: str, data: st.DataObject) -> None:
+def test_scratches_of_longer_films(detector: Any, data: st.DataObject) -> None:
     frames = data.draw(films(most=60, largest=48, contents=("scratched", "pan", "mixed", "alternating", "noise")))
     # As little as a line can be.
     lines = LineSettings(detector=detector, sensitivity=10.0, min_depth=0.0, locked_shots="on", certainty=0.1)
@@ -265,8 +268,8 @@ def test_what_goes_with_restoring(stage: str, data: st.DataObject) -> None:
         elif stage == "grain":
             made = regrain(frames.roll(1, 0), frames, RegrainSettings(seed=3), shots=shots)
         elif stage == "colour":
-            method = data.draw(st.sampled_from(["wavelet", "adain", "lab"]))
-            statistics = data.draw(st.sampled_from(["shot", "frame"]))
+            method: Any = data.draw(st.sampled_from(["wavelet", "adain", "lab"]))
+            statistics: Any = data.draw(st.sampled_from(["shot", "frame"]))
             made = match_colour(
                 frames.flip(0), frames, ColourSettings(method=method, statistics=statistics), shots=shots
             )

@@ -1,6 +1,7 @@
 """What is done to hold less of large frames does not show: small frames are treated as large, and come out the same."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,7 +201,7 @@ def test_a_flow_kept_at_its_working_size_is_the_flow() -> None:
     assert reduced.shape == (36, 96, 2)
     wanted = estimate_pair(luma[0], luma[1], settings=settings)
     assert np.array_equal(enlarged(reduced, (90, 240)), wanted)
-    assert np.array_equal(estimate_prepared(*prepared, (90, 240), settings=settings), wanted)
+    assert np.array_equal(estimate_prepared(prepared[0], prepared[1], (90, 240), settings=settings), wanted)
     assert enlarged(reduced, (36, 96)) is reduced
 
 
@@ -217,7 +218,7 @@ def test_frames_are_drawn_ahead_only_where_there_is_room(largest) -> None:
         finally:
             closed.append(True)
 
-    stream = beside(source(), 3, largest)
+    stream: Any = beside(source(), 3, largest)
     taken = [next(stream).origin for _ in range(2)]
     assert taken == [0, 1] and (largest or drawn == [0, 1])
     stream.close()

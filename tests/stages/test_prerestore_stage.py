@@ -60,8 +60,8 @@ def test_it_stands_between_brightness_and_stabilising_and_minds_both_masks() -> 
     made = restored(frames, analysis, size=4, prerestorer=network, prerestore_settings=SETTINGS)
     assert [frame.origin for frame in made] == [10 * t for t in range(11)]
 
-    even = even_brightness((StageFrame(image=frame, origin=None) for frame in frames), analysis.flicker)
-    even = torch.stack([frame.image for frame in even])
+    evened = even_brightness((StageFrame(image=frame, origin=None) for frame in frames), analysis.flicker)
+    even = torch.stack([frame.image for frame in evened])
     by_hand, _ = pre_restore_clip(even, network, SETTINGS, masks=torch.maximum(*masks(11)))
     unmasked, _ = pre_restore_clip(even, network, SETTINGS)
     assert not torch.equal(by_hand, unmasked)
@@ -115,5 +115,5 @@ def test_masks_of_another_size_are_refused() -> None:
     with pytest.raises(SettingsError, match="the scratch mask is"):
         pipeline.pre_restore_frames(film(3), network=trained(), scratch=torch.zeros(3, 40, 40))
     with pytest.raises(SettingsError, match="precision is 'int8'"):
-        PreRestoration(precision="int8")
+        PreRestoration(precision="int8")  # type: ignore[arg-type]
     assert PreRestoration().strength == PreRestoreSettings().strength

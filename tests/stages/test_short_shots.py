@@ -19,7 +19,7 @@ def montage():
     frames = []
     for number, length in enumerate(LENGTHS):
         layers = [s * cv2.GaussianBlur(generator.normal(size=(HEIGHT, WIDTH + 40)), (0, 0), s) for s in (2, 6, 18)]
-        scene = sum(layers)
+        scene = np.sum(layers, axis=0)
         scene = 60 + 25 * number + (30 + 4 * number) * scene / scene.std()
         for t in range(length):
             frames.append(scene[:, 2 * t : 2 * t + WIDTH] + generator.normal(0, 1.0, (HEIGHT, WIDTH)))

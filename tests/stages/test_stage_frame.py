@@ -61,7 +61,7 @@ def _held(item: object, seen: set[int] | None = None) -> int:
     elif isinstance(item, dict):
         parts = list(item.values())
     elif callable(item) and getattr(item, "__closure__", None):
-        parts = [cell.cell_contents for cell in item.__closure__]
+        parts = [cell.cell_contents for cell in getattr(item, "__closure__")]  # noqa: B009
     elif hasattr(item, "__dict__") and not isinstance(item, type):
         parts = list(vars(item).values())
     return sum(_held(part, seen) for part in parts)

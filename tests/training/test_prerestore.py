@@ -3,6 +3,7 @@
 import inspect
 import json
 from dataclasses import replace
+from typing import Any
 
 import av
 import cv2
@@ -33,6 +34,7 @@ TINY = PreRestorerConfig(
     widths=(8, 8, 12), encoder_blocks=(1, 1), state_blocks=1, bottom_blocks=1, decoder_blocks=(1, 1), heads=2, window=4
 )
 CONV3D = replace(TINY, mixing="conv3d")
+Options = tuple[Any, ...]
 SETTINGS = PreRestoreTrainingSettings(
     trainer=TrainerSettings(steps=24, batch=2, rate=1e-3, warmup=3, average=0.8, checkpoint_every=8, validate_every=0),
     films=RepairedFilmSettings(films=2, frames=3, height=64, width=64, presets={"heavy": 1.0}),
@@ -63,7 +65,6 @@ def run(data, cache, out, settings=SETTINGS, **options) -> PreRestorer:
 
 
 def test_it_learns_and_goes_on_bit_for_bit(data, cache, tmp_path) -> None:
-    figures = {}
     network = run(data, cache, tmp_path / "whole.safetensors")
     task = PreRestoreTask(network, SETTINGS, [_film(cache)])
     with torch.no_grad():
@@ -165,7 +166,20 @@ def test_command(data, cache, vae_folder, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: SETTINGS)
     out = tmp_path / "net.safetensors"
     monkeypatch.setattr("vldm_core.prerestore.network.BASE", TINY)
-    options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--vae", vae_folder)
+    options: Options = (
+        "--data",
+        data,
+        "--out",
+        out,
+        "--cache",
+        cache,
+        "--films",
+        2,
+        "--batch",
+        1,
+        "--vae",
+        vae_folder,
+    )
     options += ("--size", "base", "--mixing", "conv3d")
     result = _command(*options, "--steps", 2, "--precision", "no", "--threads", 1)
     assert result.exit_code == 0, result.output
@@ -223,7 +237,20 @@ def test_nothing_is_replaced_unasked(data, cache, tmp_path, monkeypatch) -> None
     monkeypatch.setattr("vldm_core.prerestore.network.SMALL", TINY)
     out = tmp_path / "net.safetensors"
     state = tmp_path / "net.training" / "state.pt"
-    options = ("--data", data, "--out", out, "--cache", cache, "--films", 2, "--batch", 1, "--threads", 1)
+    options: Options = (
+        "--data",
+        data,
+        "--out",
+        out,
+        "--cache",
+        cache,
+        "--films",
+        2,
+        "--batch",
+        1,
+        "--threads",
+        1,
+    )
     made = _command(*options, "--steps", 3, "--checkpoint-every", 2)
     assert made.exit_code == 0, made.output
     weights, checkpoint = out.read_bytes(), state.read_bytes()
@@ -258,7 +285,18 @@ def test_checkpoints_come_as_often_as_asked_for(data, cache, tmp_path, monkeypat
     saved = []
     real = Trainer._save
     monkeypatch.setattr(Trainer, "_save", lambda self: (saved.append(self.step), real(self)))
-    options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache, "--films", 2, "--batch", 1)
+    options: Options = (
+        "--data",
+        data,
+        "--out",
+        tmp_path / "net.safetensors",
+        "--cache",
+        cache,
+        "--films",
+        2,
+        "--batch",
+        1,
+    )
     result = _command(*options, "--steps", 5, "--threads", 1, "--checkpoint-every", 2)
     assert result.exit_code == 0, result.output
     assert saved == [2, 4, 5]
@@ -290,7 +328,7 @@ def test_the_command_says_what_is_wrong_with_a_vae(change, message, data, cache,
         config |= change if isinstance(change, dict) else {}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "diffusion_pytorch_model.safetensors").write_bytes(weights[:-9] if change == "weights" else weights)
-    options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache)
+    options: Options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache)
     result = _command(*options, "--vae", folder)
     assert result.exit_code == 1
     assert message in " ".join(result.output.split()), result.output

@@ -85,7 +85,7 @@ def test_samples_depend_on_their_number_alone(films) -> None:
     assert first["backward"].shape == first["forward"].shape == (1, 2, 32, 32)
     clips.sample(9)
     again = RepairedClips(films, seed=5, frames=2, side=32, batch=2).sample(3)
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())  # type: ignore
     assert not torch.equal(clips.sample(4)["frames"], first["frames"])
     # Windows of one place: the pair stays together through mirrors and turns.
     assert (first["frames"] - first["target"]).abs().mean() < 0.15
@@ -130,7 +130,7 @@ def test_wrong_films_and_settings_are_named(films, tmp_path) -> None:
         RepairedClips(films, seed=0, frames=2, side=128, batch=1).sample(0)
     for wrong in ({"frames": 1}, {"side": 20}, {"batch": 0}, {"flicker": 1.5}):
         with pytest.raises(SettingsError):
-            RepairedClips(films, **{"seed": 0, "frames": 2, "side": 32, "batch": 1, **wrong})
+            RepairedClips(films, **{"seed": 0, "frames": 2, "side": 32, "batch": 1, **wrong})  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="seed"):
         RepairedClips(films, seed=0, frames=2, side=32, batch=1).load_state_dict({"seed": 1, "start": 0})
     for wrong in ({"films": 0}, {"missed": 2.0}, {"needless": -1.0}):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -27,7 +28,7 @@ class Fit:
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        self.module = Line()
+        self.module: Any = Line()
         self.validated: list[float] = []
 
     def loss(self, module: nn.Module, batch: Tensor) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -125,7 +126,7 @@ def test_accumulation_is_one_large_batch() -> None:
         settings = replace(SETTINGS, batch=batch, accumulation=accumulation, steps=5)
         Trainer(task, Numbers(), settings).run()
         results.append(task.module.layer.weight)
-    assert torch.allclose(*results, atol=1e-5)
+    assert torch.allclose(results[0], results[1], atol=1e-5)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path) -> None:

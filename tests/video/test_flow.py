@@ -216,7 +216,7 @@ def test_wrong_arguments_are_refused():
     with pytest.raises(SettingsError, match="working_side is 10"):
         FlowSettings(working_side=10)
     with pytest.raises(SettingsError, match="quality"):
-        FlowSettings(quality="best")
+        FlowSettings(quality="best")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="spike_threshold"):
         FlowSettings(spike_threshold=-1)
     with pytest.raises(SettingsError, match="one size"):

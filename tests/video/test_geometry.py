@@ -1,5 +1,7 @@
 """Fitting to the prior's sizes, and the way back."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from vldm_core.video.geometry import LARGEST_ASPECT, FitPlan, FitSettings, fit, 
 
 SIDE = st.integers(1, 2000)
 MODE = st.sampled_from(["pad", "resize"])
-SMALL = {"short_side": 64, "multiple": 16}
+SMALL: dict[str, Any] = {"short_side": 64, "multiple": 16}
 
 
 def noise(*shape, seed=0):

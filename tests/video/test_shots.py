@@ -2,6 +2,7 @@
 
 import pickle
 from itertools import pairwise
+from typing import Any
 
 import av
 import cv2
@@ -29,7 +30,7 @@ def shot(seed, count, speed=(1.0, 0.5), brightness=110.0, contrast=40.0):
     scene = brightness + contrast * scene / scene.std()
     frames = []
     for t in range(count):
-        matrix = np.float64([[1, 0, -60 - speed[0] * t], [0, 1, -60 - speed[1] * t]])
+        matrix = np.array([[1, 0, -60 - speed[0] * t], [0, 1, -60 - speed[1] * t]], np.float64)
         frames.append(cv2.warpAffine(scene, matrix, SIZE, borderMode=cv2.BORDER_REFLECT).clip(0, 255).astype(np.uint8))
     return frames
 
@@ -42,10 +43,13 @@ def aged(frames, seed, flicker=0.07, weave=1.0, specks=15):
     for frame in frames:
         gain = 0.5 * gain + 0.87 * rng.normal(0, flicker)
         field = cv2.resize(rng.normal(0, flicker / 2, (4, 4)), (width, height), interpolation=cv2.INTER_CUBIC)
-        picture = frame * (1 + gain + field)[..., None].clip(0.4, 1.8)
+        picture: Any = frame * (1 + gain + field)[..., None].clip(0.4, 1.8)
         shift = rng.normal(0, weave, 2) + (rng.uniform(-8, 8, 2) if rng.random() < 0.03 else 0)
         picture = cv2.warpAffine(
-            picture, np.float64([[1, 0, shift[0]], [0, 1, shift[1]]]), (width, height), borderMode=cv2.BORDER_REFLECT
+            picture,
+            np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64),
+            (width, height),
+            borderMode=cv2.BORDER_REFLECT,
         )
         burst = rng.random() < 0.04
         for _ in range(8 * specks if burst else rng.poisson(specks)):
@@ -115,7 +119,7 @@ def test_a_burn_does_not_cut():
     y, x = np.mgrid[: SIZE[1], : SIZE[0]]
     for t, radius in ((13, 60), (14, 120), (15, 180), (16, 90)):
         share = np.clip(1.6 - np.hypot(x - 150, y - 80) / radius, 0, 1)[..., None]
-        scene[t] = (scene[t] * (1 - share) + np.float64([250, 220, 160]) * share).astype(np.uint8)
+        scene[t] = (scene[t] * (1 - share) + np.array([250, 220, 160], np.float64) * share).astype(np.uint8)
     assert cuts(scene) == []
 
 

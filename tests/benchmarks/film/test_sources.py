@@ -1,5 +1,7 @@
 """Which sources the film benchmark takes, and the clean shots it makes of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from vldm_core.errors import FilmFileError
 
 from ..film_data import moving_texture, write_film, write_photo
 
-SMALL = {"height": 64, "width": 96, "all_sources": True}
+SMALL: dict[str, Any] = {"height": 64, "width": 96, "all_sources": True}
 
 
 def _touch(folder, *names):

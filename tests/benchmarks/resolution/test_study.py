@@ -142,7 +142,7 @@ def report():
     rows = [
         ResolutionRow(
             restorer="pre-restorer",
-            way=way,
+            way=way,  # type: ignore[arg-type]
             short_side=size,
             height=size,
             width=size,

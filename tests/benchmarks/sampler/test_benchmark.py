@@ -55,9 +55,9 @@ def test_fastest_runs_are_compared_within_a_process():
 def test_summary():
     times = [(1.0, 1.2), (4.0, 6.0), (2.0, 2.6)]
     runs = []
-    for number, (reference, ours) in enumerate(times):
+    for number, (reference, other) in enumerate(times):
         runs.append(run(STOCK, reference, number, peak_mb=50.0 + number))
-        runs.append(run("motion_v2", ours, number, cpu_seconds=reference * 2 * 1.1))
+        runs.append(run("motion_v2", other, number, cpu_seconds=reference * 2 * 1.1))
     summary = summarise(runs, SETTINGS, flops={STOCK: 100, "motion_v2": 140}, differences={"motion_v2": 1e-6})
     assert list(summary) == [STOCK, "motion_v2"]
     stock, ours = summary[STOCK], summary["motion_v2"]

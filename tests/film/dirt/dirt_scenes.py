@@ -20,7 +20,8 @@ def scene(count: int = 8, height: int = 144, width: int = 192, *, pan: float = 1
     for index in range(count):
         shift = np.array([[1, 0, 4 + pan * index], [0, 1, 4 + 0.3 * pan * index]], np.float64)
         view = cv2.warpAffine(wide, shift, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        frames.append(view + 2.0 * cv2.GaussianBlur(stream.standard_normal(view.shape), (0, 0), 0.6))
+        grain = np.asarray(stream.standard_normal(view.shape))
+        frames.append(view + 2.0 * cv2.GaussianBlur(grain, (0, 0), 0.6))
     grey = np.clip(np.rint(np.stack(frames)), 0, 255).astype(np.float32) / 255
     return torch.from_numpy(grey)[:, None].repeat(1, 3, 1, 1)
 

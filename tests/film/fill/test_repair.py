@@ -258,7 +258,7 @@ def test_threads_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_interrupts_come_out() -> None:
     dirty, truth = speckled(scene(6, 96, 128))
 
-    def stop(_: str, done: int, __: int | None) -> None:
+    def stop(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
         if done == 2:
             raise KeyboardInterrupt
 

@@ -18,7 +18,7 @@ HEIGHT, WIDTH = 96, 144
 def panorama(width, seed):
     generator = np.random.default_rng(seed)
     layers = [s * cv2.GaussianBlur(generator.normal(size=(HEIGHT, width)), (0, 0), s) for s in (1.5, 5, 15, 40)]
-    scene = sum(layers)
+    scene = np.sum(layers, axis=0)
     return (110 + 45 * scene / scene.std()).clip(12, 240)
 
 

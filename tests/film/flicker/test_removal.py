@@ -36,7 +36,7 @@ def flickered(frames, *, gain=0.05, contrast=0.03, field=0.0, seed=1):
     count, _, height, width = frames.shape
     result = frames.clone()
     for t in range(count):
-        grid = np.float32(1 + field * generator.normal(size=(4, 4)))
+        grid = (1 + field * generator.normal(size=(4, 4))).astype(np.float32)
         surface = torch.from_numpy(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))
         factor = 1 + gain * generator.normal()
         result[t] = frames[t] ** float(np.exp(contrast * generator.normal())) * factor * surface

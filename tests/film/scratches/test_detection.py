@@ -1,6 +1,7 @@
 """Persistent scratches against scene verticals, on made scenes with known motion and on a real film."""
 
 import pickle
+from typing import Any
 
 import av
 import cv2
@@ -32,8 +33,8 @@ def scene(moved, seed=1, pole=True, grain=2.5):
     """A textured scene with a pole through its full height, seen at positions `moved`: (T, H, W)."""
     rng = np.random.default_rng(seed)
     margin = 80
-    wide = rng.normal(size=(HEIGHT, WIDTH + 2 * margin)).astype(np.float32)
-    wide = 120 + 30 * cv2.GaussianBlur(wide, (0, 0), 5) / 0.056 / 2 + 8 * cv2.GaussianBlur(wide, (0, 0), 1.2)
+    noise = rng.normal(size=(HEIGHT, WIDTH + 2 * margin)).astype(np.float32)
+    wide: Any = 120 + 30 * cv2.GaussianBlur(noise, (0, 0), 5) / 0.056 / 2 + 8 * cv2.GaussianBlur(noise, (0, 0), 1.2)
     if pole:
         wide[:, margin + POLE : margin + POLE + 3] -= 14
     frames = []
@@ -216,7 +217,7 @@ def test_short_shots_and_bad_input():
         LineAnalyser(LineSettings(), 32, 32).update(np.zeros((32, 48), np.float32), None)
     for name, value in (("sensitivity", 5.0), ("max_tilt", 11.0), ("min_frames", 1), ("grow", -1.0)):
         with pytest.raises(SettingsError, match=name):
-            LineSettings(**{name: value})
+            LineSettings(**{name: value})  # type: ignore[arg-type]
 
 
 def test_progress_may_interrupt():

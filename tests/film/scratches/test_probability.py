@@ -53,4 +53,4 @@ def test_bad_sizes_frames_and_settings_are_refused():
     with pytest.raises(SettingsError, match="certainty"):
         LineSettings(certainty=1.5)
     with pytest.raises(SettingsError, match="detector"):
-        LineSettings(detector="magic")
+        LineSettings(detector="magic")  # type: ignore[arg-type]

@@ -78,6 +78,13 @@ def _unet() -> Any:
 
 
 def _vae() -> Any:
-    settings = {"double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128}
+    settings: dict[str, Any] = {
+        "double_z": True,
+        "z_channels": 4,
+        "resolution": 256,
+        "in_channels": 3,
+        "out_ch": 3,
+        "ch": 128,
+    }
     settings |= {"ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0}
     return comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=settings, embed_dim=4)

@@ -74,7 +74,7 @@ def test_what_the_network_predicts():
     assert prediction_of(SD1, header(metadata=said), untouched) == "v"
     assert prediction_of(SD1, header(metadata=said), untouched, "eps") == "eps"
     with pytest.raises(SettingsError, match="prediction is 'x0'; use eps or v"):
-        prediction_of(SD1, header(), untouched, "x0")
+        prediction_of(SD1, header(), untouched, "x0")  # type: ignore[arg-type]
 
 
 def test_the_vocabulary_is_that_of_clip():

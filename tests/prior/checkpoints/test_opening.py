@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -112,6 +113,7 @@ def test_what_a_2x_model_predicts_is_told_by_its_weights(tiny_families, tmp_path
     state = {key: value for key, value in state.items() if not key.startswith("cond_stage_model.")}
     state |= open_clip_text(pipeline.text_encoder) | {SPREAD_OF_V: torch.linspace(-1, 1, 64)}
     save_file(state, tmp_path / "model.safetensors")
+    chosen: Any
     for chosen, wanted in ((None, "v_prediction"), ("eps", "epsilon")):
         opened = open_prior(tmp_path / "model.safetensors", prediction=chosen, device="cpu")
         assert opened.scheduler.config.prediction_type == wanted
@@ -124,7 +126,7 @@ def test_another_kind_of_model_is_refused_offline(tmp_path, offline):
     with pytest.raises(WeightFileError, match="is a Stable Diffusion 3 model"):
         VideoRestorationPipeline.from_single_file(tmp_path / "model.safetensors")
     with pytest.raises(SettingsError, match="prediction is 'x0'"):
-        open_prior(tmp_path / "model.safetensors", prediction="x0")
+        open_prior(tmp_path / "model.safetensors", prediction="x0")  # type: ignore[arg-type]
 
 
 def test_a_folder_is_never_looked_for_in_the_hub(tmp_path, offline):

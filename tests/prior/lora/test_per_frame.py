@@ -1,6 +1,7 @@
 """A LoRA per frame equals the merged LoRA where it acts and nothing where it does not."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,7 @@ def merged(seed: int, strength: float):
     with torch.no_grad():
         for index, name in enumerate(LAYERS):
             down, up = halves(unet, name, index)
-            weight = unet.get_submodule(name).weight
+            weight: Any = unet.get_submodule(name).weight
             weight += strength * 2.0 / RANK * (up.flatten(1) @ down.flatten(1)).view_as(weight)
     return unet
 

@@ -1,5 +1,7 @@
 """The motion modules compute what the published AnimateDiff computes, and obey strength, cuts and windows."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ VERSIONS = ("v1", "v2", "v3")
 WIDTHS = (32, 64, 128, 128)
 
 
-def awake(module: nn.Module, seed: int = 0) -> nn.Module:
+def awake(module: Any, seed: int = 0) -> Any:
     """Give every weight, zero-initialised ones too, a value that lets a signal through."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -72,8 +74,8 @@ def test_positions_are_the_published_ones(version) -> None:
     oracle = load_oracle(f"animatediff_{version}_module")
     wanted = oracle.tensors["mid.pe"][0]
     config = MotionConfig(version=version, channels=(("down.0.0", wanted.shape[1]),), positions=wanted.shape[0])
-    attention = MotionModules(config).layers["down_0_0"].attentions[0]
-    torch.testing.assert_close(attention.positions, wanted, atol=2e-5, rtol=0)
+    layer: Any = MotionModules(config).layers["down_0_0"]
+    torch.testing.assert_close(layer.attentions[0].positions, wanted, atol=2e-5, rtol=0)
 
 
 def oracle_unet(version: str):
@@ -101,7 +103,8 @@ def positions_of(motion: dict[str, Tensor], length: int) -> dict[str, Tensor]:
     tables = {}
     for key, weight in motion.items():
         if key.endswith(".to_q.weight"):
-            table = MotionModule(weight.shape[0], positions=length).attentions[0].positions
+            module: Any = MotionModule(weight.shape[0], positions=length)
+            table = module.attentions[0].positions
             tables[key.replace("to_q.weight", "pos_encoder.pe")] = table[None]
     return tables
 
@@ -171,7 +174,7 @@ def per_frame(norm: nn.GroupNorm, arguments: tuple[Tensor, ...], output: Tensor)
     return torch.stack(frames, 2)
 
 
-def tiny_modules(version: str = "v2", settings: MotionSettings | None = None) -> MotionModules:
+def tiny_modules(version: Any = "v2", settings: MotionSettings | None = None) -> MotionModules:
     modules = MotionModules(MotionConfig.published(version, WIDTHS), settings)
     return awake(modules)
 

@@ -1,5 +1,7 @@
 """Temporal layers start as the identity, learn, stay within a shot, and leave the image model alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -134,7 +136,7 @@ def awake(module: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def test_a_layer_mixes_as_published() -> None:
-    mixed = awake(MixedLayer(TemporalResidual(32, 3)))
+    mixed: Any = awake(MixedLayer(TemporalResidual(32, 3)))
     clip = torch.randn(4, 32, 2, 3)
     alpha = torch.sigmoid(mixed.mix)
     layer = clip + mixed.layer(clip, None)
@@ -201,7 +203,7 @@ def test_flicker_does_not_leak_through_the_norms() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_stays_near(dtype) -> None:
     for layer in (TemporalResidual(32, 3), TemporalAttention(32, 4, 8)):
-        mixed = awake(MixedLayer(layer))
+        mixed: Any = awake(MixedLayer(layer))
         clip = 300 * torch.randn(6, 32, 4, 4) + 1000
         wanted = mixed(clip)
         found = mixed.to(dtype)(clip.to(dtype)).float()
@@ -210,7 +212,7 @@ def test_half_precision_stays_near(dtype) -> None:
 
 @torch.no_grad()
 def test_layers_of_another_precision_than_the_unet() -> None:
-    mixed = awake(MixedLayer(TemporalResidual(32, 3)))
+    mixed: Any = awake(MixedLayer(TemporalResidual(32, 3)))
     clip = torch.randn(3, 32, 4, 4)
     found = mixed(clip.to(torch.bfloat16))
     assert found.dtype == torch.bfloat16

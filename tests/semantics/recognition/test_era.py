@@ -1,5 +1,7 @@
 """Era and medium in a constructed space of features, and what is measured instead of guessed."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,7 +48,7 @@ def test_answers_do_not_depend_on_each_other(reader):
 
 def test_a_picture_that_fits_nothing_is_unknown(reader):
     found = reader.read(looks_like(SPACE, {}))
-    assert found.era == Answer(name=UNKNOWN, confidence=pytest.approx(1 / 12))
+    assert found.era == Answer(name=UNKNOWN, confidence=pytest.approx(1 / 12))  # type: ignore[arg-type]
     assert found.sound.name == UNKNOWN and found.sound.confidence == pytest.approx(0.5)
 
 
@@ -130,7 +132,7 @@ def test_eras_and_media_pick_the_preset_of_damage():
     assert [damage_preset(described(0, 4, era=decade)) for decade in decades] == decades
 
 
-def described(first: int = 0, last: int = 4, **fields: str) -> ShotDescription:
+def described(first: int = 0, last: int = 4, **fields: Any) -> ShotDescription:
     return ShotDescription(first=first, last=last, **fields)
 
 

@@ -14,7 +14,7 @@ from vldm_core.semantics.table.sheet import SheetSettings, draw_sheet
 from vldm_core.semantics.table.table import ShotDescription, ShotTable
 
 SETTINGS = SheetSettings(width=600, max_height=500, text_size=12)
-BUILT_IN = ImageFont.load_default(12).font_bytes
+BUILT_IN = ImageFont.load_default(12).font_bytes  # type: ignore[union-attr]
 
 
 def cmap(kind, codes):

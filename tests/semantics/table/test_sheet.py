@@ -1,6 +1,7 @@
 """The picture of the table: everything has its place, nothing overlaps or is cut off, long tables go on on pages."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,8 @@ class TestPicture:
     @pytest.mark.parametrize("changed", ["caption", "prompt", "negative", "era", "medium", "sound", "colour"])
     def test_every_field_is_written(self, changed):
         shot = ShotDescription(first=0, last=30)
-        assert not same(draw_sheet(table(shot), None, SMALL), draw_sheet(table(replace(shot, **{changed: "x"})), None))
+        other: Any = {changed: "x"}
+        assert not same(draw_sheet(table(shot), None, SMALL), draw_sheet(table(replace(shot, **other)), None))
 
     def test_tags_and_confidences_are_written(self):
         shot = ShotDescription(first=0, last=30)

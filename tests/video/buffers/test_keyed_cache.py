@@ -14,10 +14,10 @@ from vldm_core.video.buffers.keyed_cache import Once, size_of
 def test_no_more_is_held_than_the_limit_and_values_stay_right(asked, limit) -> None:
     once = Once(limit * 400)
     for key in asked:
-        value = once.get((key,), lambda key=key: np.full(100 * (1 + key % 3), key, np.float32))
-        assert np.array_equal(value, np.full(100 * (1 + key % 3), key, np.float32))
+        wanted = np.full(100 * (1 + key % 3), key, np.float32)
+        assert np.array_equal(once.get((key,), wanted.copy), wanted)
         # What was just made is held in any case: whoever asks for it is about to use it.
-        assert once.held <= max(limit * 400, value.nbytes)
+        assert once.held <= max(limit * 400, wanted.nbytes)
 
 
 def test_what_was_not_asked_for_the_longest_goes_first() -> None:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vldm_core.video.buffers.pictures import Clip, Made, Whole, copied, patched
+from vldm_core.video.buffers.pictures import Clip, Made, Picture, Whole, copied, patched
 from vldm_core.video.info import FilmFrame
 
 
@@ -30,7 +30,8 @@ def film_frame(height: int, width: int, *, deep: bool = False) -> FilmFrame:
 def test_a_patch_over_a_patch_is_the_picture(height, width, share, deep, seed) -> None:
     generator = torch.Generator().manual_seed(seed)
     frame = film_frame(height, width, deep=deep)
-    picture, wanted = frame, frame.tensor()
+    picture: Picture = frame
+    wanted = frame.tensor()
     for _ in range(2):
         inside = torch.rand(height, width, generator=generator) < share
         # A part of something larger, as the results of a window are.

@@ -3,6 +3,7 @@
 import contextvars
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ def test_closing_ends_the_thread_and_the_source() -> None:
         finally:
             closed.append(threading.current_thread().name)
 
-    stream = ahead(source(), 2)
+    stream: Any = ahead(source(), 2)
     assert next(stream) == 0
     stream.close()
     assert threads() == 0 and closed == ["vldm-ahead"]

@@ -160,7 +160,7 @@ class TestProperties:
 
     def test_unknown_deinterlace_setting(self, make_film):
         with pytest.raises(SettingsError, match="deinterlace"):
-            open_film(make_film(frames=1), deinterlace="yes")
+            open_film(make_film(frames=1), deinterlace="yes")  # type: ignore[arg-type]
 
 
 WEIGHTS = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}

@@ -84,8 +84,8 @@ class TestExactness:
         for before, after in zip(decode_planes(path), decode_planes(out), strict=True):
             for plane, (a, b) in enumerate(zip(before, after, strict=True)):
                 columns, rows = step if plane in (1, 2) else (1, 1)
-                touched = changed[:, : a.shape[1] * columns]
-                touched = touched.reshape(a.shape[0], rows, a.shape[1], columns).any(axis=(1, 3))
+                wide = changed[:, : a.shape[1] * columns]
+                touched = wide.reshape(a.shape[0], rows, a.shape[1], columns).any(axis=(1, 3))
                 assert np.array_equal(a[~touched], b[~touched])
                 if plane == 0:
                     assert (a[touched] != b[touched]).mean() > 0.8

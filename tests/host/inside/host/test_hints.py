@@ -48,7 +48,7 @@ def test_windows_change_nothing(model, whole, windows):
 def remembering(kind):
     """Return the control of newer hosts: it remembers prepared hints by size, which all windows share."""
 
-    class Remembering(kind):
+    class Remembering(kind):  # type: ignore
         def get_control(self, x_noisy, *arguments):
             assert self.multigpu_clones == {}, "a clone holds the hints of the control that it was made of"
             key = tuple(x_noisy.shape[2:])

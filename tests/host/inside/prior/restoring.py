@@ -53,5 +53,5 @@ def guided(model: Any, **changes: Any) -> Any:
 def stock_sample(model: Any) -> torch.Tensor:
     """Run the host's KSampler."""
     with torch.inference_mode():
-        (output,) = stock.common_ksampler(model, 0, 4, 4.0, "euler", "normal", POSITIVE, NEGATIVE, LATENT, denoise=0.4)
+        (output,) = stock.common_ksampler(model, 0, 4, 4.0, "euler", "normal", POSITIVE, NEGATIVE, LATENT, denoise=0.4)  # type: ignore[attr-defined]
     return output["samples"]

@@ -77,7 +77,7 @@ POSITIVE, NEGATIVE = scheduled([said(2), said(4)], SHOTS), said(6)
 
 def ksampler(model, positive=POSITIVE):
     with torch.inference_mode():
-        (output,) = stock.common_ksampler(model, 3, 3, 4.0, "euler", "normal", positive, NEGATIVE, LATENT, denoise=0.5)
+        (output,) = stock.common_ksampler(model, 3, 3, 4.0, "euler", "normal", positive, NEGATIVE, LATENT, denoise=0.5)  # type: ignore[attr-defined]
     return output["samples"]
 
 

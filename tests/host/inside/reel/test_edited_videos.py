@@ -33,7 +33,8 @@ def write_film(path, *, size=(64, 48), rotation=0, sound=True, seed=0):
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as file:
         pictures = file.add_stream("ffv1" if path.suffix == ".mkv" else "libx264", rate=RATE, options={"crf": "0"})
-        pictures.width, pictures.height, pictures.pix_fmt = *size, "yuv444p"
+        pictures.width, pictures.height = size
+        pictures.pix_fmt = "yuv444p"
         if rotation:
             pictures.set_display_rotation(rotation)
         tone = file.add_stream("flac", rate=SAMPLE_RATE, layout="mono") if sound else None

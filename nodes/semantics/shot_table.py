@@ -8,8 +8,9 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.semantics.stages import key_pictures
 from ...vldm_core.semantics.table.automatic import refreshed, with_records
 from ...vldm_core.semantics.table.sheet import draw_sheet
-from ...vldm_core.semantics.table.table import ShotTable, read_table, write_table
+from ...vldm_core.semantics.table.table import ShotTable
 from ...vldm_core.semantics.table.table_edit import edited_table
+from ...vldm_core.semantics.table.table_files import read_table, write_table
 from ..host.files import input_file, input_files, input_state
 from ..host.node_run import ImageBatch, frames_from_image, image_from_frames, new_file, not_one_of
 from ..sockets import SEMANTICS_CATEGORY, UNLINKED, Shots

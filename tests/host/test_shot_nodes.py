@@ -6,7 +6,8 @@ import shutil
 import pytest
 from PIL import Image
 
-from vldm_core.semantics.table.table import ShotTable, read_table, write_table
+from vldm_core.semantics.table.table import ShotTable
+from vldm_core.semantics.table.table_files import read_table, write_table
 
 from ..semantics.tiny_models import save_blip, save_clip, save_florence
 

@@ -31,7 +31,9 @@ from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.semantics.prompts.prompt_text import written_prompts
-from vldm_core.semantics.table.table import ShotDescription, ShotTable, write_table
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
+from vldm_core.semantics.table.table_files import write_table
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot

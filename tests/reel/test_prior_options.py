@@ -28,7 +28,9 @@ from vldm_core.reel.prior_company import ReelControl, ReelLoras
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.restoration import default_restoration
-from vldm_core.semantics.table.table import ShotDescription, ShotTable, write_table
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
+from vldm_core.semantics.table.table_files import write_table
 from vldm_core.stages.stream import StageFrame
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film

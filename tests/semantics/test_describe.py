@@ -24,7 +24,8 @@ from vldm_core.semantics.describe import (
 from vldm_core.semantics.key_frames import KeyFrameSettings
 from vldm_core.semantics.picture_store import PictureStore
 from vldm_core.semantics.recognition.features import CHUNK
-from vldm_core.semantics.table.table import UNKNOWN, read_table
+from vldm_core.semantics.table.description import UNKNOWN
+from vldm_core.semantics.table.table_files import read_table
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 

@@ -10,7 +10,8 @@ from vldm_core.prior.lora.eras import parse_era_loras
 from vldm_core.semantics.recognition.era import QUESTIONS, EraReader
 from vldm_core.semantics.recognition.tags import Tagger
 from vldm_core.semantics.stages import caption_shots, era_lines, film_preset, key_pictures, read_eras, tag_shots
-from vldm_core.semantics.table.table import ShotDescription, ShotTable
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 
 from .space import WordSpace, looks_like
 

@@ -23,7 +23,7 @@ from .support import (
 
 if TYPE_CHECKING:
     from ..semantics.describe import ShotDescriber
-    from ..semantics.table.table import ShotDescription
+    from ..semantics.table.description import ShotDescription
 
 
 def describe(
@@ -61,7 +61,7 @@ def describe(
     """
     from ..reel.describe import describe_film
     from ..reel.restore import ReelSettings
-    from ..semantics.table.table import check_table_path, write_table
+    from ..semantics.table.table_files import check_table_path, write_table
 
     with reported():
         if out is not None:

@@ -338,7 +338,7 @@ class PriorOptions:
         """
         from ..reel.prior import PriorReelSettings
         from ..reel.prior_company import ReelControl
-        from ..semantics.table.table import read_table
+        from ..semantics.table.table_files import read_table
         from ..video.geometry import FitSettings
 
         control = ReelControl(

@@ -26,7 +26,8 @@ from .recognition.features import CHUNK, FrameEncoder, TextEncoder, encode_frame
 from .recognition.tags import Tagger, TagSettings
 from .recognition.vocabulary import VOCABULARY
 from .table.automatic import marked
-from .table.table import ShotDescription, ShotTable
+from .table.description import ShotDescription
+from .table.table import ShotTable
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,8 @@ from .recognition.era import EraReader, damage_preset, lora_eras
 from .recognition.features import FrameEncoder, encode_frames
 from .recognition.tags import Tagger
 from .table.automatic import marked, refreshed_shot
-from .table.table import UNKNOWN, ShotTable
+from .table.description import UNKNOWN
+from .table.table import ShotTable
 
 
 def key_pictures(frames: Tensor, table: ShotTable) -> tuple[Tensor, ...]:

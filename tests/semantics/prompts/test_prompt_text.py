@@ -5,7 +5,8 @@ import pytest
 from vldm_core.errors import SettingsError
 from vldm_core.semantics.prompts.prompt_text import written_prompts
 from vldm_core.semantics.prompts.prompts import TEMPLATES
-from vldm_core.semantics.table.table import ShotDescription, ShotTable
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 
 ROWS = (
     {},

@@ -10,7 +10,8 @@ from vldm_core.errors import SettingsError
 from vldm_core.prior.lora.eras import era_loras_from, plan_loras
 from vldm_core.semantics.recognition.era import QUESTIONS, Answer, EraReader, EraSettings, damage_preset, lora_eras
 from vldm_core.semantics.recognition.tones import measure_tone
-from vldm_core.semantics.table.table import UNKNOWN, ShotDescription, ShotTable
+from vldm_core.semantics.table.description import UNKNOWN, ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 
 from ..space import WordSpace, looks_like
 

@@ -11,8 +11,10 @@ from vldm_core.semantics.prompts.prompt_text import written_prompts
 from vldm_core.semantics.prompts.prompts import TEMPLATES, find_template, shot_prompt
 from vldm_core.semantics.stages import caption_shots
 from vldm_core.semantics.table.automatic import by_hand, marked, refreshed
-from vldm_core.semantics.table.table import ShotDescription, ShotTable, read_table, write_table
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 from vldm_core.semantics.table.table_edit import edited_table
+from vldm_core.semantics.table.table_files import read_table, write_table
 from vldm_core.video.shots import Shot
 
 SHOTS = (Shot(0, 3), Shot(3, 6))

@@ -8,10 +8,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from vldm_core.semantics.table import fonts
+from vldm_core.semantics.table.description import ShotDescription
 from vldm_core.semantics.table.fonts import code_points, fonts_for, installed_fonts, letters_of
 from vldm_core.semantics.table.lettering import Lettering, scripts_of
 from vldm_core.semantics.table.sheet import SheetSettings, draw_sheet
-from vldm_core.semantics.table.table import ShotDescription, ShotTable
+from vldm_core.semantics.table.table import ShotTable
 
 SETTINGS = SheetSettings(width=600, max_height=500, text_size=12)
 BUILT_IN = ImageFont.load_default(12).font_bytes  # type: ignore[union-attr]

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from PIL import ImageFont
 
 from vldm_core.errors import SettingsError
+from vldm_core.semantics.table.description import ShotDescription
 from vldm_core.semantics.table.lettering import without_accents
 from vldm_core.semantics.table.sheet import SheetSettings, draw_sheet, kind_of_film, paginate, wrapped
-from vldm_core.semantics.table.table import ShotDescription, ShotTable
+from vldm_core.semantics.table.table import ShotTable
 
 BACKGROUND = torch.tensor([24, 24, 26]) / 255
 SMALL = SheetSettings(width=600, max_height=500, text_size=12)

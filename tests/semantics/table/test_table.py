@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
-from vldm_core.semantics.table.table import UNKNOWN, ShotDescription, ShotTable, read_table, write_table
+from vldm_core.semantics.table.description import UNKNOWN, ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 from vldm_core.semantics.table.table_edit import edited_table
+from vldm_core.semantics.table.table_files import read_table, write_table
 from vldm_core.video.shots import Shot
 
 TABLE = ShotTable(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from vldm_core.errors import SettingsError
-from vldm_core.semantics.table.table import ShotDescription, ShotTable
+from vldm_core.semantics.table.description import ShotDescription
+from vldm_core.semantics.table.table import ShotTable
 from vldm_core.semantics.table.table_edit import edited_table
 
 TABLE = ShotTable(

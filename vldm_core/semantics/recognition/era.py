@@ -19,7 +19,8 @@ from torch import Tensor
 from ...ageing import PRESETS
 from ...errors import SettingsError
 from ...prior.lora.eras import EraLoras
-from ..table.table import UNKNOWN, ShotDescription, ShotTable
+from ..table.description import UNKNOWN, ShotDescription
+from ..table.table import ShotTable
 from .features import TextEncoder
 from .tones import measure_tone
 from .zero_shot import SCALE, encode_choices, probabilities

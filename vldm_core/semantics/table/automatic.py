@@ -5,26 +5,19 @@ not know of it: a word that differs from its record was changed by hand, one wit
 caption that was corrected changes the prompt that was made of it, and a prompt that was written by hand stays.
 """
 
-import re
 import zlib
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from ...errors import SettingsError
 from ...files.text import is_blank
 from ..prompts.prompts import PromptTemplate, ShotPrompt, find_template, shot_prompt
+from .description import ShotDescription
+from .record import TEMPLATE, WORDS, read_record
+from .table import ShotTable
 
-if TYPE_CHECKING:
-    from .table import ShotDescription, ShotTable
-
-_WORDS = ("caption", "tags", "prompt", "negative")
-_TEMPLATE = "template"
 _BLANK = "00000000"
-_ENTRY = re.compile(rf"(?P<name>{'|'.join(_WORDS)}):(?P<sum>[0-9a-f]{{8}})")
 
 
-def marked(described: "ShotDescription", *names: str, template: str | None = None) -> "ShotDescription":
+def marked(described: ShotDescription, *names: str, template: str | None = None) -> ShotDescription:
     """Record words as they are now as written automatically.
 
     Args:
@@ -32,36 +25,29 @@ def marked(described: "ShotDescription", *names: str, template: str | None = Non
         names: Of "caption", "tags", "prompt" and "negative"; the records of others stay.
         template: Name of the template that the prompt was made with; None keeps what is recorded.
     """
-    sums, before = _record(described.automatic)
+    sums, before = read_record(described.automatic)
     sums = {**sums, **{name: _sum(described, name) for name in names}}
     # What is blank needs no record: nothing was written.
-    text = " ".join(f"{name}:{sums[name]}" for name in _WORDS if sums.get(name, _BLANK) != _BLANK)
+    text = " ".join(f"{name}:{sums[name]}" for name in WORDS if sums.get(name, _BLANK) != _BLANK)
     template = before if template is None else template
-    return replace(described, automatic=f"{text} {_TEMPLATE}:{template}" if template and "prompt:" in text else text)
+    return replace(described, automatic=f"{text} {TEMPLATE}:{template}" if template and "prompt:" in text else text)
 
 
-def check_record(text: str) -> None:
-    """Check a record.
-
-    Raises:
-        SettingsError: It is none.
-    """
-    _record(text)
-
-
-def by_hand(described: "ShotDescription", name: str) -> bool:
+def by_hand(described: ShotDescription, name: str) -> bool:
     """Tell whether a word was written or changed by hand; blank ones say nothing."""
-    return not is_blank(_text(described, name)) and _record(described.automatic)[0].get(name) != _sum(described, name)
+    return not is_blank(_text(described, name)) and read_record(described.automatic)[0].get(name) != _sum(
+        described, name
+    )
 
 
-def made_prompts(described: "ShotDescription", template: PromptTemplate) -> ShotPrompt:
+def made_prompts(described: ShotDescription, template: PromptTemplate) -> ShotPrompt:
     """Make the prompts of a shot from its caption and tags; a caption by hand comes before tags that are not."""
     if by_hand(described, "caption") and not by_hand(described, "tags"):
         template = replace(template, prefers="caption")
     return shot_prompt(described.caption, described.tags, template)
 
 
-def refreshed(table: "ShotTable") -> "ShotTable":
+def refreshed(table: ShotTable) -> ShotTable:
     """Make prompts again that were made automatically of a caption or tags which have been changed since.
 
     Raises:
@@ -70,9 +56,9 @@ def refreshed(table: "ShotTable") -> "ShotTable":
     return replace(table, descriptions=tuple(map(refreshed_shot, table)))
 
 
-def refreshed_shot(described: "ShotDescription") -> "ShotDescription":
+def refreshed_shot(described: ShotDescription) -> ShotDescription:
     """Do for one shot what `refreshed` does for a table."""
-    sums, template = _record(described.automatic)
+    sums, template = read_record(described.automatic)
     stale = any(sums.get(name, _BLANK) != _sum(described, name) for name in ("caption", "tags"))
     if not stale or "prompt" not in sums or sums["prompt"] != _sum(described, "prompt"):
         return described
@@ -83,7 +69,7 @@ def refreshed_shot(described: "ShotDescription") -> "ShotDescription":
     return marked(new, *names)
 
 
-def with_records(table: "ShotTable", known: "ShotTable") -> "ShotTable":
+def with_records(table: ShotTable, known: ShotTable) -> ShotTable:
     """Give shots that have lost their record, as tables with columns left out do, that of a table of the same shots."""
     return replace(
         table,
@@ -94,23 +80,11 @@ def with_records(table: "ShotTable", known: "ShotTable") -> "ShotTable":
     )
 
 
-def _record(text: str) -> tuple[Mapping[str, str], str | None]:
-    """Return the sums by name, and the template."""
-    entries, _, template = text.partition(f"{_TEMPLATE}:")
-    found: dict[str, str] = {}
-    for entry in entries.split():
-        match = _ENTRY.fullmatch(entry)
-        if match is None or match["name"] in found:
-            raise SettingsError(f"automatic is {text!r}; leave it as it was written, or empty it")
-        found[match["name"]] = match["sum"]
-    return found, template.strip() or None
-
-
-def _text(described: "ShotDescription", name: str) -> str:
+def _text(described: ShotDescription, name: str) -> str:
     value = getattr(described, name)
     # Spreadsheets and editors change line breaks and outer blanks.
     return " ".join((value if isinstance(value, str) else ", ".join(value)).split())
 
 
-def _sum(described: "ShotDescription", name: str) -> str:
+def _sum(described: ShotDescription, name: str) -> str:
     return f"{zlib.crc32(_text(described, name).encode()):08x}"

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ...errors import SettingsError
 from ...wording import counted
+from .description import UNKNOWN, ShotDescription
 from .lettering import Lettering, scripts_of
-from .table import UNKNOWN, ShotDescription, ShotTable
+from .table import ShotTable
 
 logger = logging.getLogger(__name__)
 

@@ -5,23 +5,17 @@ shot's last frame itself, as `python -m vldm_core shots` prints it; key frames a
 """
 
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
-from ...errors import FilmFileError, SettingsError
-from ...files.temporary import written_whole
-from ...files.text import check_letters, read_text
+from ...errors import SettingsError
+from ...files.text import check_letters
 from ...video.shots import Shot, covering_shots
 from ...wording import counted
-from .automatic import check_record, refreshed
+from .description import FIELDS, UNKNOWN, ShotDescription
 from .spreadsheet import read_rows, write_rows
-
-UNKNOWN = "unknown"
-"""Said of an era, a medium, sound or colour that is not sure enough."""
 
 _FORMAT = "vldm.shot_table"
 _VERSION = 1
@@ -29,83 +23,6 @@ _WHOLE = ("first", "last")
 _NUMBERS = ("era_confidence", "medium_confidence", "sound_confidence", "colour_confidence")
 _KINDS = ("era", "medium", "sound", "colour")
 _SEPARATORS = re.compile(r"[,;]")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShotDescription:
-    """What one shot shows.
-
-    Attributes:
-        first: First frame, counted from 0 in the film.
-        last: The frame after the last one.
-        key_frames: Frames that stand for the shot, film numbers, ascending; empty where none could be chosen.
-        caption: What a captioner said of them; empty without one.
-        tags: Words for what is seen, the surest first; without commas and semicolons.
-        era: A decade such as "1920s", or "unknown".
-        era_confidence: How sure that is, 0 … 1; also told of an unknown one: how sure the likeliest was.
-        medium: A kind of film such as "newsreel" or "8mm amateur", or "unknown".
-        medium_confidence: Likewise.
-        sound: "silent", "sound" or "unknown".
-        sound_confidence: Likewise.
-        colour: "monochrome", a colour process such as "technicolor", or "unknown".
-        colour_confidence: Likewise.
-        prompt: What the prior is to show.
-        negative: What it is not to show.
-        automatic: Record of the words that models wrote, see :mod:`.automatic`; empty where a person wrote all of them.
-    """
-
-    first: int
-    last: int
-    key_frames: tuple[int, ...] = ()
-    caption: str = ""
-    tags: tuple[str, ...] = ()
-    era: str = UNKNOWN
-    era_confidence: float = 0.0
-    medium: str = UNKNOWN
-    medium_confidence: float = 0.0
-    sound: str = UNKNOWN
-    sound_confidence: float = 0.0
-    colour: str = UNKNOWN
-    colour_confidence: float = 0.0
-    prompt: str = ""
-    negative: str = ""
-    automatic: str = ""
-
-    def __post_init__(self) -> None:
-        for name in _WHOLE:
-            _whole(getattr(self, name), name)
-        if not 0 <= self.first < self.last:
-            raise SettingsError(f"first is {self.first} and last {self.last}; a shot needs 0 ≤ first < last")
-        object.__setattr__(self, "key_frames", tuple(_whole(frame, "key_frames") for frame in self.key_frames))
-        if any(after <= before for before, after in zip(self.key_frames[:-1], self.key_frames[1:], strict=True)):
-            raise SettingsError(f"key_frames are {_listed(self.key_frames)}; give each once, in ascending order")
-        if outside := [frame for frame in self.key_frames if not self.first <= frame < self.last]:
-            raise SettingsError(
-                f"key_frames has {outside[0]}; the shot goes from frame {self.first} to {self.last - 1}"
-            )
-        if isinstance(self.tags, str):
-            raise SettingsError(f"tags are a sequence of words; got the text {self.tags!r}")
-        object.__setattr__(self, "tags", tuple(_tag(tag) for tag in self.tags))
-        for name in _KINDS:
-            if not _text(getattr(self, name), name).strip():
-                raise SettingsError(f'{name} is empty; write "{UNKNOWN}" where it is not known')
-        for name in ("caption", "prompt", "negative", "automatic"):
-            _text(getattr(self, name), name)
-        check_record(self.automatic)
-        for name in _NUMBERS:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise SettingsError(f"{name} is {value!r}; give a number from 0 to 1")
-            object.__setattr__(self, name, float(value))
-
-    @property
-    def shot(self) -> Shot:
-        """Where the shot lies in the film."""
-        return Shot(self.first, self.last)
-
-
-FIELDS = tuple(field.name for field in fields(ShotDescription))
-"""Names of a description's fields, in the order in which tables have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,69 +187,6 @@ class ShotTable(Sequence[ShotDescription]):
         return _with_letters(cls(descriptions=tuple(described)))
 
 
-def read_table(path: str | os.PathLike[str]) -> ShotTable:
-    """Read a table from a .json or .csv file: UTF-8, or UTF-16 as spreadsheets write it.
-
-    Prompts that were made automatically of captions or tags which a person has changed since are made again.
-
-    Raises:
-        SettingsError: The file cannot be read, its letters were lost on the way, or its contents make no sense.
-    """
-    path = Path(path)
-    read = _by_suffix(path, {".json": ShotTable.from_json, ".csv": ShotTable.from_csv})
-    text = read_text(path, "the shot table")
-    try:
-        return refreshed(read(text))
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from error
-
-
-def write_table(table: ShotTable, path: str | os.PathLike[str]) -> None:
-    """Write a table to a .json or .csv file; it appears only when it is complete.
-
-    A .csv with letters beyond English begins with a byte order mark: without one, Excel reads other letters in their
-    place and saves those.
-
-    Raises:
-        SettingsError: The suffix is another, or the file cannot be written.
-    """
-    path = Path(path)
-    text = _by_suffix(path, {".json": table.to_json, ".csv": table.to_csv})()
-    encoding = "utf-8" if text.isascii() or path.suffix.lower() == ".json" else "utf-8-sig"
-    try:
-        with written_whole(path) as part:
-            part.write_bytes(text.encode(encoding))
-    except (OSError, FilmFileError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise SettingsError(f"the shot table {path} cannot be written ({reason})") from error
-
-
-def check_table_path(path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
-    """Check that a table can be written under this name.
-
-    Args:
-        path: Where.
-        overwrite: Whether a file of that name may be replaced.
-
-    Raises:
-        SettingsError: The suffix is neither .json nor .csv, there is no such folder, or there is such a file.
-    """
-    _by_suffix(Path(path), {".json": None, ".csv": None})
-    if not Path(path).absolute().parent.is_dir():
-        raise SettingsError(f"there is no folder {Path(path).parent} for the shot table; make it or name another")
-    if Path(path).exists() and not overwrite:
-        raise SettingsError(
-            f"{path} exists already, perhaps with corrections of yours; name another, or ask for --overwrite"
-        )
-
-
-def _by_suffix(path: Path, choices: Mapping[str, Any]) -> Any:
-    try:
-        return choices[path.suffix.lower()]
-    except KeyError:
-        raise SettingsError(f"a shot table ends in .json or .csv; {path.name} does not") from None
-
-
 def _with_letters(table: ShotTable) -> ShotTable:
     """Return a table that was read, if its letters were."""
     texts = {"caption": "caption", "tags": "tags", "prompt": "prompt", "negative": "negative prompt"}
@@ -418,27 +272,6 @@ def _whole(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise SettingsError(f"{name} is {value!r}; give the whole number of a frame")
     return value
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise SettingsError(f"{name} is {value!r}; give text")
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
-        raise SettingsError(f"{name} holds half a character ({value!r}); write it again")
-    return value
-
-
-def _tag(value: object) -> str:
-    text = _text(value, "tags")
-    if not text or text != text.strip() or _SEPARATORS.search(text) or not text.isprintable():
-        raise SettingsError(
-            f"tags has {text!r}; a tag is a word or a few, without commas, semicolons, line breaks and outer blanks"
-        )
-    return text
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

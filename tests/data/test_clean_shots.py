@@ -11,12 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vldm_core.data import MaterialSettings, TrainingMaterial
 from vldm_core.data.camera import CameraMove, draw_move, seen, smeared, still
 from vldm_core.data.objects import MovingObject, blob
 from vldm_core.data.stretches import STRETCH, Stretches
 from vldm_core.data.structure import draw_uprights
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.training import MaterialSettings, TrainingMaterial
 
 
 def _texture(height: int, width: int, seed: int = 0) -> np.ndarray:

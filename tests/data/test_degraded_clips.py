@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from vldm_core.ageing import MASK_KINDS, PRESETS, CadenceModel, SimulationSettings, SpliceModel, WeaveModel
-from vldm_core.data.degraded_clips import Pair
+from vldm_core.data import DegradedClips, MaterialSettings, Pair, PairSettings, TrainingMaterial
 from vldm_core.data.split import VALIDATION
 from vldm_core.errors import SettingsError
-from vldm_core.training import DegradedClips, MaterialSettings, PairSettings, TrainingMaterial
 
 _SMALL = PairSettings(frames=2, height=32, width=40)
 # Nothing but dirt: quick, and enough where the order of samples is all that matters.

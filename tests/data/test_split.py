@@ -10,9 +10,9 @@ from benchmarks.film.settings import FilmBenchmarkSettings
 from benchmarks.film.sources.shots import find_sources
 from benchmarks.prerestore.material import find_aged_sources
 from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
+from vldm_core.data import TrainingMaterial
 from vldm_core.data.split import VALIDATION, Path, split_files
 from vldm_core.errors import FilmFileError
-from vldm_core.training import TrainingMaterial
 
 
 def touched(folder, *names):

@@ -18,6 +18,9 @@ app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with 
 DataOption = Annotated[
     Path, typer.Option(help="Folder with films and pictures, or with clips/ and photos/; some are kept apart.")
 ]
+OutOption = Annotated[
+    Path, typer.Option(help="File to write, .safetensors; checkpoints lie in a folder beside it, NAME.training.")
+]
 SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same weights.")]
 ResumeOption = Annotated[
     bool, typer.Option(help="Go on from the checkpoint, if there is one; its settings must be the same.")
@@ -53,7 +56,7 @@ class TrainingPrecision(StrEnum):
 @app.command("dirt-detector")
 def train_dirt_detector(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
+    out: OutOption,
     cache: Annotated[Path, typer.Option(help="Folder for the examples: 2.9 MB per shot, made where missing.")],
     textures: Annotated[Path | None, typer.Option(help="Folder with scanned shapes of dirt, hair and stains.")] = None,
     shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 790,
@@ -66,17 +69,22 @@ def train_dirt_detector(
     checkpoint_every: CheckpointOption = 250,
 ) -> None:
     """Train the detector of dirt and blotches on clean material that the simulation ages."""
-    from ..training.dirt_detector.examples import ExampleSettings
-    from ..training.dirt_detector.task import DirtTrainingSettings, train_on_material
+    with reported():
+        from ..training.dirt_detector.examples import DirtExampleSettings
+        from ..training.dirt_detector.run import train_dirt_detector as train
+        from ..training.dirt_detector.task import DirtTrainingSettings
 
     with reported(), bars() as progress:
-        network = train_on_material(
+        settings = DirtTrainingSettings()
+        network = train(
             data,
             out,
             cache,
             textures=textures,
-            examples=ExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
-            settings=DirtTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
+            examples=DirtExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
+            settings=replace(
+                settings, trainer=replace(settings.trainer, steps=steps, seed=seed, checkpoint_every=checkpoint_every)
+            ),
             resume=resume,
             overwrite=overwrite,
             threads=threads,
@@ -86,9 +94,9 @@ def train_dirt_detector(
 
 
 @app.command("line-detector")
-def train_line_detector(
+def train_scratch_detector(
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="File to write, .safetensors; the checkpoint lies beside it.")],
+    out: OutOption,
     cache: Annotated[Path, typer.Option(help="Folder for the examples: 0.2 MB per shot, made where missing.")],
     shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 1200,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 1400,
@@ -98,17 +106,22 @@ def train_line_detector(
     overwrite: OverwriteOption = False,
     checkpoint_every: CheckpointOption = 250,
 ) -> None:
-    """Train the network that tells line scratches from upright things of the scene."""
-    from ..training.scratch_detector.examples import LineExampleSettings
-    from ..training.scratch_detector.task import LineTrainingSettings, train_on_material
+    """Train the network that tells scratches from upright things of the scene."""
+    with reported():
+        from ..training.scratch_detector.examples import ScratchExampleSettings
+        from ..training.scratch_detector.run import train_scratch_detector as train
+        from ..training.scratch_detector.task import ScratchTrainingSettings
 
     with reported(), bars() as progress:
-        train_on_material(
+        settings = ScratchTrainingSettings()
+        train(
             data,
-            cache,
             out,
-            LineTrainingSettings(steps=steps, seed=seed, checkpoint_every=checkpoint_every),
-            LineExampleSettings(shots=shots, seed=seed),
+            cache,
+            examples=ScratchExampleSettings(shots=shots, seed=seed),
+            settings=replace(
+                settings, trainer=replace(settings.trainer, steps=steps, seed=seed, checkpoint_every=checkpoint_every)
+            ),
             resume=resume,
             overwrite=overwrite,
             threads=threads,
@@ -120,10 +133,7 @@ def train_line_detector(
 @app.command("prerestore")
 def train_prerestore(
     data: DataOption,
-    out: Annotated[
-        Path,
-        typer.Option(help="File to write, .safetensors; checkpoints lie in a folder beside it, NAME.training."),
-    ],
+    out: OutOption,
     cache: Annotated[Path, typer.Option(help="Folder for the aged and repaired films, made where missing.")],
     films: Annotated[int, typer.Option(min=1, help="Films to make.")] = 400,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3000,
@@ -155,7 +165,8 @@ def train_prerestore(
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
     with reported():
         from ..prerestore.network import BASE, SMALL
-        from ..training.prerestorer.task import PreRestoreTrainingSettings, train_prerestorer
+        from ..training.prerestorer.run import train_prerestorer
+        from ..training.prerestorer.task import PreRestoreTrainingSettings
 
     shapes = {PreRestorerSize.SMALL: SMALL, PreRestorerSize.BASE: BASE}
     with reported(), bars() as progress:

@@ -1,1 +1,15 @@
-"""Clean shots, the same shots aged, and which of them are for validation."""
+"""Clean moving shots, the same shots aged with known truth, and which files are kept for validation."""
+
+from .clean_shots import MaterialSettings, TrainingMaterial
+from .degraded_clips import CleanTarget, DegradedClips, Pair, PairSettings
+from .samples import NumberedSamples
+
+__all__ = [
+    "CleanTarget",
+    "DegradedClips",
+    "MaterialSettings",
+    "NumberedSamples",
+    "Pair",
+    "PairSettings",
+    "TrainingMaterial",
+]

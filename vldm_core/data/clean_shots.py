@@ -114,7 +114,7 @@ class TrainingMaterial:
         data: Folders or files. Of a folder, the films and pictures in it and in its subfolders `clips` and `photos`
             are used; other subfolders are not, since they may hold damaged films.
         validation: Whether shots come from the files kept for validation, or from all the others, see
-            :mod:`..evaluation.split`; None takes all.
+            :mod:`vldm_core.data.split`; None takes all.
         settings: How shots are drawn.
 
     Raises:

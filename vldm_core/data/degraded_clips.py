@@ -1,20 +1,20 @@
 """Pairs of clean and aged clips for training, with the truth about every kind of damage."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NotRequired, TypedDict, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from ..ageing import MASK_KINDS, PRESETS, SimulationSettings, Simulator, age_span
 from ..ageing.codec import GROUP
 from ..errors import SettingsError
 from .clean_shots import TrainingMaterial
+from .samples import NumberedSamples
 
-Target = Literal["scene", "sharp", "print", "film"]
+CleanTarget = Literal["scene", "sharp", "print", "film"]
 
 
 class Pair(TypedDict):
@@ -23,7 +23,7 @@ class Pair(TypedDict):
     Attributes:
         clean: (T, 3, H, W) in [0, 1], what the aged clip is to be restored to; see `PairSettings.target`.
         aged: (T, 3, H, W) in [0, 1].
-        masks: For each of `MASK_KINDS` a soft mask (T, H, W) in [0, 1]; see `film.degradation.marks` for its meaning.
+        masks: For each of `MASK_KINDS` a soft mask (T, H, W) in [0, 1]; see `ageing.defects.marks` for its meaning.
         source: Name of the file it was made from, without suffix.
         preset: Name of the simulation preset, or "settings" where settings were given.
         index: Number of the sample.
@@ -67,7 +67,7 @@ class PairSettings:
     width: int = 256
     film: tuple[int, int] | None = None
     windows: int = 1
-    target: Target = "scene"
+    target: CleanTarget = "scene"
     presets: Mapping[str, float] | None = None
     simulation: SimulationSettings | None = None
     undamaged: bool = False
@@ -84,8 +84,8 @@ class PairSettings:
             )
         if self.windows > 1 and self.film is None:
             raise SettingsError(f"pairs windows is {self.windows}, but the film is no larger than one; set film")
-        if self.target not in get_args(Target):
-            raise SettingsError(f"pairs target is {self.target!r}; choose one of {', '.join(get_args(Target))}")
+        if self.target not in get_args(CleanTarget):
+            raise SettingsError(f"pairs target is {self.target!r}; choose one of {', '.join(get_args(CleanTarget))}")
         if self.presets is not None:
             if self.simulation is not None:
                 raise SettingsError("pairs presets and simulation are both set; set one of them")
@@ -100,22 +100,16 @@ class PairSettings:
 _FILM_STREAM, _WINDOW_STREAM = 1, 2
 
 
-class DegradedClips(IterableDataset[Pair]):
-    """Clean and aged clips as a data set: sample i is a function of the seed and i alone.
-
-    Samples come in blocks of `batch`. The blocks go to the ranks in turn, and within a rank to the workers of a
-    `DataLoader` in turn, so that a loader with that batch size gives the same batches in the same order for any number
-    of workers, and the ranks together give the same samples as one. A training loop that is to be resumed calls
-    `advance` after every batch and keeps `state_dict()`. Workers must not be persistent: they would not hear of it.
+class DegradedClips(NumberedSamples[Pair]):
+    """Clean and aged clips as a data set; see `NumberedSamples` for the order of samples.
 
     Args:
         material: The clean shots.
         seed: Another seed gives other samples.
         settings: What a sample is like.
-        length: Samples in one pass over the data set, a multiple of `batch * world_size`; the next pass goes on with
-            new ones once `advance` was called. None is endless.
+        length: See `NumberedSamples`; likewise the others.
         start: Number of the first sample.
-        batch: Samples in a block; the batch size of the loader.
+        batch: Samples in a block.
         rank: Number of this process among those that train together.
         world_size: How many these are.
 
@@ -135,65 +129,9 @@ class DegradedClips(IterableDataset[Pair]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__()
-        if not 0 <= rank < world_size:
-            raise SettingsError(f"rank is {rank} of {world_size}; ranks count from 0")
-        if batch < 1 or seed < 0:
-            raise SettingsError(f"batch is {batch} and seed is {seed}; use a batch of 1 or more, a seed from 0")
-        if length is not None and (length < 1 or length % (batch * world_size)):
-            raise SettingsError(
-                f"length is {length}; use a multiple of {batch * world_size}, the samples of one step of all ranks"
-            )
-        self.material, self.seed, self.settings = material, seed, settings or PairSettings()
-        self.length, self.batch, self.rank, self.world_size = length, batch, rank, world_size
-        self._start = 0
-        self._move_to(start)
+        super().__init__(seed=seed, batch=batch, length=length, start=start, rank=rank, world_size=world_size)
+        self.material, self.settings = material, settings or PairSettings()
         self._films: dict[int, Pair] = {}
-
-    def __iter__(self) -> Iterator[Pair]:
-        """Yield the samples of this rank and worker, from the start to the end of the pass."""
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        return self._samples(worker, workers, self._start)
-
-    def _samples(self, worker: int, workers: int, start: int) -> Iterator[Pair]:
-        end = None if self.length is None else (start // self.length + 1) * self.length
-        block = start // self.batch + self.rank + worker * self.world_size
-        while end is None or block * self.batch < end:
-            for index in range(block * self.batch, (block + 1) * self.batch):
-                yield self.sample(index)
-            block += workers * self.world_size
-
-    def advance(self, samples: int) -> None:
-        """Count samples of all ranks as used, for `state_dict` and for the next pass.
-
-        Args:
-            samples: How many; after a step in which every rank took one batch, `batch * world_size`.
-
-        Raises:
-            SettingsError: They are not whole steps.
-        """
-        self._move_to(self._start + samples)
-
-    def state_dict(self) -> dict[str, int]:
-        """Return where the data set is."""
-        return {"seed": self.seed, "start": self._start}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to where a data set was.
-
-        Raises:
-            SettingsError: It had another seed.
-        """
-        if state["seed"] != self.seed:
-            raise SettingsError(f"the state is of seed {state['seed']}, the data set has {self.seed}; use that seed")
-        self._move_to(state["start"])
-
-    def _move_to(self, start: int) -> None:
-        step = self.batch * self.world_size
-        if start < 0 or start % step:
-            raise SettingsError(f"the start is sample {start}; use a multiple of {step}, one step of all ranks, from 0")
-        self._start = start
 
     def sample(self, index: int) -> Pair:
         """Return one sample.

@@ -1,43 +1,107 @@
-"""Upright structure of a scene: posts, frames and fences, which look like line scratches but move with the picture."""
+"""Upright structure of a scene: posts, frames and fences, which look like scratches but move with the picture."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..arrays import FloatArray
+from ..arrays import DoubleArray, FloatArray
 from .camera import LINES
 
 
-def draw_uprights(stream: np.random.Generator, picture: FloatArray, height: int, most: int) -> FloatArray:
+class Upright(NamedTuple):
+    """A near-vertical bar.
+
+    Attributes:
+        cover: (H, W) how much of each pixel it covers, 0 … 1; its edges and ends fade over a pixel, as an optical image
+            does.
+        aside: (H, W) distance from its middle, px, positive to the right.
+    """
+
+    cover: DoubleArray
+    aside: DoubleArray
+
+
+def upright(
+    rows: int, columns: int, x: float, width: float, *, slope: float, top: float = -np.inf, bottom: float = np.inf
+) -> Upright:
+    """Return where a bar is in a picture.
+
+    Args:
+        rows: Of the picture.
+        columns: Of the picture.
+        x: Its middle at half height, px.
+        width: Its width, px.
+        slope: Tangent of its angle to the vertical.
+        top: Where it begins, px.
+        bottom: Where it ends, px.
+    """
+    y = np.arange(rows, dtype=np.float64)[:, None]
+    aside = np.arange(columns)[None] - (x + slope * (y - rows / 2))
+    return Upright(np.clip(width / 2 + 0.5 - np.abs(aside), 0, 1) * between(y, top, bottom), aside)
+
+
+def between(y: DoubleArray, top: float, bottom: float) -> DoubleArray:
+    """Return the share of rows at heights y that lies between two heights, px; 0 … 1, fading over a pixel."""
+    return np.asarray(np.clip(y - top, 0, 1) * np.clip(bottom - y, 0, 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UprightSettings:
+    """What posts look like. Lengths are px of a 480-line frame and scale with the height.
+
+    Attributes:
+        fence_share: Share of pictures whose posts are evenly spaced.
+        spacing: Smallest and largest distance of these.
+        width: Smallest and largest width; log-uniform, and never below a pixel.
+        depth: Smallest and largest change of brightness, grey levels; log-uniform, either way.
+        slope: Standard deviation of the angle to the vertical, degrees.
+        shade: How much one side is darker and the other brighter than the middle, share of the depth: things are lit
+            from one side.
+    """
+
+    fence_share: float = 0.5
+    spacing: tuple[float, float] = (12.0, 90.0)
+    width: tuple[float, float] = (1.0, 12.0)
+    depth: tuple[float, float] = (5.0, 120.0)
+    slope: float = 1.0
+    shade: float = 0.5
+
+
+def draw_uprights(
+    stream: np.random.Generator,
+    picture: FloatArray,
+    height: int,
+    most: int,
+    settings: UprightSettings | None = None,
+) -> FloatArray:
     """Return a picture with near-vertical bars painted over it, single or evenly spaced.
 
     Args:
         stream: Random stream.
         picture: (h, w, 3) in [0, 1].
-        height: Of the frame that is filmed from it, px; the bars are 1 to 12 px of a 480-line frame wide.
+        height: Of the frame that is filmed from it, px.
         most: Largest number of bars.
+        settings: What they look like.
     """
+    settings = settings or UprightSettings()
     rows, columns = picture.shape[:2]
     unit = height / LINES
     count = int(stream.integers(1, most + 1))
     places = np.asarray(stream.uniform(0, columns, count))
-    if stream.random() < 0.5:
-        places = places[0] + np.arange(count) * stream.uniform(12, 90) * unit
-    width = max(1.0, float(np.exp(stream.uniform(0, np.log(12)))) * unit)
-    depth = float(np.exp(stream.uniform(np.log(5), np.log(120)))) / 255 * float(stream.choice([-1, 1]))
-    slope = np.tan(np.deg2rad(stream.normal(0, 1.0)))
+    if stream.random() < settings.fence_share:
+        places = places[0] + np.arange(count) * stream.uniform(*settings.spacing) * unit
+    width = max(1.0, float(np.exp(stream.uniform(*np.log(settings.width)))) * unit)
+    depth = float(np.exp(stream.uniform(*np.log(settings.depth)))) / 255 * float(stream.choice([-1, 1]))
+    slope = float(np.tan(np.deg2rad(stream.normal(0, settings.slope))))
     top, bottom = np.sort(stream.uniform(-0.5, 1.5, 2)) * rows
-    y = np.arange(rows)[:, None]
-    # Ends and edges fade over a pixel, as an optical image does.
-    along = np.clip(y - top, 0, 1) * np.clip(bottom - y, 0, 1)
     change = np.zeros((rows, columns), dtype=np.float32)
     for place in places:
-        distance = np.arange(columns)[None] - (place + slope * (y - rows / 2))
-        bar = np.clip(width / 2 + 0.5 - np.abs(distance), 0, 1) * along
-        # Lit from one side.
-        shade = 1 + 0.5 * np.clip(distance / width, -1, 1)
-        change = _stronger(change, (depth * bar * shade).astype(np.float32))
+        bar = upright(rows, columns, place, width, slope=slope, top=top, bottom=bottom)
+        lit = 1 + settings.shade * np.clip(bar.aside / width, -1, 1)
+        change = _stronger(change, (depth * bar.cover * lit).astype(np.float32))
     return np.clip(picture + change[..., None], 0, 1)
 
 
-def _stronger(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.float32]:
+def _stronger(first: FloatArray, second: FloatArray) -> FloatArray:
     return np.where(np.abs(second) > np.abs(first), second, first)

@@ -1,7 +1,7 @@
 """The learned verdict on a candidate: scratch, or part of the scene?
 
 A small network looks at what `line_appearance.py` describes: three convolutional branches over the pictures near the
-path, far from it and over time, joined with the numbers. The weights were trained by `training/line_detector.py`; their
+path, far from it and over time, joined with the numbers. The weights were trained by `training/scratch_detector`; their
 card lies beside them.
 """
 

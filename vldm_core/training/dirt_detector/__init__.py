@@ -1,1 +1,1 @@
-"""Training the network that tells dirt from everything else."""
+"""Training of the dirt detector: its examples, its task for the trainer, and its run."""

@@ -1,10 +1,8 @@
 """Examples for the dirt network: what `DirtFeatures` shows of aged shots, and what there is to be found.
 
-The planes cost optical flow, so they are computed once and kept as 8-bit files, one per shot. A shot depends on its
-number and the seed alone, so making them can be interrupted and goes on where it stopped.
+The planes cost optical flow, so they are computed once and kept as 8-bit files, one per shot; see `example_files`.
 """
 
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,23 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...ageing import (
-    BlotchModel,
-    CadenceModel,
-    CodecModel,
-    DirtModel,
-    FadingModel,
-    FlickerModel,
-    GrainModel,
-    HairModel,
-    LineModel,
-    Simulation,
-    SimulationSettings,
-    SoftnessModel,
-    WeaveModel,
-    binary_truth,
-    simulate,
-)
+from ...ageing import Simulation, binary_truth, simulate
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import FilmFileError, SettingsError
 from ...film.dirt.detection import LONGEST_LIFE
@@ -39,63 +21,92 @@ from ...film.dirt.evidence import Window
 from ...film.dirt.features import PLANES, DirtFeatures
 from ...progress import Progress, silent
 from ...video.flow import to_luma
-from ..output import claim_sources
+from ..example_files import claim, make_missing, read
+from .ageing import DirtAgeing, draw_ageing
 
 DIRT, BLOTCH, FAINT_DIRT, FAINT_BLOTCH = 1, 2, 4, 8
 """Bits of a label: damage that is to be found, and what is too faint to count either way."""
 
-MATERIAL = MaterialSettings(clip_share=0.35, object_share=0.65)
-"""How shots are drawn for the detector: often with something fast in them."""
-
-HARD_MATERIAL = MaterialSettings(
-    clip_share=0.35, clip_steps=4, object_share=1.0, objects=6, object_speed=(8.0, 60.0), speed=(1.0, 24.0)
-)
-"""The same for hard shots: always with several fast things."""
-
 STEPS = 26.0
-"""8-bit steps per unit of a plane."""
+"""8-bit steps per unit of a plane: planes are compressed to about ±4.9, and 127 steps are all there are."""
 
-_RIM = 0.05
-# A shot that is longer costs more; the middle frames have everything on both sides that the planes can look at.
-_FRAMES = 8
-_MIDDLE = (3, 4)
-_HEIGHT, _WIDTH = 288, 352
+# Two in the middle, two further out on each side and one at each end.
+_LEAST_FRAMES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExampleSettings:
+class DirtExampleSettings:
     """How examples are made.
 
     Attributes:
         shots: Number of shots.
         hard_shots: Number of shots besides, in which things move so fast that hardly any flow is right.
+        frames: Length of a shot. A longer one costs more, and the middle ones of eight have everything on both sides
+            that the planes can look at.
+        height: Of its frames, px.
+        width: The same.
         side: Side of the square that is kept of a frame, px.
         clean_share: Share of shots without dirt: what moves there is the whole lesson. Twice as many of the hard ones.
         texture_share: Share of shots whose dirt has the shapes of a folder, where one is given.
+        end_share: Share of shots from which the first or last frame is kept too, where one neighbour is missing.
+        hard_end_share: The same of hard shots.
+        any_square: Share of frames of which a square anywhere is kept; of the others the one of three squares that has
+            the most in it, since most places teach nothing.
+        faintest: Visibility (see `ageing.binary_truth`) below which a change counts as no damage; between it and the
+            truth it counts neither way.
+        ageing: How shots are aged.
+        material: How shots are drawn: often with something fast in them.
+        hard_material: How hard shots are drawn: always with several fast things.
         seed: Another seed gives other shots.
     """
 
     shots: int = 790
     hard_shots: int = 200
+    frames: int = 8
+    height: int = 288
+    width: int = 352
     side: int = 176
     clean_share: float = 0.25
     texture_share: float = 0.35
+    end_share: float = 0.4
+    hard_end_share: float = 0.8
+    any_square: float = 0.4
+    faintest: float = 0.05
+    ageing: DirtAgeing = DirtAgeing()
+    material: MaterialSettings = MaterialSettings(clip_share=0.35, object_share=0.65)
+    hard_material: MaterialSettings = MaterialSettings(
+        clip_share=0.35, clip_steps=4, object_share=1.0, objects=6, object_speed=(8.0, 60.0), speed=(1.0, 24.0)
+    )
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.shots < 1:
             raise SettingsError(f"{self.shots} shots of examples were asked for; use 1 or more")
-        if not 32 <= self.side <= _HEIGHT:
-            raise SettingsError(f"the side of an example is {self.side}; use 32 … {_HEIGHT} px")
         if self.hard_shots < 0:
             raise SettingsError(f"{self.hard_shots} hard shots of examples were asked for; use 0 or more")
-        for name, most in (("clean_share", 0.5), ("texture_share", 1)):
+        if self.frames < _LEAST_FRAMES:
+            raise SettingsError(
+                f"examples of shots of {self.frames} frames were asked for; use {_LEAST_FRAMES} or more"
+            )
+        if not 32 <= self.side <= min(self.height, self.width):
+            raise SettingsError(
+                f"the side of an example is {self.side}; use 32 … {min(self.height, self.width)} px, the smaller side "
+                "of the frames"
+            )
+        for name, most in (
+            ("clean_share", 0.5),
+            ("texture_share", 1),
+            ("end_share", 1),
+            ("hard_end_share", 1),
+            ("any_square", 1),
+            ("faintest", 0.5),
+        ):
             if not 0 <= getattr(self, name) <= most:
                 raise SettingsError(f"example {name} is {getattr(self, name)}; use a share from 0 to {most}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
+class ShotExamples:
     """The examples of one shot.
 
     Attributes:
@@ -107,72 +118,14 @@ class Examples:
     labels: NDArray[np.uint8]
 
 
-def draw_ageing(stream: np.random.Generator, settings: ExampleSettings, textures: Path | None) -> SimulationSettings:
-    """Draw how a shot is aged."""
-
-    def happens(share: float) -> bool:
-        return bool(stream.random() < share)
-
-    def spread(low: float, high: float) -> float:
-        """Draw log-uniformly."""
-        return float(low * (high / low) ** stream.random())
-
-    # Lengths are given for 480 lines; films have more or fewer than these shots.
-    zoom = spread(0.8, 2.6)
-    dirty = not happens(settings.clean_share)
-    opacity = (0.3, 1.0) if happens(0.3) else (0.4, 1.0)
-    return SimulationSettings(
-        camera_weave=WeaveModel(
-            horizontal=spread(0.1, 1.2) * zoom, vertical=spread(0.15, 1.8) * zoom, rotation=spread(0.005, 0.06)
-        )
-        if happens(0.5)
-        else None,
-        lens=SoftnessModel(blur=(0.4, 1.6), scale=(0.7, 1.0)) if happens(0.3) else None,
-        flicker=FlickerModel(gain=spread(0.008, 0.08), gamma=spread(0.004, 0.04), spatial=spread(0.008, 0.06))
-        if happens(0.6)
-        else None,
-        fading=FadingModel(contrast=(stream.uniform(0.7, 1.0),) * 3, offset=(stream.uniform(0, 0.08),) * 3)
-        if happens(0.3)
-        else None,
-        lines=LineModel(count=spread(0.5, 4), shares=(0.65, 0.35, 0.0)) if happens(0.5) else None,
-        blotches=BlotchModel(rate=spread(0.1, 1.2), size=(18 * zoom, 90 * zoom), opacity=(0.1, 0.6))
-        if dirty and happens(0.7)
-        else None,
-        dirt=DirtModel(
-            rate=spread(4, 50),
-            size=(2.0 * min(zoom, 1.0), 25.0 * zoom),
-            median_size=spread(3, 6) * zoom,
-            opacity=opacity,
-            lasting_share=spread(0.03, 0.2),
-        )
-        if dirty
-        else None,
-        hair=HairModel(transient_rate=spread(0.2, 2), gate_count=0, width=(1.0 * zoom, 2.4 * zoom))
-        if dirty and happens(0.6)
-        else None,
-        grain=GrainModel(sigma=spread(0.8, 8), correlation=spread(0.8, 2.2) * zoom, density=happens(0.5)),
-        scanner_weave=WeaveModel(horizontal=0.3, vertical=0.5, rotation=0.01) if happens(0.2) else None,
-        cadence=CadenceModel(duplicates=0.25, regular=happens(0.5)) if happens(0.06) else None,
-        softness=SoftnessModel(blur=(0.3, 1.0), scale=(0.7, 1.0)) if happens(0.25) else None,
-        codec=_draw_codec(stream) if happens(0.25) else None,
-        textures=textures if happens(settings.texture_share) else None,
-    )
-
-
-def _draw_codec(stream: np.random.Generator) -> CodecModel:
-    if stream.random() < 0.3:
-        return CodecModel(codec="jpeg", quality=(50, 95))
-    return CodecModel(codec="h264", quality=(14, 28))
-
-
-def make_examples(
+def shot_examples(
     material: TrainingMaterial,
     index: int,
-    settings: ExampleSettings,
+    settings: DirtExampleSettings,
     textures: Path | None = None,
     *,
     hard: bool = False,
-) -> Examples:
+) -> ShotExamples:
     """Make the examples of a shot.
 
     Args:
@@ -184,23 +137,27 @@ def make_examples(
     """
     name = b"hard dirt examples" if hard else b"dirt examples"
     stream = np.random.default_rng([settings.seed, index, zlib.crc32(name)])
-    if hard:
-        settings = replace(settings, clean_share=2 * settings.clean_share)
-    clean = material.shot(index, frames=_FRAMES, height=_HEIGHT, width=_WIDTH, seed=settings.seed)
-    aged = simulate(clean, draw_ageing(stream, settings, textures), seed=int(stream.integers(1 << 62)))
+    clean_share = 2 * settings.clean_share if hard else settings.clean_share
+    model = draw_ageing(
+        stream, settings.ageing, textures, clean_share=clean_share, texture_share=settings.texture_share
+    )
+    frames = settings.frames
+    clean = material.shot(index, frames=frames, height=settings.height, width=settings.width, seed=settings.seed)
+    aged = simulate(clean, model, seed=int(stream.integers(1 << 62)))
     features = DirtFeatures(Window(to_luma((aged.frames * 255).round() / 255)), lifetime=LONGEST_LIFE)
-    labels = label(aged)
-    ends, near = (0, _FRAMES - 1), (1, 2, _FRAMES - 3, _FRAMES - 2)
-    outer = [int(stream.choice(near)), int(stream.choice(ends if stream.random() < (0.8 if hard else 0.4) else near))]
+    labels = label(aged, settings.faintest)
+    middle, ends, near = (frames // 2 - 1, frames // 2), (0, frames - 1), (1, 2, frames - 3, frames - 2)
+    end_share = settings.hard_end_share if hard else settings.end_share
+    outer = [int(stream.choice(near)), int(stream.choice(ends if stream.random() < end_share else near))]
     planes, kept = [], []
-    for number in (*_MIDDLE, *dict.fromkeys(outer)):
+    for number in (*middle, *dict.fromkeys(outer)):
         seen = features.planes(number)
         if seen is not None:
-            place = _place(stream, seen, labels[number], settings.side)
+            place = _place(stream, seen, labels[number], settings)
             planes.append(to_bytes(seen[:, *place]))
             kept.append(labels[number][place])
     empty = (0, settings.side, settings.side)
-    return Examples(
+    return ShotExamples(
         planes=np.stack(planes) if planes else np.zeros((0, len(PLANES), *empty[1:]), np.int8),
         labels=np.stack(kept) if kept else np.zeros(empty, np.uint8),
     )
@@ -211,35 +168,37 @@ def to_bytes(planes: Tensor) -> NDArray[np.int8]:
     return (planes * STEPS).round().clamp(-127, 127).to(torch.int8).numpy()
 
 
-def label(aged: Simulation) -> NDArray[np.uint8]:
-    """Return what is to be found in every frame, (T, H, W), see `DIRT`."""
+def label(aged: Simulation, faintest: float) -> NDArray[np.uint8]:
+    """Return what is to be found in every frame, (T, H, W), see `DIRT` and `DirtExampleSettings.faintest`."""
     found = np.zeros(tuple(aged.masks["dirt"].shape), np.uint8)
     dirt = torch.maximum(aged.masks["dirt"], aged.masks["hair"])
     for mask, bit, faint in ((dirt, DIRT, FAINT_DIRT), (aged.masks["blotches"], BLOTCH, FAINT_BLOTCH)):
         truth = binary_truth(mask)
         found[truth.numpy()] |= bit
-        found[((mask > _RIM) & ~truth).numpy()] |= faint
+        found[((mask > faintest) & ~truth).numpy()] |= faint
     return found
 
 
-def _place(stream: np.random.Generator, planes: Tensor, labels: NDArray[np.uint8], side: int) -> tuple[slice, slice]:
+def _place(
+    stream: np.random.Generator, planes: Tensor, labels: NDArray[np.uint8], settings: DirtExampleSettings
+) -> tuple[slice, slice]:
     """Choose the square to keep: of a few, mostly the one with the most in it."""
-    height, width = labels.shape
+    side, (height, width) = settings.side, labels.shape
     tops, lefts = stream.integers(height - side + 1, size=3), stream.integers(width - side + 1, size=3)
     places = [
         (slice(int(top), int(top) + side), slice(int(left), int(left) + side))
         for top, left in zip(tops, lefts, strict=True)
     ]
-    if stream.random() < 0.4:
+    if stream.random() < settings.any_square:
         return places[0]
     spikes = planes[PLANES.index("spike")].abs().numpy()
     return max(places, key=lambda place: float(spikes[place].sum()))
 
 
-def generate_examples(
+def make_examples(
     data: Path,
     folder: Path,
-    settings: ExampleSettings,
+    settings: DirtExampleSettings,
     *,
     textures: Path | None = None,
     progress: Progress = silent,
@@ -260,32 +219,22 @@ def generate_examples(
         SettingsError: The folder holds examples of other settings.
         FilmFileError: There is nothing to use in the data, or the folder holds examples of other files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp, note = repr(replace(settings, shots=1, hard_shots=0)) + f" {PLANES}", folder / "settings.txt"
-    if note.is_file() and note.read_text() != stamp:
-        raise SettingsError(f"{folder} holds examples of other settings; empty it or choose another folder")
-    note.write_text(stamp)
-    paths: list[Path] = []
-    total = settings.shots + settings.hard_shots
-    for hard, count in ((False, settings.shots), (True, settings.hard_shots)):
-        material = TrainingMaterial(data, settings=HARD_MATERIAL if hard else MATERIAL)
-        claim_sources(folder, (*material.clips, *material.photos))
-        for index in range(count):
-            path = folder / f"{'hard' if hard else 'shot'}-{index:05d}.npz"
-            if not path.is_file():
-                _write(path, make_examples(material, index, settings, textures, hard=hard))
-            paths.append(path)
-            progress("make examples", len(paths), total)
-    order = np.random.default_rng(settings.seed).permutation(total)
-    return tuple(paths[number] for number in order)
+    usual = TrainingMaterial(data, settings=settings.material)
+    hard = TrainingMaterial(data, settings=settings.hard_material)
+    claim(folder, f"{replace(settings, shots=1, hard_shots=0)} {PLANES}", (*usual.clips, *usual.photos))
+    names = [f"shot-{index:05d}" for index in range(settings.shots)]
+    names += [f"hard-{index:05d}" for index in range(settings.hard_shots)]
+    files = [folder / f"{name}.npz" for name in names]
 
+    def make(number: int) -> dict[str, NDArray]:
+        is_hard = number >= settings.shots
+        index = number - settings.shots if is_hard else number
+        made = shot_examples(hard if is_hard else usual, index, settings, textures, hard=is_hard)
+        return {"planes": made.planes, "labels": made.labels}
 
-def _write(path: Path, made: Examples) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, planes=made.planes, labels=made.labels)
-    os.replace(part, path)
+    make_missing(files, make, progress=progress)
+    order = np.random.default_rng(settings.seed).permutation(len(files))
+    return tuple(files[number] for number in order)
 
 
 def load_examples(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
@@ -297,14 +246,8 @@ def load_examples(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
     Raises:
         FilmFileError: A file is damaged, or there is nothing in any.
     """
-    planes, labels = [], []
-    for path in paths:
-        try:
-            with np.load(path) as stored:
-                planes.append(torch.from_numpy(stored["planes"]))
-                labels.append(torch.from_numpy(stored["labels"]))
-        except (OSError, ValueError, KeyError) as error:
-            raise FilmFileError(f"{path} holds no examples ({error}); delete it and make them again") from error
-    if not sum(len(part) for part in planes):
-        raise FilmFileError("there are no examples to train on; make some first")
-    return torch.cat(planes), torch.cat(labels)
+    parts = [read(path, ("planes", "labels")) for path in paths]
+    if not sum(len(part["planes"]) for part in parts):
+        raise FilmFileError("there are no examples to train on; make more shots")
+    planes, labels = (torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in ("planes", "labels"))
+    return planes, labels

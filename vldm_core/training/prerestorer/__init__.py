@@ -1,1 +1,1 @@
-"""Training the pre-restoration network."""
+"""Training of the pre-restorer: its examples, its task for the trainer, and its run."""

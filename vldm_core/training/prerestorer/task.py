@@ -1,27 +1,21 @@
-"""Trains the pre-restoration network: its task for the trainer, and the run from a folder of clips and photographs."""
+"""What the trainer needs to know of the pre-restoration network: its losses, and how it is judged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor, nn
 
-from ...data.clean_shots import TrainingMaterial
 from ...errors import SettingsError
 from ...metrics.fidelity import psnr, ssim
 from ...prerestore.alignment import alignments
-from ...prerestore.network import KIND, SMALL, STATE_SCALE, PreRestorer, PreRestorerConfig
-from ...progress import Progress, silent
+from ...prerestore.network import STATE_SCALE, PreRestorer
 from ...video.warping import consistency
 from ..losses import charbonnier, gradient, multi_scale, temporal
-from ..output import check_output
-from ..trainer import Trainer, TrainerSettings, Validation, check_checkpoint, checkpoint_of
-from .repaired_clips import RepairedClip, RepairedClips, RepairedFilmSettings, make_films
-
-_SCALE_WEIGHTS = (1.0, 0.5, 0.25, 0.25)
+from ..settings import TrainerSettings
+from ..trainer import Validation
+from .examples import RepairedClip, RepairedFilmSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +28,8 @@ class PreRestoreTrainingSettings:
         validation_films: Films of validation files that the run is judged by.
         frames: Length of a sample.
         side: Height and width of a sample, px, a multiple of 8.
+        scales: Weights of the picture loss at 1, 1/2, 1/4 and 1/8 of the size: the whole picture counts most, and the
+            smallest has to be good enough to stand on.
         gradient: Weight of the gradient loss beside the picture loss.
         temporal: Weight of the temporal loss.
         latent: Weight of the latent loss, where a VAE is given.
@@ -44,6 +40,7 @@ class PreRestoreTrainingSettings:
     validation_films: int = 6
     frames: int = 5
     side: int = 64
+    scales: tuple[float, float, float, float] = (1.0, 0.5, 0.25, 0.25)
     gradient: float = 0.3
     temporal: float = 0.5
     latent: float = 0.1
@@ -57,6 +54,11 @@ class PreRestoreTrainingSettings:
                 f"{self.validation_films} validation films and samples of {self.frames} frames of {self.films.frames}; "
                 "use at least one film and samples no longer than films"
             )
+
+    def description(self) -> dict[str, Any]:
+        """Return what makes the run what it is, beside the trainer's own settings."""
+        passing = ("trainer", "validation_films")
+        return {name: value for name, value in asdict(self).items() if name not in passing}
 
 
 class LatentTarget(nn.Module):
@@ -113,7 +115,7 @@ class PreRestoreTask:
         decoded = module(batch["frames"], batch["masks"], *ways, nearby=batch["nearby"]).decoded
         pictures = [picture.float() for picture in decoded.pictures]
         parts = {
-            "picture": multi_scale(pictures, batch["target"], _SCALE_WEIGHTS),
+            "picture": multi_scale(pictures, batch["target"], settings.scales),
             "gradient": settings.gradient * gradient(pictures[0], batch["target"]),
         }
         trust = consistency(batch["backward"], batch["forward"]).float()
@@ -142,79 +144,3 @@ class PreRestoreTask:
         return Validation(
             figures={name: sum(values) / len(values) for name, values in figures.items() if values}, pictures=pictures
         )
-
-
-def _keep_channels_together(network: nn.Module) -> None:
-    """Lay the weights of 2-D convolutions out as processors like them; those of 3-D ones have no such layout."""
-    for weights in network.parameters():
-        if weights.ndim == 4:
-            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
-
-
-def train_prerestorer(
-    data: Path,
-    out: Path,
-    cache: Path,
-    *,
-    config: PreRestorerConfig | None = None,
-    settings: PreRestoreTrainingSettings | None = None,
-    vae: nn.Module | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    threads: int | None = None,
-    progress: Progress = silent,
-) -> PreRestorer:
-    """Make films from a folder of clips and photographs and train on them.
-
-    Args:
-        data: Folder with films and pictures, or with `clips/` and `photos/`; at least two files, of which one or more
-            are only validated on, see :mod:`..evaluation.split`.
-        out: File to write; checkpoint and record lie beside it, in a folder with the suffix `.training`.
-        cache: Folder for the films; those that are there already are not made again.
-        config: Shape of the network; `SMALL` by default, without its latent head where there is no VAE.
-        settings: How it is trained.
-        vae: diffusers' `AutoencoderKL`, to train the latent head against.
-        resume: Go on from the checkpoint, if there is one.
-        overwrite: Replace weights and checkpoint that are there.
-        threads: Threads of torch and OpenCV; None leaves them as they are.
-        progress: Called once per film and per step; may raise to interrupt.
-
-    Returns:
-        The network with averaged weights.
-
-    Raises:
-        SettingsError: The settings do not fit each other or the checkpoint, or something would be replaced unasked.
-        FilmFileError: There is nothing to train on or to validate on. All of these before any film is made.
-    """
-    settings = settings or PreRestoreTrainingSettings()
-    config = replace(config or SMALL, latent=vae is not None)
-    if threads is not None:
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-    trainer, folder = settings.trainer, out.with_suffix(".training")
-    check_output(out, checkpoint_of(folder), resume=resume, overwrite=overwrite)
-    description = {"network": asdict(config), "losses": [settings.gradient, settings.temporal, settings.latent]}
-    description |= {"samples": [settings.frames, settings.side], "films": asdict(settings.films)}
-    if resume:
-        check_checkpoint(folder, trainer, description)
-    material, kept_apart = TrainingMaterial(data), TrainingMaterial(data, validation=True)
-    files = make_films(material, cache / "training", settings.films, progress=progress)
-    kept = make_films(
-        kept_apart,
-        cache / "validation",
-        replace(settings.films, films=settings.validation_films),
-        progress=progress,
-    )
-    clips = RepairedClips(files, seed=trainer.seed, frames=settings.frames, side=settings.side, batch=trainer.batch)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trainer.seed)
-        network = PreRestorer(config)
-    _keep_channels_together(network)
-    task = PreRestoreTask(
-        network, settings, [RepairedClips.whole(path) for path in kept], LatentTarget(vae) if vae is not None else None
-    )
-    run = Trainer(task, clips, trainer, folder, description=description)
-    run.run(resume=resume, progress=progress)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    KIND.save(network, out)
-    return network

@@ -1,1 +1,1 @@
-"""Training the network that judges candidates for scratches."""
+"""Training of the scratch detector: its examples, its task for the trainer, and its run."""

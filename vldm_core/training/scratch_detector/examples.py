@@ -1,32 +1,20 @@
-"""Examples for the line network: what candidates of aged shots look like, and which of them are scratches.
+"""Examples for the scratch network: what candidates of aged shots look like, and which of them are scratches.
 
 The candidate search of the detector runs over shots whose scratches are known; its candidates are kept with a label.
-Describing them costs more than learning from them, so they are made once and kept as files, one per batch of shots. A
-batch depends on its number and the seed alone, so making them can be interrupted and goes on where it stopped.
+Describing them costs more than learning from them, so they are made once and kept as files, one per few shots; see
+`example_files`.
 """
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...ageing import (
-    BlotchModel,
-    DirtModel,
-    FlickerModel,
-    GrainModel,
-    LineModel,
-    ScratchLine,
-    SimulationSettings,
-    WeaveModel,
-    simulate,
-)
+from ...ageing import LineModel, ScratchLine, simulate
 from ...ageing.defects.scratches import LineLayer
 from ...arrays import FloatArray
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
@@ -38,54 +26,97 @@ from ...film.scratches.search.layers import BandLayout, band_profiles, explain_s
 from ...film.scratches.search.paths import tilt_steps
 from ...progress import Progress, silent
 from ...video.luma import luma_array
-from ..output import claim_sources
-from .scenes import draw_scene, scene_margin
-
-STILLS = MaterialSettings(clip_share=0.0, locked_share=1.0, object_share=0.0, upright_share=0.0, reduction=3.0)
-SHOTS = MaterialSettings(clip_share=0.6, upright_share=0.1)
-"""How still pictures and moving shots are drawn."""
-
-SHOTS_A_FILE = 8
-_MIN_SCORE = 20.0
-_MIN_FRAMES = 8
-_LENGTHS = (16, 16, 16, 16, 24, 32)
-_MEASURED_SHARE = 0.25
-_HIT = 2.0
-_NEAR = 10.0
-_FAINT = 2.5
+from ..example_files import claim, make_missing, read
+from .ageing import ScratchAgeing, draw_ageing, draw_scratches
+from .scenes import SceneSettings, draw_scene
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineExampleSettings:
+class LabelSettings:
+    """Which candidate counts as a scratch.
+
+    Attributes:
+        hit: Median distance from a true scratch of its polarity up to which a candidate is one, px.
+        doubtful: Distance beyond `hit` up to which it is hard to say, px: the rim of a broad scratch.
+        far: Distance beyond which a true scratch has nothing to do with it, px.
+        overlap: Least share of the candidate's frames in which the scratch is there.
+        faintest: Depth of a scratch below which it is hard to say whether anybody sees it, grey levels.
+    """
+
+    hit: float = 2.0
+    doubtful: float = 2.0
+    far: float = 10.0
+    overlap: float = 0.6
+    faintest: float = 2.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchExampleSettings:
     """How examples are made.
 
     Attributes:
         shots: Number of shots.
+        shots_a_file: Shots that are kept together; one has a dozen examples.
+        frames: Lengths of shots, frames, one of which is drawn: most are as long as the shortest stretch that the
+            detector judges by its looks.
+        height: Smallest and largest height of frames, px.
+        aspect: Smallest and largest width of frames by their height.
         scene_share: Share of shots that are made of a still picture, with uprights in it.
-        scratched_share: Share of shots with scratches.
-        most_lines: Largest number of scratches in a shot.
+        turned_share: Share of these whose picture is turned by 90°: what lies flat in a photograph stands upright then.
+        other_side: Height and width of the picture from which the things are cut that cross such a shot, px.
+        measured_share: Share of shots in which the motion of the scene is measured as the detector does. In the others
+            a phase correlation, which takes a tenth of the time, stands for it; it is only a start, which
+            `explain_scene` makes exact.
+        least_score: Evidence from which a candidate is looked at, below what the detector asks for: what is refused has
+            to be seen, too.
+        least_frames: Shortest candidate, frames.
+        largest_tilt: Of a candidate, degrees from upright.
+        stills: How still pictures are drawn.
+        material: How moving shots are drawn.
+        ageing: How shots are aged.
+        scene: How a still picture is filmed.
+        labels: Which candidate counts as a scratch.
         seed: Another seed gives other shots.
     """
 
     shots: int = 1200
+    shots_a_file: int = 8
+    frames: tuple[int, ...] = (16, 16, 16, 16, 24, 32)
+    height: tuple[int, int] = (208, 352)
+    aspect: tuple[float, float] = (1.25, 1.4)
     scene_share: float = 0.75
-    scratched_share: float = 0.75
-    most_lines: int = 6
+    turned_share: float = 0.4
+    other_side: tuple[int, int] = (240, 320)
+    measured_share: float = 0.25
+    least_score: float = 20.0
+    least_frames: int = 8
+    largest_tilt: float = 5.0
+    stills: MaterialSettings = MaterialSettings(
+        clip_share=0.0, locked_share=1.0, object_share=0.0, upright_share=0.0, reduction=3.0
+    )
+    material: MaterialSettings = MaterialSettings(clip_share=0.6, upright_share=0.1)
+    ageing: ScratchAgeing = ScratchAgeing()
+    scene: SceneSettings = SceneSettings()
+    labels: LabelSettings = LabelSettings()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("shots", "most_lines"):
+        for name in ("shots", "shots_a_file", "least_frames"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use 1 or more")
-        for name in ("scene_share", "scratched_share"):
+        for name in ("scene_share", "turned_share", "measured_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use a share from 0 to 1")
+        if not self.frames or min(self.frames) < self.least_frames:
+            raise SettingsError(
+                f"scratch examples frames is {self.frames}; use lengths of {self.least_frames} frames or more"
+            )
         if self.seed < 0:
             raise SettingsError(f"scratch examples seed is {self.seed}; use 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineExamples:
+class ScratchExamples:
     """Candidates and what they are.
 
     Attributes:
@@ -109,109 +140,109 @@ class LineExamples:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def only(self, which: NDArray[np.bool_]) -> "ScratchExamples":
+        """Return some of the examples, chosen by (n,) bool."""
+        return ScratchExamples(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
-def make_line_examples(
-    material: Path | Sequence[Path], cache: Path, settings: LineExampleSettings, progress: Progress = silent
-) -> list[Path]:
-    """Make the examples that are missing in a folder.
+
+def make_examples(
+    data: Path | Sequence[Path], folder: Path, settings: ScratchExampleSettings, *, progress: Progress = silent
+) -> tuple[Path, ...]:
+    """Make all examples that are not in a folder yet.
 
     Args:
-        material: Folders with clips and photographs; validation files are left out.
-        cache: Folder for the files.
-        settings: How they are made.
+        data: Folders with clips and photographs; validation files are left out.
+        folder: Where the files go; 0.2 MB per shot.
+        settings: How they are made; a folder holds those of one setting.
         progress: Called once per file.
 
     Returns:
         The files, in order.
 
     Raises:
-        FilmFileError: The material cannot be read, or the folder holds examples of other files.
+        SettingsError: The folder holds examples of other settings.
+        FilmFileError: There is nothing to use in the data, or the folder holds examples of other files.
     """
-    cache.mkdir(parents=True, exist_ok=True)
-    stills = TrainingMaterial(material, settings=STILLS)
-    shots = TrainingMaterial(material, settings=SHOTS)
-    claim_sources(cache, (*shots.clips, *shots.photos))
-    count = -(-settings.shots // SHOTS_A_FILE)
-    paths = [cache / f"lines_{settings.seed}_{number:05d}.npz" for number in range(count)]
-    for number, path in enumerate(paths):
-        if not path.exists():
-            numbers = range(number * SHOTS_A_FILE, min((number + 1) * SHOTS_A_FILE, settings.shots))
-            parts = [shot_examples(stills, shots, index, settings) for index in numbers]
-            partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-            np.savez_compressed(partial, allow_pickle=False, **_joined(parts))
-            os.replace(partial, path)
-        progress("examples", number + 1, count)
-    return paths
+    stills = TrainingMaterial(data, settings=settings.stills)
+    shots = TrainingMaterial(data, settings=settings.material)
+    claim(folder, repr(replace(settings, shots=1)), (*shots.clips, *shots.photos))
+    each = settings.shots_a_file
+    files = tuple(folder / f"shots-{first:05d}.npz" for first in range(0, settings.shots, each))
+
+    def make(number: int) -> dict[str, NDArray]:
+        indices = range(number * each, min((number + 1) * each, settings.shots))
+        return _joined([shot_examples(stills, shots, index, settings) for index in indices])
+
+    make_missing(files, make, compressed=True, progress=progress)
+    return files
 
 
-def load_line_examples(paths: Sequence[Path]) -> LineExamples:
+def load_examples(paths: Sequence[Path]) -> ScratchExamples:
     """Read examples.
 
     Raises:
-        FilmFileError: A file is missing, damaged or of another version.
+        FilmFileError: A file is missing or damaged, or there is nothing in any.
     """
-    parts = []
-    for path in paths:
-        try:
-            with np.load(path) as stored:
-                parts.append(LineExamples(**{field.name: stored[field.name] for field in fields(LineExamples)}))
-        except (OSError, KeyError, ValueError) as error:
-            raise FilmFileError(f"{path} cannot be read as examples ({error}); delete it to make it anew") from error
+    names = [field.name for field in fields(ScratchExamples)]
+    parts = [ScratchExamples(**read(path, names)) for path in paths]
     if not sum(len(part) for part in parts):
-        raise FilmFileError("there are no examples of scratches to train on; make more shots")
-    return LineExamples(**_joined(parts))
+        raise FilmFileError("there are no examples to train on; make more shots")
+    return ScratchExamples(**_joined(parts))
 
 
 def shot_examples(
-    stills: TrainingMaterial, shots: TrainingMaterial, index: int, settings: LineExampleSettings
-) -> LineExamples:
-    """Age a shot, look for lines in it, and label what is found."""
+    stills: TrainingMaterial, shots: TrainingMaterial, index: int, settings: ScratchExampleSettings
+) -> ScratchExamples:
+    """Age a shot, look for scratches in it, and label what is found."""
     stream = np.random.default_rng([settings.seed, index, 0x11])
-    frames = int(stream.choice(_LENGTHS))
-    height = int(stream.integers(208, 353))
-    width = int(height * stream.uniform(1.25, 1.4))
+    frames = int(stream.choice(settings.frames))
+    height = int(stream.integers(settings.height[0], settings.height[1] + 1))
+    width = int(height * stream.uniform(*settings.aspect))
     if stream.random() < settings.scene_share or not shots.clips:
         clean = _scene(stream, stills, index, settings, frames, height, width)
         source = stills.source(index, seed=settings.seed).stem
     else:
         clean = shots.shot(index, frames=frames, height=height, width=width, seed=settings.seed)
         source = shots.source(index, seed=settings.seed).stem
-    lines = _draw_lines(stream, settings, frames, height, width)
+    scratches = draw_scratches(stream, settings.ageing, frames, height, width, least_frames=settings.least_frames)
     seed = settings.seed << 32 | index
-    aged = simulate(clean, _draw_ageing(stream, lines), seed).frames
-    window, layout, tilts = _window(aged, measured=stream.random() < _MEASURED_SHARE)
-    candidates = find_candidates(window, tilts, layout, min_score=_MIN_SCORE, min_frames=_MIN_FRAMES)
-    layer = LineLayer(LineModel(count=0, pinned=lines), seed, height, width)
-    labels = np.array([label(candidate, layer, lines) for candidate in candidates], np.int64)
-    kept = [candidate for candidate, what in zip(candidates, labels, strict=True) if what >= 0]
-    seen = appearance(window, candidates)
-    return _examples(seen, labels, index, source, len(kept))
+    aged = simulate(clean, draw_ageing(stream, settings.ageing, scratches), seed).frames
+    window, layout, tilts = _window(
+        aged, measured=stream.random() < settings.measured_share, largest_tilt=settings.largest_tilt
+    )
+    candidates = find_candidates(
+        window, tilts, layout, min_score=settings.least_score, min_frames=settings.least_frames
+    )
+    layer = LineLayer(LineModel(count=0, pinned=scratches), seed, height, width)
+    labels = [label(candidate, layer, scratches, settings.labels) for candidate in candidates]
+    return _examples(appearance(window, candidates), np.array(labels, np.int64), index, source)
 
 
-def label(candidate: Candidate, layer: LineLayer, lines: Sequence[ScratchLine]) -> int:
+def label(candidate: Candidate, layer: LineLayer, scratches: Sequence[ScratchLine], settings: LabelSettings) -> int:
     """Return 1 for a scratch, 0 for none, −1 where it is hard to say.
 
     Args:
         candidate: To label, from frames as large as those of the layer.
         layer: The scratches of the shot.
-        lines: The same.
+        scratches: The same.
+        settings: Which candidate counts as a scratch.
     """
     path = candidate.path
     result = 0
-    for line in lines:
-        first, last = max(path.first, line.first), min(path.frames.stop, line.last)
+    for scratch in scratches:
+        first, last = max(path.first, scratch.first), min(path.frames.stop, scratch.last)
         if last <= first:
             continue
-        true = np.array([layer.position(line, t) for t in range(first, last)])
+        true = np.array([layer.position(scratch, t) for t in range(first, last)])
         apart = np.abs(path.x[first - path.first : last - path.first] - true)
         distance = float(np.median(apart))
-        if distance > _NEAR:
+        if distance > settings.far:
             continue
-        alike = np.sign(line.depth) == path.polarity
+        alike = np.sign(scratch.depth) == path.polarity
         overlap = (last - first) / len(path.x)
-        if alike and distance <= _HIT:
-            return 1 if overlap > 0.6 and abs(line.depth) >= _FAINT else -1
-        if alike and distance <= _HIT + 2:
+        if alike and distance <= settings.hit:
+            return 1 if overlap > settings.overlap and abs(scratch.depth) >= settings.faintest else -1
+        if alike and distance <= settings.hit + settings.doubtful:
             result = -1
     return result
 
@@ -220,90 +251,28 @@ def _scene(
     stream: np.random.Generator,
     stills: TrainingMaterial,
     index: int,
-    settings: LineExampleSettings,
+    settings: ScratchExampleSettings,
     frames: int,
     height: int,
     width: int,
 ) -> Tensor:
-    tall, wide = height + 2 * scene_margin(), width + 2 * scene_margin()
-    turned = stream.random() < 0.4
+    margin = settings.scene.margin
+    tall, wide = height + 2 * margin, width + 2 * margin
+    turned = stream.random() < settings.turned_share
     size = (wide, tall) if turned else (tall, wide)
     picture = _grey(stills.shot(index, frames=1, height=size[0], width=size[1], seed=settings.seed))
-    # What lies flat in a photograph stands upright when it is turned.
     picture = np.ascontiguousarray(picture.T) if turned else picture
-    other = _grey(stills.shot(index, frames=1, height=240, width=320, seed=settings.seed + 1))
-    return draw_scene(stream, picture, other, frames, height, width)
+    high, broad = settings.other_side
+    other = _grey(stills.shot(index, frames=1, height=high, width=broad, seed=settings.seed + 1))
+    return draw_scene(stream, picture, other, frames, height, width, settings.scene)
 
 
 def _grey(shot: Tensor) -> FloatArray:
     return np.asarray(luma_array(shot[0]) / 255, np.float32)
 
 
-def _draw_lines(
-    stream: np.random.Generator, settings: LineExampleSettings, frames: int, height: int, width: int
-) -> tuple[ScratchLine, ...]:
-    if stream.random() >= settings.scratched_share:
-        return ()
-    lines = []
-    for _ in range(int(stream.integers(1, settings.most_lines + 1))):
-        moving = stream.random() < 0.25
-        first, last = 0, frames
-        if stream.random() < 0.2:
-            first = int(stream.integers(0, max(1, frames - _MIN_FRAMES)))
-        if stream.random() < 0.2:
-            last = int(stream.integers(min(frames - 1, first + _MIN_FRAMES), frames + 1))
-        top, bottom = 0.0, 1.0
-        if stream.random() < 0.1:
-            length = stream.uniform(0.5, 1.0)
-            top = stream.uniform(0, 1 - length)
-            bottom = top + length
-        depth = float(np.exp(stream.normal(np.log(8.0), 0.7)))
-        lines.append(
-            ScratchLine(
-                key=int(stream.integers(1 << 32)),
-                kind="drifting" if moving else "fixed",
-                x=float(stream.uniform(0.04, 0.96) * width),
-                depth=float(np.clip(depth, 2, 60) * stream.choice([-1, 1])),
-                width=max(1.0, float(stream.uniform(1.2, 4.0)) * height / 480),
-                tilt=float(np.clip(stream.normal(0, 0.7), -3, 3)),
-                first=first,
-                last=last,
-                profile="double_edge" if stream.random() < 0.2 else "single",
-                drift=float(stream.uniform(0.05, 0.8) * stream.choice([-1, 1])) if moving else 0.0,
-                jitter=0.5 * height / 480,
-                gaps=float(stream.uniform(0, 0.35)),
-                top=top,
-                bottom=bottom,
-            )
-        )
-    return tuple(lines)
-
-
-def _draw_ageing(stream: np.random.Generator, lines: tuple[ScratchLine, ...]) -> SimulationSettings:
-    weave = WeaveModel(
-        horizontal=float(stream.uniform(0.05, 1.5)),
-        vertical=float(stream.uniform(0.05, 1.5)),
-        rotation=float(stream.uniform(0, 0.05)),
-        rho=float(stream.uniform(0, 0.9)),
-    )
-    return SimulationSettings(
-        camera_weave=weave if stream.random() < 0.45 else None,
-        flicker=FlickerModel() if stream.random() < 0.4 else None,
-        fading=None,
-        lines=LineModel(count=0, pinned=lines),
-        blotches=BlotchModel() if stream.random() < 0.2 else None,
-        dirt=DirtModel() if stream.random() < 0.3 else None,
-        hair=None,
-        grain=GrainModel(sigma=float(np.exp(stream.uniform(0, np.log(6.0)))) if stream.random() < 0.9 else 0.3),
-    )
-
-
-def _window(frames: Tensor, *, measured: bool) -> tuple[Window, BandLayout, FloatArray]:
-    """Reduce a shot to the profiles that the detector sees.
-
-    The motion of the scene is only a start, which `explain_scene` makes exact; where it is not measured as the detector
-    does, a phase correlation, which takes a tenth of the time, stands for it.
-    """
+def _window(frames: Tensor, *, measured: bool, largest_tilt: float) -> tuple[Window, BandLayout, FloatArray]:
+    """Reduce a shot to the profiles that the detector sees; see `ScratchExampleSettings.measured_share`."""
     lumas = [luma_array(frame) for frame in frames]
     height, width = lumas[0].shape
     layout = BandLayout.of(height, width)
@@ -323,12 +292,13 @@ def _window(frames: Tensor, *, measured: bool) -> tuple[Window, BandLayout, Floa
     ridge = np.stack([profile.ridge for profile in profiles])
     mean = np.stack([profile.mean for profile in profiles])
     explained = explain_scene(ridge, moved[:, 0], moved[:, 1])
-    return Window.of(ridge, mean, explained), layout, tilt_steps(layout.bands, layout.band_rows, 5.0)
+    return Window.of(ridge, mean, explained), layout, tilt_steps(layout.bands, layout.band_rows, largest_tilt)
 
 
-def _examples(seen: Appearance, labels: NDArray[np.int64], index: int, source: str, count: int) -> LineExamples:
+def _examples(seen: Appearance, labels: NDArray[np.int64], index: int, source: str) -> ScratchExamples:
     kept = labels >= 0
-    return LineExamples(
+    count = int(kept.sum())
+    return ScratchExamples(
         near=seen.near[kept].astype(np.float16),
         far=seen.far[kept].astype(np.float16),
         times=seen.times[kept].astype(np.float16),
@@ -339,11 +309,7 @@ def _examples(seen: Appearance, labels: NDArray[np.int64], index: int, source: s
     )
 
 
-def _joined(parts: Sequence[LineExamples]) -> dict[str, NDArray]:
-    return {field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(LineExamples)}
-
-
-def tensors(examples: LineExamples) -> tuple[Tensor, ...]:
-    """Return pictures, numbers and labels of examples as float tensors: near, far, times, numbers, labels."""
-    parts = (examples.near, examples.far, examples.times, examples.numbers, examples.labels)
-    return tuple(torch.from_numpy(np.asarray(part, np.float32)) for part in parts)
+def _joined(parts: Sequence[ScratchExamples]) -> dict[str, NDArray]:
+    return {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(ScratchExamples)
+    }

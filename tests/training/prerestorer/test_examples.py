@@ -3,16 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from vldm_core.data import TrainingMaterial
 from vldm_core.data.degraded_clips import Pair
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.training import TrainingMaterial
-from vldm_core.training.prerestorer.repaired_clips import (
+from vldm_core.training.prerestorer.examples import (
     RepairedClips,
     RepairedFilmSettings,
     imitate_repair,
@@ -20,16 +19,9 @@ from vldm_core.training.prerestorer.repaired_clips import (
     without_flicker,
 )
 
+from .smooth import photographs
+
 SETTINGS = RepairedFilmSettings(films=3, frames=3, height=64, width=72, presets={"worn": 1.0})
-
-
-def photographs(folder: Path) -> Path:
-    """Two smooth photographs."""
-    for seed, name in enumerate(("hill", "sea")):
-        noise = np.random.default_rng(seed).random((20, 30, 3), dtype=np.float32)
-        picture = cv2.resize(noise, (240, 160), interpolation=cv2.INTER_CUBIC).clip(0, 1) * 255
-        cv2.imwrite(str(folder / f"{name}.png"), picture.astype(np.uint8))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +42,7 @@ def damaged_pair() -> Pair:
 
 def test_repair_is_imitated_with_its_faults() -> None:
     pair = damaged_pair()
-    settings = replace(SETTINGS, missed=0.25, needless=0.0, line_remainder=0.1)
+    settings = replace(SETTINGS, missed=0.25, needless=0.0, scratch_remainder=0.1)
     frames, masks = imitate_repair(pair, settings, np.random.default_rng(0))
     missed = frames[:, 0, 15, 15] < 0.2
     assert 4 <= missed.sum() <= 17
@@ -74,7 +66,7 @@ def test_films_are_made_once_and_belong_to_their_settings(films, tmp_path) -> No
     assert again == films and [path.read_bytes() for path in films] == before
     longer = make_films(material, folder, replace(SETTINGS, films=4), part=1, parts=8)
     assert len(longer) == 4 and not longer[3].exists()
-    with pytest.raises(FilmFileError, match="other settings"):
+    with pytest.raises(SettingsError, match="other settings"):
         make_films(material, folder, replace(SETTINGS, missed=0.5))
 
 

@@ -1,15 +1,14 @@
 """Clips as they come out of the repair, and what they should look like: what the pre-restorer is trained on.
 
 Films are simulated once, with all their damage, and their repair is imitated: what is filled shows the undamaged film
-with less grain and slightly out of place, of scratches a remainder stays, some damage has been missed, and some sound
-places have been filled for nothing. A film is kept as a file of bytes; samples are windows of films, mirrored and
-turned, with most of their flicker taken out as the stage before does it, and depend on their number and the seed alone.
+with less grain and slightly out of place, of scratches a remainder stays, some damage has been missed, and some undamaged
+places have been filled for nothing. A film is kept as a file of bytes, see `example_files`. Samples are windows of
+films, mirrored and turned, with most of their flicker taken out as the stage before does it; they depend on their
+number and the seed alone.
 """
 
-import os
-import zipfile
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -18,22 +17,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset, get_worker_info
 
 from ...ageing import binary_truth
 from ...data.clean_shots import TrainingMaterial
 from ...data.degraded_clips import DegradedClips, Pair, PairSettings
+from ...data.samples import NumberedSamples
 from ...errors import FilmFileError, SettingsError
 from ...prerestore.alignment import nearby
 from ...progress import Progress, silent
 from ...video.flow import FlowSettings, estimate_flow
-from ..output import claim_sources
+from ..example_files import claim, make_missing, read
 
 _FLOW = FlowSettings(quality="fast")
-_FLICKER_OF_WHOLE = 0.2
-_FIELD_SCALE, _FIELD_SIGMA = 8, 3.0
-"""Flicker is looked for at this fraction of the size, smoothed by so many pixels of that."""
-_RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+_ARRAYS = ("frames", "target", "masks")
+_GRANULARITY = 8
+"""The network takes frames whose sides are multiples of this, px."""
 
 
 class RepairedClip(TypedDict):
@@ -67,7 +65,13 @@ class RepairedFilmSettings:
         width: The same.
         missed: Share of defects that the repair has missed.
         needless: Mean number of undamaged places per frame that were filled.
-        line_remainder: Standard deviation of the share of a scratch's depth that is left, or too much was taken off.
+        needless_radius: Smallest and largest half axis of such a place, px.
+        scratch_remainder: Standard deviation of the share of a scratch's depth that is left, or too much was taken off.
+        scratch_marked: Share of frames whose scratches are in the mask of what was repaired: the reel gives the mask of
+            scratches to the network or does not.
+        rim: Pixels by which a fill reaches beyond what can be measured of a defect: its rim is fainter than that.
+        fill_shift: Standard deviation of the distance by which a fill lies beside its place, px: flow is that exact.
+        fill_blur: Smallest and largest standard deviation of its blur, px: it is an average of neighbours.
         presets: Weight of every simulation preset; None uses all alike.
         seed: Another seed gives other films.
     """
@@ -78,16 +82,44 @@ class RepairedFilmSettings:
     width: int = 384
     missed: float = 0.08
     needless: float = 1.0
-    line_remainder: float = 0.1
+    needless_radius: tuple[int, int] = (2, 8)
+    scratch_remainder: float = 0.1
+    scratch_marked: float = 0.5
+    rim: int = 1
+    fill_shift: float = 0.4
+    fill_blur: tuple[float, float] = (0.4, 1.0)
     presets: Mapping[str, float] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("films", 1), ("frames", 2), ("height", 64), ("width", 64), ("seed", 0)):
+        for name, least in (("films", 1), ("frames", 2), ("height", 64), ("width", 64), ("seed", 0), ("rim", 0)):
             if getattr(self, name) < least:
                 raise SettingsError(f"repaired films {name} is {getattr(self, name)}; use {least} or more")
-        if not 0 <= self.missed <= 1 or self.needless < 0 or self.line_remainder < 0:
-            raise SettingsError("repaired films need missed in 0 … 1, needless and line_remainder from 0")
+        for name in ("missed", "scratch_marked"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"repaired films {name} is {getattr(self, name)}; use a share from 0 to 1")
+        for name in ("needless", "scratch_remainder", "fill_shift"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"repaired films {name} is {getattr(self, name)}; use 0 or more")
+        for name in ("needless_radius", "fill_blur"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise SettingsError(f"repaired films {name} is {(low, high)}; use a smallest and a largest above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlickerField:
+    """How flicker is told from grain and scene: it is the difference to the target that changes slowly over the frame.
+
+    Attributes:
+        scale: Fraction of the size at which it is looked for, 1 / scale.
+        sigma: Standard deviation of the smoothing, px of that size.
+        left: Share of the flicker that a whole film keeps, on which a run is judged.
+    """
+
+    scale: int = 8
+    sigma: float = 3.0
+    left: float = 0.2
 
 
 def make_films(
@@ -113,10 +145,10 @@ def make_films(
         The files of all films, in order, whether they are there or not.
 
     Raises:
-        FilmFileError: The folder holds films that were made otherwise, or of other files.
+        SettingsError: The folder holds films that were made with other settings.
+        FilmFileError: The folder holds films of other files.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, settings, material)
+    claim(folder, repr(replace(settings, films=1)), (*material.clips, *material.photos))
     clips = DegradedClips(
         material,
         seed=settings.seed,
@@ -130,25 +162,14 @@ def make_films(
         ),
     )
     files = [folder / f"{number:05d}.npz" for number in range(settings.films)]
-    for number in range(part, settings.films, parts):
-        if not files[number].is_file():
-            film = clips.sample(number)
-            frames, masks = imitate_repair(film, settings, np.random.default_rng([settings.seed, number, 3]))
-            partial = files[number].with_suffix(f".{part}.part")
-            with partial.open("wb") as file:
-                np.savez(file, frames=_bytes(frames), target=_bytes(film["clean"]), masks=masks.numpy())
-            os.replace(partial, files[number])
-        progress("make films", number // parts + 1, -(-settings.films // parts))
+
+    def make(number: int) -> dict[str, NDArray]:
+        film = clips.sample(number)
+        frames, masks = imitate_repair(film, settings, np.random.default_rng([settings.seed, number, 3]))
+        return {"frames": _bytes(frames), "target": _bytes(film["clean"]), "masks": masks.numpy()}
+
+    make_missing(files, make, part=part, parts=parts, progress=progress)
     return files
-
-
-def _claim(folder: Path, settings: RepairedFilmSettings, material: TrainingMaterial) -> None:
-    """Write down what the films of a folder are, or check that it is the same."""
-    note, text = folder / "films.txt", repr(asdict(replace(settings, films=1)))
-    if note.is_file() and note.read_text() != text:
-        raise FilmFileError(f"{folder} holds films made with other settings ({note.read_text()}); use another folder")
-    note.write_text(text)
-    claim_sources(folder, (*material.clips, *material.photos))
 
 
 def imitate_repair(film: Pair, settings: RepairedFilmSettings, stream: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -164,35 +185,41 @@ def imitate_repair(film: Pair, settings: RepairedFilmSettings, stream: np.random
     """
     frames, masks = film["aged"].clone(), torch.zeros(film["aged"].shape[0], *film["aged"].shape[2:], dtype=torch.bool)
     local = torch.stack([mask for kind, mask in film["masks"].items() if kind != "lines"]).amax(dim=0)
+    rim = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * settings.rim + 1,) * 2)
     for t, undamaged in enumerate(film["undamaged"]):
-        rest = 1 - stream.normal(0, settings.line_remainder)
+        rest = 1 - stream.normal(0, settings.scratch_remainder)
         frames[t] += rest * (film["masks"]["lines"][t] > 0) * (undamaged - frames[t])
-        # Seen damage is filled, with the rim that is fainter than anything measurable.
         found = _kept(binary_truth(local[t]).numpy(), stream, settings.missed)
-        found = np.maximum(cv2.dilate(found, _RIM), _needless(found.shape, stream, settings.needless))
+        found = np.maximum(cv2.dilate(found, rim), _needless(found.shape, stream, settings))
         where = torch.from_numpy(found > 0)
-        frames[t] = torch.where(where, _filled(undamaged, stream), frames[t])
-        masks[t] = where | (binary_truth(film["masks"]["lines"][t]) if stream.random() < 0.5 else False)
+        frames[t] = torch.where(where, _filled(undamaged, stream, settings), frames[t])
+        masks[t] = where | (
+            binary_truth(film["masks"]["lines"][t]) if stream.random() < settings.scratch_marked else False
+        )
     return frames.clamp(0, 1), masks
 
 
-def without_flicker(frames: NDArray[np.uint8], target: NDArray[np.uint8], left: float) -> NDArray[np.uint8]:
+def without_flicker(
+    frames: NDArray[np.uint8], target: NDArray[np.uint8], left: float, field: FlickerField | None = None
+) -> NDArray[np.uint8]:
     """Bring the brightness of frames close to that of the target, as the removal of flicker does.
 
     Args:
         frames: (T, 3, H, W).
         target: The same shape; it has no flicker.
         left: Share of the flicker that is left, 0 … 1.
+        field: How flicker is told from all else.
     """
+    field = field or FlickerField()
     even = np.empty_like(frames)
     height, width = frames.shape[2:]
     for t, (frame, steady) in enumerate(zip(frames, target, strict=True)):
         apart = (frame.astype(np.float32) - steady).transpose(1, 2, 0)
-        small = -(-width // _FIELD_SCALE), -(-height // _FIELD_SCALE)
-        field = cv2.resize(apart, small, interpolation=cv2.INTER_AREA)
-        field = cv2.GaussianBlur(field, (0, 0), _FIELD_SIGMA, borderType=cv2.BORDER_REFLECT)
-        field = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
-        even[t] = np.clip(np.rint(frame - (1 - left) * field.transpose(2, 0, 1)), 0, 255)
+        small = -(-width // field.scale), -(-height // field.scale)
+        flicker = cv2.resize(apart, small, interpolation=cv2.INTER_AREA)
+        flicker = cv2.GaussianBlur(flicker, (0, 0), field.sigma, borderType=cv2.BORDER_REFLECT)
+        flicker = cv2.resize(flicker, (width, height), interpolation=cv2.INTER_LINEAR)
+        even[t] = np.clip(np.rint(frame - (1 - left) * flicker.transpose(2, 0, 1)), 0, 255)
     return even
 
 
@@ -204,22 +231,23 @@ def _kept(damage: NDArray[np.bool_], stream: np.random.Generator, missed: float)
     return kept[labels].astype(np.uint8)
 
 
-def _needless(shape: tuple[int, ...], stream: np.random.Generator, mean: float) -> NDArray[np.uint8]:
+def _needless(shape: tuple[int, ...], stream: np.random.Generator, settings: RepairedFilmSettings) -> NDArray[np.uint8]:
     marks = np.zeros(shape, np.uint8)
-    for _ in range(int(stream.poisson(mean))):
+    least, most = settings.needless_radius
+    for _ in range(int(stream.poisson(settings.needless))):
         centre = int(stream.integers(shape[1])), int(stream.integers(shape[0]))
-        axes = int(stream.integers(2, 9)), int(stream.integers(2, 9))
+        axes = int(stream.integers(least, most + 1)), int(stream.integers(least, most + 1))
         cv2.ellipse(marks, centre, axes, float(stream.uniform(0, 180)), 0, 360, 1, -1)
     return marks
 
 
-def _filled(undamaged: Tensor, stream: np.random.Generator) -> Tensor:
+def _filled(undamaged: Tensor, stream: np.random.Generator, settings: RepairedFilmSettings) -> Tensor:
     """What a motion-compensated fill shows: averaged, and a fraction of a pixel out of place."""
     picture = np.ascontiguousarray(undamaged.numpy().transpose(1, 2, 0))
-    shift = stream.normal(0, 0.4, 2)
+    shift = stream.normal(0, settings.fill_shift, 2)
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
     moved = cv2.warpAffine(picture, matrix, picture.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
-    soft = cv2.GaussianBlur(moved, (0, 0), float(stream.uniform(0.4, 1.0)))
+    soft = cv2.GaussianBlur(moved, (0, 0), float(stream.uniform(*settings.fill_blur)))
     return torch.from_numpy(np.ascontiguousarray(soft.transpose(2, 0, 1)))
 
 
@@ -227,8 +255,8 @@ def _bytes(frames: Tensor) -> NDArray[np.uint8]:
     return (frames * 255).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
-class RepairedClips(IterableDataset[RepairedClip]):
-    """Windows of films as a resumable data set; see `pairs.DegradedClips` for the order of samples.
+class RepairedClips(NumberedSamples[RepairedClip]):
+    """Windows of films, mirrored and turned; see `NumberedSamples` for their order.
 
     Args:
         files: Of `make_films`.
@@ -245,27 +273,15 @@ class RepairedClips(IterableDataset[RepairedClip]):
     def __init__(
         self, files: list[Path], *, seed: int, frames: int, side: int, batch: int, flicker: float = 0.4
     ) -> None:
-        super().__init__()
+        super().__init__(seed=seed, batch=batch)
         if not 0 <= flicker <= 1:
             raise SettingsError(f"the share of flicker is {flicker}; use 0 … 1")
-        if not files or frames < 2 or side < 16 or side % 8 or batch < 1:
+        if not files or frames < 2 or side < 2 * _GRANULARITY or side % _GRANULARITY:
             raise SettingsError(
-                f"{len(files)} films, samples of {frames} frames of {side} px, blocks of {batch}; use at least one "
-                "film, 2 frames, 16 px in multiples of 8, and 1 sample"
+                f"{len(files)} films, samples of {frames} frames of {side} px; use at least one film, 2 frames, and "
+                f"{2 * _GRANULARITY} px in multiples of {_GRANULARITY}"
             )
-        self._files, self._seed, self._frames, self._side, self._batch = list(files), seed, frames, side, batch
-        self._flicker = flicker
-        self._start = 0
-
-    def __iter__(self) -> Iterator[RepairedClip]:
-        """Yield the samples of this worker, without end."""
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info is not None else (0, 1)
-        block = self._start // self._batch + worker
-        while True:
-            for index in range(block * self._batch, (block + 1) * self._batch):
-                yield self.sample(index)
-            block += workers
+        self._files, self._frames, self._side, self._flicker = list(files), frames, side, flicker
 
     def sample(self, index: int) -> RepairedClip:
         """Return one sample.
@@ -273,7 +289,7 @@ class RepairedClips(IterableDataset[RepairedClip]):
         Raises:
             FilmFileError: A film is missing or smaller than a sample.
         """
-        stream = np.random.default_rng([self._seed, index])
+        stream = np.random.default_rng([self.seed, index])
         path = self._files[int(stream.integers(len(self._files)))]
         cut = self._cut(path, stream)
         cut["frames"] = without_flicker(cut["frames"], cut["target"], float(stream.uniform(0, self._flicker)))
@@ -289,18 +305,18 @@ class RepairedClips(IterableDataset[RepairedClip]):
 
     @staticmethod
     def whole(path: Path) -> RepairedClip:
-        """Return a whole film, but for sides that are no multiple of 8, with a fifth of its flicker.
+        """Return a whole film, but for what its sides have beyond a multiple of 8, with little of its flicker.
 
         Raises:
             FilmFileError: It cannot be read.
         """
-        film = _read(path)
-        film["frames"] = without_flicker(film["frames"], film["target"], _FLICKER_OF_WHOLE)
-        height, width = (side // 8 * 8 for side in film["masks"].shape[1:])
+        film = read(path, _ARRAYS)
+        film["frames"] = without_flicker(film["frames"], film["target"], FlickerField().left)
+        height, width = (side // _GRANULARITY * _GRANULARITY for side in film["masks"].shape[1:])
         return _with_flow({name: torch.from_numpy(array[..., :height, :width]) for name, array in film.items()})
 
     def _cut(self, path: Path, stream: np.random.Generator) -> dict[str, NDArray[Any]]:
-        arrays = _read(path)
+        arrays = read(path, _ARRAYS)
         count, height, width = arrays["masks"].shape
         if min(height, width) < self._side or count < self._frames:
             raise FilmFileError(
@@ -311,32 +327,6 @@ class RepairedClips(IterableDataset[RepairedClip]):
         span = slice(first, first + self._frames)
         rows, columns = slice(top, top + self._side), slice(left, left + self._side)
         return {name: np.ascontiguousarray(array[span, ..., rows, columns]) for name, array in arrays.items()}
-
-    def advance(self, samples: int) -> None:
-        """Count samples as used."""
-        self._start += samples
-
-    def state_dict(self) -> dict[str, int]:
-        """Return where the data set is."""
-        return {"seed": self._seed, "start": self._start}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go to where a data set was.
-
-        Raises:
-            SettingsError: It had another seed.
-        """
-        if state["seed"] != self._seed:
-            raise SettingsError(f"the state is of seed {state['seed']}, the data set has {self._seed}; use that seed")
-        self._start = state["start"]
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path) as film:
-            return {name: film[name] for name in ("frames", "target", "masks")}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise FilmFileError(f"{path} is not a film to train on ({error}); make the films again") from error
 
 
 def _with_flow(pictures: Mapping[str, Tensor]) -> RepairedClip:

@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from ..errors import SettingsError
-from ..files.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 _NAME = re.compile(r"step-(\d+)")
-_RUN = "run.json"
+_RUN, _UNFINISHED = "run.json", ".unfinished-"
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -72,17 +71,18 @@ class Checkpoints:
             data: State of the data set.
         """
         place = self._folder / f"step-{step:06d}"
-        part = place.with_name(place.name + ".part")
+        part = self._folder / f"{_UNFINISHED}{place.name}"
         if accelerator.is_main_process:
             self._folder.mkdir(parents=True, exist_ok=True)
-            part = temporary_folder(place)
-        part = _of_main_process(part, accelerator)
+            self._clear_unfinished()
+        accelerator.wait_for_everyone()
         accelerator.save_state(str(part))
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             run = {"description": self._description, "step": step, "data": dict(data)}
             (part / _RUN).write_text(json.dumps(run, indent=1), encoding="utf-8")
-            shutil.rmtree(place, ignore_errors=True)
+            if place.is_dir():
+                shutil.rmtree(place)
             part.rename(place)
             self.clear(but=place)
 
@@ -118,10 +118,15 @@ class Checkpoints:
         return int(run["step"]), run["data"]
 
     def clear(self, *, but: Path | None = None) -> None:
-        """Remove all checkpoints but one."""
+        """Remove all checkpoints but one, and what an interrupted run has left of one."""
+        self._clear_unfinished()
         for path in self._folder.glob("step-*"):
             if path != but and _NAME.fullmatch(path.name):
                 shutil.rmtree(path)
+
+    def _clear_unfinished(self) -> None:
+        for path in self._folder.glob(f"{_UNFINISHED}step-*"):
+            shutil.rmtree(path)
 
     @staticmethod
     def _run(path: Path) -> dict[str, Any]:
@@ -134,12 +139,3 @@ class Checkpoints:
 
 def _damaged(path: Path, error: Exception) -> SettingsError:
     return SettingsError(f"{path} is not a checkpoint of this training ({error}); delete it to begin anew")
-
-
-def _of_main_process(path: Path, accelerator: "Accelerator") -> Path:
-    """Return the path that the main process has chosen."""
-    if accelerator.num_processes == 1:
-        return path
-    from accelerate.utils import broadcast_object_list
-
-    return Path(broadcast_object_list([str(path)])[0])

@@ -4,7 +4,6 @@ A folder belongs to one way of making and one set of source files. Each file is 
 alone and is written whole or not at all, so making them can be interrupted, and goes on where it stopped.
 """
 
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FilmFileError, SettingsError
-from ..files.temporary import temporary_file
+from ..files.temporary import written_whole
 from ..progress import Progress, silent
 
 _MADE_AS, _SOURCES = "settings.txt", "sources.txt"
@@ -69,13 +68,8 @@ def make_missing(
     numbers = range(part, len(files), parts)
     for done, number in enumerate(numbers, 1):
         if not files[number].is_file():
-            whole = temporary_file(files[number])
-            try:
-                with whole.open("wb") as file:
-                    write(file, **make(number))
-                os.replace(whole, files[number])
-            finally:
-                whole.unlink(missing_ok=True)
+            with written_whole(files[number]) as part_file, part_file.open("wb") as file:
+                write(file, **make(number))
         progress("make examples", done, len(numbers))
 
 

@@ -1,8 +1,8 @@
 """Clips as they come out of the repair, and what they should look like: what the pre-restorer is trained on.
 
 Films are simulated once, with all their damage, and their repair is imitated: what is filled shows the undamaged film
-with less grain and slightly out of place, of scratches a remainder stays, some damage has been missed, and some undamaged
-places have been filled for nothing. A film is kept as a file of bytes, see `example_files`. Samples are windows of
+with less grain and slightly out of place, of scratches a remainder stays, some damage has been missed, and some places
+without damage have been filled. A film is kept as a file of bytes, see `example_files`. Samples are windows of
 films, mirrored and turned, with most of their flicker taken out as the stage before does it; they depend on their
 number and the seed alone.
 """

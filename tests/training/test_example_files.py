@@ -21,7 +21,10 @@ def test_only_what_is_missing_is_made(tmp_path):
         asked.append(number)
         return make(number)
 
-    make_missing(files, noted, compressed=True, progress=lambda phase, done, total: seen.append((done, total)))
+    def progress(phase, done, total, preview=None):
+        seen.append((done, total))
+
+    make_missing(files, noted, compressed=True, progress=progress)
     assert asked == [0, 2, 4] and seen == [(done, 5) for done in range(1, 6)]
     assert [int(read(path, ["values"])["values"][0]) for path in files] == [0, 1, 2, 3, 4]
 

@@ -249,7 +249,18 @@ def test_checkpoints_come_as_often_as_asked_for(data, cache, tmp_path, monkeypat
     saved: list[int] = []
     real = Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda self, *run: (saved.append(run[1]), real(self, *run)))
-    options: Options = ("--data", data, "--out", tmp_path / "net.safetensors", "--cache", cache, "--films", 2, "--batch", 1)
+    options: Options = (
+        "--data",
+        data,
+        "--out",
+        tmp_path / "net.safetensors",
+        "--cache",
+        cache,
+        "--films",
+        2,
+        "--batch",
+        1,
+    )
     result = _command(*options, "--steps", 5, "--threads", 1, "--checkpoint-every", 2)
     assert result.exit_code == 0, result.output
     assert saved == [2, 4, 5]

@@ -8,6 +8,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.film.scratches.network import LineNetwork, LineNetworkConfig
 from vldm_core.training.scratch_detector.calibration import calibrate
 from vldm_core.training.scratch_detector.task import (
+    Candidate,
     CandidateSamples,
     ScratchTask,
     ScratchTrainingSettings,
@@ -27,14 +28,14 @@ def test_a_batch_has_as_many_scratches_as_asked_for():
     labels = [float(samples.sample(index)["label"]) for index in range(24)]
     assert [sum(labels[start : start + 8]) for start in (0, 8, 16)] == [2.0, 2.0, 2.0]
     one, again = samples.sample(5), CandidateSamples(candidates(), settings, seed=3, batch=8).sample(5)
-    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert all(torch.equal(one[name], again[name]) for name in one)  # type: ignore[literal-required]
     assert not torch.equal(one["near"], CandidateSamples(candidates(), settings, seed=4, batch=8).sample(5)["near"])
 
 
 def test_samples_are_reflected_and_the_examples_stay_as_they_are():
     # One example of each kind, so it is known of which each sample is made.
     examples = candidates(2)
-    before = [part.copy() for part in (examples.near, examples.times, examples.numbers)]
+    before = {name: getattr(examples, name).copy() for name in ("near", "times", "numbers")}
     settings = ScratchTrainingSettings(noise=0.0, scratches=0.5)
     samples, kinds = CandidateSamples(examples, settings, seed=0, batch=2), set()
     near, _, times, numbers, _ = (part[1] for part in tensors(examples))
@@ -55,13 +56,12 @@ def test_samples_are_reflected_and_the_examples_stay_as_they_are():
                         told = numbers.clone()
                         told[11] *= -1 if mirrored is not upside_down else 1
                         looks = {"near": expected, "times": shown, "numbers": told}
-                        if all(torch.equal(sample[name], look) for name, look in looks.items()):
+                        if all(torch.equal(sample[name], look) for name, look in looks.items()):  # type: ignore
                             found.append((mirrored, upside_down, backwards, negative))
         assert len(found) == 1
         kinds.add(found[0])
     assert len(kinds) >= 12
-    after = (examples.near, examples.times, examples.numbers)
-    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all(np.array_equal(getattr(examples, name), part) for name, part in before.items())
 
 
 def test_the_loss_by_hand():
@@ -70,8 +70,7 @@ def test_the_loss_by_hand():
             return torch.full((len(near),), 2.0)
 
     *seen, labels = tensors(candidates(8))
-    names = ("near", "far", "times", "numbers")
-    batch = dict(zip(names, seen, strict=True)) | {"label": labels}
+    batch = Candidate(near=seen[0], far=seen[1], times=seen[2], numbers=seen[3], label=labels)
     task = ScratchTask(LineNetwork(SMALL), ScratchTrainingSettings(doubt=0.1), [*seen, labels])
     chance = 1 / (1 + np.exp(-2))
     expected = np.mean([-(t * np.log(chance) + (1 - t) * np.log(1 - chance)) for t in (0.05, 0.95)])
@@ -115,7 +114,7 @@ def test_figures():
 def test_bad_settings_and_one_kind_of_line_only():
     for given in ({"scratches": 1.0}, {"held_out": 0.0}, {"doubt": 1.0}, {"noise": -1.0}, {"mark_cost": 0.0}):
         with pytest.raises(SettingsError, match=next(iter(given))):
-            ScratchTrainingSettings(**given)
+            ScratchTrainingSettings(**given)  # type: ignore[arg-type]
     only = candidates()
     only.labels[:] = 0
     with pytest.raises(SettingsError, match="0 scratches"):

@@ -117,6 +117,33 @@ def test_the_readme_names_the_workflows_that_ship() -> None:
     }
 
 
+def unsafe_loads(source: str) -> list[str]:
+    """Return the calls in a program that may run what is in a file."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+        if (
+            (name == "torch.load" and given.get("weights_only") != "True")
+            or (name in ("np.load", "numpy.load") and given.get("allow_pickle", "False") != "False")
+            or (given.get("trust_remote_code", "False") != "False")
+            or name.split(".")[0] in ("pickle", "marshal", "shelve", "dill", "joblib")
+        ):
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_files_are_read_as_the_security_page_says() -> None:
+    for safe in ("torch.load(p, weights_only=True)", "np.load(p)", "f(trust_remote_code=False)"):
+        assert not unsafe_loads(safe)
+    for unsafe in ("torch.load(p)", "np.load(p, allow_pickle=True)", "pickle.loads(b)", "f(trust_remote_code=x)"):
+        assert unsafe_loads(unsafe)
+    places = [path for room in ("vldm_core", "nodes", "benchmarks", "scripts") for path in (ROOT / room).rglob("*.py")]
+    assert not {str(path): bad for path in places if (bad := unsafe_loads(path.read_text(encoding="utf-8")))}
+
+
 def ignored() -> pathspec.PathSpec[Any]:
     return pathspec.PathSpec.from_lines("gitignore", read(".comfyignore").splitlines())
 

@@ -130,7 +130,8 @@ def test_another_kind_of_model_is_refused_offline(tmp_path, offline):
 
 
 def test_a_folder_is_never_looked_for_in_the_hub(tmp_path, offline):
-    with pytest.raises(OSError, match="somebody/some-model"):
+    # What it says depends on what the cache of the hub holds.
+    with pytest.raises(OSError, match=r"somebody/some-model|local_files_only"):
         VideoRestorationPipeline.from_pretrained("somebody/some-model")
 
 

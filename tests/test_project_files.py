@@ -117,6 +117,20 @@ def test_the_readme_names_the_workflows_that_ship() -> None:
     }
 
 
+def test_the_architecture_page_speaks_of_names_that_are_in_the_code() -> None:
+    plain = re.sub(r"^```.*?^```", "", read("docs/architecture.md"), flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`([A-Za-z_]\w*)`", plain))
+    assert {"Attachment", "NetworkKind", "UNetView", "with_attachment"} <= named
+    rooms = ("vldm_core", "nodes", "benchmarks", "tests")
+    code = "\n".join(
+        path.read_text(encoding="utf-8")
+        for room in rooms
+        for path in (ROOT / room).rglob("*.py")
+        if path != Path(__file__)
+    )
+    assert not sorted(name for name in named if not re.search(rf"\b{name}\b", code))
+
+
 def unsafe_loads(source: str) -> list[str]:
     """Return the calls in a program that may run what is in a file."""
     found = []

@@ -74,6 +74,9 @@ class SamplerBenchmarkSettings:
             raise SettingsError(
                 f"the stride of attention windows is {self.attention_stride}; use 1 … {self.window_length - 1}"
             )
+        self._check_run()
+
+    def _check_run(self) -> None:
         if self.latent < 8 or self.latent % 8:
             raise SettingsError(f"benchmark latents are {self.latent} wide; use a multiple of 8")
         if self.decode_latent < 16 or self.decode_latent % 8:

@@ -177,14 +177,8 @@ def restore_film_with_prior(
         quiet.close()
         hint = None if settings.control is None else settings.control.hint
         given = () if settings.masks is None else mask_films(settings.masks)
-        if settings.table is not None or hint is not None or given:
-            # Before the repair, which may take hours.
-            count = _count(film, progress)
-            if settings.table is not None:
-                settings.table.check(None, count)
-            if hint is not None:
-                check_hints(hint, count, lambda hints: _count(hints, progress))
-            check_masks(given, count, film.info, lambda masks: _count(masks, progress))
+        # Before the repair, which may take hours.
+        _check_lengths(film, settings, given, progress)
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
         notices = Notices() if notices is None else notices
@@ -265,6 +259,19 @@ def _check(pipeline: Any, settings: PriorReelSettings) -> None:
     )
     if settings.control is not None and pipeline.controlnet is None:
         raise SettingsError("there are settings for a ControlNet, but the prior was opened without one")
+
+
+def _check_lengths(film: FilmReader, settings: PriorReelSettings, masks: Sequence[Path], progress: Progress) -> None:
+    """Check that the table, the hint and the masks are made for as many frames as the film has."""
+    hint = None if settings.control is None else settings.control.hint
+    if settings.table is None and hint is None and not masks:
+        return
+    count = _count(film, progress)
+    if settings.table is not None:
+        settings.table.check(None, count)
+    if hint is not None:
+        check_hints(hint, count, lambda hints: _count(hints, progress))
+    check_masks(masks, count, film.info, lambda films: _count(films, progress))
 
 
 def _keep_damage(masks: MaskWriters, frame: StageFrame[FilmFrame]) -> None:

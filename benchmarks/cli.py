@@ -12,6 +12,25 @@ from vldm_core.errors import SettingsError
 app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 
 
+_RESOLUTION: dict[str, Any] = {
+    "restorer": "prerestore",
+    "prompt": "",
+    "steps": 20,
+    "strength": 0.4,
+    "sizes": "256,368,512,768",
+    "ways": "resized,padded,fitted",
+    "clips": 3,
+    "frames": 8,
+    "device": "auto",
+}
+"""Defaults of the resolution study, which the command on its page leaves out."""
+
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
+PageOption = Annotated[Path | None, typer.Option("--markdown", help="Write the results page to this file.")]
+TableOption = Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file.")]
+LanesOption = Annotated[int | None, typer.Option("--lanes", min=1, help="Clips side by side; as many as processors.")]
+
+
 def whole_numbers(text: str, what: str) -> tuple[int, ...]:
     """Read whole numbers with commas between them.
 
@@ -27,8 +46,8 @@ def whole_numbers(text: str, what: str) -> tuple[int, ...]:
 @app.command("film")
 def benchmark_film(
     data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    json_file: JsonOption = None,
+    markdown: PageOption = None,
     curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
     quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
     all_sources: Annotated[
@@ -37,9 +56,10 @@ def benchmark_film(
     sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
     methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
     strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
-    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+    lanes: LanesOption = None,
 ) -> None:
     """Detection, repair, flicker and cost of the film stages beside textbook methods."""
+    from .common.page import command_line
     from .film.benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
     from .film.curves import write_curves
     from .film.page import write_page
@@ -59,15 +79,19 @@ def benchmark_film(
         if curves is not None:
             write_curves(report, curves)
         if markdown is not None:
-            options = [
-                *(["--quick"] if quick else []),
-                *(["--all-sources"] if all_sources else []),
-                *(f"--{name} {value}" for name, value in (("sources", sources), ("methods", methods)) if value),
-                *([f"--strata {strata}"] if strata else []),
-                f"--markdown {markdown}",
-                *([f"--curves {curves}"] if curves else []),
-            ]
-            command = " ".join(["python -m benchmarks film --data DIR", *options])
+            command = command_line(
+                "film",
+                {
+                    "data": "DIR",
+                    "quick": quick,
+                    "all-sources": all_sources,
+                    "sources": sources,
+                    "methods": methods,
+                    "strata": strata,
+                    "markdown": markdown,
+                    "curves": curves,
+                },
+            )
             write_page(report, markdown, command=command, curves=curves)
         typer.echo(format_report(report))
 
@@ -83,9 +107,10 @@ def benchmark_harm(
         list[str] | None,
         typer.Option(metavar="NAME=COMMAND", help="Another program, with {in} and {out} for the films. Repeatable."),
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    markdown: TableOption = None,
 ) -> None:
     """What restoring does to clean content that must stay as it is: titles, bars, rain, leaders and the like."""
+    from .common.page import write_markdown
     from .common.table import markdown_table
     from .harm.benchmark import METHODS, format_harm, harm_table, load_cases, run_harm_benchmark
 
@@ -96,7 +121,7 @@ def benchmark_harm(
         with bars() as progress:
             figures = run_harm_benchmark(content, methods=chosen, peers=peers, progress=progress)
         if markdown is not None:
-            markdown.write_text(markdown_table(harm_table(figures)), encoding="utf-8")
+            write_markdown(markdown, [markdown_table(harm_table(figures))])
         typer.echo(format_harm(figures))
 
 
@@ -111,8 +136,8 @@ def _named_command(text: str) -> tuple[str, str]:
 def benchmark_prerestore(
     data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
     weights: Annotated[Path | None, typer.Option(help="Network to measure; else the one that ships.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    json_file: JsonOption = None,
+    markdown: PageOption = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of every clip, and of the real films, else left out.")
     ] = None,
@@ -120,9 +145,10 @@ def benchmark_prerestore(
     frames: Annotated[int | None, typer.Option(min=4, help="Frames per clip.")] = None,
     presets: Annotated[str | None, typer.Option(metavar="A,B,…", help="Presets to age clips with.")] = None,
     cost: Annotated[bool, typer.Option(help="Measure time and memory, with nothing else running.")] = True,
-    lanes: Annotated[int | None, typer.Option(min=1, help="Clips side by side; as many as processors.")] = None,
+    lanes: LanesOption = None,
 ) -> None:
     """The pre-restoration network beside repair alone, OpenCV's denoiser and itself without time."""
+    from .common.page import command_line
     from .prerestore.benchmark import run_prerestore_benchmark
     from .prerestore.page import format_report, write_page
     from .prerestore.settings import PreRestoreBenchmarkSettings
@@ -141,15 +167,19 @@ def benchmark_prerestore(
                 data, weights=weights, json_path=json_file, pictures=pictures, settings=settings, progress=progress
             )
         if markdown is not None:
-            options = [
-                *([f"--weights {weights}"] if weights else []),
-                *(f"--{name} {value}" for name, value in (("clips", clips), ("frames", frames)) if value),
-                *([f"--presets '{presets}'"] if presets else []),
-                *([] if cost else ["--no-cost"]),
-                f"--markdown {markdown}",
-                *([f"--pictures {pictures}"] if pictures else []),
-            ]
-            command = " ".join(["python -m benchmarks prerestore --data DIR", *options])
+            command = command_line(
+                "prerestore",
+                {
+                    "data": "DIR",
+                    "weights": weights,
+                    "clips": clips,
+                    "frames": frames,
+                    "presets": presets,
+                    "no-cost": not cost,
+                    "markdown": markdown,
+                    "pictures": pictures,
+                },
+            )
             write_page(report, markdown, command=command, pictures=pictures)
         typer.echo(format_report(report))
 
@@ -159,27 +189,30 @@ def benchmark_resolution(
     data: Annotated[Path, typer.Option(help="Folder with clips/ and photos/.")],
     restorer: Annotated[
         str, typer.Option(help="prerestore, which ships; or a file of a pre-restorer or of DiffBIR's stage 1.")
-    ] = "prerestore",
+    ] = _RESOLUTION["restorer"],
     prior: Annotated[
         Path | None, typer.Option(help="Stable Diffusion 1.x or 2.x in diffusers' layout, behind the restorer.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="What the film shows, for the prior.")] = "",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the prior's schedule.")] = 20,
-    strength: Annotated[float, typer.Option(min=0, max=1, help="How far the prior's clip is noised.")] = 0.4,
-    sizes: Annotated[str, typer.Option(metavar="A,B,…", help="Short sides to work at, px.")] = "256,368,512,768",
-    ways: Annotated[str, typer.Option(metavar="A,B,…", help="resized, padded, fitted.")] = "resized,padded,fitted",
-    clips: Annotated[int, typer.Option(min=1, help="Aged clips.")] = 3,
-    frames: Annotated[int, typer.Option(min=4, help="Frames per clip.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the results page to this file.")] = None,
+    prompt: Annotated[str, typer.Option(help="What the film shows, for the prior.")] = _RESOLUTION["prompt"],
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the prior's schedule.")] = _RESOLUTION["steps"],
+    strength: Annotated[float, typer.Option(min=0, max=1, help="How far the prior's clip is noised.")] = _RESOLUTION[
+        "strength"
+    ],
+    sizes: Annotated[str, typer.Option(metavar="A,B,…", help="Short sides to work at, px.")] = _RESOLUTION["sizes"],
+    ways: Annotated[str, typer.Option(metavar="A,B,…", help="resized, padded, fitted.")] = _RESOLUTION["ways"],
+    clips: Annotated[int, typer.Option(min=1, help="Aged clips.")] = _RESOLUTION["clips"],
+    frames: Annotated[int, typer.Option(min=4, help="Frames per clip.")] = _RESOLUTION["frames"],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda …")] = _RESOLUTION["device"],
+    json_file: JsonOption = None,
+    markdown: PageOption = None,
     curves: Annotated[Path | None, typer.Option(help="Draw the figures over size into this picture.")] = None,
 ) -> None:
     """What a restorer is worth, and costs, at different working sizes."""
+    from .common.page import command_line
     from .prerestore.settings import PreRestoreBenchmarkSettings
     from .resolution.curves import write_curves
     from .resolution.page import format_report, write_page
-    from .resolution.restorers import PriorOptions, open_prior_restorer, open_restorer
+    from .resolution.restorers import PriorSampling, open_prior_restorer, open_restorer
     from .resolution.study import ResolutionSettings, run_resolution_study
 
     with reported():
@@ -190,8 +223,8 @@ def benchmark_resolution(
         )
         restorers = [open_restorer(restorer, device=device)]
         if prior is not None:
-            options = PriorOptions(prompt=prompt, steps=steps, strength=strength)
-            restorers.append(open_prior_restorer(prior, options, device=device))
+            sampling = PriorSampling(prompt=prompt, steps=steps, strength=strength)
+            restorers.append(open_prior_restorer(prior, sampling, device=device))
         with bars() as progress:
             report = run_resolution_study(data, restorers, settings=settings, progress=progress)
         if json_file is not None:
@@ -199,22 +232,20 @@ def benchmark_resolution(
         if curves is not None:
             write_curves(report, curves)
         if markdown is not None:
-            chosen = (
-                ("restorer", restorer, "prerestore"),
-                ("prior", prior, None),
-                ("prompt", f"'{prompt}'", "''"),
-                ("steps", steps, 20),
-                ("strength", strength, 0.4),
-                ("sizes", sizes, "256,368,512,768"),
-                ("ways", ways, "resized,padded,fitted"),
-                ("clips", clips, 3),
-                ("frames", frames, 8),
-                ("device", device, "auto"),
-                ("markdown", markdown, None),
-                ("curves", curves, None),
-            )
-            given = [f"--{name} {value}" for name, value, default in chosen if value != default]
-            command = " ".join(["python -m benchmarks resolution --data DIR", *given])
+            options = {
+                "restorer": restorer,
+                "prior": prior,
+                "prompt": prompt,
+                "steps": steps,
+                "strength": strength,
+                "sizes": sizes,
+                "ways": ways,
+                "clips": clips,
+                "frames": frames,
+                "device": device,
+            }
+            shown = {"data": "DIR", **options, "markdown": markdown, "curves": curves}
+            command = command_line("resolution", shown, defaults=_RESOLUTION)
             write_page(report, markdown, command=command, curves=curves)
         typer.echo(format_report(report))
 
@@ -226,9 +257,10 @@ def benchmark_memory(
     stages: Annotated[str, typer.Option(metavar="A,B,…", help="Of: repair, default, all.")] = "default",
     pix_fmt: Annotated[str, typer.Option(help="Pixel format of the films, FFmpeg's name.")] = "yuv420p",
     suffix: Annotated[str, typer.Option(help="Of the restored films: .mkv is FFV1, .mp4 H.264.")] = ".mkv",
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    markdown: TableOption = None,
 ) -> None:
     """What restoring takes of memory, by size and length; films are made for it, and each has a process of its own."""
+    from .common.page import write_markdown
     from .common.table import markdown_table
     from .memory.benchmark import format_memory, memory_table, read_sizes, run_memory_benchmark
 
@@ -243,7 +275,7 @@ def benchmark_memory(
                 progress=progress,
             )
         if markdown is not None:
-            markdown.write_text(markdown_table(memory_table(figures)), encoding="utf-8")
+            write_markdown(markdown, [markdown_table(memory_table(figures))])
         typer.echo(format_memory(figures))
 
 
@@ -264,10 +296,11 @@ def benchmark_cost(
     against: Annotated[
         Path | None, typer.Option(metavar="CHECKOUT", help="Measure another checkout in the same run, by turns.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the tables to this file.")] = None,
+    json_file: JsonOption = None,
+    markdown: TableOption = None,
 ) -> None:
     """What detection and repair, and `restore`, take of time by the size of the film, in a warm process."""
+    from .common.page import write_markdown
     from .common.table import markdown_table
     from .cost.benchmark import run_cost_benchmark
     from .cost.report import cost_tables, format_report
@@ -287,15 +320,14 @@ def benchmark_cost(
         if json_file is not None:
             report.write_json(json_file)
         if markdown is not None:
-            tables = cost_tables(report)
-            markdown.write_text("\n".join(markdown_table(table) for table in tables), encoding="utf-8")
+            write_markdown(markdown, [markdown_table(table) for table in cost_tables(report)])
         typer.echo(format_report(report))
 
 
 @app.command("sampler")
 def benchmark_sampler(
     host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    json_file: JsonOption = None,
     quick: Annotated[bool, typer.Option(help="A narrow UNet, for a first look.")] = False,
     latent: Annotated[int | None, typer.Option(min=8, help="Side of the latents; 8 pixels each.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Repeats; ratios are medians over them.")] = None,

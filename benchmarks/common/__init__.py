@@ -1,1 +1,1 @@
-"""What the benchmarks share."""
+"""The scaffold of the benchmarks: settings, material, workers, targets, tables, curves, pages and reports."""

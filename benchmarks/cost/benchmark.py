@@ -4,8 +4,6 @@ Every checkout that is measured has one process of its own, which stays warm. Th
 that whatever else the machine does meanwhile meets both alike; the process that waits does nothing.
 """
 
-import os
-import platform
 import statistics
 import tempfile
 from contextlib import ExitStack
@@ -15,8 +13,9 @@ from typing import Any
 
 from vldm_core.progress import Progress, silent
 
-from ..film.tasks import lanes
-from .checkouts import Checkout, warm_process
+from ..common.report import machine_facts
+from ..common.workers import lanes
+from .checkouts import Checkout, opened_checkout
 from .films import write_films
 from .report import CheckoutCost, CostReport
 from .settings import AGAINST, HERE, CostSettings
@@ -40,11 +39,11 @@ def run_cost_benchmark(
     figures: list[CheckoutCost] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vldm-cost-")))
-        checkouts = {HERE: stack.enter_context(warm_process())}
+        checkouts = {HERE: stack.enter_context(opened_checkout())}
         if settings.against is not None:
-            checkouts[AGAINST] = stack.enter_context(warm_process(settings.against))
+            checkouts[AGAINST] = stack.enter_context(opened_checkout(settings.against))
         runs = len(settings.films) * len(settings.parts) * (1 + settings.repeats)
-        step = _Steps(progress, runs)
+        step = _Rounds(progress, runs)
         for width, height, frames in settings.films:
             paths = folder / "film.mkv", folder / "first.mkv"
             # In a process of its own, so that ageing a large film leaves no memory held.
@@ -55,11 +54,14 @@ def run_cost_benchmark(
                 figures += [_summed_up(name, part, (width, height, frames), answers) for name, answers in rows.items()]
             for path in paths:
                 path.unlink()
-        facts = {name: checkout.facts for name, checkout in checkouts.items()}
-    return CostReport(figures=tuple(figures), settings=settings, machine=_machine(facts, data))
+        machine = machine_facts() | {
+            "threads": checkouts[HERE].facts["threads"],
+            "film": "made from nothing" if data is None else "an aged clip",
+        }
+    return CostReport(figures=tuple(figures), settings=settings, machine=machine)
 
 
-class _Steps:
+class _Rounds:
     """Counts the rounds for whoever watches."""
 
     def __init__(self, progress: Progress, total: int) -> None:
@@ -76,7 +78,7 @@ def _measured(
     paths: tuple[Path, Path],
     folder: Path,
     repeats: int,
-    step: _Steps,
+    step: _Rounds,
 ) -> dict[str, list[dict[str, Any]]]:
     """Warm every checkout up on the shorter film, then let them take turns on the whole one."""
     film, short = paths
@@ -108,14 +110,3 @@ def _summed_up(name: str, part: str, film: tuple[int, int, int], answers: list[d
         flow_frames_per_pair=statistics.median(answer["flow_frames_per_pair"] for answer in answers),
         peak_mb=answers[-1]["peak_mb"],
     )
-
-
-def _machine(facts: dict[str, dict[str, Any]], data: Path | None) -> dict[str, Any]:
-    return {
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "threads": facts[HERE]["threads"],
-        "torch": facts[HERE]["torch"],
-        "film": "made from nothing" if data is None else "an aged clip",
-    }

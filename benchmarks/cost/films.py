@@ -10,8 +10,8 @@ from vldm_core.video.info import FilmFrame, FilmInfo, image_from_tensor
 from vldm_core.video.writing.encoding import WriteSettings
 from vldm_core.video.writing.writer import open_writer
 
-from ..film.material import aged_frames
 from ..film.settings import FilmBenchmarkSettings
+from ..film.sources.aged import aged_frames
 from ..film.sources.shots import clean_clip, find_sources
 from ..film.sources.strata import Stratum
 from ..memory.grainy_film import write_grainy_film

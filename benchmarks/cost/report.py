@@ -1,14 +1,14 @@
 """What the cost benchmark reports: its figures, its tables, and their JSON form."""
 
-import json
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ..common.report import BenchmarkReport
 from ..common.table import NONE, ReportTable, cell, plain_tables
-from .settings import AGAINST, HERE, CostSettings
+from ..common.target import Figures, Target, target_table
+from .settings import AGAINST, HERE, REPAIR, RESTORE, CostSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class CheckoutCost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CostReport:
+class CostReport(BenchmarkReport):
     """All figures of one run.
 
     Attributes:
@@ -59,25 +59,58 @@ class CostReport:
     settings: CostSettings
     machine: Mapping[str, Any]
 
-    def write_json(self, path: Path) -> None:
-        """Write the report as JSON; every number is finite."""
-        report = {
-            "figures": [asdict(row) for row in self.figures],
-            "settings": asdict(self.settings) | {"against": str(self.settings.against or "") or None},
-            "machine": dict(self.machine),
-        }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+_SMALL, _LARGE = (480, 368), (2048, 1556)
+
+
+def _least(report: CostReport, size: tuple[int, int], part: str) -> dict[str, float]:
+    """Least seconds a frame of every checkout."""
+    return {row.checkout: min(row.seconds_per_frame) for row in report.figures if row.place == (*size, part)}
+
+
+def _seconds(part: str) -> Callable[[CostReport], Figures]:
+    return lambda report: _least(report, _SMALL, part)
+
+
+def _times_as_much(part: str) -> Callable[[CostReport], Figures]:
+    def measure(report: CostReport) -> Figures:
+        small, large = _least(report, _SMALL, part), _least(report, _LARGE, part)
+        return {name: large[name] / small[name] for name in small if name in large}
+
+    return measure
+
+
+TARGETS: tuple[Target[CostReport], ...] = (
+    Target(what="detection and repair at 480×368, a frame", sign="≤", bound=0.15, unit="s", measure=_seconds(REPAIR)),
+    Target(what="restore with defaults at 480×368, a frame", sign="≤", bound=0.45, unit="s", measure=_seconds(RESTORE)),
+    Target(
+        what="detection and repair at 2048×1556 over 480×368",
+        sign="≤",
+        bound=14,
+        digits=1,
+        measure=_times_as_much(REPAIR),
+    ),
+    Target(
+        what="restore with defaults at 2048×1556 over 480×368",
+        sign="≤",
+        bound=14,
+        digits=1,
+        measure=_times_as_much(RESTORE),
+    ),
+)
+"""The aims on two processors, by the least of the runs: 18 times the pixels in no more than 14 times the time."""
 
 
 def cost_tables(report: CostReport) -> tuple[ReportTable, ...]:
-    """Lay the figures out: time by film and part, how both checkouts compare, and how time grows with the frame."""
-    tables = [_times(report)]
+    """Lay the figures out: what is aimed at, time by film and part, checkouts compared, growth with the frame."""
+    measured = [target for target in TARGETS if target.measure(report)]
+    names = list(dict.fromkeys(row.checkout for row in report.figures))
+    tables = [target_table(measured, report, names), _times(report)]
     if report.settings.against is not None:
         tables.append(_ratios(report))
     if len(report.settings.sizes) > 1:
         tables.append(_growth(report))
-    return tuple(tables)
+    return tuple(table for table in tables if table.rows)
 
 
 def format_report(report: CostReport) -> str:

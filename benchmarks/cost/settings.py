@@ -6,6 +6,8 @@ from pathlib import Path
 
 from vldm_core.errors import SettingsError
 
+from ..common.settings import check_chosen, check_least, check_size
+
 REPAIR = "repair"
 RESTORE = "restore"
 WITHOUT_NETWORK = "without network"
@@ -43,18 +45,17 @@ class CostSettings:
     against: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.sizes or min(min(size) for size in self.sizes) < 64:
-            raise SettingsError(f"sizes are {self.sizes}; give at least one, of 64 px or more on each side")
+        if not self.sizes:
+            raise SettingsError("the cost benchmark has no size to measure; give one")
+        for size in self.sizes:
+            check_size(*size)
         if len(self.frames) not in (1, len(self.sizes)) or min(self.frames) < 4:
             raise SettingsError(
                 f"frames are {self.frames}; give one length of 4 or more for all sizes, or one for each of the "
                 f"{len(self.sizes)} sizes"
             )
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            raise SettingsError(f"parts are {self.parts}; choose some of {', '.join(PARTS)}")
-        if self.repeats < 1:
-            raise SettingsError(f"repeats are {self.repeats}; measure at least once")
+        check_chosen("parts", self.parts, PARTS)
+        check_least(self, repeats=1)
         if self.against is not None and not (self.against / "vldm_core" / "__init__.py").is_file():
             raise SettingsError(f"{self.against} holds no vldm_core; give the folder of another checkout")
 

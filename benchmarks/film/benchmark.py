@@ -1,39 +1,34 @@
 """The film benchmark: our detection and repair beside the textbook methods, on the same aged clips, in one run.
 
-Clips are prepared and methods run by several processes side by side (`film_tasks`). What a method costs is measured in
-between, alone, in a process of its own (`method_worker`). Prepared clips wait in a temporary folder, about 65 MB each
+Clips are prepared and methods run by several processes side by side (`tasks`). What a method costs is measured in
+between, alone, in a process of its own (`cost`). Prepared clips wait in a temporary folder, about 65 MB each
 at the default size.
 """
 
 import logging
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import cv2
-import torch
 
 from vldm_core.progress import Progress, silent
 
-from ..common.method_worker import MethodCost, measure_cost
+from ..common.material import find_real_films
+from ..common.own_process import MethodCost
+from ..common.report import machine_facts
+from ..common.workers import Job, Lanes, lanes
+from .cost import measure_cost
 from .methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, distinct
 from .report import FilmBenchmarkReport, make_report
 from .settings import FilmBenchmarkSettings
-from .sources.real_film import RealFilmResult, find_real_films, measure_real_film
+from .sources.real_film import RealFilmResult, measure_real_film
 from .sources.shots import find_sources
 from .sources.strata import Stratum
 from .tables import format_report
 from .tasks import (
     ClipResult,
     FalseAlarms,
-    Job,
-    Lanes,
-    lanes,
     prepare_aged,
     prepare_clean,
     run_aged,
@@ -75,14 +70,14 @@ def run_film_benchmark(
     with tempfile.TemporaryDirectory(prefix="vldm-benchmark-") as folder, lanes(settings.lanes) as workers:
         aged, clean, references = _prepare(data, settings, Path(folder), workers, progress)
         costs = _measure_costs(aged, settings, progress)
-        found = _run_methods(aged, clean, find_real_films(data, settings), settings, workers, progress)
+        found = _run_methods(aged, clean, find_real_films(data, settings.real_films), settings, workers, progress)
     report = make_report(
         results=[*references, *found[0]],
         alarms=found[1],
         real=found[2],
         costs=costs,
         settings=settings,
-        machine=_machine() | {"minutes": (time.perf_counter() - start) / 60},
+        machine=machine_facts() | {"minutes": (time.perf_counter() - start) / 60},
     )
     if json_path is not None:
         report.write_json(json_path)
@@ -155,13 +150,3 @@ def _run_methods(
         [result for result in made if isinstance(result, FalseAlarms)],
         [result for result in made if isinstance(result, RealFilmResult)],
     )
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "opencv": cv2.__version__,
-    }

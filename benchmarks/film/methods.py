@@ -55,7 +55,7 @@ class Detectors:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class FilmMethod:
     """A way to find and undo damage.
 
     Attributes:
@@ -132,8 +132,8 @@ def _restore_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Tensor:
     return torch.stack([frame.image for frame in stream])
 
 
-def _ours(description: str, detectors: Callable[[], Detectors]) -> Method:
-    return Method(
+def _ours(description: str, detectors: Callable[[], Detectors]) -> FilmMethod:
+    return FilmMethod(
         description=description,
         detect=partial(_detect_ours, detectors),
         soften=partial(_soften_ours, detectors),
@@ -186,45 +186,45 @@ def _filled_by(fill: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Ma
 
 _REPAIR_STRATA: tuple[Stratum, ...] = ("transient", "persistent")
 
-METHODS: Mapping[str, Method] = {
+METHODS: Mapping[str, FilmMethod] = {
     OURS: _ours("our detectors and repair with their defaults", _defaults),
     "weight_free": _ours("the same with both detectors weight-free", _weight_free),
     "learned": _ours("the same with both detectors learned", _learned),
-    "sdip": Method(
+    "sdip": FilmMethod(
         description="SDIp on DIS flow, threshold 14; mean of the motion-compensated neighbours",
         detect=_detect_sdip,
         repair=_filled_by(baselines.fill_neighbour_mean),
     ),
-    "rod": Method(
+    "rod": FilmMethod(
         description="rank-ordered differences 25/38/55 on DIS flow; mean of the motion-compensated neighbours",
         detect=_detect_rod,
         repair=_filled_by(baselines.fill_neighbour_mean),
     ),
-    "telea": Method(
+    "telea": FilmMethod(
         description="SDIp masks; Telea inpainting",
         detect=_detect_sdip,
         repair=_filled_by(baselines.inpaint_telea),
         borrowed=True,
         strata=_REPAIR_STRATA,
     ),
-    "navier_stokes": Method(
+    "navier_stokes": FilmMethod(
         description="SDIp masks; Navier-Stokes inpainting",
         detect=_detect_sdip,
         repair=_filled_by(baselines.inpaint_navier_stokes),
         borrowed=True,
         strata=_REPAIR_STRATA,
     ),
-    "median": Method(
+    "median": FilmMethod(
         description="temporal median of three motion-compensated frames, whole picture, no mask",
         repair=lambda frames, _masks: baselines.median_of_three(frames),
         strata=_REPAIR_STRATA,
     ),
-    "line_vote": Method(
+    "line_vote": FilmMethod(
         description="column integral z > 6 and vote of 60 % of the frames; detects only",
         detect=_detect_line_vote,
         strata=LINE_STRATA,
     ),
-    "local_extremum": Method(
+    "local_extremum": FilmMethod(
         description="DeScratch-like row extrema, connected; subtraction of the vertically blurred difference",
         detect=_detect_local_extremum,
         repair=_filled_by(line_baselines.subtract_local_extremum),

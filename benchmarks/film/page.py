@@ -4,7 +4,8 @@ from pathlib import Path
 
 from vldm_core.metrics.detection_curve import CURVE_THRESHOLDS
 
-from ..common.table import markdown, markdown_table
+from ..common.page import picture, sections, write_markdown
+from ..common.table import markdown
 from .report import FilmBenchmarkReport
 from .sources.strata import LINE_DEPTHS, STRATA
 from .tables import real_line_sentences, report_tables
@@ -91,22 +92,12 @@ def write_page(report: FilmBenchmarkReport, path: Path, *, command: str, curves:
         ),
         "## Methods\n\n" + _methods(report),
     ]
-    section = ""
-    for table in report_tables(report):
-        if not table.essential:
-            continue
-        if table.section != section:
-            section = table.section
-            parts.append(f"## {section}\n")
-            if section == "Dirt, hair and blotches" and curves is not None:
-                parts.append(f"![Precision-recall curves]({relative(curves, path)})\n")
-        parts.append(markdown_table(table))
-        if section == "Real films":
-            parts += [f"{sentence}\n" for sentence in real_line_sentences(report)]
+    above = {} if curves is None else {"Dirt, hair and blotches": [picture("Precision-recall curves", curves, path)]}
+    essential = [table for table in report_tables(report) if table.essential]
+    parts += sections(essential, above=above, below={"Real films": real_line_sentences(report)})
     references = [f"*{name}* is {meaning}." for name, meaning in REFERENCES.items()]
     parts.append(_READING.format(references=" ".join(references), thresholds=len(CURVE_THRESHOLDS)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts), encoding="utf-8")
+    write_markdown(path, parts)
 
 
 def _strata(report: FilmBenchmarkReport) -> str:
@@ -128,10 +119,3 @@ def _methods(report: FilmBenchmarkReport) -> str:
         same = facts["same_as"]
         rows.append((name, facts["description"] + (f"; here the same as {same}" if same else "")))
     return markdown(("method", "what it is"), rows)
-
-
-def relative(target: Path, page: Path) -> str:
-    """Write the way from a page to a file beside or below it, else the whole path."""
-    folder = page.resolve().parent
-    shown = target.resolve()
-    return shown.relative_to(folder).as_posix() if shown.is_relative_to(folder) else shown.as_posix()

@@ -1,16 +1,15 @@
 """What the film benchmark reports: its figures, put together from the results of the clips, and their JSON form."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vldm_core.metrics.detection_curve import TOLERANCES
 
-from ..common.method_worker import MethodCost
+from ..common.own_process import MethodCost
+from ..common.report import BenchmarkReport
 from .methods import KNOWN_MASK_REPAIRS, METHODS, distinct
 from .scores import DetectionFigures, DetectionTally, RepairFigures, detection_figures, mean_of, mean_repair, pooled
 from .settings import FilmBenchmarkSettings
@@ -26,7 +25,7 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Curve:
+class PrecisionRecallCurve:
     """A precision-recall curve, by rising threshold.
 
     Attributes:
@@ -63,15 +62,13 @@ Repairs = Mapping[str, Mapping[str, RepairFigures]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FilmBenchmarkReport:
+class FilmBenchmarkReport(BenchmarkReport):
     """All figures of one run. Shares are fractions, PSNR in dB, changes in grey levels, time in s, memory in MB.
 
     Attributes:
         dirt: Transient damage found, over all clips and per stratum.
         lines: Lines found, over all clips with lines, per stratum, and apart for scenes that move against the film and
             those that do not.
-        dirt_curves: Group → method → curve of transient damage.
-        line_curves: Group → method → curve of lines.
         repair_own: Films that the methods made with their own masks; references beside them.
         repair_known: Films that the repairs made with the true masks; references beside them.
         clips: Every method on every clip.
@@ -82,12 +79,12 @@ class FilmBenchmarkReport:
         methods: Method → what it is, and which other method it is the same as.
         settings: What the benchmark ran on.
         machine: Processor count and versions.
+        dirt_curves: Group → method → curve of transient damage.
+        line_curves: Group → method → curve of lines.
     """
 
     dirt: Detections
     lines: Detections
-    dirt_curves: Mapping[str, Mapping[str, Curve]]
-    line_curves: Mapping[str, Mapping[str, Curve]]
     repair_own: Repairs
     repair_known: Repairs
     clips: Sequence[Mapping[str, Any]]
@@ -98,34 +95,8 @@ class FilmBenchmarkReport:
     methods: Mapping[str, Mapping[str, Any]]
     settings: FilmBenchmarkSettings
     machine: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers, strings and None, ready for JSON."""
-
-        def nested(groups: Mapping[str, Mapping[str, Any]], plain: Callable[[Any], Any]) -> dict[str, Any]:
-            return {group: {name: plain(value) for name, value in rows.items()} for group, rows in groups.items()}
-
-        return {
-            "dirt": nested(self.dirt, asdict),
-            "lines": nested(self.lines, asdict),
-            "repair_own": nested(self.repair_own, asdict),
-            "repair_known": nested(self.repair_known, asdict),
-            "clips": [dict(row) for row in self.clips],
-            "clean_false_alarms": [asdict(row) for row in self.clean_false_alarms],
-            "deflicker": [asdict(row) for row in self.deflicker],
-            "real": [asdict(row) for row in self.real],
-            "costs": {name: asdict(cost) for name, cost in self.costs.items()},
-            "methods": {name: dict(facts) for name, facts in self.methods.items()},
-            "settings": asdict(self.settings),
-            "machine": dict(self.machine),
-            "dirt_curves": nested(self.dirt_curves, Curve.as_dict),
-            "line_curves": nested(self.line_curves, Curve.as_dict),
-        }
-
-    def write_json(self, path: Path) -> None:
-        """Write the report as JSON; every number is finite."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    dirt_curves: Mapping[str, Mapping[str, PrecisionRecallCurve]]
+    line_curves: Mapping[str, Mapping[str, PrecisionRecallCurve]]
 
 
 def make_report(
@@ -198,7 +169,9 @@ def _figures(tallies: Mapping[str, Mapping[str, DetectionTally]], kinds: Sequenc
     }
 
 
-def _curves(tallies: Mapping[str, Mapping[str, DetectionTally]], wanted: Sequence[str]) -> dict[str, dict[str, Curve]]:
+def _curves(
+    tallies: Mapping[str, Mapping[str, DetectionTally]], wanted: Sequence[str]
+) -> dict[str, dict[str, PrecisionRecallCurve]]:
     return {
         group: {name: _curve(tally) for name, tally in tallies[group].items() if tally.soft is not None}
         for group in wanted
@@ -206,9 +179,9 @@ def _curves(tallies: Mapping[str, Mapping[str, DetectionTally]], wanted: Sequenc
     }
 
 
-def _curve(tally: DetectionTally) -> Curve:
+def _curve(tally: DetectionTally) -> PrecisionRecallCurve:
     assert tally.soft is not None
-    return Curve(
+    return PrecisionRecallCurve(
         thresholds=tally.soft.thresholds.astype(np.float64),
         recall=np.stack([tally.soft.recall(tolerance) for tolerance in TOLERANCES]),
         precision=np.stack([tally.soft.precision(tolerance) for tolerance in TOLERANCES]),

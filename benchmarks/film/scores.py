@@ -22,11 +22,11 @@ from vldm_core.metrics.detection_curve import (
     DetectionCounts,
     count_detections,
 )
-from vldm_core.metrics.fidelity import largest_change_outside, psnr, share_changed_outside, ssim_map
+from vldm_core.metrics.fidelity import decibels, largest_change_outside, psnr, share_changed_outside, ssim_map
 from vldm_core.metrics.temporal import flicker_index, warp_error
 
-from .material import AgedClip
 from .methods import Masks
+from .sources.aged import AgedClip
 from .sources.strata import DIRT_KINDS, LINE_KINDS
 
 TOLERANCE = 1
@@ -40,8 +40,6 @@ _FAR = 2
 
 _LARGEST_PSNR = 99.0
 """Decibels reported for a perfect match, which has no finite PSNR."""
-
-_PEAK = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -280,8 +278,7 @@ def _parts(clip: AgedClip) -> dict[str, Tensor]:
 def _decibels(squares: Tensor) -> float | None:
     if not squares.numel():
         return None
-    mean = float(squares.mean(dtype=torch.float64))
-    return finite(math.inf if mean == 0 else 10 * math.log10(_PEAK / mean))
+    return finite(decibels(float(squares.mean(dtype=torch.float64))))
 
 
 def _number(value: float) -> float | None:

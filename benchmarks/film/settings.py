@@ -3,8 +3,7 @@
 import os
 from dataclasses import dataclass, field
 
-from vldm_core.errors import SettingsError
-
+from ..common.settings import check_chosen, check_least, check_seed, check_size
 from .methods import METHODS
 from .sources.strata import STRATA, Stratum
 
@@ -20,10 +19,10 @@ class FilmBenchmarkSettings:
         width: Columns of every clip.
         grain: Standard deviation of the grain in the mid-tones, grey levels.
         all_sources: Take every clip and photograph of the data folder; otherwise only those kept for validation
-            (`split.py`), which nothing was trained on.
+            (`vldm_core.data.split`), which nothing was trained on.
         sources: Largest number of sources, spread evenly over what there is; None takes all.
-        strata: Strata to age the sources in, of `film_strata.STRATA`.
-        methods: Names of the methods to compare, of `film_methods.METHODS`.
+        strata: Strata to age the sources in, of `strata.STRATA`.
+        methods: Names of the methods to compare, of `methods.METHODS`.
         real_films: Names of the films below `film/` to restore; names that the data folder lacks are left out.
         cost_frames: Frames on which time and memory are measured, where the clip has so many.
         lanes: Clips worked on side by side, each by one thread. Time is measured before, with nothing else running.
@@ -45,23 +44,13 @@ class FilmBenchmarkSettings:
     seed: int = 1906
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.line_frames) < 4:
-            raise SettingsError(
-                f"the benchmark needs at least 4 frames per clip, got {self.frames} and {self.line_frames}"
-            )
-        if self.cost_frames < 3:
-            raise SettingsError(f"time is measured on at least 3 frames, got cost_frames {self.cost_frames}")
-        if min(self.height, self.width) < 64:
-            raise SettingsError(f"benchmark frames are {self.width}x{self.height}; use 64 px or more on each side")
-        if self.sources is not None and self.sources < 1:
-            raise SettingsError(f"the benchmark needs at least 1 source, got {self.sources}")
-        for what, chosen, known in (("methods", self.methods, METHODS), ("strata", self.strata, STRATA)):
-            if not chosen or [name for name in chosen if name not in known] or len(set(chosen)) < len(chosen):
-                raise SettingsError(f"benchmark {what} are {tuple(chosen)}; choose some, each once, of {tuple(known)}")
-        if self.lanes < 1:
-            raise SettingsError(f"the benchmark needs at least 1 lane, got {self.lanes}")
-        if not 0 <= self.seed < 1 << 32:
-            raise SettingsError(f"the benchmark seed is {self.seed}; choose a whole number from 0 to 2**32 - 1")
+        check_least(self, frames=4, line_frames=4, cost_frames=3, lanes=1)
+        check_size(self.width, self.height)
+        if self.sources is not None:
+            check_least(self, sources=1)
+        check_chosen("methods", self.methods, METHODS)
+        check_chosen("strata", self.strata, STRATA)
+        check_seed(self.seed)
 
     @classmethod
     def quick(cls) -> "FilmBenchmarkSettings":

@@ -1,12 +1,13 @@
-"""The tables of the film benchmark, as text: for the terminal here, for a page in `film_page`."""
+"""The tables of the film benchmark, as text: for the terminal here, for a page in `page`."""
 
 from collections.abc import Mapping, Sequence
 
 from ..common.table import NONE, ReportTable, cell, plain_tables
+from ..common.target import target_table
 from .report import ALL, LOCKED, MEAN, MOVING, Detections, FilmBenchmarkReport
 from .scores import DetectionFigures, RepairFigures
 from .sources.strata import DIRT_KINDS, LINE_KINDS
-from .targets import TARGETS, best_other, own_methods
+from .targets import TARGETS, other_methods, own_methods
 from .tasks import FalseAlarms
 
 _AT_ONE = 1
@@ -21,7 +22,7 @@ def format_report(report: FilmBenchmarkReport) -> str:
 def report_tables(report: FilmBenchmarkReport) -> tuple[ReportTable, ...]:
     """Return all tables, in order, without those that would be empty."""
     tables = [
-        _targets(report),
+        target_table(TARGETS, report, own_methods(report), others=("best textbook method", other_methods(report))),
         _glance(report),
         _dirt(report),
         _per_stratum("Dirt, hair and blotches", report.dirt, "F1 (recall / precision), 1 px"),
@@ -49,20 +50,6 @@ def real_line_sentences(report: FilmBenchmarkReport) -> list[str]:
         for row in report.real
         if row.line is not None
     ]
-
-
-def _targets(report: FilmBenchmarkReport) -> ReportTable:
-    own = own_methods(report)
-    rows = [
-        (target.what, target.show_bound(), *(target.reached(name, report) for name in own), best_other(target, report))
-        for target in TARGETS
-    ]
-    return ReportTable(
-        section="Targets",
-        title="",
-        headings=("what", "target", *own, "best textbook method"),
-        rows=tuple(rows) if own else (),
-    )
 
 
 def _glance(report: FilmBenchmarkReport) -> ReportTable:

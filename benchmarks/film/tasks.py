@@ -1,33 +1,22 @@
-"""The pieces of work of the film benchmark, each on one clip, and the processes that share them out.
+"""The pieces of work of the film benchmark, each on one clip.
 
-Each piece is a function of plain values and paths, so that any process can do it. The processes use one thread each:
-together they keep all processors busy, and figures do not depend on how many there are. No time is measured here; see
-`method_worker`.
+Each piece is a function of plain values and paths, so that any process can do it. No time is measured here; see `cost`.
 """
 
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 
-from vldm_core.errors import VLDMError
 from vldm_core.metrics.fidelity import psnr
 from vldm_core.metrics.temporal import flicker_index
 
-from .material import AgedClip, age, with_grain
-from .methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, OURS, Masks, Method
+from .methods import KNOWN_MASK_REPAIRS, KNOWN_MASK_STRATA, METHODS, OURS, FilmMethod, Masks
 from .scores import DetectionTally, RepairFigures, finite, reference_figures, repair_figures, tally_dirt, tally_lines
 from .settings import FilmBenchmarkSettings
-from .sources.shots import Look, Source, clean_clip, look_of
+from .sources.aged import AgedClip, age, with_grain
+from .sources.shots import SceneLook, Source, clean_clip, look_of
 from .sources.strata import Stratum
 
 UNTOUCHED = "untouched"
@@ -101,7 +90,7 @@ class FalseAlarms:
 
     Attributes:
         clip: Name of the clean clip, or "mean".
-        group: What makes the clip hard; see `film_sources.CleanClip.group`.
+        group: What makes the clip hard; see `shots.CleanClip.group`.
         method: Name of the method.
         dirt: Share of pixels marked as dirt.
         lines: Share of pixels marked as line.
@@ -136,7 +125,7 @@ def prepare_aged(source: Source, stratum: Stratum, settings: FilmBenchmarkSettin
     ]
 
 
-def prepare_clean(source: Source, look: Look, grain: bool, settings: FilmBenchmarkSettings, path: Path) -> None:
+def prepare_clean(source: Source, look: SceneLook, grain: bool, settings: FilmBenchmarkSettings, path: Path) -> None:
     """Store the clean shot of a source, with grain or without.
 
     Raises:
@@ -206,7 +195,7 @@ def run_clean(name: str, path: Path) -> FalseAlarms:
     )
 
 
-def _detected(method: Method, clip: AgedClip) -> Masks:
+def _detected(method: FilmMethod, clip: AgedClip) -> Masks:
     if method.detect is None:
         return Masks()
     masks = method.detect(clip.aged)
@@ -233,59 +222,3 @@ def _score_deflicker(name: str, clip: AgedClip, output: torch.Tensor, even: torc
         psnr_before=finite(psnr(output, clip.steady)) or 0.0,
         psnr_after=finite(psnr(even, clip.steady)) or 0.0,
     )
-
-
-Job = tuple[Callable[..., Any], tuple[Any, ...]]
-"""A function of a module, and its arguments."""
-
-
-class Lanes:
-    """Processes that work on jobs side by side; make them with `lanes`."""
-
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
-
-    def run(self, jobs: Iterable[Job], step: Callable[[int, int], None]) -> list[Any]:
-        """Do all jobs and return their results in order.
-
-        Args:
-            jobs: What to do.
-            step: Called with the number of jobs done and of all jobs after each; may raise to interrupt.
-
-        Raises:
-            VLDMError: A process was ended from outside, or whatever a job raised.
-        """
-        try:
-            waiting: list[Future[Any]] = [self._pool.submit(function, *arguments) for function, arguments in jobs]
-            for done, future in enumerate(as_completed(waiting), 1):
-                future.result()
-                step(done, len(waiting))
-            return [future.result() for future in waiting]
-        except BrokenProcessPool as error:
-            raise VLDMError(
-                "a process of the benchmark was ended from outside, perhaps for want of memory; run with fewer lanes"
-            ) from error
-
-
-@contextmanager
-def lanes(count: int) -> Iterator[Lanes]:
-    """Start processes of one thread each; jobs that have not begun when the block ends are dropped."""
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_begin_lane)
-    try:
-        yield Lanes(pool)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_lane() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone, killed perhaps, and nobody else would."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.metrics.fidelity import GREY_LEVELS
+from vldm_core.metrics.fidelity import GREY_LEVELS, decibels
 from vldm_core.progress import Progress, silent
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.luma import luma
-from vldm_core.video.reading.reader import open_film
 from vldm_core.video.writing.clip import write_clip
 
+from ..common.material import read_film
+from ..common.settings import check_chosen
 from ..common.table import ReportTable, cell, plain_tables
 
 _RATE = Fraction(24)
@@ -122,7 +123,7 @@ def measure_harm(case: CleanCase, output: Tensor, *, method: str, seconds: float
     return Harm(
         case=case.name,
         method=method,
-        psnr=None if square is None else _decibels(square),
+        psnr=None if square is None else decibels(square, GREY_LEVELS),
         moved=_share_moved(inside),
         mean_outside=float(outside.mean(dtype=torch.float64)) if len(outside) else None,
         moved_outside=_share_moved(outside),
@@ -151,9 +152,7 @@ def run_harm_benchmark(
         SettingsError: A method is not known, or a command lacks a path.
     """
     peers = peers or {}
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise SettingsError(f"no method is called {', '.join(unknown)}; choose of {', '.join(METHODS)}")
+    check_chosen("methods", methods, METHODS)
     for name, command in peers.items():
         if "{in}" not in command or "{out}" not in command:
             raise SettingsError(f"the command of {name} is {command!r}; it needs {{in}} and {{out}}, the films' paths")
@@ -167,7 +166,7 @@ def run_harm_benchmark(
                 target, started = Path(folder) / "restored.mkv", time.monotonic()
                 restore_film(source, target, METHODS[name](settings))
                 seconds = (time.monotonic() - started) / count
-                made.append(measure_harm(case, _read(target), method=name, seconds=seconds))
+                made.append(measure_harm(case, read_film(target), method=name, seconds=seconds))
                 target.unlink()
                 progress("measure harm", len(made), None)
             for name, command in peers.items():
@@ -225,11 +224,6 @@ def _make(name: str, maker: Callable[[], Any]) -> CleanCase:
     return CleanCase(name=name, frames=pictures, at_risk=torch.from_numpy(np.stack(masks)).bool())
 
 
-def _read(path: Path) -> Tensor:
-    with open_film(path) as film:
-        return torch.stack([frame.tensor() for frame in film])
-
-
 def _peer(case: CleanCase, name: str, command: str, source: Path, target: Path) -> Harm:
     target.unlink(missing_ok=True)
     words = [word.replace("{in}", str(source)).replace("{out}", str(target)) for word in shlex.split(command)]
@@ -242,7 +236,7 @@ def _peer(case: CleanCase, name: str, command: str, source: Path, target: Path) 
     seconds = (time.monotonic() - started) / len(case.frames)
     if not failure:
         try:
-            return measure_harm(case, _read(target), method=name, seconds=seconds)
+            return measure_harm(case, read_film(target), method=name, seconds=seconds)
         except FilmFileError as error:
             failure = [str(error)]
     return Harm(case=case.name, method=name, seconds=seconds, failure=failure[0])
@@ -250,10 +244,6 @@ def _peer(case: CleanCase, name: str, command: str, source: Path, target: Path) 
 
 def _share_moved(change: Tensor) -> float | None:
     return float((change > MOVED_LEVELS).double().mean()) if len(change) else None
-
-
-def _decibels(square: float) -> float:
-    return float("inf") if square == 0 else float(10 * np.log10(GREY_LEVELS**2 / square))
 
 
 def _cell(harm: Harm | None) -> str:

@@ -4,23 +4,20 @@ The films are made from nothing (`grainy_film`), so that any size and length can
 high-water mark of the whole process, interpreter and libraries included.
 """
 
-import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from vldm_core.errors import SettingsError, VLDMError
+from vldm_core.errors import SettingsError
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.progress import Progress, silent
 from vldm_core.reel.restore import ReelSettings, restore_film
 
-from ..common.method_worker import peak_memory_mb
-from ..common.processes import run_module
+from ..common.own_process import answer, answer_of, peak_memory_mb
+from ..common.settings import check_chosen
 from ..common.table import ReportTable, cell, plain_tables
 from .grainy_film import write_grainy_film
 
@@ -95,9 +92,7 @@ def run_memory_benchmark(
         SettingsError: A length or the name of the stages is not known.
         VLDMError: A process failed; the message ends with what it said.
     """
-    unknown = [name for name in stages if name not in STAGES]
-    if unknown:
-        raise SettingsError(f"no stages are called {', '.join(unknown)}; choose of {', '.join(STAGES)}")
+    check_chosen("stages", stages, STAGES)
     if not sizes or not frames or min(frames) < 1:
         raise SettingsError(f"memory is measured on at least one size and length ≥ 1; got {sizes} and {frames}")
     made: list[MemoryUse] = []
@@ -108,7 +103,7 @@ def run_memory_benchmark(
                 source, target = Path(folder) / "film.mkv", Path(folder) / f"restored{suffix}"
                 write_grainy_film(source, width, height, count, pix_fmt=pix_fmt)
                 for name in stages:
-                    figures = _apart(source, target, name)
+                    figures = answer_of(__name__, source, target, name, what=f"a restoration of {source.name}")
                     made.append(MemoryUse(width=width, height=height, frames=count, stages=name, **figures))
                     target.unlink()
                     progress("measure memory", len(made), total)
@@ -142,16 +137,6 @@ def format_memory(figures: Sequence[MemoryUse]) -> str:
     return plain_tables([memory_table(figures)])
 
 
-def _apart(source: Path, target: Path, stages: str) -> dict[str, Any]:
-    done = run_module(__name__, str(source), str(target), stages)
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-12:])
-        raise VLDMError(f"restoring {source.name} ended with code {done.returncode}:\n{tail}")
-    # Libraries may greet on standard output; the answer is the last line.
-    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return figures
-
-
 def _restore(source: str, target: str, stages: str) -> dict[str, float | None]:
     loaded = peak_memory_mb()
     wall, cpu = time.perf_counter(), time.process_time()
@@ -166,4 +151,4 @@ def _restore(source: str, target: str, stages: str) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_restore(*sys.argv[1:4])) + os.linesep)
+    answer(_restore(*sys.argv[1:4]))

@@ -6,23 +6,19 @@ its own. Prepared clips wait in a temporary folder, about 60 MB each at the defa
 """
 
 import logging
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import cv2
-import torch
 
 from vldm_core.prerestore.shipped import SHIPPED
 from vldm_core.progress import Progress, silent
 
-from ..common.method_worker import MethodCost
-from ..film.tasks import Job, Lanes, lanes
+from ..common.material import find_real_films
+from ..common.own_process import MethodCost
+from ..common.report import machine_facts
+from ..common.workers import Job, Lanes, lanes
 from .cost import MEASURED, measure_cost
 from .material import find_aged_sources
 from .methods import NETWORK
@@ -79,7 +75,9 @@ def run_prerestore_benchmark(
         jobs: list[Job] = [(prepare, (source, settings, path)) for source, path in zip(sources, paths, strict=True)]
         prepared = workers.run(jobs, partial(progress, "age and repair"))
         costs, peaks = _measure(paths[0], weights, settings, progress) if settings.costs else ({}, {})
-        made, real = _run_methods(paths, weights, _films(data, settings), pictures, settings, workers, progress)
+        made, real = _run_methods(
+            paths, weights, find_real_films(data, settings.real_films), pictures, settings, workers, progress
+        )
     results = [*(row for rows in prepared for row in rows), *made]
     report = PreRestoreReport(
         figures=grouped(results, settings.presets),
@@ -89,7 +87,7 @@ def run_prerestore_benchmark(
         real=real,
         network={"file": weights.name, "parameters": parameters},
         settings=settings,
-        machine=_machine() | {"minutes": (time.perf_counter() - start) / 60},
+        machine=machine_facts() | {"minutes": (time.perf_counter() - start) / 60},
     )
     if json_path is not None:
         report.write_json(json_path)
@@ -114,11 +112,6 @@ def _measure(
     return costs, peaks
 
 
-def _films(data: Path, settings: PreRestoreBenchmarkSettings) -> list[Path]:
-    paths = [data / "film" / f"{name}.mkv" for name in settings.real_films]
-    return [path for path in paths if path.is_file()]
-
-
 def _run_methods(
     paths: Sequence[Path],
     weights: Path,
@@ -141,13 +134,3 @@ def _run_methods(
     made = workers.run(jobs, partial(progress, "run methods"))
     real = [result for result in made if isinstance(result, RealFilmFigures)]
     return [row for rows in made if isinstance(rows, list) for row in rows], real
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cpu_count": os.cpu_count(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "opencv": cv2.__version__,
-    }

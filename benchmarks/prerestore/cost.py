@@ -13,8 +13,8 @@ from torch import Tensor
 from vldm_core.prerestore.run import pre_restore_stream
 from vldm_core.stages.batch import remove_flicker
 
-from ..common.method_worker import MethodCost, answer, measured_apart, peak_memory_mb, timed
-from .material import load_frames, repair
+from ..common.own_process import MethodCost, answer, cost_of, peak_memory_mb, timed
+from .material import DamagedClip, repair
 from .methods import (
     EVEN,
     FULL,
@@ -52,14 +52,14 @@ def measure_cost(method: str, clip: Path, weights: Path, frames: int) -> MethodC
     Raises:
         VLDMError: The method failed; the message ends with what it logged.
     """
-    return measured_apart(__name__, method, str(clip), str(weights), str(frames))
+    return cost_of(__name__, method, clip, weights, frames)
 
 
 def serve(method: str, clip: Path, weights: Path, frames: int) -> MethodCost:
     """Measure a method in this process; see `measure_cost`."""
     film = "repaired" if method == EVEN else METHODS[method].film
     loaded = peak_memory_mb()
-    images, masks = load_frames(clip, "damaged" if method == REPAIR else film)
+    images, masks = DamagedClip.load_only(clip, "damaged" if method == REPAIR else film, "masks")
     return timed(_work(method, images, masks, weights), frames, loaded)
 
 

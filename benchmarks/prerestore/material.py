@@ -3,16 +3,14 @@
 The clips and photographs kept for validation become shots as in training, and are aged by whole presets of the
 simulation: softness, grain, flicker, mixed frames and a codec besides the local damage. What a method should reach is
 the same print without any of these, at the same place and with the same tones (target "sharp" of
-`training.pairs.PairSettings`). The local damage is repaired once, by our own detection and repair, and the
-flicker is taken out once, so that every method gets the same frames. Frames are rounded to 8 bits.
+`vldm_core.data.degraded_clips.PairSettings`). The local damage is repaired once, by our own detection and repair, and
+the flicker is taken out once, so that every method gets the same frames. Frames are rounded to 8 bits.
 """
 
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,12 +19,9 @@ from vldm_core.data.degraded_clips import DegradedClips, PairSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.scratches.detection import LineSettings
 from vldm_core.stages.batch import detect_damage, remove_flicker, repair_damage
-from vldm_core.video.flow import estimate_flow
-from vldm_core.video.warping import consistency
 
+from ..common.material import StoredClip, eight_bit, motion_of
 from .settings import PreRestoreBenchmarkSettings
-
-_FRAMES = ("damaged", "repaired", "even", "reference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +43,7 @@ class AgedSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DamagedClip:
+class DamagedClip(StoredClip):
     """An aged clip, its repair, and what it should look like.
 
     Attributes:
@@ -63,6 +58,9 @@ class DamagedClip:
         visible: (T-1, H, W) bool: where that flow is consistent with its opposite.
     """
 
+    FILMS = ("damaged", "repaired", "even", "reference")
+    MASKS = ("masks",)
+
     name: str
     preset: str
     damaged: Tensor
@@ -72,49 +70,6 @@ class DamagedClip:
     masks: Tensor
     flow: Tensor
     visible: Tensor
-
-    def save(self, path: Path) -> None:
-        """Write the clip to a file: frames as 8 bits, flow in half precision."""
-        np.savez(
-            path,
-            name=self.name,
-            preset=self.preset,
-            masks=(self.masks > 0).numpy(),
-            flow=self.flow.half().numpy(),
-            visible=self.visible.numpy(),
-            **{name: (getattr(self, name) * 255).round().to(torch.uint8).numpy() for name in _FRAMES},
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> "DamagedClip":
-        """Read a clip that `save` wrote."""
-        with np.load(path) as stored:
-            return cls(
-                name=str(stored["name"]),
-                preset=str(stored["preset"]),
-                flow=torch.from_numpy(stored["flow"]).float(),
-                visible=torch.from_numpy(stored["visible"]),
-                masks=torch.from_numpy(stored["masks"]).float(),
-                **{name: _frames(stored, name) for name in _FRAMES},
-            )
-
-
-def load_frames(path: Path, name: str) -> tuple[Tensor, Tensor]:
-    """Read only one of the films of a stored clip and its masks: less memory than the whole.
-
-    Args:
-        path: File that `DamagedClip.save` wrote.
-        name: "damaged", "repaired" or "even".
-
-    Returns:
-        (T, 3, H, W) in [0, 1] and (T, H, W).
-    """
-    with np.load(path) as stored:
-        return _frames(stored, name), torch.from_numpy(stored["masks"]).float()
-
-
-def _frames(stored: Mapping[str, np.ndarray], name: str) -> Tensor:
-    return torch.from_numpy(stored[name]).float() / 255
 
 
 def find_aged_sources(data: Path, settings: PreRestoreBenchmarkSettings) -> tuple[AgedSource, ...]:
@@ -160,7 +115,7 @@ def make_clip(source: AgedSource, settings: PreRestoreBenchmarkSettings) -> Dama
     damaged, reference = eight_bit(pair["aged"]), eight_bit(pair["clean"])
     repaired, masks = repair(damaged)
     repaired = eight_bit(repaired)
-    flow = estimate_flow(reference)
+    flow, visible = motion_of(reference)
     return DamagedClip(
         name=source.name,
         preset=source.preset,
@@ -170,7 +125,7 @@ def make_clip(source: AgedSource, settings: PreRestoreBenchmarkSettings) -> Dama
         reference=reference,
         masks=masks,
         flow=flow,
-        visible=consistency(flow, estimate_flow(reference, direction="forward")),
+        visible=visible,
     )
 
 
@@ -186,8 +141,3 @@ def repair(frames: Tensor) -> tuple[Tensor, Tensor]:
     found = detect_damage(frames, dirt=DirtSettings(), lines=LineSettings(), strict=True)
     masks = (torch.maximum(found.dirt, found.scratch) > 0).float()
     return repair_damage(frames, dirt=found.dirt, scratch=found.scratch, strict=True), masks
-
-
-def eight_bit(frames: Tensor) -> Tensor:
-    """Round frames in [0, 1] to what 8 bits hold."""
-    return (frames * 255).round().clamp(0, 255) / 255

@@ -38,7 +38,7 @@ _NLM_FRAMES, _NLM_PATCH, _NLM_SEARCH = 5, 7, 21
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class PreRestoreMethod:
     """A way to make a film, or a film to compare with.
 
     Attributes:
@@ -50,14 +50,14 @@ class Method:
     film: Film
 
 
-METHODS: Mapping[str, Method] = {
-    DAMAGED: Method(description="the film as it comes, no repair", film="damaged"),
-    REPAIR: Method(description="our detection and repair alone", film="repaired"),
-    EVEN: Method(
+METHODS: Mapping[str, PreRestoreMethod] = {
+    DAMAGED: PreRestoreMethod(description="the film as it comes, no repair", film="damaged"),
+    REPAIR: PreRestoreMethod(description="our detection and repair alone", film="repaired"),
+    EVEN: PreRestoreMethod(
         description="the same and our flicker removal, as in the film stages; what the methods below begin with",
         film="even",
     ),
-    NLM: Method(
+    NLM: PreRestoreMethod(
         description=(
             f"OpenCV fastNlMeansDenoisingColoredMulti over {_NLM_FRAMES} frames, patch {_NLM_PATCH}, "
             f"search {_NLM_SEARCH}; for every clip the h of {', '.join(f'{h:g}' for h in NLM_STRENGTHS)} with the best "
@@ -65,14 +65,14 @@ METHODS: Mapping[str, Method] = {
         ),
         film="even",
     ),
-    PER_FRAME: Method(description="the network without time: every frame is a shot of its own", film="even"),
-    NETWORK: Method(description="the network at strength 1 without grain put back", film="even"),
-    DEFAULT: Method(
+    PER_FRAME: PreRestoreMethod(description="the network without time: every frame is a shot of its own", film="even"),
+    NETWORK: PreRestoreMethod(description="the network at strength 1 without grain put back", film="even"),
+    DEFAULT: PreRestoreMethod(
         description=f"the same at strength {PreRestoreSettings().strength:g} with "
         f"{PreRestoreSettings().keep_grain:.0%} of the fine texture put back",
         film="even",
     ),
-    FLICKERING: Method(
+    FLICKERING: PreRestoreMethod(
         description="the network at strength 1 after repair alone, so that it gets the flicker, too", film="repaired"
     ),
 }

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ..common.table import ReportTable, cell, markdown, markdown_table, plain_tables
-from ..film.page import relative
+from ..common.page import relative, sections, write_markdown
+from ..common.table import ReportTable, cell, markdown, plain_tables
+from ..common.target import target_table
 from .cost import MEASURED
 from .methods import DEFAULT, FLICKERING, METHODS, NETWORK, REFERENCE
 from .report import ALL, PreRestoreReport
@@ -57,7 +58,7 @@ def format_report(report: PreRestoreReport) -> str:
 def report_tables(report: PreRestoreReport) -> tuple[ReportTable, ...]:
     """Return all tables, in order, without those that would be empty."""
     tables = [
-        _targets(report),
+        target_table(TARGETS, report, [name for name in _JUDGED if name in report.figures.get(ALL, {})]),
         *(_figures(report, group) for group in report.figures),
         _cost(report),
         _memory(report),
@@ -96,32 +97,12 @@ def write_page(report: PreRestoreReport, path: Path, *, command: str, pictures: 
     ]
     if pictures is not None:
         parts.append(f"Pictures of every clip and of real films: `{relative(pictures, path)}`.\n")
-    section = ""
-    for table in report_tables(report):
-        if table.section != section:
-            section = table.section
-            parts.append(f"## {section}\n")
-        parts.append(markdown_table(table))
+    parts += sections(report_tables(report))
     chosen = ", ".join(f"{row.clip} {row.strength:g}" for row in report.clips if row.strength is not None)
     if chosen:
         parts.append(f"The h of the non-local means: {chosen}.\n")
     parts.append(_READING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts), encoding="utf-8")
-
-
-def _targets(report: PreRestoreReport) -> ReportTable:
-    judged = [name for name in _JUDGED if name in report.figures.get(ALL, {})]
-    return ReportTable(
-        section="Targets",
-        title="",
-        headings=("what", "target", *judged),
-        rows=tuple(
-            (target.what, target.show_bound(), *(target.reached(report, name) for name in judged)) for target in TARGETS
-        )
-        if judged
-        else (),
-    )
+    write_markdown(path, parts)
 
 
 def _figures(report: PreRestoreReport, group: str) -> ReportTable:

@@ -1,12 +1,11 @@
 """What the pre-restoration benchmark reports: its figures, put together from the results of the clips, and as JSON."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from ..common.method_worker import MethodCost
+from ..common.own_process import MethodCost
+from ..common.report import BenchmarkReport
 from .methods import METHODS, REFERENCE
 from .scores import PictureFigures, mean_figures
 from .settings import PreRestoreBenchmarkSettings
@@ -16,11 +15,11 @@ ALL = "all clips"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreRestoreReport:
+class PreRestoreReport(BenchmarkReport):
     """All figures of one run. PSNR in dB, errors in grey levels, flicker as a fraction, time in s, memory in MB.
 
     Attributes:
-        figures: Group of clips, `ALL` or a preset → method, or `prerestore_methods.REFERENCE` → means over its clips.
+        figures: Group of clips, `ALL` or a preset → method, or `methods.REFERENCE` → means over its clips.
         clips: Every method on every clip.
         costs: Method → what it costs.
         peaks: Frames of a stream → peak memory of the process in which the network ran over it, or None where the
@@ -39,26 +38,6 @@ class PreRestoreReport:
     network: Mapping[str, Any]
     settings: PreRestoreBenchmarkSettings
     machine: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers, strings and None, ready for JSON."""
-        return {
-            "figures": {
-                group: {name: asdict(row) for name, row in rows.items()} for group, rows in self.figures.items()
-            },
-            "clips": [asdict(row) for row in self.clips],
-            "costs": {name: asdict(cost) for name, cost in self.costs.items()},
-            "peaks": {str(frames): peak for frames, peak in self.peaks.items()},
-            "real": [asdict(row) for row in self.real],
-            "network": dict(self.network),
-            "settings": asdict(self.settings),
-            "machine": dict(self.machine),
-        }
-
-    def write_json(self, path: Path) -> None:
-        """Write the report as JSON; every number is finite."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def grouped(results: Sequence[MethodResult], presets: Sequence[str]) -> dict[str, dict[str, PictureFigures]]:

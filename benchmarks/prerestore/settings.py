@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from vldm_core.ageing import PRESETS
 from vldm_core.errors import SettingsError
 
+from ..common.settings import check_chosen, check_least, check_seed, check_size
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreRestoreBenchmarkSettings:
@@ -41,19 +43,9 @@ class PreRestoreBenchmarkSettings:
     seed: int = 1906
 
     def __post_init__(self) -> None:
-        if self.frames < 4:
-            raise SettingsError(f"the benchmark needs at least 4 frames per clip, got {self.frames}")
-        if min(self.height, self.width) < 64:
-            raise SettingsError(f"benchmark frames are {self.width}x{self.height}; use 64 px or more on each side")
-        unknown = [name for name in self.presets if name not in PRESETS]
-        if not self.presets or unknown or len(set(self.presets)) < len(self.presets):
-            raise SettingsError(
-                f"benchmark presets are {self.presets}; choose some, each once, of {', '.join(PRESETS)}"
-            )
-        for name, least in (("clips", 1), ("cost_frames", 3), ("real_frames", 1), ("lanes", 1)):
-            if getattr(self, name) < least:
-                raise SettingsError(f"benchmark {name} is {getattr(self, name)}; use {least} or more")
+        check_least(self, frames=4, clips=1, cost_frames=3, real_frames=1, lanes=1)
+        check_size(self.width, self.height)
+        check_chosen("presets", self.presets, PRESETS)
         if not 1 <= self.lengths[0] < self.lengths[1]:
             raise SettingsError(f"benchmark lengths are {self.lengths}; give a shorter and a longer stream, in frames")
-        if not 0 <= self.seed < 1 << 32:
-            raise SettingsError(f"the benchmark seed is {self.seed}; choose a whole number from 0 to 2**32 - 1")
+        check_seed(self.seed)

@@ -14,11 +14,10 @@ from vldm_core.metrics.temporal import flicker_index, warp_error
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.shipped import PreRestoration, load_prerestorer
 from vldm_core.stages.batch import remove_flicker
-from vldm_core.video.flow import FlowSettings, estimate_flow
-from vldm_core.video.warping import consistency
+from vldm_core.video.flow import FlowSettings
 
-from ..film.sources.shots import read_film
-from .material import AgedSource, DamagedClip, eight_bit, make_clip, repair
+from ..common.material import eight_bit, motion_of, read_film
+from .material import AgedSource, DamagedClip, make_clip, repair
 from .methods import (
     DAMAGED,
     DEFAULT,
@@ -168,8 +167,7 @@ def run_real_film(film: Path, weights: Path, pictures: Path, count: int) -> Real
     for number in np.unique(np.linspace(0, len(repaired) - 1, min(count, len(repaired))).round().astype(int)):
         pair = {f"repaired, frame {number}": repaired[number], "pre-restored, default": restored[number]}
         _write(pictures / f"{film.stem}-{number:03d}.png", pair)
-    flow = estimate_flow(repaired, masks=masks, settings=_FLOW)
-    visible = consistency(flow, estimate_flow(repaired, masks=masks, settings=_FLOW, direction="forward"))
+    flow, visible = motion_of(repaired, masks=masks, settings=_FLOW)
     empty = torch.zeros_like(repaired)
     return RealFilmFigures(
         film=film.stem,

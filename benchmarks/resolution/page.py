@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..common.table import ReportTable, cell, markdown, markdown_table, plain_tables
-from ..film.page import relative
+from ..common.page import picture, sections, write_markdown
+from ..common.table import ReportTable, cell, markdown, plain_tables
 from .sizes import WAY_MEANINGS
 from .study import ResolutionReport, ResolutionRow
 
@@ -102,13 +102,10 @@ def write_page(report: ResolutionReport, path: Path, *, command: str, curves: Pa
         markdown(("way", "what it is"), [(way, WAY_MEANINGS[way]) for way in report.settings.ways]),
     ]
     if curves is not None:
-        parts.append(f"![Figures over working size]({relative(curves, path)})\n")
-    parts.append("## Figures\n")
-    parts += [markdown_table(table) for table in report_tables(report)]
-    parts += [f"{sentence}\n" for sentence in _best(report)]
+        parts.append(picture("Figures over working size", curves, path))
+    parts += sections(report_tables(report), below={"Figures": _best(report)})
     parts.append(_READING.format(reference=cell(report.reference_warp_error, "two")))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(parts), encoding="utf-8")
+    write_markdown(path, parts)
 
 
 def _best(report: ResolutionReport) -> list[str]:

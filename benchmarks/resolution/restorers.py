@@ -42,7 +42,7 @@ class Restorer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorOptions:
+class PriorSampling:
     """How the prior samples.
 
     Attributes:
@@ -102,7 +102,7 @@ def _stills(path: Path, device: str) -> Restorer:
 
 
 def open_prior_restorer(
-    path: str | os.PathLike[str], options: PriorOptions | None = None, *, device: str = "auto"
+    path: str | os.PathLike[str], options: PriorSampling | None = None, *, device: str = "auto"
 ) -> Restorer:
     """Open a Stable Diffusion prior with the defaults of restoration.
 
@@ -116,7 +116,7 @@ def open_prior_restorer(
     """
     from vldm_core.prior.checkpoints.opening import open_prior
 
-    options = options or PriorOptions()
+    options = options or PriorSampling()
     pipeline = open_prior(path, device=device)
     pipeline.set_progress_bar_config(disable=True)
 

@@ -4,22 +4,20 @@ Clips are aged, repaired and freed of flicker as for the pre-restoration benchma
 and brought back, and measured at their own size. So whoever has larger or smaller material, or less time, can choose.
 """
 
-import json
 import logging
-import os
-import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vldm_core.errors import SettingsError
 from vldm_core.progress import Progress, silent
 
+from ..common.report import BenchmarkReport, machine_facts
+from ..common.settings import check_chosen
 from ..prerestore.material import DamagedClip, find_aged_sources, make_clip
 from ..prerestore.scores import PictureFigures, mean_figures, picture_figures
 from ..prerestore.settings import PreRestoreBenchmarkSettings
@@ -49,8 +47,7 @@ class ResolutionSettings:
     def __post_init__(self) -> None:
         if not self.sizes or min(self.sizes) < 16 or len(set(self.sizes)) < len(self.sizes):
             raise SettingsError(f"the sizes to study are {self.sizes}; give some, each once, of 16 pixels or more")
-        if not self.ways or set(self.ways) - set(WAYS) or len(set(self.ways)) < len(self.ways):
-            raise SettingsError(f"the ways to study are {self.ways}; give some, each once, of {', '.join(WAYS)}")
+        check_chosen("ways", self.ways, WAYS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +74,7 @@ class ResolutionRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResolutionReport:
+class ResolutionReport(BenchmarkReport):
     """All figures of one run.
 
     Attributes:
@@ -97,11 +94,6 @@ class ResolutionReport:
     restorers: Mapping[str, str]
     settings: ResolutionSettings
     machine: Mapping[str, Any]
-
-    def write_json(self, path: Path) -> None:
-        """Write the report as JSON; every number is finite."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def best(self, restorer: str) -> ResolutionRow:
         """Return the row of a restorer with the highest PSNR."""
@@ -157,13 +149,7 @@ def run_resolution_study(
         clips=[clip.name for clip in clips],
         restorers={restorer.name: restorer.description for restorer in restorers},
         settings=settings,
-        machine={
-            "cpu_count": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-            "torch": torch.__version__,
-            "minutes": (time.perf_counter() - start) / 60,
-        },
+        machine=machine_facts() | {"minutes": (time.perf_counter() - start) / 60},
     )
 
 

@@ -1,26 +1,21 @@
 """What the sampler benchmark reports: its data, its JSON form, its table."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from io import StringIO
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from ..common.report import BenchmarkReport
+from ..common.table import NONE, ReportTable, cell, plain_tables
+from ..common.target import Target
 from .settings import SamplerBenchmarkSettings
 from .statistics import Measurement, VariantSummary
 from .variants import VARIANTS
 
-_TABLE_WIDTH = 200
 _SD_WIDTH = 320
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplerBenchmarkReport:
+class SamplerBenchmarkReport(BenchmarkReport):
     """All figures of one run. Times in s, memory in MB.
 
     Attributes:
@@ -37,61 +32,46 @@ class SamplerBenchmarkReport:
     settings: SamplerBenchmarkSettings
     machine: Mapping[str, Any]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists, numbers, strings and None, ready for JSON."""
-        return {
-            "machine": dict(self.machine),
-            "settings": asdict(self.settings),
-            "summary": {name: asdict(figures) for name, figures in self.summary.items()},
-            "left_out": dict(self.left_out),
-            "rounds": [asdict(run) for run in self.rounds],
-        }
-
-    def write_json(self, path: Path) -> None:
-        """Write the report as JSON; every number is finite."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
 
 def format_report(report: SamplerBenchmarkReport) -> str:
     """Lay the report out as a plain text table with notes."""
-    settings = report.settings
-    table = Table(
-        title=_title(settings), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    return plain_tables([summary_table(report)], notes=_notes(report))
+
+
+def summary_table(report: SamplerBenchmarkReport) -> ReportTable:
+    """Return a row per variant."""
+    return ReportTable(
+        section="Sampler benchmark",
+        title=_title(report.settings),
+        headings=("variant", "against", *_HEADINGS, "what"),
+        rows=tuple(
+            (name, row.against or NONE, *_figures(row, report.settings.target(name)), VARIANTS[name].description)
+            for name, row in report.summary.items()
+        ),
     )
-    for heading in ("variant", "against"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("s/frame-step", "ratio", "range", "best", "CPU ratio", "FLOP ratio", "target", "met", "peak MB"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what", no_wrap=True)
-    for name, row in report.summary.items():
-        table.add_row(name, row.against or "-", *_figures(row), VARIANTS[name].description)
-    text = StringIO()
-    console = Console(file=text, width=_TABLE_WIDTH, no_color=True, highlight=False, soft_wrap=True)
-    console.print(table)
-    for note in _notes(report):
-        console.print(note, markup=False)
-    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()) + "\n"
 
 
-def _figures(row: VariantSummary) -> tuple[str, ...]:
+_HEADINGS = ("s/frame-step", "ratio", "range", "best", "CPU ratio", "FLOP ratio", "target", "met", "peak MB")
+
+
+def _figures(row: VariantSummary, target: Target["SamplerBenchmarkReport"] | None) -> tuple[str, ...]:
     compared = row.against is not None
     return (
         f"{row.seconds_per_frame_step:.4f}",
         f"{row.ratio:.3f}" if compared else "1",
-        f"{row.ratio_lowest:.2f} … {row.ratio_highest:.2f}" if compared else "-",
-        f"{row.best_ratio:.3f}" if compared else "-",
-        f"{row.cpu_ratio:.3f}" if compared else "-",
-        f"{row.flop_ratio:.3f}" if compared and row.flop_ratio is not None else "-",
-        "-" if row.target is None else f"≤ {row.target:.3f}",
-        {None: "-", True: "yes", False: "no"}[row.met],
-        "-" if row.peak_mb is None else f"{row.peak_mb:.0f}",
+        f"{row.ratio_lowest:.2f} … {row.ratio_highest:.2f}" if compared else NONE,
+        cell(row.best_ratio if compared else None, "share"),
+        cell(row.cpu_ratio if compared else None, "share"),
+        cell(row.flop_ratio if compared else None, "share"),
+        NONE if target is None else target.show_bound(),
+        {None: NONE, True: "yes", False: "no"}[row.met],
+        cell(row.peak_mb, "whole"),
     )
 
 
 def _title(settings: SamplerBenchmarkSettings) -> str:
     return (
-        f"Sampler benchmark: UNet width {settings.width}, {settings.frames} frames (long: {settings.long_frames}) of "
+        f"UNet width {settings.width}, {settings.frames} frames (long: {settings.long_frames}) of "
         f"{settings.latent}x{settings.latent} latents, {settings.steps} steps, cfg {settings.cfg:g}, "
         f"{settings.threads} threads; median of {settings.rounds} rounds"
     )

@@ -1,10 +1,16 @@
 """Settings of the sampler benchmark."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vldm_core.errors import SettingsError
 
+from ..common.settings import check_chosen, check_least, check_seed
+from ..common.target import Target
 from .variants import GROUPS, VARIANTS, WINDOWED
+
+if TYPE_CHECKING:
+    from .report import SamplerBenchmarkReport
 
 _WINDOW_TOLERANCE = 1.03
 _MOST_THREADS = 256
@@ -32,7 +38,7 @@ class SamplerBenchmarkSettings:
         threads: Threads of torch.
         process_per_group: Start a process for every group. One for all starts faster, but what earlier groups left in
             it may touch the memory figures of later ones.
-        groups: Names of the groups to measure, of `sampler_variants.GROUPS`.
+        groups: Names of the groups to measure, of `variants.GROUPS`.
         seed: Of weights, noise, text and hints.
     """
 
@@ -81,16 +87,11 @@ class SamplerBenchmarkSettings:
             raise SettingsError(f"benchmark latents are {self.latent} wide; use a multiple of 8")
         if self.decode_latent < 16 or self.decode_latent % 8:
             raise SettingsError(f"decoded latents are {self.decode_latent} high; use a multiple of 8 from 16 on")
-        for name in ("steps", "decode_frames", "rounds"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"benchmark {name} is {getattr(self, name)}; use 1 or more")
+        check_least(self, steps=1, decode_frames=1, rounds=1)
         if not 1 <= self.threads <= _MOST_THREADS:
             raise SettingsError(f"benchmark threads is {self.threads}; use 1 … {_MOST_THREADS}")
-        unknown = [name for name in self.groups if name not in GROUPS]
-        if unknown or not self.groups:
-            raise SettingsError(f"benchmark groups are {self.groups}; choose of {', '.join(GROUPS)}")
-        if not 0 <= self.seed < 1 << 31:
-            raise SettingsError(f"the benchmark seed is {self.seed}; choose a whole number from 0 to 2**31 - 1")
+        check_chosen("groups", self.groups, GROUPS)
+        check_seed(self.seed, bits=31)
 
     @classmethod
     def quick(cls) -> "SamplerBenchmarkSettings":
@@ -112,8 +113,16 @@ class SamplerBenchmarkSettings:
             return self.decode_frames
         return (self.frames if clip == "short" else self.long_frames) * self.steps
 
-    def target(self, variant: str) -> float | None:
-        """Return the largest ratio that is good enough; L/(L-o) plus 3 % for windows of the whole UNet."""
+    def target(self, variant: str) -> "Target[SamplerBenchmarkReport] | None":
+        """Return what the ratio of a variant should be; at most L/(L-o) plus 3 % for windows of the whole UNet."""
+        bound = VARIANTS[variant].target
         if variant in WINDOWED:
-            return self.window_length / (self.window_length - self.window_overlap) * _WINDOW_TOLERANCE
-        return VARIANTS[variant].target
+            bound = self.window_length / (self.window_length - self.window_overlap) * _WINDOW_TOLERANCE
+        if bound is None:
+            return None
+        return Target(
+            what=f"{variant} over {VARIANTS[variant].against}",
+            sign="≤",
+            bound=bound,
+            measure=lambda report: {name: row.ratio for name, row in report.summary.items()},
+        )

@@ -136,8 +136,8 @@ def summarise(
             cpu_ratio=median(cpu),
             flop_ratio=_flop_ratio(flops, name, against),
             other_ratios={other: median(ratios) for other, ratios in others.items() if ratios},
-            target=target,
-            met=None if target is None else ratio <= target,
+            target=None if target is None else target.bound,
+            met=None if target is None else target.check(ratio),
             difference=differences.get(name),
         )
     return summary

@@ -4,11 +4,8 @@ The core knows no host, so what imports one is a script of the repository, `benc
 Request and answer are one JSON line each; latents and pictures stay over there.
 """
 
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -17,12 +14,12 @@ from typing import Any
 
 from vldm_core.errors import VLDMError
 
+from ..common.conversation import WarmProcess, warm_process
 from .settings import SamplerBenchmarkSettings
 from .statistics import Measurement
 from .variants import GROUPS, VARIANTS
 
 _SCRIPT = Path(__file__).resolve().parent / "host_worker.py"
-_LOG_LINES = 15
 
 
 class HostNotFoundError(VLDMError):
@@ -62,8 +59,8 @@ class Loaded:
 class SamplerWorker:
     """A process that holds one group of variants; make it with `sampler_worker`."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
-        self._process, self._log = process, log
+    def __init__(self, process: WarmProcess) -> None:
+        self._process = process
         self._group = ""
 
     def load(self, group: str, settings: SamplerBenchmarkSettings) -> Loaded:
@@ -103,20 +100,7 @@ class SamplerWorker:
         return None if answer["difference"] is None else float(answer["difference"])
 
     def _ask(self, task: str, **arguments: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # The worker is gone; the empty answer below tells why.
-        answer = self._process.stdout.readline()
-        if not answer:
-            tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
-            raise VLDMError(
-                f"the benchmark worker for {self._group} ended with code {self._process.wait()} "
-                f"instead of answering:\n{tail}"
-            )
-        return json.loads(answer)
+        return self._process.ask({"task": task, **arguments})
 
 
 @contextmanager
@@ -133,21 +117,6 @@ def sampler_worker(host: Path, threads: int) -> Iterator[SamplerWorker]:
     if not _SCRIPT.is_file():
         raise VLDMError(f"{_SCRIPT} is missing; run the sampler benchmark from a checkout of the repository")
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    with tempfile.TemporaryDirectory(prefix="vldm-worker-") as name:
-        log = Path(name) / "log.txt"
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(
-                [os.environ.get("COMFYUI_PYTHON") or sys.executable, str(_SCRIPT), str(host)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=environment,
-            ) as process,
-        ):
-            try:
-                yield SamplerWorker(process, log)
-            finally:
-                # It holds nothing worth a graceful end, and may be in the middle of a long sampling.
-                process.kill()
+    command = [os.environ.get("COMFYUI_PYTHON") or sys.executable, str(_SCRIPT), str(host)]
+    with warm_process(command, what="the sampler benchmark's worker", environment=environment) as process:
+        yield SamplerWorker(process)

@@ -12,13 +12,10 @@ import torch
 from torch import Tensor
 
 from vldm_core.metrics.temporal import flicker_index, warp_error
-from vldm_core.video.flow import estimate_flow
 from vldm_core.video.luma import luma
-from vldm_core.video.warping import consistency
 
+from ...common.material import motion_of, read_film
 from ..methods import METHODS
-from ..settings import FilmBenchmarkSettings
-from .shots import read_film
 
 SAN_FRANCISCO = "san_francisco_1906"
 
@@ -150,17 +147,11 @@ def measure_line(before: Tensor, after: Tensor, mask: Tensor) -> LineRemoval:
     )
 
 
-def find_real_films(data: Path, settings: FilmBenchmarkSettings) -> tuple[Path, ...]:
-    """List those of the wanted real films that a data folder holds."""
-    paths = [data / "film" / f"{name}.mkv" for name in settings.real_films]
-    return tuple(path for path in paths if path.is_file())
-
-
 def measure_real_film(name: str, path: Path) -> RealFilmResult:
     """Restore one real film with one of our methods and measure it.
 
     Args:
-        name: One of `film_methods.METHODS`, with detectors, repair and deflicker.
+        name: One of `methods.METHODS`, with detectors, repair and deflicker.
         path: The film.
 
     Raises:
@@ -173,8 +164,7 @@ def measure_real_film(name: str, path: Path) -> RealFilmResult:
     output = method.repair(film, masks)
     even = method.deflicker(output)
     damaged = torch.maximum(masks.dirt, masks.lines)
-    flow = estimate_flow(film, masks=damaged)
-    visible = consistency(flow, estimate_flow(film, masks=damaged, direction="forward"))
+    flow, visible = motion_of(film, masks=damaged)
     before, after = flicker_index(film, flow, visible), flicker_index(even, flow, visible)
     return RealFilmResult(
         film=path.stem,

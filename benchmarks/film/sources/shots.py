@@ -53,17 +53,17 @@ class Source:
     speed: float
 
     @property
-    def looks(self) -> tuple["Look", ...]:
+    def looks(self) -> tuple["SceneLook", ...]:
         """The clean shots that false alarms are counted on: the plain one, and those of the strata with posts."""
         return (PLAIN, *(look_of(stratum) for stratum in self.strata if self.speed and stratum in POSTS_STRATA))
 
-    def is_upright(self, look: "Look") -> bool:
+    def is_upright(self, look: "SceneLook") -> bool:
         """Tell whether a look of the scene is full of upright structure."""
         return look.posts if self.speed else self.path.stem in UPRIGHT_CLIPS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class SceneLook:
     """What is done to a photograph before it is aged; clips are taken as they are.
 
     Attributes:
@@ -75,12 +75,12 @@ class Look:
     at_rest: bool = False
 
 
-PLAIN = Look()
+PLAIN = SceneLook()
 
 
-def look_of(stratum: Stratum) -> Look:
+def look_of(stratum: Stratum) -> SceneLook:
     """Return the look of photographs in a stratum."""
-    return Look(posts=stratum in POSTS_STRATA, at_rest=stratum == "at rest")
+    return SceneLook(posts=stratum in POSTS_STRATA, at_rest=stratum == "at rest")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def find_sources(data: Path, settings: FilmBenchmarkSettings) -> tuple[Source, .
     return tuple(found)
 
 
-def clean_clip(source: Source, settings: FilmBenchmarkSettings, *, frames: int, look: Look = PLAIN) -> CleanClip:
+def clean_clip(source: Source, settings: FilmBenchmarkSettings, *, frames: int, look: SceneLook = PLAIN) -> CleanClip:
     """Return the clean shot of a source.
 
     Args:
@@ -181,16 +181,6 @@ def camera_sway(frames: Tensor) -> float:
     return float(np.std(places))
 
 
-def read_film(path: Path) -> Tensor:
-    """Read a whole short film as (T, 3, H, W) in [0, 1].
-
-    Raises:
-        FilmFileError: It cannot be read.
-    """
-    with open_film(path) as film:
-        return torch.stack([frame.tensor() for frame in film])
-
-
 def _read_clip(path: Path, settings: FilmBenchmarkSettings, frames: int) -> Tensor:
     """Read so many frames: those after the skipped ones, or the last ones of a shorter clip."""
     kept: deque[np.ndarray] = deque(maxlen=frames)
@@ -216,7 +206,7 @@ def _cover(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.ascontiguousarray(scaled[top : top + height, left : left + width].transpose(2, 0, 1))
 
 
-def _pan(source: Source, settings: FilmBenchmarkSettings, count: int, look: Look) -> Tensor:
+def _pan(source: Source, settings: FilmBenchmarkSettings, count: int, look: SceneLook) -> Tensor:
     """Move a camera over a photograph: sideways, gathering speed, and an eighth of that up."""
     picture = cv2.imread(str(source.path), cv2.IMREAD_COLOR)
     if picture is None:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.cost.benchmark import run_cost_benchmark
-from benchmarks.cost.checkouts import warm_process
+from benchmarks.cost.checkouts import opened_checkout
 from benchmarks.cost.films import write_films
 from benchmarks.cost.settings import AGAINST, HERE, CostSettings
 from vldm_core.errors import SettingsError, VLDMError
@@ -74,7 +74,7 @@ def other_checkout(folder: Path) -> Path:
 
 
 def test_the_other_checkout_is_asked_for_its_own_figures(tmp_path) -> None:
-    with warm_process(other_checkout(tmp_path / "other")) as checkout:
+    with opened_checkout(other_checkout(tmp_path / "other")) as checkout:
         assert Path(checkout.facts["package"]).is_relative_to(tmp_path)
         figures = checkout.ask("repair", tmp_path / "film.mkv", tmp_path)
         assert (figures["frames"], figures["flows_per_pair"], figures["flow_frames_per_pair"]) == (5, 2.0, 4.0)
@@ -133,8 +133,8 @@ def test_wrong_settings_are_named(tmp_path) -> None:
         ({"sizes": ((32, 64),)}, "64 px"),
         ({"frames": (4, 4, 4)}, "one for each of the 2 sizes"),
         ({"frames": (3,)}, "4 or more"),
-        ({"parts": ("all",)}, "choose some of repair, restore"),
-        ({"repeats": 0}, "at least once"),
+        ({"parts": ("all",)}, "choose some, each once, of repair, restore"),
+        ({"repeats": 0}, "repeats is 0; use 1 or more"),
         ({"against": tmp_path}, "holds no vldm_core"),
     ):
         with pytest.raises(SettingsError, match=match):

@@ -2,10 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +10,16 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.common.method_worker import measure_cost
+from benchmarks.common.curves import draw_panels
 from benchmarks.film import benchmark as film_benchmark
 from benchmarks.film.benchmark import format_report, run_film_benchmark
-from benchmarks.film.curves import draw_curves
-from benchmarks.film.material import age
+from benchmarks.film.cost import measure_cost
+from benchmarks.film.curves import curve_panels
 from benchmarks.film.page import write_page
 from benchmarks.film.report import ALL, MOVING
 from benchmarks.film.settings import FilmBenchmarkSettings
+from benchmarks.film.sources.aged import age
 from benchmarks.film.sources.shots import clean_clip, find_sources
-from benchmarks.film.tasks import lanes
 from vldm_core.cli.app import app
 from vldm_core.errors import FilmFileError, SettingsError, VLDMError
 
@@ -154,9 +150,13 @@ def test_tables_page_and_curves_show_it_all(report, tmp_path):
     blocks = [block.splitlines() for block in page.split("\n\n") if block.startswith("| ")]
     assert len(blocks) > 10
     assert all(len({line.count("|") for line in block}) == 1 for block in blocks)
-    picture = draw_curves(made)
-    assert picture.width > 2 * 300
-    assert len(np.unique(np.array(picture).reshape(-1, 3), axis=0)) > 50
+    dirt, lines = draw_panels(curve_panels(made)).axes
+    assert dirt.get_title() == f"Dirt, hair and blotches: {ALL}" and lines.get_title() == f"Lines: {MOVING}"
+    drawn = {line.get_label().partition(",")[0]: line.get_xydata() for line in lines.get_lines()}
+    curve = made.line_curves[MOVING]["line_vote"]
+    assert np.array_equal(drawn["line_vote"], np.stack([curve.recall[1], curve.precision[1]], axis=1), equal_nan=True)
+    legend = [text.get_text() for text in lines.get_legend().get_texts()]
+    assert f"line_vote, area {made.lines[MOVING]['line_vote'].average_precision[1]:.2f}" in legend
 
 
 def test_progress_may_interrupt(data):
@@ -209,48 +209,15 @@ def test_the_command_refuses_unknown_methods(data):
     assert "magic" in done.output and "line_vote" in done.output
 
 
-def test_a_lane_that_is_killed_is_reported():
-    with lanes(1) as workers, pytest.raises(VLDMError, match="run with fewer lanes"):
-        workers.run([(os._exit, (3,))], lambda done, total: None)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_lanes_end_with_the_process_that_started_them(tmp_path):
-    """Even when it is killed."""
-    program = tmp_path / "program.py"
-    program.write_text(
-        "import os\n"
-        "from benchmarks.film.tasks import lanes\n"
-        "if __name__ == '__main__':\n"
-        "    with lanes(1) as workers:\n"
-        "        print(workers.run([(os.getpid, ())], lambda done, total: None)[0], flush=True)\n"
-        "        os.kill(os.getpid(), 9)\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == -9, done.stderr
-    worker = int(done.stdout)
-    deadline = time.monotonic() + 20
-    while _lives(worker) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not _lives(worker)
-
-
-def _lives(process: int) -> bool:
-    """Whether a process is there and is no zombie that nobody has collected."""
-    status = Path(f"/proc/{process}/stat")
-    return status.exists() and status.read_text().rpartition(") ")[2].split()[0] != "Z"
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": 2}, "at least 4 frames"),
-        ({"line_frames": 3}, "at least 4 frames"),
-        ({"cost_frames": 1}, "at least 3 frames"),
+        ({"frames": 2}, "frames is 2; use 4 or more"),
+        ({"line_frames": 3}, "use 4 or more"),
+        ({"cost_frames": 1}, "use 3 or more"),
         ({"width": 32}, "64 px or more"),
-        ({"sources": 0}, "at least 1 source"),
-        ({"lanes": 0}, "at least 1 lane"),
+        ({"sources": 0}, "sources is 0; use 1 or more"),
+        ({"lanes": 0}, "lanes is 0; use 1 or more"),
         ({"seed": -1}, "seed is -1"),
         ({"methods": ("ours", "magic")}, "magic"),
         ({"methods": ("ours", "ours")}, "each once"),

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from benchmarks.film import scores as film_scores
-from benchmarks.film.material import AgedClip
 from benchmarks.film.methods import Masks
+from benchmarks.film.sources.aged import AgedClip
 from benchmarks.film.sources.strata import DIRT_KINDS, LINE_KINDS
 
 COUNT, HEIGHT, WIDTH = 3, 24, 40

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.common.method_worker import MethodCost
+from benchmarks.common.own_process import MethodCost
 from benchmarks.film.report import make_report
 from benchmarks.film.scores import DetectionTally
 from benchmarks.film.settings import FilmBenchmarkSettings
 from benchmarks.film.sources.strata import DIRT_KINDS, LINE_KINDS
-from benchmarks.film.targets import TARGETS, best_other
+from benchmarks.film.targets import TARGETS, other_methods
 from benchmarks.film.tasks import ClipResult, FalseAlarms
 from vldm_core.metrics.detection_curve import MASK_THRESHOLDS, DetectionCounts
 
@@ -59,19 +59,19 @@ def _target(start: str):
 
 
 def test_targets_tell_what_was_reached_and_what_was_missed(report):
-    assert _target("dirt, hair").reached("ours", report) == "0.923"
-    assert _target("dirt, hair").reached("sdip", report) == "0.545 missed"
-    assert _target("dirt: false alarm").reached("ours", report) == "0.09 %"
+    assert _target("dirt, hair").reached(report, "ours") == "0.923"
+    assert _target("dirt, hair").reached(report, "sdip") == "0.545 missed"
+    assert _target("dirt: false alarm").reached(report, "ours") == "0.09 %"
     # Recall enough, but more false alarms than allowed.
-    assert _target("lines, drifting").reached("ours", report) == "0.950 (0.20 %) missed"
-    assert _target("lines, gate weave").reached("ours", report) == "–"
-    assert _target("detection and repair").reached("ours", report) == "0.100 s"
+    assert _target("lines, drifting").reached(report, "ours") == "0.950 (0.20 %) missed"
+    assert _target("lines, gate weave").reached(report, "ours") == "–"
+    assert _target("detection and repair").reached(report, "ours") == "0.100 s"
     assert _target("dirt: false alarm").show_bound() == "≤ 0.10 %"
 
 
 def test_the_best_textbook_method_stands_beside(report):
-    assert best_other(_target("dirt, hair"), report) == "sdip: 0.545"
-    assert best_other(_target("lines, drifting"), report) == "line_vote: 0.970 (5.00 %)"
-    assert best_other(_target("lines, upright"), report) == "–"
+    assert _target("dirt, hair").best(report, other_methods(report)) == "sdip: 0.545"
+    assert _target("lines, drifting").best(report, other_methods(report)) == "line_vote: 0.970 (5.00 %)"
+    assert _target("lines, upright").best(report, other_methods(report)) == "–"
     # A detector alone is not compared with what repairs, too.
-    assert best_other(_target("detection and repair"), report) == "sdip: 0.050 s"
+    assert _target("detection and repair").best(report, other_methods(report)) == "sdip: 0.050 s"

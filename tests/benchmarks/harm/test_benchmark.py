@@ -98,7 +98,7 @@ def test_the_command_prints_and_writes_the_table(makers, tmp_path):
     ("options", "message"),
     [
         ({"names": ("rain",)}, "has no rain; it has bright, dark"),
-        ({"methods": ("magic",)}, "no method is called magic"),
+        ({"methods": ("magic",)}, "methods are magic; choose some"),
         ({"peers": {"p": "cp {in} there"}}, "needs {in} and {out}"),
     ],
 )

@@ -43,7 +43,7 @@ def test_wrong_requests_are_named() -> None:
     for text in ("1920", "0x10", "x", "axb"):
         with pytest.raises(SettingsError, match="frame size"):
             read_sizes([text])
-    with pytest.raises(SettingsError, match="no stages"):
+    with pytest.raises(SettingsError, match="stages are everything"):
         run_memory_benchmark([(96, 64)], [2], stages=["everything"])
     with pytest.raises(SettingsError, match="at least one"):
         run_memory_benchmark([(96, 64)], [])
@@ -56,7 +56,7 @@ STAGE = """
 import sys, torch
 from vldm_core.machine.allocator import share_one_heap
 from benchmarks.memory.grainy_film import grainy_frames
-from benchmarks.common.method_worker import peak_memory_mb
+from benchmarks.common.own_process import peak_memory_mb
 from vldm_core.film.dirt.detection import DirtSettings, detect_dirt
 from vldm_core.film.fill.repair import repair_dirt
 from vldm_core.film.scratches.repair.repair import repair_lines

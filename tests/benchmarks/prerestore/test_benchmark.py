@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.common.method_worker import MethodCost
+from benchmarks.common.own_process import MethodCost
 from benchmarks.prerestore import benchmark as prerestore_benchmark
 from benchmarks.prerestore import cost as prerestore_cost
 from benchmarks.prerestore.cost import MEASURED, measure_cost
@@ -17,7 +17,6 @@ from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
 from vldm_core.cli.app import app
 from vldm_core.errors import VLDMError
 
-from ..film_data import moving_texture, write_film
 from ..prerestore_data import TINY, made_clip, write_data, write_network
 
 
@@ -136,9 +135,3 @@ def test_the_command_line_runs_it(data, weights, tmp_path, monkeypatch):
     assert done.exit_code == 1
     settings = PreRestoreBenchmarkSettings(clips=3, frames=5, presets=("1920s", "8mm amateur"), costs=False, lanes=1)
     assert asked[0][0] == data and asked[0][1]["weights"] == weights and asked[0][1]["settings"] == settings
-
-
-def test_only_real_films_that_are_there_and_wanted_are_shown(data, tmp_path):
-    write_film(tmp_path / "film" / "other.mkv", moving_texture(1, 4))
-    assert prerestore_benchmark._films(tmp_path, TINY) == []
-    assert [path.stem for path in prerestore_benchmark._films(data, TINY)] == ["san_francisco_1906"]

@@ -4,16 +4,16 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from benchmarks.common.curves import draw_panels
 from benchmarks.prerestore.scores import PictureFigures, picture_figures
 from benchmarks.resolution import study as resolution_study
-from benchmarks.resolution.curves import draw_curves
+from benchmarks.resolution.curves import curve_panels
 from benchmarks.resolution.page import format_report, write_page
-from benchmarks.resolution.restorers import PriorOptions, Restorer, open_prior_restorer, open_restorer
+from benchmarks.resolution.restorers import PriorSampling, Restorer, open_prior_restorer, open_restorer
 from benchmarks.resolution.study import ResolutionRow, ResolutionSettings, run_resolution_study
 from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError, VLDMError
@@ -92,7 +92,8 @@ def test_the_pre_restorer_runs_at_full_strength(tmp_path):
     clip, network = made_clip(), random_network()
     restorer = open_restorer(str(write_network(tmp_path / "net.safetensors")), device="cpu")
     full = pre_restore(clip.repaired, network, PreRestoreSettings(keep_grain=0), masks=clip.masks)[0]
-    assert torch.equal(restorer.run(clip.repaired, clip.masks), full)
+    # A network that was loaded lies in memory in another order than one that was made, and sums up in another.
+    assert torch.allclose(restorer.run(clip.repaired, clip.masks), full, atol=1e-5)
     assert (full - pre_restore(clip.repaired, network, PreRestoreSettings(), masks=clip.masks)[0]).abs().max() > 0.01
     assert "net.safetensors" in restorer.description
 
@@ -121,7 +122,7 @@ def test_a_restorer_of_stills_runs_over_time(tmp_path, monkeypatch):
 
 def test_the_prior_restores_at_any_working_size(tmp_path):
     tiny_pipeline().save_pretrained(tmp_path / "prior")
-    options = PriorOptions(steps=4, strength=0.5, prompt="a dog")
+    options = PriorSampling(steps=4, strength=0.5, prompt="a dog")
     restorer = open_prior_restorer(tmp_path / "prior", options, device="cpu")
     frames = torch.rand(2, 3, 64, 128)
     made = restorer.run(frames, torch.zeros(2, 64, 128))
@@ -175,15 +176,12 @@ def test_tables_and_page_show_the_best_size(report, tmp_path):
 
 
 def test_curves_are_drawn_where_the_figures_are(report):
-    picture = draw_curves(report)
-    assert picture.width == 4 * 412
-    red, _, blue = np.asarray(picture)[:412, :412].astype(int).transpose(2, 0, 1)
-    assert ((blue > 150) & (red < 60)).sum() > 200
-    # A better figure moves the line.
-    better = replace(report, rows=[replace(report.rows[0], figures=_figures(27.9)), *report.rows[1:]])
-    assert draw_curves(better).tobytes() != picture.tobytes()
-    one = replace(report, rows=report.rows[:1])
-    assert draw_curves(one).width == picture.width
+    plots = draw_panels(curve_panels(report)).axes
+    assert [axes.get_title() for axes in plots] == ["PSNR, dB", "SSIM", "warp error, grey levels", "seconds a frame"]
+    resized, padded, level = plots[0].get_lines()
+    assert resized.get_xydata().tolist() == [[256, 24], [512, 28]] and padded.get_xydata().tolist() == [[512, 28.5]]
+    assert level.get_ydata()[0] == 26 and level.get_linestyle() == "--" and len(plots[3].get_lines()) == 2
+    assert [text.get_text() for text in plots[0].get_xticklabels()] == ["256", "512"]
 
 
 @pytest.mark.parametrize("wrong", [{"sizes": ()}, {"sizes": (8,)}, {"sizes": (64, 64)}, {"ways": ("cropped",)}])
@@ -217,5 +215,5 @@ def test_the_command_line_runs_it(report, tmp_path, monkeypatch):
     assert data == tmp_path and [restorer.name for restorer in restorers] == ["pre-restorer"]
     assert (settings.sizes, settings.material.clips, settings.material.frames) == ((128, 64), 2, 5)
     page = (tmp_path / "page.md").read_text()
-    assert "benchmark resolution --data DIR --restorer" in page and "--sizes 128,64 --clips 2 --frames 5" in page
+    assert "benchmarks resolution --data DIR --restorer" in page and "--sizes 128,64 --clips 2 --frames 5" in page
     assert (tmp_path / "curves.png").is_file()

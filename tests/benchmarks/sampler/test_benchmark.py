@@ -83,8 +83,8 @@ def test_further_references():
 
 
 def test_targets_and_units():
-    assert SETTINGS.target("windows") == pytest.approx(16 / 12 * 1.03)
-    assert SETTINGS.target("temporal_layers") == 1.25 and SETTINGS.target(STOCK) is None
+    assert SETTINGS.target("windows").bound == pytest.approx(16 / 12 * 1.03)
+    assert SETTINGS.target("temporal_layers").bound == 1.25 and SETTINGS.target(STOCK) is None
     assert SETTINGS.units(STOCK) == 8
     assert SETTINGS.units("windows") == SETTINGS.long_frames * 2
     assert SETTINGS.units("decode_tiles") == SETTINGS.decode_frames
@@ -103,8 +103,8 @@ def test_targets_and_units():
         ({"decode_latent": 8}, "decoded latents"),
         ({"rounds": 0}, "rounds is 0"),
         ({"threads": 0}, "threads"),
-        ({"groups": ("ours",)}, "choose of"),
-        ({"groups": ()}, "choose of"),
+        ({"groups": ("ours",)}, "choose some"),
+        ({"groups": ()}, "groups are none"),
         ({"seed": -1}, "seed"),
     ],
 )

@@ -11,7 +11,7 @@ from benchmarks.film.sources import shots as film_sources
 from benchmarks.film.sources.strata import STRATA, strata_of
 from vldm_core.errors import FilmFileError
 
-from ..film_data import moving_texture, write_film, write_photo
+from ...film_data import moving_texture, write_film, write_photo
 
 SMALL: dict[str, Any] = {"height": 64, "width": 96, "all_sources": True}
 
@@ -104,8 +104,8 @@ def test_the_camera_rests_where_it_shall(tmp_path):
         write_photo(tmp_path / "photos" / f"{number}.png", seed=number)
     settings = FilmBenchmarkSettings(**SMALL)
     moving, resting = film_sources.find_sources(tmp_path, settings)
-    assert moving.looks == (film_sources.PLAIN, film_sources.Look(posts=True))
-    assert resting.looks == (film_sources.PLAIN, film_sources.Look(posts=True, at_rest=True))
+    assert moving.looks == (film_sources.PLAIN, film_sources.SceneLook(posts=True))
+    assert resting.looks == (film_sources.PLAIN, film_sources.SceneLook(posts=True, at_rest=True))
     clip = film_sources.clean_clip(resting, settings, frames=4, look=resting.looks[1])
     assert (clip.name, clip.locked, clip.group) == ("1 with posts at rest", True, "upright structure at rest")
     assert torch.equal(clip.frames[0], clip.frames[-1])

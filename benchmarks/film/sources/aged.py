@@ -8,7 +8,6 @@ and without any, tell how near a repair can come. Aged films are rounded to 8 bi
 
 import zlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -28,12 +27,11 @@ from vldm_core.ageing import (
     binary_truth,
     simulate,
 )
-from vldm_core.video.flow import estimate_flow
-from vldm_core.video.warping import consistency
 
-from .settings import FilmBenchmarkSettings
-from .sources.shots import CleanClip
-from .sources.strata import LINE_DEPTHS, Stratum
+from ...common.material import StoredClip, eight_bit, motion_of
+from ..settings import FilmBenchmarkSettings
+from .shots import CleanClip
+from .strata import LINE_DEPTHS, Stratum
 
 _RIM = 0.05
 """Value of a soft mask from which a pixel counts as touched: 0.8 grey levels of dirt, 5 % of the depth of a line."""
@@ -41,11 +39,11 @@ _RIM = 0.05
 _LOCAL_DAMAGE = {"lines": None, "blotches": None, "dirt": None, "hair": None}
 
 _DIRT_MASKS = ("dirt", "hair", "blotches")
-"""Masks of the simulation, in the order of `film_strata.DIRT_KINDS`."""
+"""Masks of the simulation, in the order of `strata.DIRT_KINDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class AgedClip:
+class AgedClip(StoredClip):
     """An aged shot and everything known about it.
 
     Attributes:
@@ -63,6 +61,8 @@ class AgedClip:
         flow: (T-1, 2, H, W) backward flow of the undamaged film.
         visible: (T-1, H, W) bool: where that flow is consistent with its opposite.
     """
+
+    FILMS = ("aged", "undamaged", "steady")
 
     name: str
     stratum: Stratum
@@ -82,48 +82,6 @@ class AgedClip:
         """(T, H, W) bool: damage of any kind."""
         return (self.dirt > 0) | (self.lines > 0)
 
-    def save(self, path: Path) -> None:
-        """Write the clip to a file; frames as 8 bits, which is exact, flow in half precision."""
-        names = ("aged", "undamaged") if self.steady is self.undamaged else ("aged", "undamaged", "steady")
-        eight_bits = {name: (getattr(self, name) * 255).round().to(torch.uint8).numpy() for name in names}
-        np.savez(
-            path,
-            name=self.name,
-            stratum=self.stratum,
-            locked=self.locked,
-            dirt=self.dirt.numpy(),
-            lines=self.lines.numpy(),
-            faint=self.faint.numpy(),
-            courses=self.courses.numpy(),
-            flow=self.flow.half().numpy(),
-            visible=self.visible.numpy(),
-            **eight_bits,
-        )
-
-    @classmethod
-    def load(cls, path: Path) -> "AgedClip":
-        """Read a clip that `save` wrote."""
-        with np.load(path) as stored:
-
-            def frames(name: str) -> Tensor:
-                return torch.from_numpy(stored[name]).float() / 255
-
-            undamaged = frames("undamaged")
-            return cls(
-                name=str(stored["name"]),
-                stratum=str(stored["stratum"]),  # type: ignore[arg-type]
-                locked=bool(stored["locked"]),
-                aged=frames("aged"),
-                undamaged=undamaged,
-                steady=frames("steady") if "steady" in stored else undamaged,
-                dirt=torch.from_numpy(stored["dirt"]),
-                lines=torch.from_numpy(stored["lines"]),
-                faint=torch.from_numpy(stored["faint"]),
-                courses=torch.from_numpy(stored["courses"]),
-                flow=torch.from_numpy(stored["flow"]).float(),
-                visible=torch.from_numpy(stored["visible"]),
-            )
-
 
 @dataclass(frozen=True, kw_only=True)
 class AgedMaterial:
@@ -142,7 +100,7 @@ class AgedMaterial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plan:
+class _AgeingPlan:
     """How a clean shot is aged: its name, the damage model and its seed, and the lines pinned in it."""
 
     name: str
@@ -151,7 +109,7 @@ class _Plan:
     lines: tuple[ScratchLine, ...]
 
 
-def _plan(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> _Plan:
+def _plan(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> _AgeingPlan:
     name = f"{clean.name}/{stratum}"
     seed = (settings.seed << 32) | zlib.crc32(name.encode())
     count, _, height, width = clean.frames.shape
@@ -169,13 +127,13 @@ def _plan(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -
         hair=HairModel(gate_count=0),
         grain=GrainModel(sigma=settings.grain),
     )
-    return _Plan(name=name, model=model, seed=seed, lines=lines)
+    return _AgeingPlan(name=name, model=model, seed=seed, lines=lines)
 
 
 def aged_frames(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> Tensor:
     """Age a clean shot as `age` does, (T, 3, H, W) in [0, 1], without what is known about it."""
     plan = _plan(clean, stratum, settings)
-    return _eight_bit(simulate(clean.frames, plan.model, plan.seed).frames)
+    return eight_bit(simulate(clean.frames, plan.model, plan.seed).frames)
 
 
 def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> AgedMaterial:
@@ -185,22 +143,22 @@ def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> 
     count, _, height, width = clean.frames.shape
     aged = simulate(clean.frames, model, seed)
     no_grain = simulate(clean.frames, replace(model, **_LOCAL_DAMAGE, grain=None), seed).frames
-    undamaged = steady = _eight_bit(_grained(no_grain, model, seed))
+    undamaged = steady = eight_bit(_grained(no_grain, model, seed))
     if model.flicker is not None:
         even = simulate(clean.frames, replace(model, **_LOCAL_DAMAGE, grain=None, flicker=None), seed).frames
-        steady = _eight_bit(_grained(even, model, seed))
+        steady = eight_bit(_grained(even, model, seed))
     transient = torch.stack([aged.masks[kind] for kind in _DIRT_MASKS])
     strongest, kind = transient.max(dim=0)
     dirt = torch.where(binary_truth(strongest), kind + 1, 0).to(torch.uint8)
     labels, courses = _line_truth(lines, seed, count, height, width)
     # Where a bright line crosses white, or a dark one black, nothing can be seen of it.
     labels[~binary_truth(aged.masks["lines"])] = 0
-    flow = estimate_flow(undamaged)
+    flow, visible = motion_of(undamaged)
     clip = AgedClip(
         name=plan.name,
         stratum=stratum,
         locked=clean.locked and stratum != "weave",
-        aged=_eight_bit(aged.frames),
+        aged=eight_bit(aged.frames),
         undamaged=undamaged,
         steady=steady,
         dirt=dirt,
@@ -208,19 +166,19 @@ def age(clean: CleanClip, stratum: Stratum, settings: FilmBenchmarkSettings) -> 
         faint=(torch.maximum(strongest, aged.masks["lines"]) > _RIM) & (dirt == 0) & (labels == 0),
         courses=courses,
         flow=flow,
-        visible=consistency(flow, estimate_flow(undamaged, direction="forward")),
+        visible=visible,
     )
     return AgedMaterial(
         clip=clip,
-        other_grain=_eight_bit(_grained(no_grain, model, seed + 1)),
-        no_grain=_eight_bit(no_grain),
+        other_grain=eight_bit(_grained(no_grain, model, seed + 1)),
+        no_grain=eight_bit(no_grain),
     )
 
 
 def with_grain(clean: CleanClip, settings: FilmBenchmarkSettings) -> CleanClip:
     """Return a clean shot as film without damage: with grain, in 8 bits."""
     model = SimulationSettings(grain=GrainModel(sigma=settings.grain))
-    frames = _eight_bit(_grained(clean.frames, model, zlib.crc32(clean.name.encode())))
+    frames = eight_bit(_grained(clean.frames, model, zlib.crc32(clean.name.encode())))
     return replace(clean, name=f"{clean.name}, with grain", frames=frames)
 
 
@@ -275,7 +233,3 @@ def _pinned_lines(
 def _lines_only(seed: int, height: int, width: int, line: ScratchLine) -> Simulator:
     settings = replace(SimulationSettings().only("lines"), lines=LineModel(count=0, pinned=(line,)))
     return Simulator(settings, seed, height, width)
-
-
-def _eight_bit(frames: Tensor) -> Tensor:
-    return (frames * 255).round().clamp(0, 255) / 255

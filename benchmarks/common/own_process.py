@@ -1,7 +1,7 @@
-"""Measures what one method costs, in a process of its own, so that its time and its memory are its own.
+"""A process of its own for what is measured, so that its time and its memory are its own.
 
-The process loads a clip, runs the method once on its first frames, so that libraries, weights and caches are warm, and
-then once on all that it was given, timed. Nothing else should run meanwhile.
+What is measured runs once on a few frames, so that libraries, weights and caches are warm, and then once on all that it
+was given, timed. Nothing else should run meanwhile.
 
 Peak memory is the high-water mark of resident memory of the whole process: interpreter, libraries, the clip and what
 the method needs. Allocation tracers see neither OpenCV nor torch, so the kernel's own count is taken (VmHWM on Linux,
@@ -10,28 +10,31 @@ ru_maxrss elsewhere on Unix; none on Windows).
 
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from vldm_core.errors import VLDMError
 
-from ..film.material import AgedClip
-from ..film.methods import METHODS, Masks, Method
-from .processes import run_module
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 _WARM_UP = 4
 """Frames of the run that is not timed."""
 
+_LOG_LINES = 12
+"""So many of the last lines that a failed process said are told."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCost:
-    """What a method costs on one clip, process warm: detection and repair, or what of the two it does.
+    """What a method costs on one clip, process warm.
 
     Attributes:
         seconds_per_frame: Wall time.
@@ -50,22 +53,34 @@ class MethodCost:
     frames: int
 
 
-def measure_cost(method: str, clip: Path, frames: int) -> MethodCost:
-    """Measure one of `METHODS` on the first frames of a clip.
+def answer_of(module: str, *arguments: object, what: str) -> dict[str, Any]:
+    """Run ``python -m module`` to its end and return what it said with `answer`.
 
     Args:
-        method: Its name.
-        clip: File that `AgedClip.save` wrote.
-        frames: Frames to measure on.
+        module: Its full name.
+        arguments: Of its command line.
+        what: What is measured, for the message.
 
     Raises:
-        VLDMError: The method failed; the message ends with what it logged.
+        VLDMError: The process failed; the message ends with what it logged.
     """
-    return measured_apart(__name__, method, str(clip), str(frames))
+    path = os.pathsep.join(part for part in (str(REPOSITORY), os.environ.get("PYTHONPATH")) if part)
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    if done.returncode:
+        raise VLDMError(f"measuring {what} ended with code {done.returncode}:\n{last_lines(done.stderr)}")
+    # Libraries may greet on standard output; the answer is the last line.
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
-def measured_apart(module: str, what: str, *arguments: str) -> MethodCost:
-    """Run a module in a process of its own that ends with `answer`.
+def cost_of(module: str, what: str, *arguments: object) -> MethodCost:
+    """Run a module that measures one method in a process of its own, and ends with `answer`.
 
     Args:
         module: Its full name.
@@ -75,25 +90,18 @@ def measured_apart(module: str, what: str, *arguments: str) -> MethodCost:
     Raises:
         VLDMError: The process failed; the message ends with what it logged.
     """
-    done = run_module(module, what, *arguments)
-    if done.returncode:
-        tail = "\n".join(done.stderr.splitlines()[-12:])
-        raise VLDMError(f"measuring {what} ended with code {done.returncode}:\n{tail}")
-    # Libraries may greet on standard output; the answer is the last line.
-    return MethodCost(**json.loads(done.stdout.splitlines()[-1]))
+    return MethodCost(**answer_of(module, what, *arguments, what=what))
 
 
-def answer(cost: MethodCost) -> None:
-    """Hand a cost to the process that waits in `measured_apart`."""
-    sys.stdout.write(json.dumps(vars(cost)) + "\n")
+def answer(figures: MethodCost | Mapping[str, Any]) -> None:
+    """Hand figures to the process that waits in `answer_of`."""
+    plain = asdict(figures) if isinstance(figures, MethodCost) else dict(figures)
+    sys.stdout.write(json.dumps(plain) + "\n")
 
 
-def serve(name: str, path: Path, count: int) -> MethodCost:
-    """Measure a method in this process; see `measure_cost`."""
-    method = METHODS[name]
-    loaded = peak_memory_mb()
-    frames = AgedClip.load(path).aged[:count].clone()
-    return timed(lambda number: _run(method, frames[:number]), len(frames), loaded)
+def last_lines(log: str) -> str:
+    """Return the end of what a process said, where the reason stands."""
+    return "\n".join(log.splitlines()[-_LOG_LINES:])
 
 
 def timed(work: Callable[[int], None], frames: int, loaded: float | None) -> MethodCost:
@@ -118,15 +126,6 @@ def timed(work: Callable[[int], None], frames: int, loaded: float | None) -> Met
     )
 
 
-def _run(method: Method, frames: Tensor) -> None:
-    if method.restore is not None:
-        method.restore(frames)
-        return
-    masks = Masks() if method.detect is None else method.detect(frames)
-    if method.repair is not None:
-        method.repair(frames, masks)
-
-
 def peak_memory_mb() -> float | None:
     """Return the high-water mark of this process's resident memory, MB of 10^6 bytes, or None on Windows."""
     status = Path("/proc/self/status")
@@ -141,7 +140,3 @@ def peak_memory_mb() -> float | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-
-
-if __name__ == "__main__":
-    answer(serve(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

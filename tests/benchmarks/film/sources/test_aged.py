@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.film import material as film_material
 from benchmarks.film.settings import FilmBenchmarkSettings
+from benchmarks.film.sources import aged as film_material
 from benchmarks.film.sources.shots import CleanClip
 from benchmarks.film.sources.strata import DIRT_KINDS, LINE_DEPTHS
 from vldm_core.ageing import SimulationSettings, simulate
 from vldm_core.metrics.detection import dilate
 
-from ..film_data import moving_texture
+from ...film_data import moving_texture
 
 SETTINGS = FilmBenchmarkSettings(height=96, width=128, seed=7)
 

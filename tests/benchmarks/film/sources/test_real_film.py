@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.film.settings import FilmBenchmarkSettings
+from benchmarks.common.material import read_film
 from benchmarks.film.sources import real_film
-from benchmarks.film.sources.shots import read_film
 
 
 def _film_with_line(depth: float) -> torch.Tensor:
@@ -45,10 +44,3 @@ def test_the_real_line_is_there(shared_data):
     assert 2 < float(depths.mean()) < 4
     elsewhere = real_film.line_depths(film, (240, 241), real_film.LINE_ROWS)
     assert abs(float(elsewhere.mean())) < 0.5
-
-
-def test_films_that_are_not_there_are_left_out(tmp_path):
-    (tmp_path / "film").mkdir()
-    (tmp_path / "film" / "market_street_1906.mkv").touch()
-    found = real_film.find_real_films(tmp_path, FilmBenchmarkSettings())
-    assert [path.stem for path in found] == ["market_street_1906"]

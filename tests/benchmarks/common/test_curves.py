@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -23,7 +24,7 @@ def test_lines_keep_their_colour_and_the_first_is_on_top():
     a, dot, b = first.get_lines()
     assert a.get_xydata().tolist() == [[0, 1], [1, 0.5]] and dot.get_xydata().tolist() == [[0.5, 0.75]]
     assert a.get_zorder() > b.get_zorder() and a.get_color() == dot.get_color() != b.get_color()
-    assert second.get_lines()[0].get_color() == b.get_color() and second.get_lines()[1].get_ydata()[0] == 0.4
+    assert second.get_lines()[0].get_color() == b.get_color() and np.array(second.get_lines()[1].get_ydata())[0] == 0.4
     assert [text.get_text() for text in first.get_legend().get_texts()] == ["a, area 0.5", "b"]
     assert first.get_xlim() == first.get_ylim() == (0, 1.01)
 

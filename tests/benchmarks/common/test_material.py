@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ class MadeClip(StoredClip):
 
 def _clip(**changed) -> MadeClip:
     film = eight_bit(torch.rand(2, 3, 4, 5))
-    values = {
+    values: dict[str, Any] = {
         "name": "a/b",
         "locked": True,
         "film": film,

@@ -1,6 +1,7 @@
 """A target tells what was reached, what was missed, and which of the others came nearest."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ REPORT: Report = {"recall": {"a": 0.95, "b": 0.97, "c": None}, "alarm": {"a": 0.
 
 
 def _target(**changed) -> Target[Report]:
-    values = {"what": "recall", "sign": "≥", "bound": 0.9, "measure": lambda report: report["recall"]}
+    values: dict[str, Any] = {"what": "recall", "sign": "≥", "bound": 0.9, "measure": lambda report: report["recall"]}
     return Target(**values | changed)
 
 

@@ -152,7 +152,7 @@ def test_tables_page_and_curves_show_it_all(report, tmp_path):
     assert all(len({line.count("|") for line in block}) == 1 for block in blocks)
     dirt, lines = draw_panels(curve_panels(made)).axes
     assert dirt.get_title() == f"Dirt, hair and blotches: {ALL}" and lines.get_title() == f"Lines: {MOVING}"
-    drawn = {line.get_label().partition(",")[0]: line.get_xydata() for line in lines.get_lines()}
+    drawn = {str(line.get_label()).partition(",")[0]: line.get_xydata() for line in lines.get_lines()}
     curve = made.line_curves[MOVING]["line_vote"]
     assert np.array_equal(drawn["line_vote"], np.stack([curve.recall[1], curve.precision[1]], axis=1), equal_nan=True)
     legend = [text.get_text() for text in lines.get_legend().get_texts()]

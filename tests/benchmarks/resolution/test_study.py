@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -180,7 +181,7 @@ def test_curves_are_drawn_where_the_figures_are(report):
     assert [axes.get_title() for axes in plots] == ["PSNR, dB", "SSIM", "warp error, grey levels", "seconds a frame"]
     resized, padded, level = plots[0].get_lines()
     assert resized.get_xydata().tolist() == [[256, 24], [512, 28]] and padded.get_xydata().tolist() == [[512, 28.5]]
-    assert level.get_ydata()[0] == 26 and level.get_linestyle() == "--" and len(plots[3].get_lines()) == 2
+    assert np.array(level.get_ydata())[0] == 26 and level.get_linestyle() == "--" and len(plots[3].get_lines()) == 2
     assert [text.get_text() for text in plots[0].get_xticklabels()] == ["256", "512"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from vldm_core.video.reading.reader import open_film
 
-DEMO_FILM = Path(__file__).resolve().parents[3] / "assets" / "demo_film.mp4"
+DEMO_FILM = Path(__file__).resolve().parents[2] / "assets" / "demo_film.mp4"
 
 
 def test_demo_film_is_small_and_has_two_shots_sound_and_a_standing_scratch():

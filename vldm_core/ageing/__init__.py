@@ -21,9 +21,8 @@ from .look.softness import SoftnessModel
 from .look.vignette import VignetteModel
 from .look.weave import Displacement, WeaveModel
 from .mixing import MixingModel
-from .presets import PRESETS
 from .sequence import Simulation, age_span, age_stream, simulate
-from .settings import DEFECTS, SimulationSettings
+from .settings import DEFECTS, PRESETS, SimulationSettings
 from .simulator import MASK_KINDS, AgedFrame, Simulator
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Ready-made settings: three degrees of wear, and the looks of the decades and of two kinds of film."""
 
-from dataclasses import replace
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from .codec import CodecModel
@@ -22,10 +22,18 @@ from .look.softness import SoftnessModel
 from .look.vignette import VignetteModel
 from .look.weave import WeaveModel
 from .mixing import MixingModel
-from .settings import SimulationSettings
 
-_WEAR: dict[str, SimulationSettings] = {
-    "light": SimulationSettings(
+Models = Mapping[str, object]
+"""Models by the name of the attribute of `SimulationSettings` that they are for; the others keep their defaults."""
+
+
+def _models(base: Models | None = None, /, **models: object) -> Models:
+    """Return the models of a preset, or those of another with some changed; None leaves a defect out."""
+    return MappingProxyType({**(base or {}), **models})
+
+
+_WEAR: dict[str, Models] = {
+    "light": _models(
         camera_weave=WeaveModel(horizontal=0.15, vertical=0.25, rotation=0.01),
         flicker=FlickerModel(gain=0.01, gamma=0.005, spatial=0.01),
         fading=FadingModel(contrast=(0.95, 0.95, 0.95), offset=(0.01, 0.01, 0.01), drift=0.01),
@@ -35,8 +43,8 @@ _WEAR: dict[str, SimulationSettings] = {
         hair=HairModel(transient_rate=0.09, gate_count=0.06),
         grain=GrainModel(sigma=1.5, correlation=0.8),
     ),
-    "worn": SimulationSettings(),
-    "heavy": SimulationSettings(
+    "worn": _models(),
+    "heavy": _models(
         camera_weave=WeaveModel(horizontal=0.9, vertical=1.6, rotation=0.06),
         flicker=FlickerModel(gain=0.07, gamma=0.04, spatial=0.06, rho=0.5),
         fading=FadingModel(contrast=(0.75, 0.75, 0.75), offset=(0.06, 0.06, 0.06), drift=0.04),
@@ -57,7 +65,7 @@ def _tint(red: float, green: float, blue: float, contrast: float = 0.85, drift: 
 
 # Silent film was shot by hand on orthochromatic stock without a backing, and has been copied since. The strengths of
 # flicker, weave, grain and dirt lie in the ranges measured on real films of the time, strongest first.
-_SILENT = SimulationSettings(
+_SILENT = _models(
     camera_weave=WeaveModel(horizontal=0.7, vertical=1.3, rotation=0.05, rho=0.4),
     vignette=VignetteModel(strength=(0.25, 0.4)),
     flicker=FlickerModel(gain=0.06, gamma=0.03, spatial=0.05, rho=0.35),
@@ -78,7 +86,7 @@ _SILENT = SimulationSettings(
 )
 
 # Sound film: motor-driven cameras, panchromatic stock, better copies.
-_SOUND = SimulationSettings(
+_SOUND = _models(
     camera_weave=WeaveModel(horizontal=0.3, vertical=0.5, rotation=0.02),
     vignette=VignetteModel(strength=(0.1, 0.25)),
     flicker=FlickerModel(gain=0.025, gamma=0.01, spatial=0.025, rho=0.4),
@@ -100,7 +108,7 @@ _SOUND = SimulationSettings(
 )
 
 # Seen today mostly through a video transfer: fields, and the codec of a disc.
-_VIDEO = replace(
+_VIDEO = _models(
     _SOUND,
     emulsion=EmulsionModel(contrast=0.15, halation=0.06),
     flicker=FlickerModel(gain=0.01, gamma=0.005, spatial=0.02, rho=0.4),
@@ -115,9 +123,9 @@ _VIDEO = replace(
     codec=CodecModel(codec="mpeg2", quality=(3, 9)),
 )
 
-_ERAS: dict[str, SimulationSettings] = {
+_ERAS: dict[str, Models] = {
     # The first films: perforated by hand, cranked without a register pin, and the oldest prints of all.
-    "1890s": replace(
+    "1890s": _models(
         _SILENT,
         camera_weave=WeaveModel(horizontal=0.9, vertical=1.7, rotation=0.06, rho=0.35),
         flicker=FlickerModel(gain=0.07, gamma=0.035, spatial=0.06, rho=0.3),
@@ -131,7 +139,7 @@ _ERAS: dict[str, SimulationSettings] = {
     ),
     "1900s": _SILENT,
     # Copied for sound-film projectors at 24 frames a second from 16, with every other frame twice.
-    "1910s": replace(
+    "1910s": _models(
         _SILENT,
         camera_weave=WeaveModel(horizontal=0.6, vertical=1.1, rotation=0.04, rho=0.4),
         flicker=FlickerModel(gain=0.05, gamma=0.025, spatial=0.04, rho=0.4),
@@ -141,7 +149,7 @@ _ERAS: dict[str, SimulationSettings] = {
         grain=GrainModel(sigma=6.0, correlation=1.5, density=True),
         cadence=CadenceModel(duplicates=1 / 3),
     ),
-    "1920s": replace(
+    "1920s": _models(
         _SILENT,
         camera_weave=WeaveModel(horizontal=0.5, vertical=0.9, rotation=0.03),
         vignette=VignetteModel(strength=(0.2, 0.35)),
@@ -156,7 +164,7 @@ _ERAS: dict[str, SimulationSettings] = {
         grain=GrainModel(sigma=5.0, correlation=1.5, density=True),
         lens=SoftnessModel(blur=(0.7, 1.3), scale=(0.8, 1.0)),
     ),
-    "1930s": replace(
+    "1930s": _models(
         _SOUND,
         flicker=FlickerModel(gain=0.03, gamma=0.012, spatial=0.03, rho=0.4),
         lines=LineModel(count=2.0),
@@ -165,7 +173,7 @@ _ERAS: dict[str, SimulationSettings] = {
     ),
     "1940s": _SOUND,
     # Three-colour film printed in dyes: dense and warm, registered a little apart.
-    "1950s": replace(
+    "1950s": _models(
         _SOUND,
         emulsion=EmulsionModel(contrast=0.3, halation=0.08),
         flicker=FlickerModel(gain=0.018, gamma=0.008, spatial=0.02, rho=0.4),
@@ -175,7 +183,7 @@ _ERAS: dict[str, SimulationSettings] = {
         grain=GrainModel(sigma=3.0, correlation=1.2, colour=0.4, density=True),
     ),
     # Eastman colour, whose cyan dye fades first: the picture turns pink and flat.
-    "1960s": replace(
+    "1960s": _models(
         _SOUND,
         emulsion=EmulsionModel(contrast=0.2, halation=0.05),
         flicker=FlickerModel(gain=0.012, gamma=0.006, spatial=0.02, rho=0.4),
@@ -187,7 +195,7 @@ _ERAS: dict[str, SimulationSettings] = {
     ),
     "1970s": _VIDEO,
     # Dyes that last, finer grain, cleaner laboratories.
-    "1980s": replace(
+    "1980s": _models(
         _VIDEO,
         flicker=FlickerModel(gain=0.01, gamma=0.004, spatial=0.015, rho=0.4),
         fading=FadingModel(contrast=(0.88, 0.95, 0.93), offset=(0.0, 0.02, 0.015), drift=0.01),
@@ -195,7 +203,7 @@ _ERAS: dict[str, SimulationSettings] = {
         dirt=DirtModel(rate=6, median_size=3.6),
         grain=GrainModel(sigma=3.0, correlation=1.0, colour=0.6, density=True),
     ),
-    "1990s": replace(
+    "1990s": _models(
         _VIDEO,
         camera_weave=WeaveModel(horizontal=0.15, vertical=0.25, rotation=0.01),
         flicker=FlickerModel(gain=0.01, gamma=0.003, spatial=0.01, rho=0.4),
@@ -207,7 +215,7 @@ _ERAS: dict[str, SimulationSettings] = {
         softness=SoftnessModel(blur=(0.3, 0.6), scale=(0.75, 0.95)),
     ),
     # Reversal film of tiny frames in warm colours, dirty, with hair in the gate, filmed off a wall.
-    "8mm amateur": replace(
+    "8mm amateur": _models(
         _SOUND,
         camera_weave=WeaveModel(horizontal=0.9, vertical=1.5, rotation=0.06),
         vignette=VignetteModel(strength=(0.25, 0.4)),
@@ -230,7 +238,7 @@ _ERAS: dict[str, SimulationSettings] = {
         codec=CodecModel(codec="h264", quality=(18, 28)),
     ),
     # Duplicated many times in haste: steep, coarse, scratched, and compressed for an archive's web page.
-    "newsreel": replace(
+    "newsreel": _models(
         _SOUND,
         camera_weave=WeaveModel(horizontal=0.5, vertical=0.9, rotation=0.04),
         flicker=FlickerModel(gain=0.035, gamma=0.015, spatial=0.03, rho=0.4),
@@ -247,6 +255,5 @@ _ERAS: dict[str, SimulationSettings] = {
     ),
 }
 
-PRESETS = MappingProxyType({**_WEAR, **_ERAS})
-"""Settings by name: ``light``, ``worn`` and ``heavy`` wear, the decades ``1890s`` … ``1990s``, ``8mm amateur``, and
-``newsreel``. The decades to the 1940s and the newsreel are black and white, toned or not; the others keep colour."""
+PRESET_MODELS: Mapping[str, Models] = MappingProxyType({**_WEAR, **_ERAS})
+"""The models of every preset by its name, see `settings.PRESETS`."""

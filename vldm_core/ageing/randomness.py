@@ -6,8 +6,8 @@ whether a reel is aged from its start, from its middle or in chunks, and memory 
 
 import math
 import zlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -35,6 +35,11 @@ def generator(seed: int, name: str, *counters: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy=seed, spawn_key=key)))
 
 
+def log_uniform(stream: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number between two, of whose logarithm every value is as likely."""
+    return float(np.exp(stream.uniform(math.log(low), math.log(high))))
+
+
 class WhiteNoise:
     """Independent standard normal numbers at integer positions, positive or negative."""
 
@@ -48,7 +53,7 @@ class WhiteNoise:
             channels: Numbers per position.
         """
         self._seed, self._name, self._counters, self._channels = seed, name, counters, channels
-        self._blocks: OrderedDict[int, FloatArray] = OrderedDict()
+        self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._draw_block)
 
     def values(self, start: int, stop: int) -> FloatArray:
         """Return the numbers at positions start … stop - 1 as (stop - start, channels)."""
@@ -56,16 +61,9 @@ class WhiteNoise:
         offset = start - start // _BLOCK * _BLOCK
         return np.concatenate(blocks)[offset : offset + stop - start]
 
-    def _block(self, number: int) -> FloatArray:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
+    def _draw_block(self, number: int) -> FloatArray:
         stream = generator(self._seed, self._name, *self._counters, number)
-        block = stream.standard_normal((_BLOCK, self._channels), dtype=np.float32)
-        self._blocks[number] = block
-        if len(self._blocks) > _CACHED_BLOCKS:
-            self._blocks.popitem(last=False)
-        return block
+        return stream.standard_normal((_BLOCK, self._channels), dtype=np.float32)
 
 
 class Autoregressive:
@@ -161,14 +159,9 @@ class Population(Generic[LivingT]):
             longest_life: Largest ``last - first`` that ``draw`` may return, frames.
             draw: Makes one member from a stream and its first frame.
         """
-        self._seed, self._name, self._rate, self._longest, self._draw = (
-            seed,
-            name,
-            births_per_frame,
-            longest_life,
-            draw,
-        )
-        self._blocks: OrderedDict[int, tuple[LivingT, ...]] = OrderedDict()
+        self._seed, self._name, self._rate, self._longest = seed, name, births_per_frame, longest_life
+        self._draw = draw
+        self._block = lru_cache(maxsize=_CACHED_BLOCKS + longest_life // _BLOCK)(self._draw_block)
 
     def between(self, first: int, last: int) -> Iterator[LivingT]:
         """Yield the members seen in at least one of the frames first … last - 1."""
@@ -177,14 +170,7 @@ class Population(Generic[LivingT]):
                 if member.first < last and member.last > first:
                     yield member
 
-    def _block(self, number: int) -> tuple[LivingT, ...]:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
+    def _draw_block(self, number: int) -> tuple[LivingT, ...]:
         stream = generator(self._seed, self._name, number)
         births = np.sort(stream.integers(0, _BLOCK, stream.poisson(self._rate * _BLOCK)))
-        block = tuple(self._draw(stream, number * _BLOCK + int(birth)) for birth in births)
-        self._blocks[number] = block
-        if len(self._blocks) > _CACHED_BLOCKS + self._longest // _BLOCK:
-            self._blocks.popitem(last=False)
-        return block
+        return tuple(self._draw(stream, number * _BLOCK + int(birth)) for birth in births)

@@ -1,7 +1,9 @@
 """Everything that can be set about the simulation of an old film."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import SettingsError
 from .codec import CodecModel
@@ -23,6 +25,7 @@ from .look.softness import SoftnessModel
 from .look.vignette import VignetteModel
 from .look.weave import WeaveModel
 from .mixing import MixingModel
+from .presets import PRESET_MODELS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +92,6 @@ class SimulationSettings:
         Raises:
             SettingsError: When there is no such preset.
         """
-        from .presets import PRESETS
-
         if name not in PRESETS:
             raise SettingsError(f"There is no simulation preset {name!r}; choose one of {', '.join(PRESETS)}.")
         return PRESETS[name]
@@ -113,3 +114,9 @@ class SimulationSettings:
 
 DEFECTS: tuple[str, ...] = tuple(field.name for field in fields(SimulationSettings) if field.name != "textures")
 """Names of everything that can be simulated, in the order in which it comes upon the picture."""
+
+PRESETS: Mapping[str, SimulationSettings] = MappingProxyType(
+    {name: SimulationSettings(**models) for name, models in PRESET_MODELS.items()}  # type: ignore[arg-type]
+)
+"""Settings by name: ``light``, ``worn`` and ``heavy`` wear, the decades ``1890s`` … ``1990s``, ``8mm amateur``, and
+``newsreel``. The decades to the 1940s and the newsreel are black and white, toned or not; the others keep colour."""

@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ageing.randomness import log_uniform
+from ..ageing.units import line_scale
 from ..arrays import FloatArray
 
 Positions = NDArray[np.float64]
-
-LINES = 480
-"""Speeds are given in pixels of a frame with this many lines and scale with the height."""
 
 _LEAST_BLUR = 1.2
 """px; a shorter smear is not seen."""
@@ -83,8 +82,8 @@ def draw_move(
         shake_share: Probability that the camera is held by hand.
         shake: Smallest and largest standard deviation of the shake, px of a 480-line frame.
     """
-    unit = height / LINES
-    velocity = _log_uniform(stream, speed) * unit * eased(stream, frames)
+    unit = line_scale(height)
+    velocity = log_uniform(stream, *speed) * unit * eased(stream, frames)
     heading = stream.uniform(0, 2 * np.pi) + stream.normal(0, 0.02) * np.arange(frames)
     place = np.cumsum(velocity[:, None] * np.stack([np.cos(heading), np.sin(heading)], axis=1), axis=0)
     zoom, angle = np.zeros(frames), np.zeros(frames)
@@ -95,7 +94,7 @@ def draw_move(
         rate = min(0.15, 4 / frames) * stream.uniform(-1, 1)
         angle = np.deg2rad(np.cumsum(rate * eased(stream, frames)))
     if stream.random() < shake_share:
-        strength = _log_uniform(stream, shake)
+        strength = log_uniform(stream, *shake)
         place = place + strength * unit * _smooth_noise(stream, frames, 2)
         angle = angle + np.deg2rad(0.06 * strength) * _smooth_noise(stream, frames, 1)[:, 0]
     return CameraMove(
@@ -172,7 +171,3 @@ def _smooth_noise(stream: np.random.Generator, frames: int, channels: int) -> Po
     white = stream.standard_normal((frames + 10, channels))
     smooth = np.stack([np.convolve(white[:, k], bell, mode="valid") for k in range(channels)], axis=1)
     return np.asarray(smooth / np.sqrt(np.sum(bell**2)))
-
-
-def _log_uniform(stream: np.random.Generator, span: tuple[float, float]) -> float:
-    return float(np.exp(stream.uniform(np.log(span[0]), np.log(span[1]))))

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..ageing.randomness import log_uniform
 from ..arrays import ByteArray, FloatArray
 from ..errors import FilmFileError, SettingsError
 from .camera import CameraMove, draw_move, seen, smeared, still
@@ -246,7 +247,7 @@ class TrainingMaterial:
         frames = len(move.zoom)
         view = _place_view(stream, move, pictures[0].shape[:2], height, width, self.settings.reduction)
         shutter = stream.uniform(*self.settings.shutter)
-        tones = _tone_curve(float(np.exp(stream.uniform(*np.log(self.settings.gamma)))))
+        tones = _tone_curve(log_uniform(stream, *self.settings.gamma))
         # On a locked-off photograph nothing tells a post from a scratch.
         uprights = len(pictures) == 1 and not view.move.locked and stream.random() < self.settings.upright_share
         motion = np.gradient(view.move.place, axis=0) if frames > 1 else np.zeros((frames, 2))

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ageing.randomness import log_uniform
+from ..ageing.units import REFERENCE_LINES
 from ..arrays import ByteArray, FloatArray
-from .camera import LINES, Positions
+from .camera import Positions
 
 _MOST_EXPOSURES = 10
 """Positions that are averaged to smear an object; more cost time and are not told apart."""
@@ -80,13 +82,13 @@ def draw_object(
         size: Smallest and largest size, share of the height.
         speed: Smallest and largest speed, px of a 480-line frame per frame.
     """
-    side = max(_LEAST_SIDE, round(height * float(np.exp(stream.uniform(*np.log(size))))))
+    side = max(_LEAST_SIDE, round(height * log_uniform(stream, *size)))
     # Cut out at one to three times the size, so that its texture is as sharp as a scene's.
     source = min(int(side * stream.uniform(1, 3)), *photo.shape[:2])
     cut = _liveliest(stream, photo, source).astype(np.float32) / 255
     texture = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA if source >= side else cv2.INTER_LINEAR)
     alpha = blob(stream, side)[..., None]
-    pace = float(np.exp(stream.uniform(*np.log(speed)))) * height / LINES
+    pace = log_uniform(stream, *speed) * height / REFERENCE_LINES
     heading = stream.uniform(0, 2 * np.pi) + stream.normal(0, 0.03) * np.arange(frames)
     velocity = pace * np.stack([np.cos(heading), np.sin(heading)], axis=1)
     way = np.cumsum(velocity, axis=0)

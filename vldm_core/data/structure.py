@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..ageing.randomness import log_uniform
+from ..ageing.units import line_scale
 from ..arrays import DoubleArray, FloatArray
-from .camera import LINES
 
 
 class Upright(NamedTuple):
@@ -86,13 +87,13 @@ def draw_uprights(
     """
     settings = settings or UprightSettings()
     rows, columns = picture.shape[:2]
-    unit = height / LINES
+    unit = line_scale(height)
     count = int(stream.integers(1, most + 1))
     places = np.asarray(stream.uniform(0, columns, count))
     if stream.random() < settings.fence_share:
         places = places[0] + np.arange(count) * stream.uniform(*settings.spacing) * unit
-    width = max(1.0, float(np.exp(stream.uniform(*np.log(settings.width)))) * unit)
-    depth = float(np.exp(stream.uniform(*np.log(settings.depth)))) / 255 * float(stream.choice([-1, 1]))
+    width = max(1.0, log_uniform(stream, *settings.width) * unit)
+    depth = log_uniform(stream, *settings.depth) / 255 * float(stream.choice([-1, 1]))
     slope = float(np.tan(np.deg2rad(stream.normal(0, settings.slope))))
     top, bottom = np.sort(stream.uniform(-0.5, 1.5, 2)) * rows
     change = np.zeros((rows, columns), dtype=np.float32)

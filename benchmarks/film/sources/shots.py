@@ -16,7 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vldm_core.ageing.randomness import log_uniform
+from vldm_core.ageing.units import line_scale
 from vldm_core.data.split import FILM_SUFFIXES, material_files, split_files
+from vldm_core.data.structure import upright
 from vldm_core.errors import FilmFileError
 from vldm_core.film.motion.scene import measure_motion
 from vldm_core.video.luma import luma_array
@@ -244,14 +247,13 @@ def draw_posts(picture: np.ndarray, stream: np.random.Generator, height: int, wi
         height: Lines of the frame that will show a part of the picture; sizes scale with it.
         width: Its columns; about nine posts are seen at a time.
     """
-    rows, columns = np.arange(picture.shape[0], dtype=np.float32)[:, None], np.arange(picture.shape[1])
-    count = round(_POSTS_PER_WIDTH * picture.shape[1] / width)
-    places = (np.arange(count) + stream.uniform(0.1, 0.9, count)) * picture.shape[1] / count
+    rows, columns = picture.shape[:2]
+    count = round(_POSTS_PER_WIDTH * columns / width)
+    places = (np.arange(count) + stream.uniform(0.1, 0.9, count)) * columns / count
     for place in places:
-        broad = float(np.exp(stream.uniform(np.log(1.2), np.log(12)))) * height / 480
-        contrast = float(np.exp(stream.uniform(np.log(6), np.log(80)))) / 255 * stream.choice([-1, 1])
-        lean = np.tan(np.radians(stream.uniform(-1.5, 1.5)))
-        top = 0.0 if stream.random() < 0.6 else float(stream.uniform(0, 0.4)) * picture.shape[0]
-        apart = np.abs(columns[None] - (place + lean * (rows - picture.shape[0] / 2)))
-        profile = np.clip(broad / 2 + 0.5 - apart, 0, 1) * np.clip(rows - top, 0, 1)
-        np.clip(picture + np.float32(contrast) * profile[..., None], 0, 1, out=picture, dtype=np.float32)
+        broad = log_uniform(stream, 1.2, 12) * line_scale(height)
+        contrast = log_uniform(stream, 6, 80) / 255 * stream.choice([-1, 1])
+        lean = float(np.tan(np.radians(stream.uniform(-1.5, 1.5))))
+        top = 0.0 if stream.random() < 0.6 else float(stream.uniform(0, 0.4)) * rows
+        post = upright(rows, columns, place, broad, slope=lean, top=top)
+        np.clip(picture + np.float32(contrast) * post.cover[..., None], 0, 1, out=picture, dtype=np.float32)

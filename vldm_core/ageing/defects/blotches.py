@@ -6,6 +6,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import generator
+from ..units import line_scale
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder
@@ -42,7 +43,7 @@ class BlotchLayer:
         self, model: BlotchModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
     ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._textures = textures
 
     def apply(self, index: int, image: FloatArray) -> FloatArray:

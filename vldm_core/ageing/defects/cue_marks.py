@@ -6,8 +6,9 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import Population
+from ..units import line_scale
 from ..validation import require_span, require_within
-from .marks import cover
+from .marks import INVISIBLE, box_around, cover, offsets
 
 _APART = 168  # frames between the motor cue and the changeover cue: 7 seconds
 _LONGEST_MARK = 4  # frames
@@ -58,7 +59,7 @@ class CueLayer:
 
     def __init__(self, model: CueModel, seed: int, height: int, width: int) -> None:
         self._model, self._height, self._width = model, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._population = Population(
             seed, "cues", births_per_frame=model.rate, longest_life=_APART + _LONGEST_MARK, draw=self._draw
         )
@@ -78,13 +79,10 @@ class CueLayer:
         return image
 
     def _mark(self, pair: CuePair, index: int, image: FloatArray) -> None:
-        reach = pair.size
-        left, right = max(int(pair.x - reach), 0), min(int(pair.x + reach) + 2, self._width)
-        top, bottom = max(int(pair.y - reach), 0), min(int(pair.y + reach) + 2, self._height)
-        if left >= right or top >= bottom:
+        box = box_around(pair.x, pair.y, pair.size, self._height, self._width)
+        if box is None:
             return
-        dx = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(pair.x)
-        dy = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(pair.y)
+        dx, dy = offsets(*box, pair.x, pair.y)
         radius = np.hypot(dx, dy)
         edge = 0.5 * pair.size
         if pair.scratched:
@@ -94,11 +92,10 @@ class CueLayer:
             wobble = edge * (1 + 0.06 * np.sin(2 * turn + phase) + 0.05 * np.sin(3 * turn + 2 * phase))
             groove = max(0.06 * pair.size, 0.8) * (1 + 0.35 * np.sin(turn + phase))
             alpha = np.exp(-(((radius - wobble) / groove) ** 2)) * 0.9
-            alpha[alpha < 0.004] = 0
+            alpha[alpha < INVISIBLE] = 0
         else:
             alpha = np.clip(edge - radius + 0.5, 0, 1) * 0.95
-        rows, columns = slice(top, bottom), slice(left, right)
-        cover(image, rows, columns, alpha.astype(np.float32), white=pair.bright)
+        cover(image, *box, alpha.astype(np.float32), white=pair.bright)
 
     def _draw(self, stream: np.random.Generator, first: int) -> CuePair:
         length = int(stream.integers(3, _LONGEST_MARK + 1))

@@ -1,12 +1,13 @@
 """Dust and dirt: small specks that lie on the print for one frame, rarely for two or three."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import generator
+from ..units import line_scale
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder
@@ -77,11 +78,11 @@ class DirtLayer:
         self, model: DirtModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
     ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._textures = textures
         share = generator(seed, "dirt polarity").uniform(0.18, 0.88)
         self.white_share = share if model.white_share is None else model.white_share
-        self._cache: OrderedDict[int, tuple[Particle, ...]] = OrderedDict()
+        self._born = lru_cache(maxsize=LONGEST_LIFE + 1)(self._draw)
 
     def particles(self, index: int) -> tuple[Particle, ...]:
         """Return the particles seen in frame ``index``."""
@@ -126,14 +127,7 @@ class DirtLayer:
             width=self._width,
         )
 
-    def _born(self, index: int) -> tuple[Particle, ...]:
-        if index not in self._cache:
-            self._cache[index] = tuple(self._draw(index))
-            if len(self._cache) > LONGEST_LIFE + 1:
-                self._cache.popitem(last=False)
-        return self._cache[index]
-
-    def _draw(self, index: int) -> list[Particle]:
+    def _draw(self, index: int) -> tuple[Particle, ...]:
         model = self._model
         stream = generator(self._seed, "dirt", index)
         particles: list[Particle] = []
@@ -152,7 +146,7 @@ class DirtLayer:
                     model.median_size * np.exp(model.spread * stream.standard_normal()), model.size[0], model.size[1]
                 )
                 particles.append(self._particle(stream, x, y, float(size), white=white, life=life))
-        return particles
+        return tuple(particles)
 
     def _particle(
         self, stream: np.random.Generator, x: float, y: float, size: float, *, white: bool, life: int

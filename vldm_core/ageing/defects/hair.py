@@ -7,6 +7,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import Autoregressive, Population, generator
+from ..units import line_scale
 from ..validation import require_span, require_within
 from .marks import cover
 from .texture_folder import TextureFolder
@@ -74,7 +75,7 @@ class HairLayer:
         self, model: HairModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
     ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._textures = textures
         mean_life = (LONGEST_LIFE - _SHORTEST_GATE_LIFE) / np.log(LONGEST_LIFE / _SHORTEST_GATE_LIFE)
         self._transient = Population(

@@ -15,6 +15,24 @@ from ...arrays import FloatArray
 
 VISIBLE_CHANGE = 8 / 255
 TRUTH_THRESHOLD = 0.5
+INVISIBLE = 0.004
+"""Opacity below which a mark is left out: less than one of 255 levels, so that the picture beside it stays as it is."""
+
+
+def box_around(x: float, y: float, reach: float, height: int, width: int) -> tuple[slice, slice] | None:
+    """Return the rows and columns of a frame that lie within reach of a place, px; None where there are none."""
+    left, right = max(int(x - reach), 0), min(int(x + reach) + 2, width)
+    top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, height)
+    if left >= right or top >= bottom:
+        return None
+    return slice(top, bottom), slice(left, right)
+
+
+def offsets(rows: slice, columns: slice, x: float, y: float) -> tuple[FloatArray, FloatArray]:
+    """Return how far the pixels of a box lie from a place, px: (1, w) to the right and (h, 1) down."""
+    dx = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] - np.float32(x)
+    dy = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - np.float32(y)
+    return dx, dy
 
 
 def cover(image: FloatArray, rows: slice, columns: slice, alpha: FloatArray, *, white: bool) -> None:

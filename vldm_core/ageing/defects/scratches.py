@@ -5,17 +5,18 @@ shift the picture below it, and it does not end at a cut.
 """
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
 from ...arrays import FloatArray
 from ...errors import SettingsError
-from ..randomness import Autoregressive, Population, SmoothNoise
+from ..randomness import Autoregressive, Population, SmoothNoise, log_uniform
+from ..units import line_scale
 from ..validation import require_span, require_within
+from .marks import INVISIBLE
 
 LineKind = Literal["fixed", "drifting", "transient"]
 LineProfile = Literal["single", "double_edge"]
@@ -25,6 +26,7 @@ LONGEST_LIFE = 400  # frames
 _SHORTEST_PERSISTENT_LIFE = 20
 _LONGEST_TRANSIENT_LIFE = 3
 _NARROWEST = 1.0  # px; a narrower profile would fall between the pixels
+_KNOWN_COURSES = 64  # kept; more scratches than are ever seen in one frame
 _FWHM = 2 * math.sqrt(2 * math.log(2))  # full width at half maximum of a Gaussian with sigma 1
 
 
@@ -149,7 +151,7 @@ class LineLayer:
             name: Purpose; layers of other names draw other lines.
         """
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         lives: dict[LineKind, tuple[int, int]] = {
             "fixed": (_SHORTEST_PERSISTENT_LIFE, LONGEST_LIFE),
             "drifting": (_SHORTEST_PERSISTENT_LIFE, LONGEST_LIFE // 2),
@@ -167,7 +169,7 @@ class LineLayer:
                     draw=partial(self._draw, kind, (shortest, longest)),
                 )
             )
-        self._courses: OrderedDict[int, _Course] = OrderedDict()
+        self._course = lru_cache(maxsize=_KNOWN_COURSES)(self._draw_course)
 
     def between(self, first: int, last: int) -> tuple[ScratchLine, ...]:
         """Return the lines seen in at least one of the frames first … last - 1."""
@@ -180,7 +182,7 @@ class LineLayer:
         age = index - line.first
         x = line.x + line.drift * age + line.sway * math.sin(2 * math.pi * age / line.sway_period)
         if line.jitter > 0:
-            x += line.jitter * float(np.clip(0.5 * self._course(line).jitter.at(index)[0], -1, 1))
+            x += line.jitter * float(np.clip(0.5 * self._course(line.key).jitter.at(index)[0], -1, 1))
         return x
 
     def centre(self, line: ScratchLine, index: int) -> FloatArray:
@@ -205,7 +207,7 @@ class LineLayer:
         if line.profile == "double_edge":
             # Difference of Gaussians, scaled to 1 in the centre; its rims reach about -0.25.
             profile = np.float32(1.8) * profile - np.float32(0.8) * np.exp(-0.5 * (u / np.float32(1.6)) ** 2)
-        profile[np.abs(profile) < 0.004] = 0
+        profile[np.abs(profile) < INVISIBLE] = 0
         return slice(left, right), (profile * self.along(line, index)[:, None]).astype(np.float32)
 
     def apply(self, index: int, image: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -228,7 +230,7 @@ class LineLayer:
         height = self._height
         rows = np.arange(height, dtype=np.float64)
         # A scratch is cut while the film runs: the frames lie one below the other along it.
-        course = self._course(line)
+        course = self._course(line.key)
         noise = course.depth.at(rows + index * height)
         rough = course.roughness.at(rows + index * height)[:, 0]
         along = np.clip(0.9 + 0.12 * noise[:, 0] + 0.1 * rough, 0.6, 1)
@@ -243,24 +245,20 @@ class LineLayer:
             along = along * np.clip((line.bottom * height - rows) / end, 0, 1)
         return along.astype(np.float32)
 
-    def _course(self, line: ScratchLine) -> _Course:
-        if line.key not in self._courses:
-            self._courses[line.key] = _Course(
-                jitter=Autoregressive(self._seed, "line jitter", line.key, rho=0.8),
-                depth=SmoothNoise(self._seed, "line depth", line.key, pitch=self._height / 7, channels=2),
-                roughness=SmoothNoise(self._seed, "line roughness", line.key, pitch=5 * self._scale),
-            )
-            if len(self._courses) > 64:
-                self._courses.popitem(last=False)
-        return self._courses[line.key]
+    def _draw_course(self, key: int) -> _Course:
+        return _Course(
+            jitter=Autoregressive(self._seed, "line jitter", key, rho=0.8),
+            depth=SmoothNoise(self._seed, "line depth", key, pitch=self._height / 7, channels=2),
+            roughness=SmoothNoise(self._seed, "line roughness", key, pitch=5 * self._scale),
+        )
 
     def _draw(self, kind: LineKind, lives: tuple[int, int], stream: np.random.Generator, first: int) -> ScratchLine:
         model, scale = self._model, self._scale
-        life = int(_log_uniform(stream, lives[0], lives[1] + 1))
+        life = int(log_uniform(stream, lives[0], lives[1] + 1))
         drift = sway = 0.0
         if kind == "drifting":
             if stream.random() < 0.6:
-                drift = _log_uniform(stream, 0.05, 1) * scale * stream.choice([-1, 1])
+                drift = log_uniform(stream, 0.05, 1) * scale * stream.choice([-1, 1])
             else:
                 sway = stream.uniform(2, 20) * scale
         top, bottom = 0.0, 1.0
@@ -272,24 +270,20 @@ class LineLayer:
             key=int(stream.integers(1 << 39)),
             kind=kind,
             x=stream.uniform(0.01, 0.99) * self._width,
-            depth=_log_uniform(stream, *model.depth) * (1 if stream.random() < model.bright_share else -1),
-            width=max(_log_uniform(stream, *model.width) * scale, _NARROWEST),
+            depth=log_uniform(stream, *model.depth) * (1 if stream.random() < model.bright_share else -1),
+            width=max(log_uniform(stream, *model.width) * scale, _NARROWEST),
             tilt=stream.uniform(-1, 1) * model.largest_tilt,
             first=first,
             last=first + life,
             profile="double_edge" if stream.random() < model.double_edge_share else "single",
             drift=float(drift),
             sway=sway,
-            sway_period=_log_uniform(stream, 40, 300),
+            sway_period=log_uniform(stream, 40, 300),
             jitter=model.jitter * scale,
             gaps=stream.uniform(0, model.largest_gaps),
             top=top,
             bottom=bottom,
         )
-
-
-def _log_uniform(stream: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(stream.uniform(math.log(low), math.log(high))))
 
 
 def _mean_life(shortest: int, longest: int) -> float:

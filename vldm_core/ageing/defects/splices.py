@@ -8,8 +8,9 @@ import numpy as np
 from ...arrays import FloatArray
 from ..look.weave import Displacement
 from ..randomness import Population, SmoothNoise
+from ..units import line_scale
 from ..validation import require_span, require_within
-from .marks import cover
+from .marks import INVISIBLE, cover
 from .textures import fractal_tile
 
 _SETTLING = 5  # frames until the film lies still again
@@ -82,7 +83,7 @@ class SpliceLayer:
 
     def __init__(self, model: SpliceModel, seed: int, height: int, width: int) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._population = Population(
             seed, "splices", births_per_frame=model.rate, longest_life=_SETTLING + 1, draw=self._draw
         )
@@ -159,4 +160,4 @@ class SpliceLayer:
 
 def _cut(alpha: FloatArray) -> FloatArray:
     """Return opacities with the invisible tails cut off, so that the rest of the picture stays as it is."""
-    return np.where(alpha < 0.004, 0, np.clip(alpha, 0, 1)).astype(np.float32)
+    return np.where(alpha < INVISIBLE, 0, np.clip(alpha, 0, 1)).astype(np.float32)

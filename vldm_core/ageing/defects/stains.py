@@ -8,10 +8,11 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import Population, SmoothNoise
+from ..units import line_scale
 from ..validation import require_span, require_within
-from .marks import cover
+from .marks import INVISIBLE, box_around, cover, offsets
 from .texture_folder import TextureFolder
-from .textures import fractal_tile
+from .textures import fractal_noise
 
 StainKind = Literal["water", "mould"]
 
@@ -68,7 +69,7 @@ class StainLayer:
         self, model: StainModel, seed: int, height: int, width: int, textures: TextureFolder | None = None
     ) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._textures = textures
         self._population = Population(
             seed, "stains", births_per_frame=model.rate, longest_life=model.life[1], draw=self._draw
@@ -114,12 +115,10 @@ class StainLayer:
     ) -> tuple[slice, slice, FloatArray] | None:
         """Coverage of one stain in one frame; None when it lies outside."""
         reach = 1.7 * radius
-        left, right = max(int(x - reach), 0), min(int(x + reach) + 2, self._width)
-        top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, self._height)
-        if left >= right or top >= bottom:
+        box = box_around(x, y, reach, self._height, self._width)
+        if box is None:
             return None
-        dx = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(x)
-        dy = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(y)
+        dx, dy = offsets(*box, x, y)
         # The stain lies on the strip of film: each frame shows the next piece of the same pattern.
         along = np.float32(stain.offset[1] + index * 37)
         coarse = _noise(dx, dy, 34 / radius, (stain.offset[0], float(along)))
@@ -135,8 +134,8 @@ class StainLayer:
             growth = np.clip(distance * np.float32(1.3) + np.float32(0.25) * spots, 0, 1)
             coverage = growth * (0.25 + 0.75 * net) + growth**2 * np.clip(1.3 * spots - 0.9, 0, 1)
         coverage = cv2.GaussianBlur(coverage.astype(np.float32), (0, 0), max(0.8 * self._scale, 0.4))
-        coverage[coverage < 0.004] = 0
-        return slice(top, bottom), slice(left, right), np.clip(coverage, 0, 1)
+        coverage[coverage < INVISIBLE] = 0
+        return *box, np.clip(coverage, 0, 1)
 
     def _draw(self, stream: np.random.Generator, first: int) -> Stain:
         model = self._model
@@ -160,13 +159,5 @@ class StainLayer:
 
 
 def _noise(dx: FloatArray, dy: FloatArray, zoom: float, offset: tuple[float, float]) -> FloatArray:
-    """Fractal noise (h, w) with ``zoom`` px of its tile per px of the frame."""
-    shape = (dy.shape[0], dx.shape[1])
-    noise = cv2.remap(
-        fractal_tile(),
-        np.broadcast_to(dx * np.float32(zoom) + np.float32(offset[0] % 256), shape).astype(np.float32),
-        np.broadcast_to(dy * np.float32(zoom) + np.float32(offset[1] % 256), shape).astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
-    return np.clip(noise, -2, 2)
+    """Fractal noise (h, w), see `fractal_noise`, without its rare extremes: they would look like spots."""
+    return np.clip(fractal_noise(dx, dy, zoom, offset), -2, 2)

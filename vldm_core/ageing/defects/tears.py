@@ -6,6 +6,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import SmoothNoise, generator
+from ..units import line_scale
 from ..validation import require_span, require_within
 from .scratches import LineLayer, LineModel, ScratchLine
 
@@ -59,7 +60,7 @@ class TearLayer:
 
     def __init__(self, model: TearModel, seed: int, height: int, width: int) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._lines = LineLayer(model.as_lines(), seed, height, width, name="tears")
 
     def between(self, first: int, last: int) -> tuple[ScratchLine, ...]:

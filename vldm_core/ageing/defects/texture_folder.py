@@ -1,7 +1,7 @@
 """Photographed or painted shapes of defects, taken from a folder instead of being drawn."""
 
 import math
-from collections import OrderedDict
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ...errors import SettingsError
+from .marks import box_around
 
 TextureKind = Literal["dirt", "hair", "stain"]
 
@@ -48,7 +49,7 @@ class TextureFolder:
                 f"The textures folder {path} has no PNG files in subfolders named {known}; choose a folder that has, "
                 "or none to draw the shapes."
             )
-        self._cache: OrderedDict[Path, FloatArray] = OrderedDict()
+        self._load = lru_cache(maxsize=_CACHED)(_read)
 
     def has(self, kind: TextureKind) -> bool:
         """Return whether there are shapes of a kind; the others are drawn."""
@@ -89,44 +90,40 @@ class TextureFolder:
             small = (max(round(shape.shape[1] * zoom), 1), max(round(shape.shape[0] * zoom), 1))
             shape, zoom = cv2.resize(shape, small, interpolation=cv2.INTER_AREA).astype(np.float32), 1.0
         reach = 0.5 * zoom * math.hypot(*shape.shape) + 2
-        left, right = max(int(centre[0] - reach), 0), min(int(centre[0] + reach) + 2, width)
-        top, bottom = max(int(centre[1] - reach), 0), min(int(centre[1] + reach) + 2, height)
-        if left >= right or top >= bottom:
+        box = box_around(*centre, reach, height, width)
+        if box is None:
             return None
+        rows, columns = box
         cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
         x, y = (shape.shape[1] - 1) / 2, (shape.shape[0] - 1) / 2
         matrix = np.array(
             [
-                [cos, -sin, centre[0] - left - cos * x + sin * y],
-                [sin, cos, centre[1] - top - sin * x - cos * y],
+                [cos, -sin, centre[0] - columns.start - cos * x + sin * y],
+                [sin, cos, centre[1] - rows.start - sin * x - cos * y],
             ]
         )
-        coverage = cv2.warpAffine(shape, matrix, (right - left, bottom - top), flags=cv2.INTER_LINEAR)
-        return slice(top, bottom), slice(left, right), np.clip(coverage, 0, 1).astype(np.float32)
+        extent = columns.stop - columns.start, rows.stop - rows.start
+        coverage = cv2.warpAffine(shape, matrix, extent, flags=cv2.INTER_LINEAR)
+        return rows, columns, np.clip(coverage, 0, 1).astype(np.float32)
 
-    def _load(self, path: Path) -> FloatArray:
-        if path in self._cache:
-            self._cache.move_to_end(path)
-            return self._cache[path]
-        data = np.fromfile(path, dtype=np.uint8)  # cv2.imread does not open every path on Windows
-        picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        if picture is None:
-            raise SettingsError(f"The texture {path} cannot be read as a picture; replace it or remove it.")
-        levels = picture.astype(np.float32) / (65535 if picture.dtype == np.uint16 else 255)
-        if picture.ndim == 3 and picture.shape[2] == 4:
-            alpha = levels[..., 3]
-        else:
-            alpha = 1 - (levels if picture.ndim == 2 else levels.mean(axis=2))
-        seen = alpha > _FAINTEST / 255
-        if seen.any():
-            rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-            alpha = alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        # An empty rim, so that the outline is anti-aliased on all sides.
-        shape = np.pad(alpha, 1).astype(np.float32)
-        self._cache[path] = shape
-        if len(self._cache) > _CACHED:
-            self._cache.popitem(last=False)
-        return shape
+
+def _read(path: Path) -> FloatArray:
+    """Read the opacity of a shape, (H, W), without its empty surroundings."""
+    data = np.fromfile(path, dtype=np.uint8)  # cv2.imread does not open every path on Windows
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if picture is None:
+        raise SettingsError(f"The texture {path} cannot be read as a picture; replace it or remove it.")
+    levels = picture.astype(np.float32) / (65535 if picture.dtype == np.uint16 else 255)
+    if picture.ndim == 3 and picture.shape[2] == 4:
+        alpha = levels[..., 3]
+    else:
+        alpha = 1 - (levels if picture.ndim == 2 else levels.mean(axis=2))
+    seen = alpha > _FAINTEST / 255
+    if seen.any():
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        alpha = alpha[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    # An empty rim, so that the outline is anti-aliased on all sides.
+    return np.pad(alpha, 1).astype(np.float32)
 
 
 TEXTURE_KINDS: tuple[TextureKind, ...] = get_args(TextureKind)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import generator
+from .marks import box_around, offsets
 
 _TILE = 256  # px, side of the periodic noise tile
 
@@ -31,6 +32,31 @@ def fractal_tile(exponent: float = 1.5) -> FloatArray:
     tile = ((tile - tile.mean()) / tile.std()).astype(np.float32)
     tile.setflags(write=False)
     return tile
+
+
+def fractal_noise(dx: FloatArray, dy: FloatArray, zoom: float, offset: tuple[float, float]) -> FloatArray:
+    """Look at the tile of noise around a place.
+
+    Args:
+        dx: (1, w) distance from the place to the right, px.
+        dy: (h, 1) distance down, px.
+        zoom: px of the tile per px of the frame.
+        offset: (x, y) of the place in the tile, px.
+
+    Returns:
+        (h, w).
+    """
+    shape = (dy.shape[0], dx.shape[1])
+    return np.asarray(
+        cv2.remap(
+            fractal_tile(),
+            np.broadcast_to(dx * np.float32(zoom), shape) + np.float32(offset[0] % _TILE),
+            np.broadcast_to(dy * np.float32(zoom), shape) + np.float32(offset[1] % _TILE),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_WRAP,
+        ),
+        dtype=np.float32,
+    )
 
 
 def speck(
@@ -73,30 +99,21 @@ def speck(
     # The noise is cut off at 2 standard deviations, so nothing reaches beyond this box.
     reach = radius * stretch * (1 + 2 * raggedness) + edge * stretch**2 + 3 * blur + 1
     x, y = centre
-    left, right = max(int(x - reach), 0), min(int(x + reach) + 2, width)
-    top, bottom = max(int(y - reach), 0), min(int(y + reach) + 2, height)
-    if left >= right or top >= bottom:
+    box = box_around(x, y, reach, height, width)
+    if box is None:
         return None
-    dx = np.arange(left, right, dtype=np.float32)[None, :] - np.float32(x)
-    dy = np.arange(top, bottom, dtype=np.float32)[:, None] - np.float32(y)
+    dx, dy = offsets(*box, x, y)
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     along = (dx * cos + dy * sin) / np.float32(radius * stretch)
     across = (dy * cos - dx * sin) * np.float32(stretch / radius)
     # Larger particles show more of the tile, hence more detail, but less than in proportion to their size.
-    zoom = np.float32((18 + 0.8 * radius) / radius)
+    zoom = (18 + 0.8 * radius) / radius
     # The noise is isotropic while the ellipse is not: stretched noise would look like brush strokes.
-    noise = cv2.remap(
-        fractal_tile(),
-        np.broadcast_to(dx * zoom, along.shape) + np.float32(offset[0]),
-        np.broadcast_to(dy * zoom, along.shape) + np.float32(offset[1]),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_WRAP,
-    )
-    noise = np.minimum(noise, 2)
+    noise = np.minimum(fractal_noise(dx, dy, zoom, offset), 2)
     distance = (1 + np.float32(raggedness) * noise - np.sqrt(along**2 + across**2)) * np.float32(radius / stretch)
     coverage = np.clip(distance / np.float32(edge) + np.float32(0.5), 0, 1)
     coverage *= np.clip(1 + np.float32(mottle) * (noise - 1), 0.3, 1)
     # A scan resolves less than the pixel grid: without this the frayed parts would look like pixel noise.
     size = 2 * math.ceil(2.5 * blur) + 1
     coverage = cv2.GaussianBlur(coverage, (size, size), blur, borderType=cv2.BORDER_REPLICATE)
-    return slice(top, bottom), slice(left, right), np.asarray(coverage, dtype=np.float32)
+    return *box, np.asarray(coverage, dtype=np.float32)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import SmoothNoise, generator
+from ..units import line_scale
 from ..validation import require_span, require_within
 
 
@@ -40,7 +41,7 @@ class ApertureLayer:
 
     def __init__(self, model: ApertureModel, seed: int, height: int, width: int) -> None:
         stream = generator(seed, "aperture")
-        scale = height / 480
+        scale = line_scale(height)
         left, right, top, bottom = (stream.uniform(*model.border) * height for _ in range(4))
         # A corner is never rounder than half of the opening.
         corner = min(stream.uniform(*model.corner) * height, (height - top - bottom) / 2, (width - left - right) / 2)

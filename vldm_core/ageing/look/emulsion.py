@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ...errors import SettingsError
+from ..units import REFERENCE_LINES
 from ..validation import require_within
 
 Response = Literal["colour", "panchromatic", "orthochromatic"]
@@ -53,7 +54,7 @@ class EmulsionLayer:
 
     def __init__(self, model: EmulsionModel, height: int) -> None:
         self._model = model
-        self._spread = model.radius * height / 480
+        self._spread = model.radius * height / REFERENCE_LINES
 
     def apply(self, image: FloatArray) -> FloatArray:
         """Return an image (H, W, 3) as the stock records it."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import generator
+from ..units import REFERENCE_LINES
 from ..validation import require_within
 
 
@@ -41,7 +42,7 @@ class GrainLayer:
     def __init__(self, model: GrainModel, seed: int, height: int, width: int) -> None:
         self._model, self._seed, self._height, self._width = model, seed, height, width
         # White noise under a Gaussian of sigma s has the autocorrelation exp(-d^2 / 4 s^2).
-        spread = model.correlation * height / 480 / 2
+        spread = model.correlation * height / REFERENCE_LINES / 2
         kernel = cv2.getGaussianKernel(2 * int(np.ceil(3 * spread)) + 1, spread, cv2.CV_32F)
         self._kernel = kernel / np.sqrt(np.sum(kernel**2))  # keeps unit variance
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import generator
+from ..units import REFERENCE_LINES
 from ..validation import require_span
 
 
@@ -34,7 +35,7 @@ class SoftnessLayer:
     def __init__(self, model: SoftnessModel, seed: int, height: int, width: int, *, name: str = "softness") -> None:
         stream = generator(seed, name)
         self._size = (width, height)
-        self._sigma = stream.uniform(*model.blur) * height / 480
+        self._sigma = stream.uniform(*model.blur) * height / REFERENCE_LINES
         scale = stream.uniform(*model.scale)
         self._small = (max(round(width * scale), 8), max(round(height * scale), 8))
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ..randomness import Autoregressive
+from ..units import line_scale
 from ..validation import require_within
 
 
@@ -57,7 +58,7 @@ class WeaveLayer:
 
     def __init__(self, model: WeaveModel, seed: int, name: str, height: int, width: int) -> None:
         self._model, self._height, self._width = model, height, width
-        self._scale = height / 480
+        self._scale = line_scale(height)
         self._series = Autoregressive(seed, name, rho=model.rho, channels=3)
 
     def displacement(self, index: int) -> Displacement:

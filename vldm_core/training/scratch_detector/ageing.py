@@ -14,6 +14,7 @@ from ...ageing import (
     SimulationSettings,
     WeaveModel,
 )
+from ...ageing.randomness import log_uniform
 from ...errors import SettingsError
 
 Span = tuple[float, float]
@@ -168,4 +169,4 @@ def draw_ageing(
 def _draw_grain(stream: np.random.Generator, ageing: ScratchAgeing) -> float:
     if stream.random() >= ageing.grain_share:
         return ageing.least_grain
-    return float(np.exp(stream.uniform(*np.log(ageing.grain))))
+    return log_uniform(stream, *ageing.grain)

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...ageing.randomness import log_uniform
+from ...ageing.units import REFERENCE_LINES
 from ...arrays import FloatArray
-from ...data.camera import LINES
 from ...data.objects import MovingObject, draw_object
 from ...data.structure import between, upright
 
@@ -138,7 +139,7 @@ def _camera_way(stream: np.random.Generator, frames: int, width: int, settings: 
     time = np.arange(frames) - (frames - 1) / 2
     hand = 1 - settings.hand_share
     if kind < hand + settings.both_share:
-        speed = _log_uniform(stream, settings.pan) * width / LINES
+        speed = log_uniform(stream, *settings.pan) * width / REFERENCE_LINES
         direction = stream.choice([-1, 1]) * np.array([1.0, stream.normal(0, settings.rise)])
         way += (speed * time[:, None] * direction).astype(np.float32)
     if kind > hand:
@@ -154,11 +155,11 @@ def _draw_upright(stream: np.random.Generator, picture: FloatArray, settings: Sc
     """Paint a pole, a fence, a door frame or stripes into a picture (h, w), in place."""
     rows, columns = picture.shape
     kind = stream.choice(["pole", "fence", "frame", "stripes"], p=settings.kinds)
-    reach = _log_uniform(stream, settings.reach) * rows
+    reach = log_uniform(stream, *settings.reach) * rows
     top = stream.uniform(-0.3, 1.0) * rows
     bottom = top + reach
     x = stream.uniform(0.02, 0.98) * columns
-    width = _log_uniform(stream, settings.width)
+    width = log_uniform(stream, *settings.width)
     slope = float(np.tan(np.deg2rad(stream.normal(0, settings.slope))))
     level = float(np.clip(picture[rows // 2, int(x)] + stream.normal(0, settings.contrast), 0, 1))
 
@@ -202,7 +203,3 @@ def _lay(picture: FloatArray, cover: np.ndarray, colour: np.ndarray | float) -> 
 
 def _along(rows: int, top: float, bottom: float) -> np.ndarray:
     return between(np.arange(rows, dtype=np.float64)[:, None], top, bottom)
-
-
-def _log_uniform(stream: np.random.Generator, span: Span) -> float:
-    return float(np.exp(stream.uniform(*np.log(span))))

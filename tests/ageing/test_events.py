@@ -126,13 +126,7 @@ class TestCues:
 @pytest.mark.parametrize(
     ("model", "values"),
     [
-        (TearModel, {"width": (9, 3)}),
         (TearModel, {"shares": (1, 1)}),
-        (StainModel, {"area": (0, 0.1)}),
-        (StainModel, {"life": (3, 500)}),
-        (SpliceModel, {"rate": 2}),
-        (SpliceModel, {"dropped": (0, 100)}),
-        (CueModel, {"size": (1, 10)}),
     ],
 )
 def test_values_out_of_range_say_what_to_do(model, values):

@@ -102,10 +102,6 @@ def test_grain_in_density_follows_selwyn():
     ("model", "values"),
     [
         (EmulsionModel, {"response": "sepia"}),
-        (EmulsionModel, {"contrast": 2}),
-        (VignetteModel, {"strength": (0.5, 0.2)}),
-        (ApertureModel, {"corner": (0.1, 0.9)}),
-        (SoftnessModel, {"scale": (0, 1)}),
     ],
 )
 def test_values_out_of_range_say_what_to_do(model, values):

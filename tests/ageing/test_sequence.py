@@ -211,10 +211,7 @@ class TestPieces:
 @pytest.mark.parametrize(
     ("model", "values"),
     [
-        (CadenceModel, {"duplicates": 1}),
-        (CadenceModel, {"gap": (0, 3)}),
         (MixingModel, {"kind": "weave"}),
-        (MixingModel, {"share": (0.4, 0.9)}),
         (CodecModel, {"codec": "av1"}),
         (CodecModel, {"codec": "mpeg2", "quality": (2, 60)}),
     ],

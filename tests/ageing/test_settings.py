@@ -1,22 +1,17 @@
 """Settings of the simulation: presets, validation, choice of defects."""
 
-import math
 from typing import Any
 
 import pytest
 
 from vldm_core.ageing import (
     PRESETS,
-    BlotchModel,
     DirtModel,
     FadingModel,
-    FlickerModel,
     GrainModel,
-    HairModel,
     LineModel,
     ScratchLine,
     SimulationSettings,
-    WeaveModel,
 )
 from vldm_core.errors import SettingsError
 
@@ -77,20 +72,8 @@ def test_settings_are_frozen():
 @pytest.mark.parametrize(
     ("model", "values"),
     [
-        (DirtModel, {"rate": -1}),
-        (DirtModel, {"rate": math.nan}),
-        (DirtModel, {"size": (9, 3)}),
-        (DirtModel, {"median_size": 50}),
         (DirtModel, {"white_share": 1.5}),
-        (BlotchModel, {"opacity": (0.2, 1.2)}),
-        (HairModel, {"length": (0, 10)}),
-        (LineModel, {"largest_tilt": 6}),
         (LineModel, {"shares": (0, 0, 0)}),
-        (LineModel, {"depth": (0, 10)}),
-        (FlickerModel, {"rho": 1}),
-        (FlickerModel, {"gain": -0.1}),
-        (WeaveModel, {"vertical": 100}),
-        (GrainModel, {"correlation": 0}),
         (FadingModel, {"contrast": (1, 1)}),
         (FadingModel, {"offset": (0, 0, 2)}),
     ],

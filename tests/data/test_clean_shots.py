@@ -257,22 +257,6 @@ def test_still_cameras_are_locked():
     assert not CameraMove(place=np.ones((2, 2)), zoom=np.ones(2), angle=np.zeros(2)).locked
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"clip_share": 1.5},
-        {"speed": (0.0, 3.0)},
-        {"speed": (5.0, 3.0)},
-        {"shutter": (0.1, 1.5)},
-        {"objects": 0},
-        {"reduction": 0.5},
-    ],
-)
-def test_impossible_settings_are_refused(change):
-    with pytest.raises(SettingsError, match=next(iter(change))):
-        MaterialSettings(**change)
-
-
 def test_impossible_shots_are_refused(folder):
     material = TrainingMaterial(folder)
     with pytest.raises(SettingsError, match="0 frames"):

@@ -219,7 +219,6 @@ def test_windows_are_cut_from_one_film(material):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"frames": 0}, "frames"),
         ({"film": (16, 400)}, "film"),
         ({"windows": 4}, "windows"),
         ({"target": "negative"}, "target"),

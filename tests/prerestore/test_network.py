@@ -10,6 +10,8 @@ from vldm_core.errors import SettingsError
 from vldm_core.prerestore.alignment import alignments, nearby, soundness
 from vldm_core.prerestore.network import BASE, KIND, SMALL, PreRestorer, PreRestorerConfig
 
+from ..testers import survives_its_file
+
 TINY = PreRestorerConfig(
     widths=(8, 8, 12), encoder_blocks=(1, 1), state_blocks=1, bottom_blocks=1, decoder_blocks=(1, 1), heads=2, window=4
 )
@@ -200,9 +202,7 @@ def test_sizes() -> None:
 @MIXINGS
 def test_it_is_kept_in_a_file(tmp_path, mixing) -> None:
     network = trained(replace(TINY, mixing=mixing))
-    KIND.save(network, tmp_path / "net.safetensors")
-    back = KIND.load(tmp_path / "net.safetensors")
-    assert back.config == network.config
+    back = survives_its_file(network, KIND.save, KIND.load, tmp_path / "net.safetensors")
     images, masks, flow = clip()
     assert torch.equal(run(network, images, masks, flow)[0], run(back, images, masks, flow)[0])
 

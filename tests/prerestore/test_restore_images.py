@@ -13,6 +13,8 @@ from vldm_core.prerestore.image_model import FrameSettings, first_tile, output_s
 from vldm_core.prerestore.restore_images import ImageModelSettings, restore_images
 from vldm_core.video.shots import Shot
 
+from ..testers import interrupt_comes_out
+
 PLAIN = ImageModelSettings(keep_grain=0, temporal=0)
 
 
@@ -321,20 +323,10 @@ class TestBatch:
 
 
 def test_an_interrupt_is_heard_between_tiles():
-    class StopError(Exception):
-        pass
-
-    calls = 0
-
-    def progress(phase, done, total, preview=None):
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise StopError
-
     model = Model(identity)
-    with pytest.raises(StopError):
-        restore_images(film(1, 200, 330), model, PLAIN, tile=128, progress=progress)
+    interrupt_comes_out(
+        lambda progress: restore_images(film(1, 200, 330), model, PLAIN, tile=128, progress=progress), at=3
+    )
     assert len(model.sizes) == 2
 
 

@@ -1,5 +1,7 @@
 """Pre-restoration of whole shots: the same however it is cut, at any size, in bounded memory."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,6 +14,7 @@ from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
 from vldm_core.video.flow import FlowSettings, estimate_flow
 
+from ..testers import interrupt_comes_out
 from .test_network import trained
 
 
@@ -243,27 +246,16 @@ def test_features_come_along_where_they_are_asked_for() -> None:
 
 
 def test_a_caller_can_stop_it_within_a_segment() -> None:
-    class StopWork(Exception):  # noqa: N818 - stands for an interrupt
-        pass
+    network, beats = trained(), []
 
-    def run(stop: int | None = None) -> int:
-        beats = 0
-
-        def beat(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
-            nonlocal beats
-            beats += 1
-            if beats == stop:
-                raise StopWork
-
+    def run(beat: Callable[..., None]) -> None:
         list(pre_restore_stream([(frame, None) for frame in film(6)], network, beat=beat))
-        return beats
 
-    network = trained()
+    run(lambda *call: beats.append(call))
     # Every frame is encoded, travels both ways and is decoded; every pair of neighbours has a flow.
-    assert run() == 6 + 5 + 6 + 6 + 6
+    assert len(beats) == 6 + 5 + 6 + 6 + 6
     for stop in range(1, 30, 4):
-        with pytest.raises(StopWork):
-            run(stop)
+        interrupt_comes_out(run, at=stop)
     assert not network.forward_step._forward_pre_hooks and not network.backward_step._forward_pre_hooks
 
 

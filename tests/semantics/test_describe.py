@@ -30,6 +30,7 @@ from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
 from ..reel.conftest import CUT, damaged_frame, write_film
+from ..testers import interrupt_comes_out
 from .space import WordSpace
 from .tiny_models import save_blip, save_clip
 
@@ -205,12 +206,7 @@ def test_what_does_not_fit_is_refused(frames, film):
 
 
 def test_it_can_be_interrupted(film):
-    def stop(phase, done, total, preview=None):
-        if phase == "describe" and done == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        describe_film(film, progress=stop)
+    interrupt_comes_out(lambda progress: describe_film(film, progress=progress), at=5, phase="describe")
 
 
 def test_progress_counts_every_frame_once(film):

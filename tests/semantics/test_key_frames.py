@@ -137,14 +137,6 @@ def test_damage_that_does_not_fit_is_refused(damage):
         choose_key_frames(torch.rand(4, 2), damage)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"most": 0}, {"change": -1}, {"cleanest": 0}, {"spoilt": 2}, {"samples": 0}, {"contrast": float("nan")}]
-)
-def test_settings_out_of_range(wrong):
-    with pytest.raises(SettingsError, match=next(iter(wrong))):
-        KeyFrameSettings(**wrong)
-
-
 @given(first=st.integers(0, 1000), length=st.integers(1, 5000), most=st.integers(1, 600))
 def test_sampled_frames(first: int, length: int, most: int) -> None:
     shot = Shot(first, first + length)

@@ -19,6 +19,7 @@ from vldm_core.video.shots import Shot
 
 from ..prerestore.test_network import trained
 from ..prerestore.test_run import film
+from ..testers import interrupt_comes_out
 
 SETTINGS = PreRestoration(segment=4, lookahead=2, keep_grain=0.0)
 
@@ -96,19 +97,11 @@ def test_nothing_crosses_a_cut() -> None:
 
 
 def test_an_interrupt_comes_through_before_a_frame_is_finished() -> None:
-    class StopWork(Exception):  # noqa: N818 - stands for an interrupt
-        pass
-
-    seen = []
-
-    def progress(phase: str, done: int, total: int | None, preview: Tensor | None = None) -> None:
-        seen.append(done)
-        if len(seen) == 5:
-            raise StopWork
-
-    with pytest.raises(StopWork):
-        pipeline.pre_restore_frames(film(6), network=trained(), progress=progress)
-    assert seen == [0] * 5
+    network = trained()
+    calls = interrupt_comes_out(
+        lambda progress: pipeline.pre_restore_frames(film(6), network=network, progress=progress), at=5
+    )
+    assert [done for _, done, _ in calls] == [0] * 5
 
 
 def test_masks_of_another_size_are_refused() -> None:

@@ -5,6 +5,7 @@ often with things that cross the picture. Every shot is a function of its number
 make any of them, in any order.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,7 @@ class MaterialSettings:
         for name in ("clip_steps", "objects", "uprights", "film_lines", "photo_side", "memory"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"material {name} is {getattr(self, name)}; use 1 or more")
-        if self.reduction < 1:
+        if not 1 <= self.reduction < math.inf:
             raise SettingsError(f"material reduction is {self.reduction}; use 1 or more")
 
 

@@ -6,6 +6,7 @@ that of the conditional prediction. A *schedule* (DiffBIR) keeps guidance weak u
 x0; combining them as x0 or as the network's output is the same, because one is linear in the other.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +35,7 @@ class CfgSettings:
     schedule: Literal["constant", "diffbir"] = "constant"
 
     def __post_init__(self) -> None:
-        if self.scale < 0:
+        if not 0 <= self.scale < math.inf:
             raise SettingsError(f"cfg scale is {self.scale}; use 0 or more")
         if not 0 <= self.rescale <= 1:
             raise SettingsError(f"cfg rescale is {self.rescale}; use 0 (off) … 1")

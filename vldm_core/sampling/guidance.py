@@ -7,6 +7,7 @@ refuse tiles and were dropped; this one works on the whole clip's x0, after wind
 frame by frame.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -58,7 +59,7 @@ class GuidanceSettings:
     repeats: int = 1
 
     def __post_init__(self) -> None:
-        if self.scale < 0:
+        if not 0 <= self.scale < math.inf:
             raise SettingsError(f"guidance scale is {self.scale}; use 0 (off) or more")
         if self.space not in ("latent", "rgb"):
             raise SettingsError(f"guidance space is {self.space!r}; use latent or rgb")

@@ -23,6 +23,7 @@ from benchmarks.film.sources.shots import clean_clip, find_sources
 from vldm_core.cli.app import app
 from vldm_core.errors import FilmFileError, SettingsError, VLDMError
 
+from ...testers import interrupt_comes_out
 from ..film_data import moving_texture, write_film, write_photo
 
 TINY = FilmBenchmarkSettings(
@@ -160,11 +161,7 @@ def test_tables_page_and_curves_show_it_all(report, tmp_path):
 
 
 def test_progress_may_interrupt(data):
-    def stop(phase, done, total, preview=None):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_film_benchmark(data, settings=TINY, progress=stop)
+    interrupt_comes_out(lambda progress: run_film_benchmark(data, settings=TINY, progress=progress))
 
 
 def test_a_source_that_cannot_be_read_is_named(tmp_path):

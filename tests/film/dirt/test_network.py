@@ -20,6 +20,7 @@ from vldm_core.film.dirt.network import KIND, DirtNetwork, DirtNetworkConfig, sh
 from vldm_core.metrics.detection import dilate, score_detection
 from vldm_core.video.flow import to_luma
 
+from ...testers import survives_its_file, windows_agree
 from .dirt_scenes import scene, speckled, with_runner
 
 LEARNED = DirtSettings(detector="learned")
@@ -38,11 +39,9 @@ def planes_of(frames: Tensor, index: int, lifetime: int = 3) -> dict[str, Tensor
 
 
 def test_file_round_trip(tmp_path: Path) -> None:
-    network, path = lively(), tmp_path / "detector.safetensors"
-    KIND.save(network, path)
-    again = KIND.load(path)
+    network = lively()
+    again = survives_its_file(network, KIND.save, KIND.load, tmp_path / "detector.safetensors")
     planes = torch.randn(len(PLANES), 24, 40)
-    assert again.config == TINY
     assert torch.equal(again.probability(planes), network.probability(planes))
     expected = torch.sigmoid(1.5 * network(planes[None])[0] + torch.tensor([-0.5, 0.25])[:, None, None])
     assert torch.allclose(again.probability(planes), expected)
@@ -122,14 +121,14 @@ def test_windows_give_the_same_probability(monkeypatch: pytest.MonkeyPatch) -> N
     dirty, _ = speckled(with_runner(scene(17, 90, 130)), per_frame=3)
     whole = dirt_probability(dirty, LEARNED)
     assert whole.std() > 0.01
-    for first, last in ((0, 5), (5, 9), (9, 17)):
-        start = max(first - RADIUS, 0)
-        window = dirty[start : last + RADIUS]
-        kept = slice(first - start, last - start)
-        assert torch.equal(dirt_probability(window, LEARNED)[kept], whole[first:last])
-        only = dirt_probability(window, LEARNED, keep=kept)
-        assert torch.equal(only[kept], whole[first:last])
-        assert not only[: kept.start].any() and not only[kept.stop :].any()
+
+    def only_what_counts(window: slice, kept: slice) -> Tensor:
+        found = dirt_probability(dirty[window], LEARNED, keep=kept)
+        assert not found[: kept.start].any() and not found[kept.stop :].any()
+        return found
+
+    windows_agree(lambda window, kept: dirt_probability(dirty[window], LEARNED), whole, (5, 9), radius=RADIUS)
+    windows_agree(only_what_counts, whole, (5, 9), radius=RADIUS)
 
 
 def test_the_file_is_read_once() -> None:

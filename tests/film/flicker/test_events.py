@@ -6,7 +6,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vldm_core.errors import SettingsError
 from vldm_core.film.flicker.events import find_events
 from vldm_core.film.flicker.removal import FlickerAnalyser, FlickerSettings, apply_flicker
 from vldm_core.stages import batch as pipeline
@@ -83,9 +82,6 @@ def test_the_size_of_an_event_is_the_users(size):
     strong = lit(flash(2.2))
     taken = levels(evened(strong, FlickerSettings(flash=10)))
     assert abs(taken - usual).max() < 0.02
-    for wrong in (1.0, 11.0, float("nan")):
-        with pytest.raises(SettingsError, match="flash"):
-            FlickerSettings(flash=wrong)
 
 
 def test_flicker_around_an_event_goes_all_the_same():

@@ -28,6 +28,8 @@ from vldm_core.film.scratches.search.motion_test import CrossProfile, Verdict
 from vldm_core.film.scratches.search.paths import tilt_steps
 from vldm_core.film.scratches.tracks import continue_tracks
 
+from ...testers import survives_its_file
+
 HEIGHT, WIDTH, COUNT = 240, 320, 24
 LEARNED = LineSettings(detector="learned")
 
@@ -82,10 +84,7 @@ def test_a_network_survives_its_file(tmp_path):
     network = LineNetwork(LineNetworkConfig(width=8, hidden=16))
     network.temperature.fill_(0.7)
     network.eval()
-    path = tmp_path / "lines.safetensors"
-    KIND.save(network, path)
-    copy = KIND.load(path)
-    assert copy.config == network.config
+    copy = survives_its_file(network, KIND.save, KIND.load, tmp_path / "lines.safetensors")
     assert copy.probability(seen()) == network.probability(seen())
     assert copy.probability(seen(0)) == []
 

@@ -18,6 +18,8 @@ from vldm_core.prior.temporal.animatediff_files import (
     save_motion_modules,
 )
 
+from ...testers import survives_its_file
+
 WIDTHS = (32, 64, 128, 128)
 ONE = (("down.0.0", 32),)
 
@@ -40,12 +42,13 @@ def same(a: MotionModules, b: MotionModules) -> bool:
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_round_trip(tmp_path, version, layout) -> None:
     modules = random_modules(version)
-    path = tmp_path / "motion.safetensors"
-    save_motion_modules(modules, path, layout)
-    again = read_motion_modules(path)
-    assert again.config == modules.config
-    assert same(again, modules)
-    assert not again.training and not any(p.requires_grad for p in again.parameters())
+    again = survives_its_file(
+        modules,
+        lambda modules, path: save_motion_modules(modules, path, layout),
+        read_motion_modules,
+        tmp_path / "motion.safetensors",
+    )
+    assert not any(p.requires_grad for p in again.parameters())
 
 
 @pytest.mark.parametrize(

@@ -161,12 +161,6 @@ def test_nothing_follows_from_unknown_even_where_a_map_has_it():
     assert lora_eras(ShotTable(descriptions=(described(),)), loras) == ((),)
 
 
-@pytest.mark.parametrize("wrong", [{"least": -0.1}, {"least": float("nan")}, {"scale": 0}])
-def test_settings_out_of_range(wrong):
-    with pytest.raises(SettingsError, match=next(iter(wrong))):
-        EraSettings(**wrong)
-
-
 def test_other_questions_are_refused():
     with pytest.raises(SettingsError, match="give era, medium, sound, colour"):
         EraReader(None, questions={"era": QUESTIONS["era"]})

@@ -112,9 +112,3 @@ def test_a_word_list_of_ones_own(tmp_path):
     (tmp_path / "lost.txt").write_text("a horse\n????? ??\n")
     with pytest.raises(SettingsError, match=r"lost.txt: letters were lost"):
         read_vocabulary(tmp_path / "lost.txt")
-
-
-@pytest.mark.parametrize("wrong", [{"most": -1}, {"least": 2}, {"margin": -1}, {"scale": 0}])
-def test_settings_out_of_range(wrong):
-    with pytest.raises(SettingsError, match=next(iter(wrong))):
-        TagSettings(**wrong)

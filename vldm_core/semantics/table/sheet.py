@@ -63,7 +63,7 @@ class SheetSettings:
             raise SettingsError(f"text_size is {self.text_size}; use 8 to 64 pixels")
         if self.width < 30 * self.text_size or self.max_height < 10 * self.text_size:
             raise SettingsError(
-                f"width is {self.width} and max_height {self.max_height}; letters of {self.text_size} pixels need a "
+                f"width is {self.width} and max_height {self.max_height}; text_size {self.text_size} needs a "
                 f"page of at least {30 * self.text_size}×{10 * self.text_size}"
             )
         if self.key_frames < 1 or self.lines < 1:

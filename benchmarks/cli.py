@@ -287,8 +287,8 @@ def benchmark_cost(
     ] = None,
     sizes: Annotated[str, typer.Option(metavar="WxH,…", help="Frame sizes.")] = "480x368,2048x1556",
     frames: Annotated[
-        str, typer.Option(metavar="A,B,…", help="Length of the films, one for all or each size.")
-    ] = "16,8",
+        str | None, typer.Option(metavar="A,B,…", help="Length of the films, one for all or each size; else 16 or 8.")
+    ] = None,
     parts: Annotated[
         str, typer.Option(metavar="A,B,…", help="Of: repair, restore, without network.")
     ] = "repair,restore",
@@ -297,20 +297,19 @@ def benchmark_cost(
         Path | None, typer.Option(metavar="CHECKOUT", help="Measure another checkout in the same run, by turns.")
     ] = None,
     json_file: JsonOption = None,
-    markdown: TableOption = None,
+    markdown: PageOption = None,
 ) -> None:
     """What detection and repair, and `restore`, take of time by the size of the film, in a warm process."""
-    from .common.page import write_markdown
-    from .common.table import markdown_table
+    from .common.page import command_line
     from .cost.benchmark import run_cost_benchmark
-    from .cost.report import cost_tables, format_report
+    from .cost.page import format_report, write_page
     from .cost.settings import CostSettings
     from .memory.benchmark import read_sizes
 
     with reported():
         settings = CostSettings(
             sizes=read_sizes(sizes.split(",")),
-            frames=whole_numbers(frames, "frames"),
+            frames=() if frames is None else whole_numbers(frames, "frames"),
             parts=tuple(part.strip() for part in parts.split(",")),
             repeats=repeats,
             against=against,
@@ -320,7 +319,16 @@ def benchmark_cost(
         if json_file is not None:
             report.write_json(json_file)
         if markdown is not None:
-            write_markdown(markdown, [markdown_table(table) for table in cost_tables(report)])
+            shown = {
+                "data": None if data is None else "DIR",
+                "sizes": sizes,
+                "frames": frames,
+                "parts": parts,
+                "repeats": repeats,
+                "against": None if against is None else "CHECKOUT",
+                "markdown": markdown,
+            }
+            write_page(report, markdown, command=command_line("cost", shown))
         typer.echo(format_report(report))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..common.report import BenchmarkReport
-from ..common.table import NONE, ReportTable, cell, plain_tables
+from ..common.table import NONE, ReportTable, cell
 from ..common.target import Figures, Target, target_table
 from .settings import AGAINST, HERE, REPAIR, RESTORE, CostSettings
 
@@ -111,16 +111,6 @@ def cost_tables(report: CostReport) -> tuple[ReportTable, ...]:
     if len(report.settings.sizes) > 1:
         tables.append(_growth(report))
     return tuple(table for table in tables if table.rows)
-
-
-def format_report(report: CostReport) -> str:
-    """Lay the figures out as plain text."""
-    machine = report.machine
-    note = (
-        f"{machine['cpu_count']} processors, {machine['threads']} threads of torch {machine['torch']}; the films are "
-        f"{machine['film']}. Peak memory is that of a process that does one part after the other."
-    )
-    return plain_tables(cost_tables(report), notes=[note])
 
 
 def _times(report: CostReport) -> ReportTable:

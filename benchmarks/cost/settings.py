@@ -19,6 +19,8 @@ PARTS: Mapping[str, str] = {
 }
 """What can be measured, by name."""
 
+_MEGAPIXEL = 1_000_000
+
 HERE = "here"
 """Name of this checkout in the figures."""
 
@@ -32,14 +34,15 @@ class CostSettings:
 
     Attributes:
         sizes: Width and height of the films, pixels, each 64 or more.
-        frames: Length of the film of every size, at least 4; one number holds for all sizes.
+        frames: Length of the film of every size, at least 4; one number holds for all sizes, none takes 16 frames up
+            to a megapixel and 8 beyond.
         parts: What is measured, of `PARTS`.
         repeats: Timed runs of every part on every film, at least 1.
         against: Another checkout of this repository that is measured in the same run, by turns; None measures none.
     """
 
     sizes: tuple[tuple[int, int], ...] = ((480, 368), (2048, 1556))
-    frames: tuple[int, ...] = (16, 8)
+    frames: tuple[int, ...] = ()
     parts: tuple[str, ...] = (REPAIR, RESTORE)
     repeats: int = 3
     against: Path | None = None
@@ -49,7 +52,7 @@ class CostSettings:
             raise SettingsError("the cost benchmark has no size to measure; give one")
         for size in self.sizes:
             check_size(*size)
-        if len(self.frames) not in (1, len(self.sizes)) or min(self.frames) < 4:
+        if len(self.frames) not in (0, 1, len(self.sizes)) or min(self.frames, default=4) < 4:
             raise SettingsError(
                 f"frames are {self.frames}; give one length of 4 or more for all sizes, or one for each of the "
                 f"{len(self.sizes)} sizes"
@@ -62,5 +65,9 @@ class CostSettings:
     @property
     def films(self) -> tuple[tuple[int, int, int], ...]:
         """Width, height and length of every film."""
-        lengths = self.frames * len(self.sizes) if len(self.frames) == 1 else self.frames
+        lengths = self.frames
+        if not lengths:
+            lengths = tuple(16 if width * height <= _MEGAPIXEL else 8 for width, height in self.sizes)
+        elif len(lengths) == 1:
+            lengths *= len(self.sizes)
         return tuple((*size, length) for size, length in zip(self.sizes, lengths, strict=True))

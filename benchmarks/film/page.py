@@ -55,7 +55,8 @@ _READING = """\
 - **Flicker** and **warp error** (grey levels) reward blur and freezing, so they stand beside fidelity only; the
   row *undamaged* is what a perfect repair has.
 - **Cost** is measured with nothing else running, libraries and weights warm: detection and repair together,
-  wall time and the time of all threads. Peak memory is that of the whole process.
+  wall time and the time of all threads. Peak memory is that of the whole process. What `restore` takes, and how time
+  grows with the frame, says `python -m benchmarks cost`.
 """
 
 

@@ -10,7 +10,8 @@ from benchmarks.cli import app
 from benchmarks.cost.benchmark import run_cost_benchmark
 from benchmarks.cost.checkouts import opened_checkout
 from benchmarks.cost.films import write_films
-from benchmarks.cost.settings import AGAINST, HERE, CostSettings
+from benchmarks.cost.report import TARGETS, CheckoutCost, CostReport, cost_tables
+from benchmarks.cost.settings import AGAINST, HERE, REPAIR, RESTORE, CostSettings
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.video.reading.reader import open_film
 
@@ -105,6 +106,31 @@ def test_both_checkouts_take_turns_on_the_same_films(tmp_path) -> None:
     )
 
 
+def test_targets_are_judged_by_the_least_of_the_runs() -> None:
+    def cost(part: str, size: tuple[int, int], *seconds: float) -> CheckoutCost:
+        return CheckoutCost(
+            checkout=HERE,
+            part=part,
+            width=size[0],
+            height=size[1],
+            frames=8,
+            seconds_per_frame=seconds,
+            cpu_seconds_per_frame=seconds,
+            flows_per_pair=2.0,
+            flow_frames_per_pair=2.0,
+            peak_mb=None,
+        )
+
+    small, large = (480, 368), (2048, 1556)
+    figures = (cost(REPAIR, small, 0.3, 0.1), cost(RESTORE, small, 0.5, 0.6), cost(REPAIR, large, 1.5, 2.0))
+    report = CostReport(figures=figures, settings=CostSettings(), machine={})
+    assert [target.reached(report, HERE) for target in TARGETS] == ["0.100 s", "0.500 s missed", "15.0 missed", "–"]
+    table = cost_tables(report)[0]
+    assert table.section == "Targets" and len(table.rows) == 3, "what was not measured is left out"
+    other = CostReport(figures=(cost(REPAIR, (96, 64), 1.0),), settings=CostSettings(sizes=((96, 64),)), machine={})
+    assert [table.section for table in cost_tables(other)] == ["Cost"]
+
+
 def test_the_command_prints_and_writes_what_it_measured(tmp_path) -> None:
     files = {"--json": tmp_path / "cost.json", "--markdown": tmp_path / "cost.md"}
     options = ["--sizes", "96x64,128x64", "--frames", "4", "--repeats", "1", "--parts", "repair"]
@@ -114,6 +140,9 @@ def test_the_command_prints_and_writes_what_it_measured(tmp_path) -> None:
     assert [(row["width"], row["frames"], row["checkout"]) for row in rows] == [(96, 4, HERE), (128, 4, HERE)]
     assert "128x64" in result.output and "| 128x64 | repair |" in files["--markdown"].read_text(encoding="utf-8")
     assert "1.33" in result.output, "times the pixels"
+    page = files["--markdown"].read_text(encoding="utf-8")
+    assert "python -m benchmarks cost --sizes 96x64,128x64 --frames 4 --parts repair --repeats 1 --markdown" in page
+    assert "made from nothing" in page and "{" not in page
 
 
 def test_an_aged_clip_of_any_size_can_be_measured(tmp_path) -> None:
@@ -126,6 +155,11 @@ def test_an_aged_clip_of_any_size_can_be_measured(tmp_path) -> None:
             frames.append([frame.image for frame in film])
     assert [len(part) for part in frames] == [6, 4] and frames[0][0].shape == (64, 96, 3)
     assert all((one == other).all() for one, other in zip(frames[0], frames[1], strict=False)), "the same film"
+
+
+def test_lengths_follow_the_sizes() -> None:
+    assert CostSettings().films == ((480, 368, 16), (2048, 1556, 8))
+    assert CostSettings(sizes=((96, 64), (128, 64)), frames=(5,)).films == ((96, 64, 5), (128, 64, 5))
 
 
 def test_wrong_settings_are_named(tmp_path) -> None:

@@ -29,6 +29,8 @@ def work():
     for size in range(40):
         planes = [np.ones(1_500_000 + 100_000 * (size % 7), np.float32) for _ in range(6)]
         kept.append(np.ones(20_000, np.float32))
+        features = np.ones(10_000_000, np.float32)
+        del planes, features
 
 for _ in range(4):
     thread = threading.Thread(target=work)

@@ -13,14 +13,11 @@ import os
 import sys
 from functools import cache
 
-_LARGEST_IN_HEAP = 32 << 20
-"""Bytes up to which a block lies in the heap; glibc takes no more. Larger ones have pages of their own."""
-
 _MOST_FREE_AT_END = 1 << 30
 """Bytes at the end of the heap that may lie free until a piece of work is done: about 80 planes of a 2K film."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
 
 
 @cache
@@ -34,7 +31,8 @@ def share_one_heap() -> bool:
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return False
-    wanted = ((_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP), (_M_TRIM_THRESHOLD, _MOST_FREE_AT_END), (_M_ARENA_MAX, 1))
+    # No block has pages of its own, whatever its size.
+    wanted = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _MOST_FREE_AT_END), (_M_ARENA_MAX, 1))
     try:
         library = ctypes.CDLL(None)
         done = [bool(library.mallopt(what, value)) for what, value in wanted]

@@ -42,8 +42,10 @@ class WarmProcess:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
+            # Its last words come after it has closed its answers.
+            code = self._process.wait()
             tail = last_lines(self._log.read_text(encoding="utf-8", errors="replace"))
-            raise VLDMError(f"{self._what} ended with code {self._process.wait()} instead of answering:\n{tail}")
+            raise VLDMError(f"{self._what} ended with code {code} instead of answering:\n{tail}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 

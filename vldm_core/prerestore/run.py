@@ -195,6 +195,10 @@ class _Runner:
         self._network, self._settings = network, settings
         self._features, self._beat = features, beat
         self._like = next(network.parameters())
+        if self._like.device.type == "cpu":
+            # Convolutions on a processor are a sixth faster with the channels of a pixel side by side. Here and not
+            # where weights are read: the last bit of a picture must not depend on who read them.
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._at_once = _frames_at_once(self._like)
         self._state: ShotState | None = None
         self._last: HeldFrame | None = None

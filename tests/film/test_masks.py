@@ -1,6 +1,5 @@
 """Editing masks: against plain definitions, and properties that hold for every mask."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -11,7 +11,7 @@ from vldm_core.film.active_picture import PictureFinder
 from vldm_core.film.flicker.brightness import BrightnessComparer
 from vldm_core.prerestore import contained
 from vldm_core.stages import analysis
-from vldm_core.stages import stream as stages
+from vldm_core.stages.single import dirt, flicker, scratches, weave
 from vldm_core.video.shots import FilmCutDetector
 
 MARK = 51 / 255
@@ -87,13 +87,13 @@ def _network(real: Any, how: str) -> Any:
 
 
 STAGES = {
-    "scratch marking": (stages, "line_mask", _marking),
-    "scratch repair": (stages, "repair_lines", _over_frames),
-    "dirt marking": (stages, "detect_dirt", _over_frames),
-    "dirt repair": (stages, "repair_dirt", _over_frames),
-    "flicker": (stages, "apply_flicker", _over_frames),
+    "scratch marking": (scratches, "line_mask", _marking),
+    "scratch repair": (scratches, "repair_lines", _over_frames),
+    "dirt marking": (dirt, "detect_dirt", _over_frames),
+    "dirt repair": (dirt, "repair_dirt", _over_frames),
+    "flicker": (flicker, "apply_flicker", _over_frames),
     "pre-restoration": (contained, "pre_restore_stream", _network),
-    "stabilise": (stages, "apply_stabilise", _over_frames),
+    "stabilise": (weave, "apply_stabilise", _over_frames),
 }
 
 

@@ -208,7 +208,7 @@ def test_nodes_load_without_diffusers():
     loaded = loaded_with(ROOT / "nodes" / "__init__.py")
     # If relative imports were resolved wrongly, this would look at one file and always pass.
     reached = {str(path.relative_to(ROOT)) for path in loaded}
-    assert {"vldm_core/__init__.py", "vldm_core/stages/batch.py"} <= reached
+    assert {"vldm_core/__init__.py", "vldm_core/stages/plan.py"} <= reached
     assert {str(path.relative_to(ROOT)) for path in python_files(ROOT / "nodes")} <= reached
     wrong = [
         f"{path.relative_to(ROOT)} imports {item.module}"

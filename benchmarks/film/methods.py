@@ -4,18 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from vldm_core.containment import Faults
 from vldm_core.film.dirt.detection import FAINTEST_THRESHOLD, DirtSettings
-from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.scratches.detection import LineSettings
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
-from vldm_core.stages.analysis import AnalysisSettings
-from vldm_core.stages.batch import analyse_shot, damage_probability, detect_damage, remove_flicker, repair_damage
-from vldm_core.stages.stream import StageFrame, restore_shot
-from vldm_core.video.buffers.windows import window_size
+from vldm_core.stages.batch import damage_probability, detect_damage, remove_flicker, repair_damage, restore_frames
+from vldm_core.stages.settings import StageSettings
 
 from ..baselines import dirt as baselines
 from ..baselines import scratches as line_baselines
@@ -114,22 +108,9 @@ def _repair_ours(frames: Tensor, masks: Masks) -> Tensor:
 
 def _restore_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Tensor:
     chosen = detectors()
-    height, width = frames.shape[-2:]
+    settings = replace(StageSettings.no_stages(), dirt=chosen.dirt, lines=chosen.lines)
     # A measurement must not pass over frames that could not be done.
-    faults = Faults(strict=True)
-    analysis = analyse_shot(
-        frames, AnalysisSettings(lines=chosen.lines, flicker=None, stabilise=None), height, width, faults=faults
-    )
-    stream = restore_shot(
-        (StageFrame(image=frame, origin=None) for frame in frames),
-        analysis,
-        dirt=chosen.dirt,
-        size=window_size(height, width),
-        line_repair_settings=LineRepairSettings(),
-        dirt_repair_settings=DirtRepairSettings(),
-        faults=faults,
-    )
-    return torch.stack([frame.image for frame in stream])
+    return restore_frames(frames, settings, strict=True)[0]
 
 
 def _ours(description: str, detectors: Callable[[], Detectors]) -> FilmMethod:

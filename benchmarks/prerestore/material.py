@@ -8,7 +8,7 @@ the flicker is taken out once, so that every method gets the same frames. Frames
 """
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,8 @@ from vldm_core.data.clean_shots import TrainingMaterial
 from vldm_core.data.degraded_clips import DegradedClips, PairSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.scratches.detection import LineSettings
-from vldm_core.stages.batch import detect_damage, remove_flicker, repair_damage
+from vldm_core.stages.batch import remove_flicker, restore_frames
+from vldm_core.stages.settings import StageSettings
 
 from ..common.material import StoredClip, eight_bit, motion_of
 from .settings import PreRestoreBenchmarkSettings
@@ -138,6 +139,6 @@ def repair(frames: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (T, 3, H, W), and the mask (T, H, W) of what was repaired, 0 or 1.
     """
-    found = detect_damage(frames, dirt=DirtSettings(), lines=LineSettings(), strict=True)
-    masks = (torch.maximum(found.dirt, found.scratch) > 0).float()
-    return repair_damage(frames, dirt=found.dirt, scratch=found.scratch, strict=True), masks
+    settings = replace(StageSettings.no_stages(), dirt=DirtSettings(), lines=LineSettings())
+    repaired, found = restore_frames(frames, settings, strict=True)
+    return repaired, (torch.maximum(found.dirt, found.scratch) > 0).float()

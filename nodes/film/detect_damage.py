@@ -1,7 +1,7 @@
 """Node that sees film damage."""
 
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from comfy_api.latest import io
@@ -33,17 +33,16 @@ _LOCKED = ("off", "cautious", "on")
 _DETECTORS = get_args(Detector)
 _PREVIEWS = ("overlay", "outline")
 # Seconds of each phase for one frame of 480×360 on a processor core; only their relation counts.
-_SCRATCHES, _DAMAGE, _JUDGE = ("find scratches", 0.035), ("find damage", 0.52), ("judge damage", 0.42)
+_SCRATCHES, _DAMAGE = ("find scratches", 0.035), ("find damage", 0.52)
 
 
-def shares_of(*, lines: bool, judge: bool) -> dict[str, float]:
+def shares_of(*, lines: bool) -> dict[str, float]:
     """Return the phases of a detection, each with its share of the time.
 
     Args:
         lines: Whether scratches are looked for.
-        judge: Whether the probability is worked out as well.
     """
-    costs = dict([*([_SCRATCHES] if lines else []), _DAMAGE, *([_JUDGE] if judge else [])])
+    costs = dict([*([_SCRATCHES] if lines else []), _DAMAGE])
     total = sum(costs.values())
     return {phase: cost / total for phase, cost in costs.items()}
 
@@ -212,7 +211,7 @@ class DetectDamage(io.ComfyNode):
                     "judge_probability",
                     default=False,
                     optional=True,
-                    tooltip="Also work out the output probability. It takes about as long again.",
+                    tooltip="Also give the output probability; it comes of the same work.",
                 ),
                 io.Mask.Input(
                     "protect",
@@ -310,24 +309,20 @@ class DetectDamage(io.ComfyNode):
             grow=scratch_grow,
         )
         dirt_wanted, lines_wanted = dirt if "dirt" in find else None, lines if "scratches" in find else None
-        progress, notices = NodeProgress(shares_of(lines=lines_wanted is not None, judge=judge_probability)), Notices()
-        found = pipeline.detect_damage(
-            frames,
-            shots=shots,
-            dirt=dirt_wanted,
-            lines=lines_wanted,
-            protect=spared,
-            progress=progress,
-            notices=notices,
-        )
-        probability = torch.maximum(found.dirt, found.scratch)
+        asked: dict[str, Any] = {
+            "shots": shots,
+            "dirt": dirt_wanted,
+            "lines": lines_wanted,
+            "protect": spared,
+            "progress": NodeProgress(shares_of(lines=lines_wanted is not None)),
+            "notices": (notices := Notices()),
+        }
         if judge_probability:
-            judged = pipeline.damage_probability(
-                frames, shots=shots, dirt=dirt_wanted, lines=lines_wanted, progress=progress, notices=notices
-            )
+            found, judged = pipeline.find_damage(frames, **asked)
             probability = torch.maximum(judged.dirt, judged.scratch)
-            if spared is not None:
-                probability = probability.masked_fill(spared > 0.5, 0)
+        else:
+            found = pipeline.detect_damage(frames, **asked)
+            probability = torch.maximum(found.dirt, found.scratch)
         painted = pipeline.overlay(frames, found.dirt, found.scratch, style=preview_style)  # type: ignore[arg-type]
         preview = image_from_frames(painted)
         damage = found.dirt.mean(dim=(1, 2)) + found.scratch.mean(dim=(1, 2))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...vldm_core.prerestore.image_model import SMALLEST_TILE, output_size
 from ...vldm_core.prerestore.restore_images import MOST_TEMPORAL, ImageModelSettings, restore_images
-from ...vldm_core.stages.stream import damage
+from ...vldm_core.stages.stage_frame import joined_masks
 from ...vldm_core.video.shots import Shot
 from ..host.node_run import ImageBatch, NodeProgress, frames_from_image, mask_for
 from ..host.prerestore import OUT_OF_MEMORY, image_model_on_device
@@ -158,7 +158,7 @@ class RestoreWithImageModel(io.ComfyNode):
                 frames,
                 upscale_model,
                 settings,
-                masks=damage(mask_for(dirt, images, "dirt"), mask_for(scratch, images, "scratch")),
+                masks=joined_masks(mask_for(dirt, images, "dirt"), mask_for(scratch, images, "scratch")),
                 shots=shots,
                 tile=tile,
                 output=restored.movedim(-1, 1),

@@ -1,5 +1,7 @@
 """Bars, film edges, perforations and gate corners are found once per shot, and no stage touches them."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -10,16 +12,17 @@ from hypothesis import strategies as st
 from vldm_core.errors import SettingsError
 from vldm_core.film.active_picture import ActivePicture, PictureFinder
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.scratches.detection import LineSettings, detect_lines
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
 from vldm_core.film.scratches.tracks import LineMap, LineTrack, clear_of_edges
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.stages import batch as pipeline
-from vldm_core.stages.analysis import AnalysisSettings
-from vldm_core.stages.stream import StageFrame, restore_shot
+from vldm_core.stages.analysis import analyse_shot
+from vldm_core.stages.plan import StagePlan
+from vldm_core.stages.settings import StageSettings
+from vldm_core.stages.stage import ShotContext
+from vldm_core.stages.stage_frame import StageFrame
 from vldm_core.video.luma import luma_array
 from vldm_core.video.reading.reader import open_film
 
@@ -188,22 +191,10 @@ def test_a_line_that_leans_out_of_the_picture_is_judged_where_it_is_seen(x, tilt
 
 
 def restored(frames, **stages):
-    height, width = frames.shape[-2:]
-    analysis = pipeline.analyse_shot(
-        frames,
-        AnalysisSettings(lines=stages.get("lines"), flicker=stages.get("flicker"), stabilise=stages.get("stabilise")),
-        height,
-        width,
-    )
-    stream = restore_shot(
-        (StageFrame(image=frame, origin=None) for frame in frames),
-        analysis,
-        dirt=stages.get("dirt"),
-        size=4,
-        line_repair_settings=LineRepairSettings(),
-        dirt_repair_settings=DirtRepairSettings(),
-    )
-    return list(stream), analysis
+    plan = StagePlan.from_settings(replace(StageSettings.no_stages(), **stages))
+    analysis = analyse_shot(frames, plan.analysis, *frames.shape[-2:])
+    stream = (StageFrame(image=frame, origin=None) for frame in frames)
+    return list(plan.run(stream, ShotContext(analysis=analysis, window=4))), analysis
 
 
 def test_nothing_changes_outside_whatever_the_stages_find():

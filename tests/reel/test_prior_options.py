@@ -31,7 +31,10 @@ from vldm_core.sampling.restoration import default_restoration
 from vldm_core.semantics.table.description import ShotDescription
 from vldm_core.semantics.table.table import ShotTable
 from vldm_core.semantics.table.table_files import write_table
-from vldm_core.stages.stream import StageFrame
+from vldm_core.stages.analysis import ShotAnalysis
+from vldm_core.stages.single import weave
+from vldm_core.stages.stage import ShotContext
+from vldm_core.stages.stage_frame import StageFrame
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
@@ -237,15 +240,17 @@ def test_the_prior_may_act_in_damaged_places_only(pipeline, dirty, tmp_path) -> 
 
 def test_masks_are_moved_with_the_picture(dirty, monkeypatch) -> None:
     from vldm_core.film.weave.stabilise import WeaveTrack
-    from vldm_core.stages import stream as stages
 
     track = object.__new__(WeaveTrack)
-    monkeypatch.setattr(stages, "apply_stabilise", lambda frames, *_, **__: frames.roll(1, dims=-1))
-    monkeypatch.setattr(stages, "warp_masks", lambda masks, track, first: masks.roll(1 + first, dims=-1))
+    monkeypatch.setattr(weave, "apply_stabilise", lambda frames, *_, **__: frames.roll(1, dims=-1))
+    monkeypatch.setattr(weave, "warp_masks", lambda masks, track, first: masks.roll(1 + first, dims=-1))
     dirt = torch.zeros(8, 8)
     dirt[:, 2] = 1
     frames = (StageFrame(image=torch.rand(3, 8, 8), origin=t, dirt=dirt, number=t) for t in range(3))
-    found = [frame.dirt.argmax(dim=1)[0].item() for frame in stages.steady(frames, track, size=4)]
+    shot = ShotContext(analysis=replace(ShotAnalysis.unmeasured(3, 8, 8), weave=track), window=4)
+    found = [
+        frame.dirt.argmax(dim=1)[0].item() for frame in weave.Stabilise(settings=StabiliseSettings()).run(frames, shot)
+    ]
     assert found == [3, 4, 5]
 
 

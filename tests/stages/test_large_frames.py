@@ -8,20 +8,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from vldm_core.film.dirt.detection import DirtSettings, detect_dirt
+from vldm_core.film.dirt.detection import detect_dirt
 from vldm_core.film.dirt.evidence import HeldSide, Window
 from vldm_core.film.dirt.features import DirtFeatures
 from vldm_core.film.dirt.network import shared_network
-from vldm_core.film.fill.repair import DirtRepairSettings, repair_dirt
-from vldm_core.film.flicker.removal import FlickerSettings
-from vldm_core.film.scratches.detection import LineSettings
-from vldm_core.film.scratches.repair.repair import LineRepairSettings, repair_lines
+from vldm_core.film.fill.repair import repair_dirt
+from vldm_core.film.scratches.repair.repair import repair_lines
 from vldm_core.film.sparse_planes import SparsePlane
 from vldm_core.film.weave.stabilise import StabiliseSettings
-from vldm_core.prerestore.run import PreRestoreSettings
-from vldm_core.stages import batch as pipeline
-from vldm_core.stages.analysis import AnalysisSettings
-from vldm_core.stages.stream import StageFrame, beside, restore_shot
+from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.stages.analysis import analyse_shot
+from vldm_core.stages.plan import StagePlan
+from vldm_core.stages.settings import StageSettings
+from vldm_core.stages.stage import Room, ShotContext, StageModels
+from vldm_core.stages.stage_frame import StageFrame
+from vldm_core.stages.streams import beside
 from vldm_core.video.buffers.bands import bands
 from vldm_core.video.buffers.keyed_cache import size_of
 from vldm_core.video.buffers.pictures import Clip, Whole
@@ -52,9 +53,6 @@ def treated_as_large(monkeypatch):
         "vldm_core.film.fill.window._MOST_HELD": 0,
         "vldm_core.film.fill.window._LEAST_PLANES": 12,
         "vldm_core.film.scratches.repair.repair._MOST_HELD": 0,
-        "vldm_core.stages.stream._LARGEST_BESIDE_REPAIR": 0,
-        "vldm_core.stages.stream._LARGEST_BESIDE_NETWORK": 0,
-        "vldm_core.stages.stream._LARGEST_HELD": 0,
         "vldm_core.prerestore.run._MOST_KEPT": 0,
         "vldm_core.video.buffers.bands._MOST_BYTES": 64 * WIDTH * 4 * 100,
     }.items():
@@ -77,29 +75,20 @@ def film_frames(frames: Tensor) -> Iterator[StageFrame[int]]:
         yield StageFrame(image=held, origin=number, number=number)
 
 
-def restored(frames: Tensor, size: int) -> list[StageFrame[int]]:
-    wanted = AnalysisSettings(lines=LineSettings(), flicker=FlickerSettings(), stabilise=StabiliseSettings())
-    analysis = pipeline.analyse_shot(frames, wanted, HEIGHT, WIDTH)
-    stream = restore_shot(
-        film_frames(frames),
-        analysis,
-        dirt=DirtSettings(),
-        size=size,
-        line_repair_settings=LineRepairSettings(),
-        dirt_repair_settings=DirtRepairSettings(),
-        prerestorer=trained(),
-        prerestore_settings=PreRestoreSettings(segment=4, lookahead=2),
-    )
-    return list(stream)
+def restored(frames: Tensor, size: int, room: Room) -> list[StageFrame[int]]:
+    settings = StageSettings(stabilise=StabiliseSettings(), prerestore=PreRestoration(segment=4, lookahead=2))
+    plan = StagePlan.from_settings(settings, StageModels(prerestorer=trained()))
+    analysis = analyse_shot(frames, plan.analysis, HEIGHT, WIDTH)
+    return list(plan.run(film_frames(frames), ShotContext(analysis=analysis, window=size, room=room)))
 
 
 @pytest.fixture(scope="module")
 def plainly_restored() -> list[StageFrame[int]]:
-    return restored(damaged(9), 6)
+    return restored(damaged(9), 6, Room())
 
 
 def test_large_frames_come_out_of_all_stages_as_small_ones_do(plainly_restored, treated_as_large) -> None:
-    made = restored(damaged(9), 4)
+    made = restored(damaged(9), 4, Room(beside_repair=0, beside_network=0, held=0))
     assert [frame.origin for frame in made] == list(range(9))
     marked = 0.0
     for one, other in zip(plainly_restored, made, strict=True):
@@ -122,9 +111,9 @@ def test_frames_that_are_made_when_needed_are_repaired_like_a_tensor(treated_as_
     assert not torch.equal(filled[keep], frames[keep])
     scratch = torch.zeros(10, HEIGHT, WIDTH)
     scratch[..., 39:43] = scratch[..., 100:106] = 1
-    mended = repair_lines(frames, scratch, keep=keep)
-    assert torch.equal(repair_lines(clip, scratch > 0, keep=keep)[keep], mended[keep])
-    assert (mended[keep] - frames[keep])[..., 101:105].abs().mean() > 0.1, "the opaque scratch is filled"
+    repaired = repair_lines(frames, scratch, keep=keep)
+    assert torch.equal(repair_lines(clip, scratch > 0, keep=keep)[keep], repaired[keep])
+    assert (repaired[keep] - frames[keep])[..., 101:105].abs().mean() > 0.1, "the opaque scratch is filled"
     # Where there is nothing to do, frames come as they are, too.
     assert torch.equal(repair_lines(clip, scratch * 0, keep=keep)[keep], frames[keep])
 

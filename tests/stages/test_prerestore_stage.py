@@ -1,20 +1,23 @@
 """Pre-restoration among the film stages: its place, its masks, shot by shot, the same in a stream and in a batch."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.run import PreRestoreSettings
 from vldm_core.prerestore.run import pre_restore as pre_restore_clip
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.stages import batch as pipeline
-from vldm_core.stages.analysis import AnalysisSettings
-from vldm_core.stages.stream import StageFrame, even_brightness, restore_shot, steady
+from vldm_core.stages.analysis import ShotAnalysis, analyse_shot
+from vldm_core.stages.plan import StagePlan
+from vldm_core.stages.settings import StageSettings
+from vldm_core.stages.stage import ShotContext, Stage, StageModels
+from vldm_core.stages.stage_frame import StageFrame
 from vldm_core.video.shots import Shot
 
 from ..prerestore.test_network import trained
@@ -36,49 +39,46 @@ def masks(count: int) -> tuple[Tensor, Tensor]:
     return dirt, scratch
 
 
-def restored(frames: Tensor, analysis, *, size: int, **more) -> list[StageFrame[int]]:
+def restored(frames: Tensor, settings: StageSettings, network, *, size: int) -> list[StageFrame[int]]:
     dirt, scratch = masks(len(frames))
     stream = (
         StageFrame(image=frame, origin=10 * t, dirt=dirt[t], scratch=scratch[t]) for t, frame in enumerate(frames)
     )
-    return list(
-        restore_shot(
-            stream,
-            analysis,
-            dirt=None,
-            size=size,
-            line_repair_settings=LineRepairSettings(),
-            dirt_repair_settings=DirtRepairSettings(),
-            **more,
-        )
-    )
+    plan = StagePlan.from_settings(settings, StageModels(prerestorer=network))
+    analysis = analyse_shot(frames, plan.analysis, *frames.shape[-2:])
+    return list(plan.run(stream, ShotContext(analysis=analysis, window=size)))
 
 
 def test_it_stands_between_brightness_and_stabilising_and_minds_both_masks() -> None:
     frames, network = flickering(11), trained()
-    wanted_stages = AnalysisSettings(lines=None, flicker=FlickerSettings(), stabilise=StabiliseSettings())
-    analysis = pipeline.analyse_shot(frames, wanted_stages, 40, 52)
-    made = restored(frames, analysis, size=4, prerestorer=network, prerestore_settings=SETTINGS)
+    chosen = replace(
+        StageSettings.no_stages(), flicker=FlickerSettings(), prerestore=SETTINGS, stabilise=StabiliseSettings()
+    )
+    made = restored(frames, chosen, network, size=4)
     assert [frame.origin for frame in made] == [10 * t for t in range(11)]
 
-    evened = even_brightness((StageFrame(image=frame, origin=None) for frame in frames), analysis.flicker)
-    even = torch.stack([frame.image for frame in evened])
+    def alone(images: Tensor, stage: Stage, analysis: ShotAnalysis) -> Tensor:
+        stream = (StageFrame(image=image, origin=None) for image in images)
+        return torch.stack([frame.image for frame in stage.run(stream, ShotContext(analysis=analysis, window=4))])
+
+    flicker, _, weave = StagePlan.from_settings(chosen, StageModels(prerestorer=network)).stages
+    analysis = analyse_shot(frames, StagePlan.from_settings(chosen).analysis, 40, 52)
+    even = alone(frames, flicker, analysis)
     by_hand, _ = pre_restore_clip(even, network, SETTINGS, masks=torch.maximum(*masks(11)))
     unmasked, _ = pre_restore_clip(even, network, SETTINGS)
     assert not torch.equal(by_hand, unmasked)
-    steadied = steady((StageFrame(image=frame, origin=None) for frame in by_hand), analysis.weave, size=4)
-    assert torch.equal(torch.stack([f.image for f in made]), torch.stack([f.image for f in steadied]))
+    assert torch.equal(torch.stack([frame.image for frame in made]), alone(by_hand, weave, analysis))
 
 
 @pytest.mark.parametrize("size", [1, 5, 64])
 def test_the_chunk_of_the_stages_does_not_show_and_the_batch_gives_the_same(size) -> None:
     frames, network = film(11), trained()
-    analysis = pipeline.analyse_shot(frames, AnalysisSettings(lines=None, flicker=None, stabilise=None), 40, 52)
-    made = restored(frames, analysis, size=size, prerestorer=network, prerestore_settings=SETTINGS)
+    made = restored(frames, replace(StageSettings.no_stages(), prerestore=SETTINGS), network, size=size)
     dirt, scratch = masks(11)
     batch, latents = pipeline.pre_restore_frames(frames, dirt=dirt, scratch=scratch, network=network, settings=SETTINGS)
     assert torch.equal(torch.stack([frame.image for frame in made]), batch)
     assert latents is not None and latents.shape == (11, 4, 5, 7)
+    assert torch.equal(torch.stack([frame.latent for frame in made]), latents)
     assert not torch.equal(batch, frames)
 
 

@@ -4,9 +4,6 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-
-import torch
 
 from ..containment import Faults
 from ..errors import FilmFileWarning, SettingsError
@@ -14,13 +11,13 @@ from ..notices import Notices
 from ..progress import Progress, Pulse, silent
 from ..semantics.describe import SeenFrame, ShotDescriber, describe_stream
 from ..semantics.table.table import ShotTable
-from ..stages.stream import restore_shot
-from ..video.buffers.windows import window_size
+from ..stages.plan import StagePlan
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings, covering_shots
 from ..video.stream import FilmReader
+from .passes import Source, analyse_film, find_shots, over_shots
 from .protection import read_protection
-from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
+from .restore import ReelSettings
 
 logger = logging.getLogger(__name__)
 
@@ -83,26 +80,13 @@ def _repaired(
     film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress, faults: Faults
 ) -> Iterator[SeenFrame]:
     """Give every frame of a film with its damage found and repaired."""
-    settings = replace(repair, flicker=None, stabilise=None)
-    protect = None if settings.protect is None else read_protection(settings.protect, film.info)
-    analyses = analyse_film(film, tuple(shots), settings.analysis, progress, faults=faults)
+    plan = StagePlan.from_settings(repair).to_repair()
+    protect = None if repair.protect is None else read_protection(repair.protect, film.info)
+    analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
     frames = iter(film)
-    for shot, analysis in zip(shots, analyses, strict=True):
-        stream = restore_shot(
-            stage_frames(frames, shot, pulse),
-            analysis,
-            dirt=settings.dirt,
-            size=window_size(film.info.height, film.info.width),
-            line_repair_settings=settings.line_repair,
-            dirt_repair_settings=settings.dirt_repair,
-            protect=protect,
-            beat=pulse.beat,
-            faults=faults,
-        )
-        for frame in stream:
-            masks = [mask > 0.5 for mask in (frame.dirt, frame.scratch) if mask is not None]
-            share = float(torch.stack(masks).any(0).float().mean()) if masks else 0.0
-            yield SeenFrame(image=frame.image, damage=share)
+    for frame in over_shots(plan, frames, shots, analyses, pulse, protect=protect, faults=faults):
+        damage = frame.damage()
+        yield SeenFrame(image=frame.image, damage=0.0 if damage is None else float((damage > 0.5).float().mean()))
     # The reader goes on after the last shot; describe_film sees that it does.
     for left in frames:
         yield SeenFrame(image=left.tensor())

@@ -5,8 +5,6 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
-from itertools import repeat
 from pathlib import Path
 
 import torch
@@ -16,14 +14,14 @@ from ..ageing import MASK_KINDS, SimulationSettings, Simulator, age_stream
 from ..containment import Faults
 from ..notices import Notices
 from ..progress import Progress, Pulse, silent
-from ..stages.stream import StageFrame, joined_protection, mark_dirt, mark_lines, mend_lines, spare
-from ..video.buffers.windows import window_size
+from ..stages.plan import StagePlan
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot
 from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
+from .passes import Source, analyse_film, find_shots, over_shots
 from .protection import read_protection
-from .restore import ReelSettings, Source, analyse_film, find_shots, stage_frames
+from .restore import ReelSettings
 
 # Kinds of the simulation whose films have the name that detection gives them.
 _MASK_FILMS = {"lines": "scratch"}
@@ -105,7 +103,7 @@ def detect_film(
     """
     settings = settings or ReelSettings()
     faults = Faults(notices, strict=settings.strict)
-    wanted = replace(settings.analysis, flicker=None, stabilise=None)
+    plan = StagePlan.from_settings(settings).to_marks()
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
@@ -116,27 +114,13 @@ def detect_film(
             )
         )
         shots = find_shots(film, settings.shots, progress, faults=faults)
-        analyses = analyse_film(film, shots, wanted, progress, faults=faults)
-        size = window_size(film.info.height, film.info.width)
+        analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
         blank = torch.zeros(film.info.height, film.info.width)
-        frames, pulse = iter(film), Pulse(progress, "detect", shots[-1].last)
-        for shot, analysis in zip(shots, analyses, strict=True):
-            stream: Iterator[StageFrame[FilmFrame]] = stage_frames(frames, shot, pulse)
-            spared = joined_protection(protect, analysis)
-            if analysis.lines is not None:
-                stream = mark_lines(stream, analysis.lines, faults=faults)
-                if spared is not None:
-                    stream = spare(stream, repeat(spared))
-                if settings.dirt is not None:
-                    stream = mend_lines(stream, settings.line_repair, size=size, beat=pulse.beat, faults=faults)
-            if settings.dirt is not None:
-                stream = mark_dirt(stream, settings.dirt, size=size, beat=pulse.beat, faults=faults)
-                if spared is not None:
-                    stream = spare(stream, repeat(spared))
-            for frame in stream:
-                found = {"dirt": frame.dirt, "scratch": frame.scratch}
-                writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
-                pulse.step()
+        pulse = Pulse(progress, "detect", shots[-1].last)
+        for frame in over_shots(plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults):
+            found = {"dirt": frame.dirt, "scratch": frame.scratch}
+            writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
+            pulse.step()
     return shots
 
 

@@ -33,7 +33,8 @@ from ..sampling.restoration import RestorationSettings, default_restoration
 from ..semantics.prompts.prompt_text import written_prompts
 from ..semantics.prompts.prompts import ShotPrompt
 from ..semantics.table.table import ShotTable
-from ..stages.stream import StageFrame
+from ..stages.plan import StagePlan
+from ..stages.stage_frame import StageFrame
 from ..video.geometry import FitSettings
 from ..video.info import FilmFrame, FilmInfo
 from ..video.reading.reader import open_film
@@ -41,6 +42,7 @@ from ..video.shots import Shot
 from ..video.stream import FilmReader
 from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
 from .masks import MaskWriters
+from .passes import Source
 from .prior_company import (
     Company,
     LoraShelf,
@@ -53,7 +55,7 @@ from .prior_company import (
     mask_frames,
 )
 from .prior_parts import Restore, over_parts, plan_parts
-from .restore import ReelReport, ReelSettings, Source, restore_film
+from .restore import ReelReport, ReelSettings, restore_film
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +114,7 @@ class PriorReelSettings:
                 f"most_frames is {self.most_frames}; with an overlap of {self.overlap} use {least} or more"
             )
         self.finish.check(masks=self.finds_damage or self.masks is not None)
-        if self.masks is not None and self.reel.stabilise is not None:
+        if self.masks is not None and StagePlan.from_settings(self.reel).moves:
             raise SettingsError("masks of one's own do not move with a film that is stabilised; stabilise it first")
         if self.loras is not None and not self.loras.eras and self.table is None:
             raise SettingsError("LoRAs by era need the eras of the film, or a table of shots that names them")
@@ -120,7 +122,7 @@ class PriorReelSettings:
     @property
     def finds_damage(self) -> bool:
         """Whether the repair tells where the film was damaged."""
-        return self.reel.dirt is not None or self.reel.lines is not None
+        return StagePlan.from_settings(self.reel).marks
 
     @property
     def grain_of_source(self) -> bool:
@@ -276,11 +278,9 @@ def _check_lengths(film: FilmReader, settings: PriorReelSettings, masks: Sequenc
 
 def _keep_damage(masks: MaskWriters, frame: StageFrame[FilmFrame]) -> None:
     """Write where a frame was damaged, whatever by."""
-    damage = torch.zeros(frame.image.shape[-2:])
-    for mask in (frame.dirt, frame.scratch):
-        if mask is not None:
-            damage = torch.maximum(damage, mask.to(damage))
-    masks.write(frame.origin, {"damage": (damage > 0.5).float()})
+    damage = frame.damage()
+    marked = torch.zeros(frame.image.shape[-2:]) if damage is None else (damage > 0.5).float()
+    masks.write(frame.origin, {"damage": marked})
 
 
 def _restorer(

@@ -1,51 +1,35 @@
 """Restore a film file: shots first, then two streamed passes per shot, at memory that does not grow with the reel."""
 
-import io
 import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
-from torch import Tensor
-
 from ..containment import Faults
-from ..errors import FilmFileError, FilmFileWarning
-from ..film.dirt.detection import DirtSettings
-from ..film.fill.repair import DirtRepairSettings
-from ..film.flicker.removal import FlickerSettings
-from ..film.scratches.detection import LineSettings
-from ..film.scratches.repair.repair import LineRepairSettings
-from ..film.weave.stabilise import StabiliseSettings
+from ..errors import FilmFileWarning
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
-from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..progress import Progress, Pulse, silent
-from ..stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
-from ..stages.stream import StageFrame, look_for_cut, restore_shot
-from ..video.buffers.windows import window_size
+from ..stages.plan import StagePlan
+from ..stages.settings import StageSettings
+from ..stages.stage import StageModels
+from ..stages.stage_frame import StageFrame
 from ..video.info import FilmFrame
-from ..video.reading.edited import EditedFilm
 from ..video.reading.reader import ReadSettings
-from ..video.shots import Shot, ShotDetector, ShotSettings
-from ..video.stream import FilmReader
+from ..video.shots import Shot, ShotSettings
 from ..video.writing.writer import WriteSettings, open_writer
+from .passes import Source, analyse_film, find_shots, over_shots
 from .protection import read_protection
 
 logger = logging.getLogger(__name__)
 
-Source = str | os.PathLike[str] | io.BytesIO | EditedFilm
-
-
-_STAGES = ("lines", "dirt", "flicker", "prerestore", "stabilise")
-
 
 @dataclass(frozen=True, kw_only=True)
-class ReelSettings:
+class ReelSettings(StageSettings):
     """What to do to a reel; None leaves a stage out.
 
     Attributes:
@@ -55,7 +39,7 @@ class ReelSettings:
         prerestore: How a network takes blur, noise and compression off.
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
-        line_repair: How scratches are undone.
+        line_repair: How scratches are repaired.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
         read: How interlaced film, and the rate of an image sequence, are taken.
@@ -65,13 +49,6 @@ class ReelSettings:
         strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a warning.
     """
 
-    dirt: DirtSettings | None = field(default_factory=DirtSettings)
-    lines: LineSettings | None = field(default_factory=LineSettings)
-    flicker: FlickerSettings | None = field(default_factory=FlickerSettings)
-    prerestore: PreRestoration | None = field(default_factory=PreRestoration)
-    stabilise: StabiliseSettings | None = None
-    dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
-    line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
     read: ReadSettings = field(default_factory=ReadSettings)
@@ -82,17 +59,7 @@ class ReelSettings:
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages that change the picture; an empty tuple is a reel that would only be copied."""
-        return tuple(name for name in _STAGES if getattr(self, name) is not None)
-
-    @classmethod
-    def no_stages(cls) -> "ReelSettings":
-        """Settings that leave every stage out, to which the stages that are wanted are added."""
-        return cls(lines=None, dirt=None, flicker=None, prerestore=None, stabilise=None)
-
-    @property
-    def analysis(self) -> AnalysisSettings:
-        """The measurements that the chosen stages need."""
-        return AnalysisSettings(lines=self.lines, flicker=self.flicker, stabilise=self.stabilise)
+        return StagePlan.from_settings(self).switches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,97 +81,6 @@ class ReelReport:
     dirt_share: float
     scratch_share: float
     seconds: float
-
-
-def find_shots(
-    film: FilmReader, settings: ShotSettings, progress: Progress = silent, *, faults: Faults | None = None
-) -> tuple[Shot, ...]:
-    """Cut a film into shots in one streamed pass.
-
-    Args:
-        film: The film; it is read from its start.
-        settings: How a cut is told from flicker, flashes and dirt.
-        progress: Called once per frame.
-        faults: What is done about frames that cannot be looked at.
-
-    Raises:
-        FilmFileError: The film cannot be read or holds no frame.
-    """
-    faults = faults or Faults()
-    detector = ShotDetector(settings)
-    count = 0
-    for frame in film:
-        look_for_cut(detector, frame.image, count, faults)
-        count += 1
-        progress("find shots", count, film.info.frame_count)
-    if count == 0:
-        raise FilmFileError(f"{film.name}: no frame could be decoded; check the file in a player")
-    return detector.finish()
-
-
-def analyse_film(
-    film: FilmReader,
-    shots: tuple[Shot, ...],
-    settings: AnalysisSettings,
-    progress: Progress = silent,
-    *,
-    faults: Faults | None = None,
-) -> tuple[ShotAnalysis, ...]:
-    """Run the first pass over every shot of a film.
-
-    Args:
-        film: The film; it is read from its start.
-        shots: Its shots.
-        settings: What to measure.
-        progress: Called once per frame.
-        faults: What is done about frames that cannot be measured.
-    """
-    faults = faults or Faults()
-    pulse = Pulse(progress, "analyse", shots[-1].last)
-    frames = iter(film)
-    results = []
-    for shot in shots:
-        analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
-        for frame in islice(frames, shot.last - shot.first):
-            analyser.update(frame.tensor())
-            pulse.step()
-        results.append(analyser.finish())
-    return link_shots(results)
-
-
-def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:
-    """Give the frames of one shot to the stages."""
-    for frame in islice(frames, shot.last - shot.first):
-        pulse.beat()
-        yield StageFrame(image=frame, origin=frame, number=frame.index)
-
-
-def _restored(
-    film: FilmReader,
-    shots: tuple[Shot, ...],
-    analyses: tuple[ShotAnalysis, ...],
-    settings: ReelSettings,
-    protect: Tensor | None,
-    prerestorer: PreRestorer | None,
-    pulse: Pulse,
-    faults: Faults,
-) -> Iterator[StageFrame[FilmFrame]]:
-    """Run the second pass over all shots."""
-    frames = iter(film)
-    for shot, analysis in zip(shots, analyses, strict=True):
-        yield from restore_shot(
-            stage_frames(frames, shot, pulse),
-            analysis,
-            dirt=settings.dirt,
-            size=window_size(film.info.height, film.info.width),
-            line_repair_settings=settings.line_repair,
-            dirt_repair_settings=settings.dirt_repair,
-            protect=protect,
-            prerestorer=prerestorer,
-            prerestore_settings=settings.prerestore,
-            beat=pulse.beat,
-            faults=faults,
-        )
 
 
 def restore_film(
@@ -240,11 +116,9 @@ def restore_film(
     notices = Notices() if notices is None else notices
     faults = Faults(notices, strict=settings.strict)
     started = time.monotonic()
+    plan = StagePlan.from_settings(settings, StageModels(prerestorer=prerestorer))
     # Before the film is touched, so that weights that cannot be used cost no time.
-    if settings.prerestore is None:
-        prerestorer = None
-    elif prerestorer is None:
-        prerestorer = load_prerestorer(settings.prerestore)
+    plan.load()
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
@@ -256,10 +130,10 @@ def restore_film(
         # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
-        analyses = analyse_film(film, shots, settings.analysis, progress, faults=faults)
+        analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in _restored(film, shots, analyses, settings, protect, prerestorer, pulse, faults):
+            for frame in over_shots(plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults):
                 writer.write(frame.origin, frame.image)
                 if each is not None:
                     each(frame)

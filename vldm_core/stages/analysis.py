@@ -1,7 +1,7 @@
 """First pass over a shot: the small statistics that the restoring pass needs and one frame cannot give."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Protocol, cast
 
@@ -25,14 +25,14 @@ class AnalysisSettings:
     """What to measure; None leaves a measurement out.
 
     Attributes:
-        lines: Persistent line scratches.
+        scratches: Persistent line scratches.
         flicker: Brightness flicker.
-        stabilise: Gate weave.
+        weave: Gate weave.
     """
 
-    lines: LineSettings | None = field(default_factory=LineSettings)
-    flicker: FlickerSettings | None = field(default_factory=FlickerSettings)
-    stabilise: StabiliseSettings | None = None
+    scratches: LineSettings | None = None
+    flicker: FlickerSettings | None = None
+    weave: StabiliseSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +41,23 @@ class ShotAnalysis:
 
     Attributes:
         frame_count: Frames seen.
-        lines: Tracks of persistent line scratches, or None when not measured.
+        scratches: Tracks of persistent line scratches, or None when not measured.
         flicker: Brightness correction per frame, or None when not measured.
         weave: Geometric correction per frame, or None when not measured.
         picture: Where the picture is; what is outside is left as it is by every stage.
     """
 
     frame_count: int
-    lines: LineMap | None
+    scratches: LineMap | None
     flicker: FlickerTrack | None
     weave: WeaveTrack | None
     picture: ActivePicture
+
+    @classmethod
+    def unmeasured(cls, frame_count: int, height: int, width: int) -> "ShotAnalysis":
+        """Make the analysis of a shot that nobody has looked at: the picture fills the frame."""
+        picture = ActivePicture.of_frame(height, width)
+        return cls(frame_count=frame_count, scratches=None, flicker=None, weave=None, picture=picture)
 
 
 _LEFT_OUT = "not looked at"
@@ -93,11 +99,11 @@ class ShotAnalyser:
     def __init__(
         self, settings: AnalysisSettings, height: int, width: int, *, faults: Faults | None = None, first: int = 0
     ) -> None:
-        self._lines = LineAnalyser(settings.lines, height, width) if settings.lines else None
+        self._scratches = LineAnalyser(settings.scratches, height, width) if settings.scratches else None
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
-        self._weave = WeaveAnalyser(settings.stabilise) if settings.stabilise else None
+        self._weave = WeaveAnalyser(settings.weave) if settings.weave else None
         self._finder = PictureFinder(height, width)
-        self._needs_motion = any(part is not None for part in (self._lines, self._flicker, self._weave))
+        self._needs_motion = any(part is not None for part in (self._scratches, self._flicker, self._weave))
         self._previous: NDArray[np.float32] | None = None
         self._count = 0
         self._faults, self._first, self._size = faults or Faults(), first, (height, width)
@@ -116,12 +122,12 @@ class ShotAnalyser:
         picture = self._found_picture(luma)
         if not self._needs_motion:
             return
-        # Bars stand still and end in a step: neither motion nor lines nor brightness are to be measured on them.
+        # Bars stand still and end in a step: neither motion nor scratches nor brightness are to be measured on them.
         luma = picture.extended(luma)
         motion = self._motion(luma)
         self._previous = luma
-        if (lines := self._lines) is not None:
-            self._measure("scratch analysis", lines, lambda: lines.update(luma, motion))
+        if (scratches := self._scratches) is not None:
+            self._measure("scratch analysis", scratches, lambda: scratches.update(luma, motion))
         if (flicker := self._flicker) is not None:
             self._measure("flicker analysis", flicker, lambda: flicker.update_luma(luma, motion))
         if (weave := self._weave) is not None:
@@ -174,10 +180,10 @@ class ShotAnalyser:
             StageError: A measurement failed, and the run is strict.
         """
         picture = self._picture(self._finder.finish, self._first)
-        lines = self._closed("scratch analysis", self._lines)
+        scratches = self._closed("scratch analysis", self._scratches)
         return ShotAnalysis(
             frame_count=self._count,
-            lines=None if lines is None else clear_of_edges(lines, picture),
+            scratches=None if scratches is None else clear_of_edges(scratches, picture),
             flicker=self._closed("flicker analysis", self._flicker),
             weave=self._closed("weave analysis", self._weave),
             picture=picture,
@@ -215,6 +221,22 @@ def _check_arrays(*holders: object) -> None:
                 raise NotFiniteError("it gave values that are not finite")
 
 
+def analyse_shot(
+    frames: Iterable[Tensor],
+    settings: AnalysisSettings,
+    height: int,
+    width: int,
+    *,
+    faults: Faults | None = None,
+    first: int = 0,
+) -> ShotAnalysis:
+    """Run the first pass over the frames of one shot; see `ShotAnalyser`."""
+    analyser = ShotAnalyser(settings, height, width, faults=faults, first=first)
+    for frame in frames:
+        analyser.update(frame)
+    return analyser.finish()
+
+
 def link_shots(analyses: Sequence[ShotAnalysis]) -> tuple[ShotAnalysis, ...]:
     """Let consecutive shots of one film settle each other's doubts.
 
@@ -223,10 +245,10 @@ def link_shots(analyses: Sequence[ShotAnalysis]) -> tuple[ShotAnalysis, ...]:
     """
     result = list(analyses)
     # A shot whose scratches could not be measured parts the shots before it from those after it.
-    for known, group in groupby(range(len(result)), key=lambda index: result[index].lines is not None):
+    for known, group in groupby(range(len(result)), key=lambda index: result[index].scratches is not None):
         if known:
             indices = list(group)
-            settled = confirm_across_cuts(cast(LineMap, result[index].lines) for index in indices)
-            for index, lines in zip(indices, settled, strict=True):
-                result[index] = replace(result[index], lines=lines)
+            settled = confirm_across_cuts(cast(LineMap, result[index].scratches) for index in indices)
+            for index, scratches in zip(indices, settled, strict=True):
+                result[index] = replace(result[index], scratches=scratches)
     return tuple(result)

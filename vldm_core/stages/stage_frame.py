@@ -24,6 +24,10 @@ class _Marks:
         bits = np.unpackbits(self._bits, count=self._shape.numel())
         return torch.from_numpy(bits).reshape(self._shape).to(self._type)
 
+    def any(self) -> bool:
+        """Whether there is a one."""
+        return bool(self._bits.any())
+
 
 def _held_mask(mask: Tensor | _Marks | None) -> Tensor | _Marks | None:
     if not isinstance(mask, Tensor) or mask.device.type != "cpu":
@@ -81,6 +85,10 @@ class StageFrame(Generic[Origin]):
         image: (3, H, W), RGB, [0, 1]; it must not be changed. A frame is made with a tensor or with a `Picture`.
         dirt: (H, W), 1 = transient dirt, or None before detection.
         scratch: (H, W), 1 = persistent line scratch, or None before detection.
+        dirt_probability: (H, W), how likely each pixel is dirt, 0 … 1, or None where that was not asked for.
+        scratch_probability: (H, W), how likely each pixel is a scratch, likewise.
+        latent: (4, h/8, w/8), the picture as pre-restoration leaves it in the VAE's unscaled units, h and w being H and
+            W rounded up to a multiple of 8; None where there is none.
         origin: Whatever the caller wants to get back with the frame.
         number: The frame in the film, from 0, for notices; None when not known.
     """
@@ -90,12 +98,26 @@ class StageFrame(Generic[Origin]):
     dirt: _Mask = _Mask()
     scratch: _Mask = _Mask()
     number: int | None = None
+    dirt_probability: Tensor | None = None
+    scratch_probability: Tensor | None = None
+    latent: Tensor | None = None
 
     @property
     def picture(self) -> Picture:
         """The image as it is held."""
         held: Picture = self.__dict__["picture"]
         return held
+
+    def is_marked(self, kind: str) -> bool:
+        """Whether a mask, "dirt" or "scratch", marks any pixel."""
+        held = self.__dict__[f"_{kind}"]
+        if held is None or isinstance(held, _Marks):
+            return held is not None and held.any()
+        return bool((held > 0.5).any())
+
+    def damage(self) -> Tensor | None:
+        """What is marked, whatever by, (H, W); None where neither kind was looked for."""
+        return joined_masks(self.dirt, self.scratch)
 
     def having(self, **changes: Any) -> "StageFrame[Any]":
         """Return the frame with other values, which share with it what stays.
@@ -112,3 +134,10 @@ class StageFrame(Generic[Origin]):
             if field.name not in changes
         }
         return StageFrame(**given, **changes)
+
+
+def joined_masks(dirt: Tensor | None, scratch: Tensor | None) -> Tensor | None:
+    """Join masks of both kinds, of one shape; None where there is neither."""
+    if dirt is None or scratch is None:
+        return scratch if dirt is None else dirt
+    return torch.maximum(dirt, scratch)

@@ -8,8 +8,7 @@ import torch
 from vldm_core.film.scratches.detection import LineSettings
 from vldm_core.film.scratches.search.drawn_lines import LevelLines
 from vldm_core.film.scratches.tracks import LineTrack
-from vldm_core.stages import batch as pipeline
-from vldm_core.stages.analysis import AnalysisSettings
+from vldm_core.stages.analysis import AnalysisSettings, analyse_shot
 
 HEIGHT, WIDTH, COUNT = 160, 240, 16
 
@@ -33,8 +32,8 @@ def countdown(hair=True, level=True, grain=2.0):
 
 def found(grey, **options):
     frames = torch.from_numpy(np.repeat(grey[:, None].round(), 3, axis=1).astype(np.float32) / 255)
-    wanted = AnalysisSettings(lines=LineSettings(**options), flicker=None)
-    return pipeline.analyse_shot(frames, wanted, *grey.shape[1:]).lines
+    wanted = AnalysisSettings(scratches=LineSettings(**options))
+    return analyse_shot(frames, wanted, *grey.shape[1:]).scratches
 
 
 def street(level, seed=3):

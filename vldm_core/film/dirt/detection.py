@@ -115,6 +115,7 @@ def detect_dirt(
     keep: slice | None = None,
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
+    judged: Callable[[int, Plane], None] | None = None,
 ) -> Tensor:
     """Find transient defects in a window of frames.
 
@@ -126,6 +127,8 @@ def detect_dirt(
         keep: The frames whose masks are wanted; the others only serve as neighbours and cost less. None is all.
         progress: Called once per frame.
         tell: Called with the number of a frame, counted in `frames`, that is left unmarked as a whole, and why.
+        judged: Called for every wanted frame with its number and how likely each pixel is dirt, as `dirt_probability`
+            has it, (H, W) float32.
 
     Returns:
         (T, H, W) float32, 1 = dirt, 0 elsewhere and in frames outside `keep`. A shot of fewer than three distinct
@@ -144,11 +147,14 @@ def detect_dirt(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    finder = _finder(Window(LumaFrames(frames)), settings, wanted=settings.certainty)
+    wanted = settings.certainty if judged is None else min(settings.certainty, _LEAST_CERTAINTY)
+    finder = _finder(Window(LumaFrames(frames)), settings, wanted=wanted)
     # Frames that are not asked for stay untouched, and take up no memory.
     masks = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         certainty = finder.certainty(index)
+        if judged is not None:
+            judged(index, certainty)
         found = (certainty >= np.float32(settings.certainty)) & (certainty > 0)
         whole = DIFFERS if finder.window.stands_apart(index) else MARKED_ALL_OVER
         if whole == DIFFERS or found.mean() > LARGEST_SHARE:

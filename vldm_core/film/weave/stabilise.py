@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...arrays import DoubleArray, FloatArray
 from ...errors import SettingsError
+from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
 from ..motion.scene import FrameMotion
 from .trend import robust_sigma, slow_part
@@ -201,6 +202,7 @@ def apply_stabilise(
     *,
     box: tuple[int, int, int, int] | None = None,
     keep: slice | None = None,
+    progress: Progress = silent,
 ) -> Tensor:
     """Move some frames of a shot back to where they belong.
 
@@ -212,6 +214,7 @@ def apply_stabilise(
         box: First row, row after the last, first column, column after the last of the picture: it is moved by itself,
             as if the frame ended there, and what lies around it stays. None is the whole frame.
         keep: The frames wanted; the others only serve as neighbours and return as they came. None is all.
+        progress: Called once per frame.
 
     Returns:
         (T, 3, H, W) in [0, 1]; a frame that need not move is bit-identical.
@@ -243,7 +246,8 @@ def apply_stabilise(
     def placement(values: npt.ArrayLike) -> DoubleArray:
         return np.asarray(to_box @ _placement(values, *full) @ np.linalg.inv(to_box))
 
-    for t in (first + index for index in wanted):
+    for number, t in enumerate((first + index for index in wanted), 1):
+        progress("stabilise", number, len(wanted))
         images.pop(t - RADIUS - 1, None)
         if not np.isfinite(track.correction[t]).all():
             raise ArithmeticError(f"the weave of frame {t} of the shot is not finite")

@@ -77,7 +77,7 @@ def repair_lines(
         scratch_mask: (T, H, W), > 0.5 = scratch. It alone says where to work, so it may be edited by hand.
         settings: How to.
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
-        progress: Called at least once per frame that holds a line.
+        progress: Called at least twice per frame that holds a scratch.
 
     Returns:
         (T, 3, H, W). Pixels outside the mask are bit-equal to the input; of a `Clip`, frames outside `keep` are left
@@ -104,7 +104,8 @@ def repair_lines(
             lost.append(t)
         progress("repair scratches", number, len(wanted))
     refilled = shot.refilled(lost, progress)
-    for t in wanted:
+    for number, t in enumerate(wanted, 1):
+        progress("repair scratches", number, len(wanted))
         repaired = shot.mended(t)
         if t in refilled:
             place, values = refilled[t]

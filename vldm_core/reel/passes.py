@@ -1,0 +1,115 @@
+"""The passes over a film file: the search for shots, the analysis of every shot, and a plan of stages run over them."""
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from torch import Tensor
+
+from ..containment import Faults
+from ..errors import FilmFileError
+from ..progress import Progress, Pulse, silent
+from ..stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
+from ..stages.cuts import find_cuts
+from ..stages.plan import StagePlan
+from ..stages.stage import ShotContext
+from ..stages.stage_frame import StageFrame
+from ..video.info import FilmFrame
+from ..video.reading.edited import EditedFilm
+from ..video.shots import Shot, ShotSettings
+from ..video.stream import FilmReader
+
+Source = str | os.PathLike[str] | io.BytesIO | EditedFilm
+"""A film: a file, an image-sequence folder, the contents of a file, or a part of a film."""
+
+
+def find_shots(
+    film: FilmReader, settings: ShotSettings, progress: Progress = silent, *, faults: Faults | None = None
+) -> tuple[Shot, ...]:
+    """Cut a film into shots in one streamed pass.
+
+    Args:
+        film: The film; it is read from its start.
+        settings: How a cut is told from flicker, flashes and dirt.
+        progress: Called once per frame.
+        faults: What is done about frames that cannot be looked at.
+
+    Raises:
+        FilmFileError: The film cannot be read or holds no frame.
+    """
+    shots = find_cuts(
+        (frame.image for frame in film),
+        settings,
+        faults=faults,
+        seen=lambda count: progress("find shots", count, film.info.frame_count),
+    )
+    if not shots:
+        raise FilmFileError(f"{film.name}: no frame could be decoded; check the file in a player")
+    return shots
+
+
+def analyse_film(
+    film: FilmReader,
+    shots: Sequence[Shot],
+    settings: AnalysisSettings,
+    progress: Progress = silent,
+    *,
+    faults: Faults | None = None,
+) -> tuple[ShotAnalysis, ...]:
+    """Run the first pass over every shot of a film.
+
+    Args:
+        film: The film; it is read from its start.
+        shots: Its shots.
+        settings: What to measure.
+        progress: Called once per frame.
+        faults: What is done about frames that cannot be measured.
+    """
+    faults = faults or Faults()
+    pulse = Pulse(progress, "analyse", shots[-1].last)
+    frames = iter(film)
+    results = []
+    for shot in shots:
+        analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
+        for frame in islice(frames, shot.last - shot.first):
+            analyser.update(frame.tensor())
+            pulse.step()
+        results.append(analyser.finish())
+    return link_shots(results)
+
+
+def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:
+    """Give the frames of one shot to the stages."""
+    for frame in islice(frames, shot.last - shot.first):
+        pulse.beat()
+        yield StageFrame(image=frame, origin=frame, number=frame.index)
+
+
+def over_shots(
+    plan: StagePlan,
+    frames: Iterator[FilmFrame],
+    shots: Sequence[Shot],
+    analyses: Sequence[ShotAnalysis],
+    pulse: Pulse,
+    *,
+    protect: Tensor | None = None,
+    faults: Faults | None = None,
+) -> Iterator[StageFrame[FilmFrame]]:
+    """Run a plan of stages over all shots of a film.
+
+    Args:
+        plan: The stages.
+        frames: The film from its start; what follows the last shot is left in it.
+        shots: Shots that cover its beginning.
+        analyses: The first pass of each.
+        pulse: Gives signs of life.
+        protect: (H, W) bool, where nothing is marked, or None.
+        faults: What is done about frames that a stage cannot do.
+
+    Yields:
+        Every frame of the shots, in order.
+    """
+    for shot, analysis in zip(shots, analyses, strict=True):
+        context = ShotContext(analysis=analysis, protect=protect, beat=pulse.beat, faults=faults or Faults())
+        yield from plan.run(stage_frames(frames, shot, pulse), context)

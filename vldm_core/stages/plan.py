@@ -1,0 +1,138 @@
+"""THE order of the stages. It is stated here, once, and nowhere else: whoever works on a film runs a plan.
+
+Scratches go first: they persist, so they would otherwise be taken for dirt, and be copied into its fills. Brightness
+follows the repairs, which compare neighbours with their own gain; pre-restoration follows it, so that it carries along
+only what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed in film
+coordinates.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from .analysis import AnalysisSettings, ShotAnalysis
+from .settings import StageSettings
+from .single.dirt import MarkDirt, RepairDirt
+from .single.flicker import RemoveFlicker
+from .single.prerestoration import PreRestore
+from .single.scratches import MarkScratches, RepairScratches
+from .single.weave import Stabilise
+from .stage import Frames, Scope, ShotContext, Stage, StageModels
+from .stage_frame import Origin
+from .streams import beside
+
+ORDER: tuple[type[Stage], ...] = (
+    MarkScratches,
+    RepairScratches,
+    MarkDirt,
+    RepairDirt,
+    RemoveFlicker,
+    PreRestore,
+    Stabilise,
+)
+"""Every stage, in the order in which they undo what has happened to the film."""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Stages in their order, to be run over the shots of a film.
+
+    A plan is made from settings, and narrowed to what its user is after. All users run the same stages, so that a
+    batch, a reel, a film of masks and a look for key frames agree.
+
+    Attributes:
+        stages: The stages.
+    """
+
+    stages: tuple[Stage, ...]
+
+    @classmethod
+    def from_settings(cls, settings: StageSettings, models: StageModels | None = None) -> Self:
+        """List the stages that the settings ask for.
+
+        Args:
+            settings: Which stages, and how each works.
+            models: Networks on their device, in the place of those that the settings name.
+        """
+        made = (kind.of(settings, models or StageModels()) for kind in ORDER)
+        return cls(tuple(stage for stage in made if stage is not None))
+
+    def to_marks(self, *, probability: bool = False) -> "StagePlan":
+        """Narrow to what finds damage: all stages up to the last one that marks.
+
+        Args:
+            probability: Whether these also tell how sure they are.
+        """
+        marking = [number for number, stage in enumerate(self.stages, 1) if stage.scope is Scope.MARKS]
+        kept = self.stages[: max(marking, default=0)]
+        return StagePlan(tuple(stage.with_probability() for stage in kept) if probability else kept)
+
+    def to_repair(self) -> "StagePlan":
+        """Narrow to what finds and repairs damage, and leave the rest of the picture alone."""
+        return self._of(Scope.MARKS, Scope.MARKED_PIXELS)
+
+    def on_given_marks(self) -> "StagePlan":
+        """Narrow to the repairs, for frames that bring their marks along."""
+        return self._of(Scope.MARKED_PIXELS)
+
+    def _of(self, *scopes: Scope) -> "StagePlan":
+        return StagePlan(tuple(stage for stage in self.stages if stage.scope in scopes))
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """The fields of `StageSettings` that have switched the stages on, in order."""
+        return tuple(dict.fromkeys(stage.switch for stage in self.stages))
+
+    @property
+    def marks(self) -> bool:
+        """Whether damage is looked for."""
+        return any(stage.scope is Scope.MARKS for stage in self.stages)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the picture does not stay where it lies."""
+        return any(stage.scope is Scope.PLACE for stage in self.stages)
+
+    @property
+    def needs_first_pass(self) -> bool:
+        """Whether a shot has to be analysed first; repairs on given marks need nothing of it."""
+        return any(stage.scope is not Scope.MARKED_PIXELS for stage in self.stages)
+
+    @property
+    def analysis(self) -> AnalysisSettings:
+        """What the first pass over a shot has to measure."""
+        needs = {name: how for stage in self.stages for name, how in stage.needs.items()}
+        return AnalysisSettings(**needs)
+
+    def load(self) -> None:
+        """Read what the stages need from files, so that a file that cannot be used costs no time.
+
+        Raises:
+            WeightFileError: The weights of a network cannot be used.
+            SettingsError: There is no such device here.
+        """
+        for stage in self.stages:
+            stage.load()
+
+    def of_shot(self, analysis: ShotAnalysis) -> tuple[Stage, ...]:
+        """Return the stages that run over a shot: those of which everything they need could be measured."""
+        return tuple(stage for stage in self.stages if all(getattr(analysis, name) is not None for name in stage.needs))
+
+    def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
+        """Run the stages over one shot.
+
+        Args:
+            frames: The shot, in order.
+            shot: Its analysis, and what else stages have to know of it.
+
+        Returns:
+            Every frame, in order.
+        """
+        for stage in self.of_shot(shot.analysis):
+            frames = _with_room(frames, shot, stage.room_before(shot.room))
+            frames = _with_room(stage.run(frames, shot), shot, stage.room_after(shot.room))
+        return frames
+
+
+def _with_room(frames: Frames[Origin], shot: ShotContext, largest: int) -> Frames[Origin]:
+    # A window's results come at once, so a whole window has to fit in between for the next one to begin.
+    return beside(frames, shot.size, largest) if largest else frames

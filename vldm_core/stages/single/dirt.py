@@ -1,0 +1,121 @@
+"""Transient dirt: marked where a frame shows what its neighbours do not, then filled from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ...film.dirt import detection
+from ...film.dirt.detection import DirtSettings, detect_dirt
+from ...film.fill import repair
+from ...film.fill.repair import DirtRepairSettings, repair_dirt
+from ..settings import StageSettings
+from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
+from ..stage_frame import Origin, StageFrame
+from ..streams import images, masks, over_windows
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarkDirt(Stage):
+    """Sets ``dirt`` of every frame, and ``dirt_probability`` where it is asked for.
+
+    Attributes:
+        settings: How dirt is found.
+        probability: Whether to tell how sure it is.
+    """
+
+    name: ClassVar[str] = "dirt marking"
+    switch: ClassVar[str] = "dirt"
+    scope: ClassVar[Scope] = Scope.MARKS
+    radius: ClassVar[int] = detection.RADIUS
+    cost: ClassVar[StageCost] = StageCost(restore=350.0)
+
+    settings: DirtSettings
+    probability: bool = False
+
+    @classmethod
+    def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
+        return None if settings.dirt is None else cls(settings=settings.dirt)
+
+    def with_probability(self) -> "MarkDirt":  # noqa: D102
+        return replace(self, probability=True)
+
+    def room_after(self, room: Room) -> int:
+        """Finding and filling take about the same time: side by side they keep two cores busy."""
+        return room.beside_repair
+
+    def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
+        watch = shot.watch(self.name)
+
+        def find(window: Sequence[StageFrame[tuple[int, Origin]]], core: slice) -> Tensor:
+            def tell(index: int, reason: str) -> None:
+                shot.faults.notices.add(self.name, reason, frame=window[index].number)
+
+            if not self.probability:
+                return detect_dirt(images(window), self.settings, keep=core, progress=watch.beat, tell=tell)[core]
+            judged: dict[int, Tensor] = {}
+            found = detect_dirt(
+                images(window),
+                self.settings,
+                keep=core,
+                progress=watch.beat,
+                tell=tell,
+                judged=lambda index, certainty: judged.update({index: torch.from_numpy(certainty).to(torch.float32)}),
+            )
+            return torch.stack([torch.stack((found[t], judged[t].to(found))) for t in range(len(found))[core]])
+
+        def put(frame: StageFrame[tuple[int, Origin]], values: Tensor) -> StageFrame[tuple[int, Origin]]:
+            spared = shot.spared(frame.origin[0])
+            if spared is not None:
+                values = values.masked_fill(spared, 0)
+            if not self.probability:
+                return frame.having(dirt=values)
+            return frame.having(dirt=values[0], dirt_probability=values[1])
+
+        placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames))
+        marked = over_windows(placed, find, watch=watch, size=shot.size, radius=self.radius, room=shot.room, put=put)
+        for frame in marked:
+            yield frame.having(origin=frame.origin[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairDirt(Stage):
+    """Fills what ``dirt`` marks from the neighbours in time.
+
+    Attributes:
+        settings: How.
+    """
+
+    name: ClassVar[str] = "dirt repair"
+    switch: ClassVar[str] = "dirt"
+    scope: ClassVar[Scope] = Scope.MARKED_PIXELS
+    radius: ClassVar[int] = repair.RADIUS
+    cost: ClassVar[StageCost] = StageCost(restore=170.0)
+
+    settings: DirtRepairSettings
+
+    @classmethod
+    def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
+        return None if settings.dirt is None else cls(settings=settings.dirt_repair)
+
+    def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
+        watch = shot.watch(self.name)
+
+        def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
+            where = masks(window, "dirt")
+            for frame, mask in zip(window[core], where[core], strict=True):
+                if float(mask.float().mean()) > repair.LARGE_SHARE:
+                    shot.faults.notices.add(self.name, repair.MUCH_FILLED, frame=frame.number)
+            return repair_dirt(images(window), where, self.settings, keep=core, progress=watch.beat)[core]
+
+        return over_windows(
+            frames,
+            change,
+            watch=watch,
+            size=shot.size,
+            radius=self.radius,
+            room=shot.room,
+            concerns=lambda frame: frame.is_marked("dirt"),
+        )

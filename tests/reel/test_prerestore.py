@@ -61,7 +61,7 @@ def test_the_windows_of_the_other_stages_do_not_show(small_film, weights, tmp_pa
         dirt=None, lines=None, stabilise=StabiliseSettings(), prerestore=PreRestoration(weights=weights, device="cpu")
     )
     restore_film(small_film, tmp_path / "out.mkv", settings)
-    monkeypatch.setattr(restore, "window_size", lambda height, width: 3)
+    monkeypatch.setattr("vldm_core.stages.stage.window_size", lambda height, width: 3)
     restore_film(small_film, tmp_path / "other.mkv", settings)
     assert np.array_equal(frames_of(tmp_path / "other.mkv"), frames_of(tmp_path / "out.mkv"))
 

@@ -13,7 +13,7 @@ from vldm_core.errors import FilmFileError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.scratches.detection import LineSettings
 from vldm_core.prerestore.network import KIND
-from vldm_core.reel import masks, restore
+from vldm_core.reel import masks
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.stages import batch as pipeline
 from vldm_core.video.reading.reader import open_film
@@ -83,7 +83,7 @@ def test_the_scratch_loses_its_depth(small_film, restored):
 
 
 def test_result_does_not_depend_on_the_window_size(small_film, restored, tmp_path, monkeypatch):
-    monkeypatch.setattr(restore, "window_size", lambda height, width: 5)
+    monkeypatch.setattr("vldm_core.stages.stage.window_size", lambda height, width: 5)
     path = tmp_path / "other.mkv"
     restore_film(small_film, path, LOCAL)
     assert (frames_of(path) == frames_of(restored[0])).all()

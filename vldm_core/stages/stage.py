@@ -134,14 +134,15 @@ class Stage(ABC):
         name: What a user is told of it, in notices.
         switch: The field of `StageSettings` whose None leaves it out.
         scope: What it may change.
-        radius: Neighbours on each side that what it makes of a frame depends on.
+        radius: Neighbours on each side that what it makes of a frame depends on; None where it carries what it has seen
+            along the shot.
         cost: Time that it takes.
     """
 
     name: ClassVar[str]
     switch: ClassVar[str]
     scope: ClassVar[Scope]
-    radius: ClassVar[int] = 0
+    radius: ClassVar[int | None] = 0
     cost: ClassVar[StageCost] = StageCost()
 
     @classmethod

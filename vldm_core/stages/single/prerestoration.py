@@ -37,6 +37,7 @@ class PreRestore(Stage):
     name: ClassVar[str] = "pre-restoration"
     switch: ClassVar[str] = "prerestore"
     scope: ClassVar[Scope] = Scope.PICTURE
+    radius: ClassVar[None] = None
     cost: ClassVar[StageCost] = StageCost(restore=_MS, on_card=_MS / _CARD_SPEED)
 
     settings: PreRestoreSettings

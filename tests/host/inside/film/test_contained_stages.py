@@ -14,7 +14,8 @@ from pack.nodes.prerestore.pre_restore import PreRestore
 from pack.nodes.reel.restore_reel import RestoreReel
 from pack.vldm_core.errors import StageError
 from pack.vldm_core.prerestore import contained
-from pack.vldm_core.stages import stream
+from pack.vldm_core.stages.single import dirt as dirt_stages
+from pack.vldm_core.stages.single import flicker, scratches, weave
 from pack.vldm_core.video.writing.clip import write_clip
 
 COUNT, BAD = 8, 3
@@ -89,23 +90,23 @@ SCRATCH = mask_of(slice(None), slice(10, 12))
 STAGES = {
     "dirt marking": (
         lambda images: DetectDamage.execute(images, "dirt", 8.0, 0.5, 1, "both", 40.0, 2.0, "off"),
-        (stream, "detect_dirt", faulty_frames),
+        (dirt_stages, "detect_dirt", faulty_frames),
     ),
     "dirt repair": (
         lambda images: RepairDamage.execute(images, 0.0, 40, dirt=DIRT),
-        (stream, "repair_dirt", faulty_frames),
+        (dirt_stages, "repair_dirt", faulty_frames),
     ),
     "scratch repair": (
         lambda images: RepairDamage.execute(images, 0.0, 40, scratch=SCRATCH),
-        (stream, "repair_lines", faulty_frames),
+        (scratches, "repair_lines", faulty_frames),
     ),
     "flicker": (
         lambda images: RemoveFlicker.execute(images, 1.0, True, 24.0),
-        (stream, "apply_flicker", faulty_frames),
+        (flicker, "apply_flicker", faulty_frames),
     ),
     "stabilise": (
         lambda images: Stabilise.execute(images, 1.0, 24.0, 20.0),
-        (stream, "apply_stabilise", faulty_frames),
+        (weave, "apply_stabilise", faulty_frames),
     ),
     "pre-restoration": (
         lambda images: PreRestore.execute(images, 1.0, 0.3),
@@ -146,7 +147,7 @@ def test_the_hosts_interrupt_is_not_taken_for_a_fault(stage, images):
 def film_with_a_bad_frame(frames, tmp_path, monkeypatch):
     """Inputs of Restore Reel for a film in which the repair of dirt gives NaN once."""
     write_clip(tmp_path / "contained.mkv", frames, Fraction(24))
-    monkeypatch.setattr(stream, "repair_dirt", faulty_frames("nan", stream.repair_dirt))
+    monkeypatch.setattr(dirt_stages, "repair_dirt", faulty_frames("nan", dirt_stages.repair_dirt))
     return {
         "video": VideoFromFile(str(tmp_path / "contained.mkv")),
         "dirt": True,

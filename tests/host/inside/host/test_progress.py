@@ -82,10 +82,10 @@ def test_the_bar_is_shared_out_to_the_phases_that_are_reported():
     clip, seen = torch.rand(4, 3, 48, 64), []
     settings = {"dirt": DirtSettings(), "lines": LineSettings()}
     batch.detect_damage(clip, **settings, progress=lambda phase, *_: seen.append(phase))
-    batch.damage_probability(clip, **settings, progress=lambda phase, *_: seen.append(phase))
-    assert tuple(dict.fromkeys(seen)) == tuple(shares_of(lines=True, judge=True))
-    assert shares_of(lines=True, judge=False)["find damage"] > 0.9
-    assert shares_of(lines=False, judge=False) == {"find damage": 1.0}
+    batch.find_damage(clip, **settings, progress=lambda phase, *_: seen.append(phase))
+    assert tuple(dict.fromkeys(seen)) == tuple(shares_of(lines=True))
+    assert shares_of(lines=True)["find damage"] > 0.9
+    assert shares_of(lines=False) == {"find damage": 1.0}
 
 
 def test_the_hosts_own_preview_does_not_stay_where_the_node_ends_with_its_film(run, shown, monkeypatch):

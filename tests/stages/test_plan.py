@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -235,7 +235,7 @@ def test_benchmarks_have_a_stage_that_is_in_the_plan_alone(stained):
 
 def test_masks_and_probability_come_of_one_analysis(monkeypatch):
     frames = film(12)
-    settings = {"dirt": DirtSettings(), "lines": ALL.lines}
+    settings: dict[str, Any] = {"dirt": DirtSettings(), "lines": ALL.lines}
     protect = torch.zeros(12, HEIGHT, WIDTH)
     protect[:, :, 50:] = 1
     wanted = pipeline.detect_damage(frames, protect=protect, **settings)

@@ -268,7 +268,7 @@ class PreRestorer(nn.Module):
             nearby = frames.new_zeros(*shape, NEARBY_CHANNELS, *frames.shape[3:])
         seen = torch.cat((_CONTRAST * (frames - 0.5), masks[:, :, None].to(frames), _APART * nearby), dim=2)
         seen = seen.flatten(0, 1)
-        half = functional.leaky_relu(self.stem(functional.pixel_unshuffle(seen, 2)), _SLOPE)
+        half = functional.leaky_relu(self.stem(functional.pixel_unshuffle(seen, 2)), _SLOPE, inplace=True)
         half = self.encode_half(half)
         quarter = self.encode_quarter(self.to_quarter(half))
         return half.unflatten(0, shape), quarter.unflatten(0, shape)
@@ -317,7 +317,7 @@ class PreRestorer(nn.Module):
             halves: (N, C, H/2, W/2) of `encode`.
         """
         half = self.decode_half(self.from_quarter(quarter, halves))
-        return half, functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), _SLOPE)
+        return half, functional.pixel_shuffle(functional.leaky_relu(self.to_full(half), _SLOPE, inplace=True), 2)
 
     def change(self, full: Tensor, nearby: Tensor | None) -> Tensor:
         """Return what full-size features (N, C, H, W), with `nearby` (N, 6, H, W), add to a picture: (N, 3, H, W)."""
@@ -375,7 +375,8 @@ class _Step(nn.Module):
         else:
             volume = torch.stack((travelled, near, here), dim=2)
             mixed = here + (trust[:, None] > 0) * self.volume(volume)[:, :, 0]
-        return self.refine(functional.leaky_relu(self.join(torch.cat((mixed, travelled), dim=1)), _SLOPE))
+        joined = self.join(torch.cat((mixed, travelled), dim=1))
+        return self.refine(functional.leaky_relu(joined, _SLOPE, inplace=True))
 
 
 def _start(module: nn.Module) -> None:

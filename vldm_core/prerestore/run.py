@@ -37,7 +37,7 @@ _FRAMES_AT_ONCE = 8
 _WIDTH_AT_FULL = 12
 _MOST_KEPT = 512 << 20
 """Bytes of what is encoded of a segment that are kept; of larger frames it is made again when it is needed."""
-_PLANES_IN_WORK = 100
+_PLANES_IN_WORK = 60
 """Planes of full size, in single precision, that encoding or decoding a band takes at its peak."""
 
 Made = TypeVar("Made")

@@ -65,12 +65,15 @@ class FakeComfyUI:
     async def on_prompt(self, request: web.Request) -> web.Response:
         self.prompt = (await request.json())["prompt"]
         status, body = self.answer
+        response = web.json_response(body, status=status)
+        # The events begin when the answer is out.
+        await response.prepare(request)
+        await response.write_eof()
         if status == 200:
             asyncio.get_running_loop().create_task(self._play())
-        return web.json_response(body, status=status)
+        return response
 
     async def _play(self) -> None:
-        await asyncio.sleep(0.02)
         for event in self.events:
             await self.sockets[-1].send_json(event)
         await self.sockets[-1].send_bytes(b"\0\0\0\1preview")

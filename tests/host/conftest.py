@@ -1,16 +1,18 @@
 """One real ComfyUI server, on the CPU and with this pack only, for all host tests."""
 
+import asyncio
 import json
-import time
+import threading
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import av
 import numpy as np
 import pytest
@@ -31,12 +33,38 @@ class Run:
     error: dict[str, Any]
 
 
+class QueueChanges:
+    """Listens to what the server tells everybody: that its queue has changed."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.replace("http", "ws", 1) + "/ws"
+        self._changed = threading.Condition()
+        threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True).start()
+
+    def wait_for(self, look: Callable[[], Any], timeout: float) -> Any:
+        """Look now, and again after every change, until something is seen; return it, or what was seen last."""
+        with self._changed:
+            return self._changed.wait_for(look, timeout)
+
+    async def _listen(self) -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(self._url, max_msg_size=0) as socket:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.TEXT and json.loads(message.data)["type"] == "status":
+                    self._tell()
+        self._tell()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+
 class Host:
     """The running server, and a plain client that shares no code with the pack's own."""
 
     def __init__(self, server: Any) -> None:
         self.server = server
         self.url: str = server.url
+        self._queue = QueueChanges(server.url)
 
     def get(self, path: str) -> Any:
         return self.server.get(path)
@@ -62,24 +90,19 @@ class Host:
         return answer["prompt_id"]
 
     def wait(self, prompt_id: str, timeout: float = 180) -> Run:
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline:
-            history = self.get(f"/history/{prompt_id}")
-            if prompt_id in history:
-                entry = history[prompt_id]
-                messages = dict(entry["status"]["messages"])
-                status = next(reversed(messages)).removeprefix("execution_")
-                cached = set(messages.get("execution_cached", {}).get("nodes", ()))
-                return Run(status, cached, entry["outputs"], messages.get("execution_error", {}))
-            time.sleep(0.1)
-        pytest.fail(f"prompt {prompt_id} did not end within {timeout} s; the server's log ends with\n{self.tail()}")
+        entry = self._queue.wait_for(lambda: self.get(f"/history/{prompt_id}").get(prompt_id), timeout)
+        if not entry:
+            pytest.fail(f"prompt {prompt_id} did not end within {timeout} s; the server's log ends with\n{self.tail()}")
+        messages = dict(entry["status"]["messages"])
+        status = next(reversed(messages)).removeprefix("execution_")
+        cached = set(messages.get("execution_cached", {}).get("nodes", ()))
+        return Run(status, cached, entry["outputs"], messages.get("execution_error", {}))
 
     def run(self, prompt: dict[str, Any]) -> Run:
         return self.wait(self.queue(prompt))
 
     def wait_until_idle(self) -> None:
-        while self.get("/prompt")["exec_info"]["queue_remaining"]:
-            time.sleep(0.05)
+        assert self._queue.wait_for(lambda: not self.get("/prompt")["exec_info"]["queue_remaining"], 180)
 
     def tail(self) -> str:
         return "\n".join(self.server.log().splitlines()[-40:])

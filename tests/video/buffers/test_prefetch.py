@@ -2,7 +2,6 @@
 
 import contextvars
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -25,19 +24,25 @@ def test_the_items_are_the_same(count, depth) -> None:
 
 
 def test_it_is_ahead_but_no_further_than_its_depth() -> None:
-    drawn = []
+    depth, count = 3, 20
+    asked, drawn, far_enough = 0, 0, threading.Event()
 
     def source():
-        for item in range(20):
-            drawn.append(item)
+        nonlocal drawn
+        for item in range(count):
+            drawn += 1
+            # Those that were asked for, those that wait, and one in the hand of the thread.
+            assert drawn <= asked + depth + 1
+            if drawn == 1 + depth + 1:
+                far_enough.set()
             yield item
 
-    stream = ahead(source(), 3)
-    assert next(stream) == 0
-    time.sleep(0.3)
-    # One was taken, three wait, one is in the hand of the thread.
-    assert len(drawn) == 5
-    assert list(stream) == list(range(1, 20))
+    stream = ahead(source(), depth)
+    for item in range(count):
+        asked += 1
+        assert next(stream) == item
+        assert far_enough.wait(60), "it does not work ahead"
+    assert list(stream) == []
 
 
 def test_an_error_comes_where_its_item_would() -> None:

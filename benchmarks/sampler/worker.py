@@ -1,7 +1,7 @@
 """The benchmark's end of a process that is a ComfyUI host and runs one group of variants.
 
-The core knows no host, so what imports one is a script of the repository, `benchmarks/sampler/host_worker.py`.
-Request and answer are one JSON line each; latents and pictures stay over there.
+Nothing here imports a host, so what does is a script, `inside_host/host_worker.py`. Request and answer are one JSON
+line each; latents and pictures stay over there.
 """
 
 import os
@@ -19,7 +19,7 @@ from .settings import SamplerBenchmarkSettings
 from .statistics import Measurement
 from .variants import GROUPS, VARIANTS
 
-_SCRIPT = Path(__file__).resolve().parent / "host_worker.py"
+_SCRIPT = Path(__file__).resolve().parent / "inside_host" / "host_worker.py"
 
 
 class HostNotFoundError(VLDMError):

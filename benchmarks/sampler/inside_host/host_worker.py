@@ -2,7 +2,7 @@
 
 Started by `benchmarks.sampler.worker`, never by hand:
 
-    python benchmarks/sampler/host_worker.py COMFYUI_FOLDER
+    python benchmarks/sampler/inside_host/host_worker.py COMFYUI_FOLDER
 
 It answers one JSON request per line of standard input with one JSON line on standard output; the requests are the
 methods of `_Worker`. Peak memory is how far resident memory rose during a run above its level before it, so weights do
@@ -23,11 +23,12 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from host_models import Run, UnavailableError, build
+from host_models import UnavailableError, build
+from host_networks import Run
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "scripts"))
 _STATUS = Path("/proc/self/status")
 _RESET = Path("/proc/self/clear_refs")

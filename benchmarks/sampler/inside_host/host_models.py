@@ -7,7 +7,6 @@ Imported by `host_worker` only, when the process already is a host and the pack 
 """
 
 import asyncio
-import importlib
 import re
 import tempfile
 from collections.abc import Callable, Sequence
@@ -15,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from host_decoders import decoders
+from host_networks import (
+    HEADS,
+    LEVELS,
+    SD_WIDTH,
+    Options,
+    Run,
+    context_width,
+    fill,
+    host_model,
+    host_nodes,
+    unet_config,
+)
+from torch import Tensor
 
-Run = Callable[[], Tensor]
-"""One whole sampling or decoding; returns the latents (T, 4, h, w), unscaled, or the pictures (T, 3, H, W)."""
-
-Options = dict[str, Any]
-"""The settings of the benchmark as plain values; see `benchmarks.sampler.settings`."""
-
-_SD_WIDTH = 320
-_LEVELS = (1, 2, 4, 4)
-_HEADS = 8
 _TOKENS = 77
 _SCALE = 0.18215
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -51,76 +54,11 @@ def build(group: str, names: Sequence[str], options: Options) -> dict[str, Run]:
         UnavailableError: Something that the group needs is not installed or does not fit the settings.
     """
     if group == "decode":
-        return _decoders(options)
+        return decoders(options)
     bench = _Bench(options)
     if group == "diffusers_animatediff":
         bench.require_diffusers()
     return {name: getattr(bench, name)() for name in names}
-
-
-def fill(module: nn.Module, seed: int, gain: float = 1.0) -> None:
-    """Give a module random weights that keep activations near unit variance; norms and biases become neutral.
-
-    Args:
-        module: The host's modules come with memory that nobody wrote to, so every parameter is set.
-        seed: Of the weights.
-        gain: Factor on all weights.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for part in module.modules():
-            for name, parameter in part.named_parameters(recurse=False):
-                if parameter.ndim >= 2:
-                    parameter.normal_(std=gain * parameter[0].numel() ** -0.5, generator=generator)
-                else:
-                    is_scale = isinstance(part, nn.GroupNorm | nn.LayerNorm) and name == "weight"
-                    parameter.fill_(1.0 if is_scale else 0.0)
-
-
-def unet_config(width: int) -> dict[str, Any]:
-    """Return the host's configuration of Stable Diffusion 1.x's UNet, at a width of its own."""
-    return {
-        "image_size": 32,
-        "in_channels": 4,
-        "out_channels": 4,
-        "model_channels": width,
-        "channel_mult": list(_LEVELS),
-        "num_res_blocks": [2, 2, 2, 2],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        "transformer_depth_middle": 1,
-        "context_dim": _context(width),
-        "num_heads": _HEADS,
-        "num_head_channels": -1,
-        "use_linear_in_transformer": False,
-        "use_spatial_transformer": True,
-        "legacy": False,
-        "adm_in_channels": None,
-        "use_temporal_attention": False,
-        "use_temporal_resblock": False,
-        "dtype": torch.float32,
-    }
-
-
-def _context(width: int) -> int:
-    """Width of the text conditioning, 768 for Stable Diffusion 1.x."""
-    return round(width * 768 / _SD_WIDTH / 8) * 8
-
-
-def _host_model(width: int, seed: int) -> Any:
-    import comfy.latent_formats
-    import comfy.model_base
-    import comfy.model_patcher
-    import comfy.supported_models_base
-
-    config = unet_config(width)
-    settings = comfy.supported_models_base.BASE(dict(config))
-    settings.unet_config = config
-    settings.latent_format = comfy.latent_formats.SD15()
-    model = comfy.model_base.BaseModel(settings, model_type=comfy.model_base.ModelType.EPS, device="cpu").eval()
-    fill(model.diffusion_model, seed)
-    device = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, device, device)
 
 
 class _Bench:
@@ -129,11 +67,11 @@ class _Bench:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._width, self._seed = options["width"], options["seed"]
-        self._widths = tuple(self._width * level for level in _LEVELS)
-        self._model = _host_model(self._width, self._seed)
+        self._widths = tuple(self._width * level for level in LEVELS)
+        self._model = host_model(self._width, self._seed)
         self._shared: dict[str, Any] = {}
-        self._text = self._noise(1, _TOKENS, _context(self._width), salt=1)
-        self._no_text = self._noise(1, _TOKENS, _context(self._width), salt=2)
+        self._text = self._noise(1, _TOKENS, context_width(self._width), salt=1)
+        self._no_text = self._noise(1, _TOKENS, context_width(self._width), salt=2)
 
     def _noise(self, *shape: int, salt: int) -> Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(self._seed + salt))
@@ -167,9 +105,9 @@ class _Bench:
         from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
 
         def make() -> Any:
-            config = MotionConfig.published(version, self._widths, heads=_HEADS)
+            config = MotionConfig.published(version, self._widths, heads=HEADS)
             if positions is not None:
-                config = MotionConfig(version=version, channels=config.channels, positions=positions, heads=_HEADS)
+                config = MotionConfig(version=version, channels=config.channels, positions=positions, heads=HEADS)
             modules = MotionModules(config)
             fill(modules, self._seed + 4, _SMALL)
             return modules.eval()
@@ -201,7 +139,7 @@ class _Bench:
         from pack.nodes.host.prior import view_of
         from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 
-        layers = TemporalLayers(TemporalConfig.for_unet(view_of(self._model), heads=_HEADS))
+        layers = TemporalLayers(TemporalConfig.for_unet(view_of(self._model), heads=HEADS))
         fill(layers, self._seed + 5, _SMALL)
         return self._sampling(self._attached(layers, "temporal"))
 
@@ -320,8 +258,8 @@ class _Bench:
             unet: Any = UNet2DConditionModel(
                 sample_size=64,
                 block_out_channels=self._widths,
-                cross_attention_dim=_context(self._width),
-                attention_head_dim=_HEADS,
+                cross_attention_dim=context_width(self._width),
+                attention_head_dim=HEADS,
             )
         unet.load_state_dict(self._diffusers_weights(), assign=True)
         unet.eval()
@@ -345,9 +283,9 @@ class _Bench:
         with torch.device("meta"):
             unet: Any = UNetMotionModel(
                 block_out_channels=self._widths,
-                cross_attention_dim=_context(self._width),
-                num_attention_heads=_HEADS,
-                motion_num_attention_heads=_HEADS,
+                cross_attention_dim=context_width(self._width),
+                num_attention_heads=HEADS,
+                motion_num_attention_heads=HEADS,
                 motion_max_seq_length=32,
             )
         state = {**self._diffusers_weights(), **motion_state(self._motion("v2"), "diffusers")}
@@ -370,12 +308,12 @@ class _Bench:
         import folder_paths
         from pack.vldm_core.prior.temporal.animatediff_files import save_motion_modules
 
-        nodes = _host_nodes()
+        nodes = host_nodes()
         folders = [folder for root in folder_paths.get_folder_paths("custom_nodes") for folder in find_ade(Path(root))]
         if not folders:
             raise UnavailableError("ComfyUI-AnimateDiff-Evolved is not in the host's custom_nodes")
-        if self._width != _SD_WIDTH:
-            raise UnavailableError(f"ComfyUI-AnimateDiff-Evolved knows width {_SD_WIDTH} only, this is {self._width}")
+        if self._width != SD_WIDTH:
+            raise UnavailableError(f"ComfyUI-AnimateDiff-Evolved knows width {SD_WIDTH} only, this is {self._width}")
         if not asyncio.run(nodes.load_custom_node(str(folders[0]))) or _ADE_LOADER not in nodes.NODE_CLASS_MAPPINGS:
             raise UnavailableError("ComfyUI-AnimateDiff-Evolved does not load")
         with tempfile.TemporaryDirectory(prefix="vldm-motion-") as folder:
@@ -389,66 +327,3 @@ class _Bench:
 def find_ade(custom_nodes: Path) -> list[Path]:
     """Return the folders of ComfyUI-AnimateDiff-Evolved in a folder of packs."""
     return sorted(path.parent for path in custom_nodes.glob(f"{_ADE_FOLDER}/__init__.py"))
-
-
-def _host_nodes() -> Any:
-    """Return the host's module of nodes; by name, because this repository has one too."""
-    return importlib.import_module("nodes")
-
-
-def _decoders(options: Options) -> dict[str, Run]:
-    from comfy.ldm.models.autoencoder import AutoencoderKL
-    from comfy.sd import VAE
-    from pack.nodes.host.vae import OUT_OF_MEMORY, frames_in_memory, is_temporal, new_image, vae_decoder
-    from pack.vldm_core.decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
-
-    nodes = _host_nodes()
-    network = {
-        "double_z": True,
-        "z_channels": 4,
-        "resolution": 256,
-        "in_channels": 3,
-        "out_ch": 3,
-        "ch": options["vae_width"],
-        "ch_mult": [1, 2, 4, 4],
-        "num_res_blocks": 2,
-        "attn_resolutions": [],
-        "dropout": 0.0,
-    }
-    config = {"ddconfig": network, "embed_dim": 4}
-    weights = AutoencoderKL(**config)
-    fill(weights, options["seed"])
-    vae = VAE(sd=weights.state_dict(), config={"params": config}, dtype=torch.float32)
-    height = options["decode_latent"]
-    generator = torch.Generator().manual_seed(options["seed"] + 3)
-    latents = torch.randn(options["decode_frames"], 4, height, 2 * height, generator=generator)
-
-    def ours(tile: int | None) -> Run:
-        def run() -> Tensor:
-            plan = choose_plan(
-                DecodeSettings(tile=tile),
-                temporal=is_temporal(vae),
-                frames_in_memory=frames_in_memory(vae, latents),
-                height=height,
-                width=2 * height,
-            )
-            images = new_image(vae, latents).movedim(-1, 1)
-            decode_within_memory(latents, vae_decoder(vae), plan, output=images, out_of_memory=OUT_OF_MEMORY)
-            return images
-
-        return run
-
-    def one_by_one() -> Tensor:
-        return torch.cat([vae.decode(latent[None]) for latent in latents]).movedim(-1, 1)
-
-    def host_tiles() -> Tensor:
-        return nodes.VAEDecodeTiled().decode(vae, {"samples": latents}, 512)[0].movedim(-1, 1)
-
-    return {
-        "frame_by_frame": one_by_one,
-        "decode_chunks": ours(None),
-        "decode_batch": lambda: nodes.VAEDecode().decode(vae, {"samples": latents})[0].movedim(-1, 1),
-        # Four more than the height: the picture, twice as wide as high, becomes two tiles side by side.
-        "decode_tiles": ours(height + 4),
-        "decode_host_tiles": host_tiles,
-    }

@@ -28,6 +28,7 @@ from vldm_core.ageing.look.weave import WeaveModel
 from vldm_core.ageing.mixing import MixingModel
 from vldm_core.data.clean_shots import MaterialSettings
 from vldm_core.data.degraded_clips import PairSettings
+from vldm_core.data.structure import UprightSettings
 from vldm_core.decode.chunks import ChunkSettings
 from vldm_core.decode.colour import ColourSettings
 from vldm_core.decode.fusion import FusionSettings
@@ -209,6 +210,14 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "film_lines": at_least(1),
         "photo_side": at_least(1),
         "memory": at_least(1),
+    },
+    UprightSettings: {
+        "fence_share": between(0, 1),
+        "spacing": Pair(between(0, 255)),
+        "width": Pair(between(1e-3, 255)),
+        "depth": Pair(between(1e-3, 255)),
+        "slope": between(0, 255),
+        "shade": between(0, 255),
     },
     PairSettings: {
         "frames": at_least(1),

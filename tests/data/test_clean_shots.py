@@ -15,7 +15,7 @@ from vldm_core.data import MaterialSettings, TrainingMaterial
 from vldm_core.data.camera import CameraMove, draw_move, seen, smeared, still
 from vldm_core.data.objects import MovingObject, blob
 from vldm_core.data.stretches import STRETCH, Stretches
-from vldm_core.data.structure import draw_uprights
+from vldm_core.data.structure import UprightSettings, draw_uprights
 from vldm_core.errors import FilmFileError, SettingsError
 
 
@@ -243,10 +243,9 @@ def test_an_object_out_of_sight_changes_nothing():
 
 def test_uprights_change_columns_and_keep_the_range():
     picture = np.full((60, 90, 3), 0.5, dtype=np.float32)
-    for seed in range(20):
-        changed = draw_uprights(np.random.default_rng(seed), picture, 480, 3)
-        assert changed.shape == picture.shape and changed.min() >= 0 and changed.max() <= 1
-    changed = np.stack([draw_uprights(np.random.default_rng(seed), picture, 480, 3) for seed in range(20)])
+    settings = UprightSettings()
+    changed = np.stack([draw_uprights(np.random.default_rng(seed), picture, 480, 3, settings) for seed in range(20)])
+    assert changed.shape == (20, *picture.shape) and changed.min() >= 0 and changed.max() <= 1
     difference = np.abs(changed - 0.5).max(axis=(1, 3))
     assert (difference.max(axis=1) > 4 / 255).mean() > 0.6
     assert (difference < 1e-6).mean() > 0.3, "they are narrow"

@@ -142,16 +142,19 @@ def test_the_first_cause_is_told():
         raise SettingsError("ours")
 
 
-def test_training_without_accelerate_says_what_to_install(tmp_path):
+@pytest.mark.parametrize("missing", ["accelerate", "tensorboard"])
+@pytest.mark.parametrize("network", ["dirt-detector", "line-detector", "prerestore"])
+def test_training_without_its_companions_says_what_to_install(network, missing, tmp_path):
     options = ["--data", str(tmp_path), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out.safetensors")]
-    told = ["vldm_core", "train", "prerestore", *options]
+    told = ["vldm_core", "train", network, *options]
     code = (
-        f"import sys; sys.modules['accelerate'] = None; sys.argv = {told!r}\nfrom vldm_core.cli.app import main\nmain()"
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = {told!r}\nfrom vldm_core.cli.app import main\nmain()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT)
     said = " ".join(result.stderr.split())
     assert result.returncode == 1 and "Traceback" not in said, said
-    assert "accelerate cannot be imported" in said and "'vldm[train]'" in said, said
+    assert f"{missing} cannot be imported" in said and "'vldm[train]'" in said, said
+    assert not (tmp_path / "cache").exists()
 
 
 def companions_of(node: ast.AST, guarded: bool = False) -> list[str]:

@@ -1,11 +1,18 @@
 """What every training looks at before the work: nothing is replaced unasked, and it is the run that it was."""
 
+import inspect
+
 import pytest
 from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
+from vldm_core.cli.training import train_dirt_detector, train_scratch_detector
 from vldm_core.errors import SettingsError
+from vldm_core.training.dirt_detector.examples import DirtExampleSettings
+from vldm_core.training.dirt_detector.task import DirtTrainingSettings
 from vldm_core.training.run import check_output
+from vldm_core.training.scratch_detector.examples import ScratchExampleSettings
+from vldm_core.training.scratch_detector.task import ScratchTrainingSettings
 
 from .training_kit import photographs
 
@@ -80,6 +87,21 @@ def test_the_line_detector_needs_files_to_hold_out(pictures, tmp_path):
     (pictures / "p2.png").unlink()
     code, output = command("line-detector", pictures, tmp_path)
     assert code == 1 and "give three files or more" in output and not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "examples"),
+    [
+        (train_dirt_detector, DirtTrainingSettings(), DirtExampleSettings()),
+        (train_scratch_detector, ScratchTrainingSettings(), ScratchExampleSettings()),
+    ],
+)
+def test_the_commands_have_the_defaults_of_the_settings(command, settings, examples):
+    defaults = {name: each.default for name, each in inspect.signature(command).parameters.items()}
+    for name in ("steps", "seed", "checkpoint_every"):
+        assert defaults[name] == getattr(settings.trainer, name)
+    for name in {"shots", "hard_shots", "seed"} & defaults.keys():
+        assert defaults[name] == getattr(examples, name)
 
 
 def test_names_that_cannot_be_written_to(tmp_path):

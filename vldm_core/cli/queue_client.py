@@ -19,6 +19,7 @@ from typing import Any
 import aiohttp
 
 from ..errors import HostError, SettingsError
+from ..files.suffixes import FILM_SUFFIXES
 from ..files.temporary import written_whole
 from ..files.text import read_text
 from ..progress import Progress, silent
@@ -35,7 +36,8 @@ _CLOSED_INTERVAL_S = 1.0
 _CONNECT_TIMEOUT_S = 10.0
 # Asked so often whether it knows the prompt, a server that does not has forgotten it and is not just about to file it.
 _FORGOTTEN_AFTER = 3
-_FILM_SUFFIXES = frozenset((".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".gif"))
+# What nodes give out as a film; some of them write animations.
+_FILM_OUTPUTS = (*FILM_SUFFIXES, ".gif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -513,7 +515,7 @@ def _files(output: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_film(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _FILM_SUFFIXES
+    return PurePosixPath(name).suffix.lower() in _FILM_OUTPUTS
 
 
 def _free(path: Path) -> Path:

@@ -18,11 +18,12 @@ from torch import Tensor
 from ..ageing.randomness import log_uniform
 from ..arrays import ByteArray, FloatArray
 from ..errors import FilmFileError, SettingsError
+from ..files.suffixes import FILM_SUFFIXES, PHOTO_SUFFIXES
 from .camera import CameraMove, draw_move, seen, smeared, still
 from .objects import MovingObject, draw_object
-from .split import FILM_SUFFIXES, PHOTO_SUFFIXES, material_files, split_files
+from .split import material_files, split_files
 from .stretches import Stretches
-from .structure import draw_uprights
+from .structure import UprightSettings, draw_uprights
 
 _MARGIN = 4
 """px around what is seen, for the reach of the interpolation."""
@@ -48,6 +49,7 @@ class MaterialSettings:
         object_speed: Slowest and fastest object.
         upright_share: Share of photograph shots with a camera move in whose scene there are posts or fences.
         uprights: Most posts in such a shot.
+        posts: What they look like.
         shutter: Smallest and largest share of the time between frames for which the shutter is open.
         reduction: Largest number of picture pixels that become one pixel of the shot.
         grey_share: Share of shots in black and white.
@@ -72,6 +74,7 @@ class MaterialSettings:
     object_speed: tuple[float, float] = (2.0, 40.0)
     upright_share: float = 0.25
     uprights: int = 8
+    posts: UprightSettings = UprightSettings()
     shutter: tuple[float, float] = (0.1, 0.6)
     reduction: float = 3.0
     grey_share: float = 0.3
@@ -258,7 +261,7 @@ class TrainingMaterial:
             if canvas is None or len(pictures) > 1:
                 canvas = view.reduce(pictures[index], tones)
                 if uprights:
-                    canvas = draw_uprights(stream, canvas, height, self.settings.uprights)
+                    canvas = draw_uprights(stream, canvas, height, self.settings.uprights, self.settings.posts)
             if not view.move.locked:
                 shot[index] = smeared(seen(canvas, view.move, index, height, width), shutter * motion[index])
             elif index and len(pictures) == 1:

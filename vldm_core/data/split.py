@@ -11,8 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-FILM_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v")
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+from ..files.suffixes import FILM_SUFFIXES, PHOTO_SUFFIXES
 
 VALIDATION: frozenset[str] = frozenset(
     {"01_dog", "bedroom", "seeking", "kait-herzog-8242", "samuel-zeller-337041", "sean-afnan-244576"}

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..ageing.randomness import log_uniform
 from ..ageing.units import line_scale
+from ..ageing.validation import require_ranges
 from ..arrays import DoubleArray, FloatArray
 
 
@@ -68,13 +69,16 @@ class UprightSettings:
     slope: float = 1.0
     shade: float = 0.5
 
+    def __post_init__(self) -> None:
+        require_ranges("posts'", self, 255, logarithmic=("width", "depth"))
+
 
 def draw_uprights(
     stream: np.random.Generator,
     picture: FloatArray,
     height: int,
     most: int,
-    settings: UprightSettings | None = None,
+    settings: UprightSettings,
 ) -> FloatArray:
     """Return a picture with near-vertical bars painted over it, single or evenly spaced.
 
@@ -85,7 +89,6 @@ def draw_uprights(
         most: Largest number of bars.
         settings: What they look like.
     """
-    settings = settings or UprightSettings()
     rows, columns = picture.shape[:2]
     unit = line_scale(height)
     count = int(stream.integers(1, most + 1))

@@ -1,5 +1,6 @@
 """How the trainer trains; what is trained has settings of its own, with these in them."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -57,9 +58,11 @@ class TrainerSettings:
         for name in ("steps", "batch", "accumulation", "warmup", "youth", "checkpoint_every", "record_every"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"training {name} is {getattr(self, name)}; use 1 or more")
-        for name in ("workers", "validate_every", "seed", "decay"):
+        for name in ("workers", "validate_every", "seed"):
             if getattr(self, name) < 0:
                 raise SettingsError(f"training {name} is {getattr(self, name)}; use 0 or more")
+        if not 0 <= self.decay < 1:
+            raise SettingsError(f"training decay is {self.decay}; use a share from 0 to below 1")
         if not 0 <= self.final_rate <= self.rate or not 0 < self.rate < 1:
             raise SettingsError(
                 f"training rate is {self.rate} and final_rate {self.final_rate}; use 0 <= final_rate <= rate < 1, "
@@ -67,7 +70,7 @@ class TrainerSettings:
             )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise SettingsError(f"training betas are {self.betas}; use two shares from 0 to below 1")
-        if not 0 <= self.average < 1 or self.clip <= 0:
+        if not 0 <= self.average < 1 or not 0 < self.clip < math.inf:
             raise SettingsError(f"training average is {self.average} and clip {self.clip}; use 0 … 1 and above 0")
         if self.precision not in get_args(Precision):
             known = ", ".join(get_args(Precision))

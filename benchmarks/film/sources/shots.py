@@ -18,9 +18,10 @@ from torch import Tensor
 
 from vldm_core.ageing.randomness import log_uniform
 from vldm_core.ageing.units import line_scale
-from vldm_core.data.split import FILM_SUFFIXES, material_files, split_files
+from vldm_core.data.split import material_files, split_files
 from vldm_core.data.structure import upright
 from vldm_core.errors import FilmFileError
+from vldm_core.files.suffixes import FILM_SUFFIXES
 from vldm_core.film.motion.scene import measure_motion
 from vldm_core.video.luma import luma_array
 from vldm_core.video.reading.reader import open_film

@@ -1,6 +1,6 @@
 """How the shots are aged that the dirt detector learns from."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...ageing import (
     SoftnessModel,
     WeaveModel,
 )
+from ...ageing.validation import require_ranges
 
 Span = tuple[float, float]
 
@@ -96,6 +97,11 @@ class DirtAgeing:
     softness_share: float = 0.25
     codec_share: float = 0.25
     jpeg_share: float = 0.3
+
+    def __post_init__(self) -> None:
+        spans = [name for name, value in asdict(self).items() if isinstance(value, tuple)]
+        uniform = ("fading_contrast", "fading_offset")
+        require_ranges("ageing", self, 500, logarithmic=[name for name in spans if name not in uniform])
 
 
 def draw_ageing(

@@ -1,5 +1,6 @@
 """What the trainer needs to know of the dirt network: squares of examples, the loss, and how it is judged."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
@@ -66,8 +67,10 @@ class DirtTrainingSettings:
         if not 0 < self.held_out < 1:
             raise SettingsError(f"training held_out is {self.held_out}; use a share between 0 and 1")
         for name in ("evidence", "least_overlap", "alarm_cost"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SettingsError(f"training {name} is {getattr(self, name)}; use more than 0")
+        if not -20 <= self.start <= 20:
+            raise SettingsError(f"training start is {self.start}; use a logit from -20 to 20")
 
     def description(self) -> dict[str, Any]:
         """Return what makes the run what it is, beside the trainer's own settings."""

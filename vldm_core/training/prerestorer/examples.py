@@ -7,6 +7,7 @@ films, mirrored and turned, with most of their flicker taken out as the stage be
 number and the seed alone.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...ageing import binary_truth
+from ...ageing.validation import require_within
 from ...data.clean_shots import TrainingMaterial
 from ...data.degraded_clips import DegradedClips, Pair, PairSettings
 from ...data.samples import NumberedSamples
@@ -99,11 +101,11 @@ class RepairedFilmSettings:
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"repaired films {name} is {getattr(self, name)}; use a share from 0 to 1")
         for name in ("needless", "scratch_remainder", "fill_shift"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"repaired films {name} is {getattr(self, name)}; use 0 or more")
         for name in ("needless_radius", "fill_blur"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise SettingsError(f"repaired films {name} is {(low, high)}; use a smallest and a largest above 0")
 
 
@@ -120,6 +122,11 @@ class FlickerField:
     scale: int = 8
     sigma: float = 3.0
     left: float = 0.2
+
+    def __post_init__(self) -> None:
+        require_within("flicker scale", self.scale, 1, 64)
+        require_within("flicker sigma", self.sigma, 0.5, 50)
+        require_within("flicker left", self.left, 0, 1)
 
 
 def make_films(

@@ -1,5 +1,6 @@
 """What the trainer needs to know of the pre-restoration network: its losses, and how it is judged."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +48,7 @@ class PreRestoreTrainingSettings:
 
     def __post_init__(self) -> None:
         for name in ("gradient", "temporal", "latent"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise SettingsError(f"the weight of the {name} loss is {getattr(self, name)}; use 0 or more")
         if self.validation_films < 1 or self.frames > self.films.frames:
             raise SettingsError(

@@ -15,7 +15,7 @@ from ...ageing import (
     WeaveModel,
 )
 from ...ageing.randomness import log_uniform
-from ...errors import SettingsError
+from ...ageing.validation import require_ranges, require_within
 
 Span = tuple[float, float]
 
@@ -86,12 +86,9 @@ class ScratchAgeing:
     least_grain: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.most_scratches < 1:
-            raise SettingsError(f"most_scratches of scratch examples is {self.most_scratches}; use 1 or more")
-        if not 0 <= self.scratched_share <= 1:
-            raise SettingsError(
-                f"scratched_share of scratch examples is {self.scratched_share}; use a share from 0 to 1"
-            )
+        require_ranges("ageing", self, 255, logarithmic=("grain", "depth"))
+        require_within("ageing most_scratches", self.most_scratches, 1, 20)
+        require_within("ageing margin", self.margin, 0, 0.4)
 
 
 def draw_scratches(

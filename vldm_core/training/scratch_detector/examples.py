@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...ageing import LineModel, ScratchLine, simulate
 from ...ageing.defects.scratches import LineLayer
+from ...ageing.validation import require_ranges, require_span, require_within
 from ...arrays import FloatArray
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import FilmFileError, SettingsError
@@ -48,6 +49,10 @@ class LabelSettings:
     far: float = 10.0
     overlap: float = 0.6
     faintest: float = 2.5
+
+    def __post_init__(self) -> None:
+        require_ranges("labels'", self, 255)
+        require_within("labels' overlap", self.overlap, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +108,20 @@ class ScratchExampleSettings:
     def __post_init__(self) -> None:
         for name in ("shots", "shots_a_file", "least_frames"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use 1 or more")
+                raise SettingsError(f"scratch examples' {name} is {getattr(self, name)}; use 1 or more")
         for name in ("scene_share", "turned_share", "measured_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SettingsError(f"scratch examples {name} is {getattr(self, name)}; use a share from 0 to 1")
+            require_within(f"scratch examples' {name}", getattr(self, name), 0, 1)
+        require_within("scratch examples' least_score", self.least_score, 0, 1000)
+        require_within("scratch examples' seed", self.seed, 0, 1 << 31)
+        require_within("scratch examples' largest_tilt", self.largest_tilt, 0, 45)
+        require_span("scratch examples' height", self.height, 64, 2000)
+        require_span("scratch examples' aspect", self.aspect, 0.5, 3)
+        for side in self.other_side:
+            require_within("scratch examples' other_side", side, 64, 2000)
         if not self.frames or min(self.frames) < self.least_frames:
             raise SettingsError(
-                f"scratch examples frames is {self.frames}; use lengths of {self.least_frames} frames or more"
+                f"scratch examples' frames is {self.frames}; use lengths of {self.least_frames} frames or more"
             )
-        if self.seed < 0:
-            raise SettingsError(f"scratch examples seed is {self.seed}; use 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

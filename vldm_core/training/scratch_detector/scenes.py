@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ...ageing.randomness import log_uniform
 from ...ageing.units import REFERENCE_LINES
+from ...ageing.validation import require_ranges, require_within
 from ...arrays import FloatArray
 from ...data.objects import MovingObject, draw_object
 from ...data.structure import between, upright
+from ...errors import SettingsError
 
 Span = tuple[float, float]
 
@@ -81,6 +83,14 @@ class SceneSettings:
     rise: float = 0.25
     shake: Span = (0.2, 2.0)
     shake_memory: float = 0.8
+
+    def __post_init__(self) -> None:
+        require_ranges("scene", self, 1000, logarithmic=("reach", "width", "object_size", "object_speed", "pan"))
+        require_within("scene shake_memory", self.shake_memory, 0, 1)
+        require_within("scene uprights", self.uprights, 1, 100)
+        require_within("scene objects", self.objects, 1, 100)
+        if len(self.kinds) != 4 or min(self.kinds) < 0 or abs(sum(self.kinds) - 1) > 1e-6:
+            raise SettingsError(f"scene kinds is {self.kinds}; give four shares that add up to 1")
 
 
 def draw_scene(

@@ -1,5 +1,6 @@
 """What the trainer needs to know of the scratch network: examples as samples, the loss, and how it is judged."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypedDict
@@ -56,11 +57,12 @@ class ScratchTrainingSettings:
         for name in ("scratches", "held_out"):
             if not 0 < getattr(self, name) < 1:
                 raise SettingsError(f"training {name} is {getattr(self, name)}; use a share between 0 and 1")
-        if not 0 <= self.doubt < 1 or self.noise < 0 or self.mark_cost <= 0:
-            raise SettingsError(
-                f"training doubt is {self.doubt}, noise {self.noise} and mark_cost {self.mark_cost}; use a share below "
-                "1, 0 or more, and more than 0"
-            )
+        if not 0 <= self.doubt < 1:
+            raise SettingsError(f"training doubt is {self.doubt}; use a share from 0 to below 1")
+        if not 0 <= self.noise < math.inf:
+            raise SettingsError(f"training noise is {self.noise}; use 0 or more")
+        if not 0 < self.mark_cost < math.inf:
+            raise SettingsError(f"training mark_cost is {self.mark_cost}; use more than 0")
 
     def description(self) -> dict[str, Any]:
         """Return what makes the run what it is, beside the trainer's own settings."""

@@ -87,8 +87,8 @@ def _network(real: Any, how: str) -> Any:
 
 
 STAGES = {
-    "scratch marking": (scratches, "line_mask", _marking),
-    "scratch repair": (scratches, "repair_lines", _over_frames),
+    "scratch marking": (scratches, "scratch_mask", _marking),
+    "scratch repair": (scratches, "repair_scratches", _over_frames),
     "dirt marking": (dirt, "detect_dirt", _over_frames),
     "dirt repair": (dirt, "repair_dirt", _over_frames),
     "flicker": (flicker, "apply_flicker", _over_frames),
@@ -109,7 +109,7 @@ def sabotage_analysis(monkeypatch: pytest.MonkeyPatch, part: str, how: str, at: 
     owner, name = {
         "motion analysis": (analysis, "measure_motion"),
         "flicker analysis": (BrightnessComparer, "reduce"),
-        "scratch analysis": (analysis.LineAnalyser, "update"),
+        "scratch analysis": (analysis.ScratchAnalyser, "update"),
         "search for cuts": (FilmCutDetector, "process_rgb"),
         "search for the picture": (PictureFinder, "update"),
     }[part]

@@ -38,8 +38,8 @@ from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.masks import MaskEdit
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
-from vldm_core.film.scratches.settings import LineSettings
+from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
+from vldm_core.film.scratches.settings import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.image_model import FrameSettings
 from vldm_core.prerestore.restore_images import ImageModelSettings
@@ -272,11 +272,11 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "hold": between(0, 100),
         "feather": between(0, 128),
     },
-    LineRepairSettings: {
+    ScratchRepairSettings: {
         "rows": between(8, 400),
         "grain": between(0, 1),
     },
-    LineSettings: {
+    ScratchSettings: {
         "sensitivity": between(10, 200),
         "min_depth": between(0, 255),
         "max_tilt": between(0, 10),

@@ -7,7 +7,7 @@ from functools import partial
 from torch import Tensor
 
 from vldm_core.film.dirt.detection import FAINTEST_THRESHOLD, DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.stages.batch import damage_probability, detect_damage, remove_flicker, repair_damage, restore_frames
 from vldm_core.stages.settings import StageSettings
 
@@ -26,13 +26,13 @@ class Masks:
         dirt: (T, H, W), 1 = transient damage.
         lines: (T, H, W), 1 = line scratch.
         dirt_probability: (T, H, W), score of transient damage in 0 … 1 for a curve over all thresholds.
-        line_probability: (T, H, W), score of line scratch, likewise.
+        scratch_probability: (T, H, W), score of line scratch, likewise.
     """
 
     dirt: Tensor | None = None
     lines: Tensor | None = None
     dirt_probability: Tensor | None = None
-    line_probability: Tensor | None = None
+    scratch_probability: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Detectors:
     """
 
     dirt: DirtSettings
-    lines: LineSettings
+    lines: ScratchSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +77,15 @@ class FilmMethod:
 
 
 def _defaults() -> Detectors:
-    return Detectors(dirt=DirtSettings(), lines=LineSettings())
+    return Detectors(dirt=DirtSettings(), lines=ScratchSettings())
 
 
 def _weight_free() -> Detectors:
-    return Detectors(dirt=DirtSettings(detector="weight-free"), lines=LineSettings(detector="weight-free"))
+    return Detectors(dirt=DirtSettings(detector="weight-free"), lines=ScratchSettings(detector="weight-free"))
 
 
 def _learned() -> Detectors:
-    return Detectors(dirt=DirtSettings(detector="learned"), lines=LineSettings(detector="learned"))
+    return Detectors(dirt=DirtSettings(detector="learned"), lines=ScratchSettings(detector="learned"))
 
 
 def _detect_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
@@ -99,7 +99,7 @@ def _soften_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
     # A curve needs the faintest spots, too, which the usual threshold does not look at.
     looking = replace(chosen.dirt, threshold=FAINTEST_THRESHOLD)
     found = damage_probability(frames, dirt=looking, lines=chosen.lines, strict=True)
-    return Masks(dirt_probability=found.dirt, line_probability=found.scratch)
+    return Masks(dirt_probability=found.dirt, scratch_probability=found.scratch)
 
 
 def _repair_ours(frames: Tensor, masks: Masks) -> Tensor:
@@ -145,14 +145,14 @@ def _detect_line_vote(frames: Tensor) -> Masks:
     strength = line_baselines.line_integral_strength(frames)
     return Masks(
         lines=line_baselines.detect_line_integral(frames),
-        line_probability=_score(strength, line_baselines.LINE_INTEGRAL_THRESHOLD),
+        scratch_probability=_score(strength, line_baselines.LINE_INTEGRAL_THRESHOLD),
     )
 
 
 def _detect_local_extremum(frames: Tensor) -> Masks:
     strength = line_baselines.local_extremum_strength(frames)
     usual = line_baselines.LEAST_DIFFERENCE
-    return Masks(lines=(strength > usual).float(), line_probability=_score(strength, usual))
+    return Masks(lines=(strength > usual).float(), scratch_probability=_score(strength, usual))
 
 
 def _filled_by(fill: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Masks], Tensor]:

@@ -140,7 +140,7 @@ def tally_lines(clip: AgedClip, masks: Masks) -> DetectionTally | None:
         return None
     ignore = (clip.dirt > 0) | clip.faint
     around = dilate(clip.courses, _FAR)
-    return _tally(masks.lines, masks.line_probability, clip.lines, len(LINE_KINDS), ignore, around)
+    return _tally(masks.lines, masks.scratch_probability, clip.lines, len(LINE_KINDS), ignore, around)
 
 
 def _tally(

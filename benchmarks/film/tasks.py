@@ -206,7 +206,7 @@ def _detected(method: FilmMethod, clip: AgedClip) -> Masks:
         dirt=masks.dirt,
         lines=masks.lines,
         dirt_probability=soft.dirt_probability,
-        line_probability=soft.line_probability,
+        scratch_probability=soft.scratch_probability,
     )
 
 

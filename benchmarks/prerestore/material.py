@@ -17,7 +17,7 @@ from torch import Tensor
 from vldm_core.data.clean_shots import TrainingMaterial
 from vldm_core.data.degraded_clips import DegradedClips, PairSettings
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.stages.batch import remove_flicker, restore_frames
 from vldm_core.stages.settings import StageSettings
 
@@ -139,6 +139,6 @@ def repair(frames: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         (T, 3, H, W), and the mask (T, H, W) of what was repaired, 0 or 1.
     """
-    settings = replace(StageSettings.no_stages(), dirt=DirtSettings(), lines=LineSettings())
+    settings = replace(StageSettings.no_stages(), dirt=DirtSettings(), lines=ScratchSettings())
     repaired, found = restore_frames(frames, settings, strict=True)
     return repaired, (torch.maximum(found.dirt, found.scratch) > 0).float()

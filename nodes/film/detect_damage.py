@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...vldm_core.film.dirt.detection import LONGEST_LIFE, Detector, DirtSettings
-from ...vldm_core.film.scratches.detection import LineSettings
+from ...vldm_core.film.scratches.detection import ScratchSettings
 from ...vldm_core.notices import Notices
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages import batch as pipeline
@@ -54,7 +54,7 @@ class DetectDamage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        dirt, lines = DirtSettings(), LineSettings()
+        dirt, lines = DirtSettings(), ScratchSettings()
         return io.Schema(
             node_id="VLDM_DetectDamage",
             display_name="Detect Damage (dirt, dust, scratches)",
@@ -280,9 +280,9 @@ class DetectDamage(io.ComfyNode):
         dirt_detector: str = DirtSettings.detector,
         dirt_min_size: int = DirtSettings.min_size,
         dirt_lifetime: int = DirtSettings.lifetime,
-        scratch_detector: str = LineSettings.detector,
-        scratch_certainty: float = LineSettings.certainty,
-        scratch_grow: float = LineSettings.grow,
+        scratch_detector: str = ScratchSettings.detector,
+        scratch_certainty: float = ScratchSettings.certainty,
+        scratch_grow: float = ScratchSettings.grow,
         preview_style: str = _PREVIEWS[0],
         judge_probability: bool = False,
         protect: Tensor | None = None,
@@ -300,7 +300,7 @@ class DetectDamage(io.ComfyNode):
             min_size=dirt_min_size,
             lifetime=dirt_lifetime,
         )
-        lines = LineSettings(
+        lines = ScratchSettings(
             sensitivity=scratch_threshold,
             min_depth=scratch_min_depth,
             locked_shots=locked_shots,  # type: ignore[arg-type]

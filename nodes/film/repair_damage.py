@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ...vldm_core.film.dirt.detection import DirtSettings
 from ...vldm_core.film.fill.repair import DirtRepairSettings
-from ...vldm_core.film.scratches.detection import LineSettings
-from ...vldm_core.film.scratches.repair.repair import LineRepairSettings
+from ...vldm_core.film.scratches.detection import ScratchSettings
+from ...vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from ...vldm_core.notices import Notices
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages import batch as pipeline
@@ -26,7 +26,7 @@ class RepairDamage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        default, lines = DirtRepairSettings(), LineRepairSettings()
+        default, lines = DirtRepairSettings(), ScratchRepairSettings()
         return io.Schema(
             node_id="VLDM_RepairDamage",
             display_name="Repair Damage (dirt, dust, scratches)",
@@ -113,7 +113,7 @@ class RepairDamage(io.ComfyNode):
         """Repair what the masks mark."""
         frames, notices = frames_from_image(images), Notices()
         dirt_repair = DirtRepairSettings(feather=dirt_feather, grain=dirt_grain)
-        line_repair = LineRepairSettings(rows=scratch_rows)
+        line_repair = ScratchRepairSettings(rows=scratch_rows)
         repaired = pipeline.repair_damage(
             frames,
             dirt=mask_for(dirt, images, "dirt"),
@@ -124,7 +124,7 @@ class RepairDamage(io.ComfyNode):
             progress=NodeProgress(),
             notices=notices,
         )
-        before = settings or replace(ReelSettings.no_stages(), dirt=DirtSettings(), lines=LineSettings())
+        before = settings or replace(ReelSettings.no_stages(), dirt=DirtSettings(), lines=ScratchSettings())
         # What is found but not repaired here is not repaired in a reel either.
         chosen = replace(
             before,

@@ -12,7 +12,7 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.film.dirt.detection import Detector, DirtSettings
 from ...vldm_core.film.fill.repair import DirtRepairSettings
 from ...vldm_core.film.flicker.removal import FlickerSettings
-from ...vldm_core.film.scratches.detection import LineSettings
+from ...vldm_core.film.scratches.detection import ScratchSettings
 from ...vldm_core.film.weave.stabilise import StabiliseSettings
 from ...vldm_core.prerestore.shipped import SHIPPED, PreRestoration
 from ...vldm_core.reel.cost import pass_costs
@@ -124,7 +124,7 @@ class RestoreReel(io.ComfyNode):
                 io.Combo.Input(
                     "scratch_detector",
                     options=list(_DETECTORS),
-                    default=LineSettings.detector,
+                    default=ScratchSettings.detector,
                     optional=True,
                     tooltip=(
                         "What tells scratches from the scene. learned: neural, motion and a small network that judges "
@@ -249,7 +249,7 @@ class RestoreReel(io.ComfyNode):
         folder: str,
         filename_prefix: str,
         dirt_detector: str = DirtSettings.detector,
-        scratch_detector: str = LineSettings.detector,
+        scratch_detector: str = ScratchSettings.detector,
         dirt_grain: float = DirtRepairSettings.grain,
         protect: Tensor | None = None,
         prerestore: bool = True,
@@ -265,7 +265,7 @@ class RestoreReel(io.ComfyNode):
         if settings is None:
             settings = ReelSettings(
                 dirt=DirtSettings(detector=dirt_detector) if dirt else None,  # type: ignore[arg-type]
-                lines=LineSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
+                lines=ScratchSettings(detector=scratch_detector) if scratches else None,  # type: ignore[arg-type]
                 dirt_repair=DirtRepairSettings(grain=dirt_grain),
                 flicker=FlickerSettings(flash=flash) if flicker else None,
                 stabilise=StabiliseSettings() if stabilise else None,

@@ -13,7 +13,7 @@ from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.video.reading.reader import open_film
 
 from ..reel.conftest import CUT, write_film
@@ -69,7 +69,7 @@ def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     assert (used[0].dirt.detector, used[0].lines.detector) == ("learned", "learned")
     assert runner.invoke(app, ["detect", str(film), str(tmp_path)]).exit_code == 0
-    assert (used[1].dirt, used[1].lines) == (DirtSettings(), LineSettings())
+    assert (used[1].dirt, used[1].lines) == (DirtSettings(), ScratchSettings())
     assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--dirt-detector", "magic"]).exit_code == 2
 
 

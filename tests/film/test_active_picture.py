@@ -13,8 +13,8 @@ from vldm_core.errors import SettingsError
 from vldm_core.film.active_picture import ActivePicture, PictureFinder
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
-from vldm_core.film.scratches.detection import LineSettings, detect_lines
-from vldm_core.film.scratches.tracks import LineMap, LineTrack, clear_of_edges
+from vldm_core.film.scratches.detection import ScratchSettings, detect_scratches
+from vldm_core.film.scratches.tracks import ScratchMap, ScratchTrack, clear_of_edges
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.stages import batch as pipeline
@@ -174,7 +174,7 @@ def test_a_line_that_leans_out_of_the_picture_is_judged_where_it_is_seen(x, tilt
     inside = ActivePicture(
         height=HEIGHT, width=WIDTH, left=np.full(HEIGHT, 40, np.int32), right=np.full(HEIGHT, WIDTH, np.int32)
     )
-    track = LineTrack(
+    track = ScratchTrack(
         first=0,
         x=np.full(5, x, np.float32),
         tilt=np.full(5, tilt, np.float32),
@@ -184,7 +184,7 @@ def test_a_line_that_leans_out_of_the_picture_is_judged_where_it_is_seen(x, tilt
         score=50.0,
         present=np.ones((5, 9), bool),
     )
-    lines = LineMap(height=HEIGHT, width=WIDTH, frame_count=5, grow=1.0, tracks=(track,), doubtful=(track,))
+    lines = ScratchMap(height=HEIGHT, width=WIDTH, frame_count=5, grow=1.0, tracks=(track,), doubtful=(track,))
     cleared = clear_of_edges(lines, inside)
     assert (cleared.tracks, cleared.doubtful) == (((track,), (track,)) if kept else ((), ()))
     assert clear_of_edges(lines, ActivePicture.of_frame(HEIGHT, WIDTH)).tracks == (track,)
@@ -210,7 +210,7 @@ def test_nothing_changes_outside_whatever_the_stages_find():
             y = int(generator.integers(20, HEIGHT - 30))
             grey[t, y : y + 4, x : x + 4] = 250
     frames = rgb(grey.clip(0, 255))
-    stages = {"lines": LineSettings(), "flicker": FlickerSettings(), "stabilise": StabiliseSettings()}
+    stages = {"lines": ScratchSettings(), "flicker": FlickerSettings(), "stabilise": StabiliseSettings()}
     made, analysis = restored(frames, dirt=DirtSettings(), **stages)
     outside = analysis.picture.outside()
     assert outside is not None and outside.numpy()[:, :33].all()
@@ -240,7 +240,7 @@ def test_the_functions_for_batches_leave_bars_too():
         assert not torch.equal(changed[..., 24:], frames[: len(changed), ..., 24:])
         # The bar is not drawn into the picture, nor the picture into the bar.
         assert changed[..., 24:].amin() > 40 / 255
-    judged = pipeline.damage_probability(frames, dirt=DirtSettings(), lines=LineSettings())
+    judged = pipeline.damage_probability(frames, dirt=DirtSettings(), lines=ScratchSettings())
     assert not judged.dirt[..., :24].any() and not judged.scratch[..., :24].any()
 
 
@@ -248,7 +248,7 @@ def test_a_scratch_beside_bars_is_found_and_their_edges_are_not():
     grey = scene(24, height=144, width=240, speed=1.3).clip(60, 255)
     grey[:, :, 120:122] += 45
     grey[:, :, :40], grey[:, :, -40:] = 0, 0
-    scratch = pipeline.detect_damage(rgb(grey.clip(0, 255)), lines=LineSettings()).scratch
+    scratch = pipeline.detect_damage(rgb(grey.clip(0, 255)), lines=ScratchSettings()).scratch
     assert scratch[:, :, 120:122].mean() > 0.9
     scratch[:, :, 116:126] = 0
     assert not scratch.any()
@@ -262,7 +262,7 @@ def test_a_scratch_through_a_letterboxed_picture_is_found_and_nothing_else(tall)
         grey[t, :, x : x + 2] = np.clip(grey[t, :, x : x + 2] + 40, 0, 255)
     bar = 50 if tall else 24
     grey[:, :bar], grey[:, -bar:] = 0, 0
-    scratch = detect_lines(rgb(grey.clip(0, 255)))
+    scratch = detect_scratches(rgb(grey.clip(0, 255)))
     assert not scratch[:, :bar].any() and not scratch[:, -bar:].any()
     assert scratch[:, bar:-bar, 90:95].amax(dim=2).mean() > 0.9
     scratch[:, :, 86:98] = 0
@@ -272,7 +272,7 @@ def test_a_scratch_through_a_letterboxed_picture_is_found_and_nothing_else(tall)
 def test_the_case_with_bars(clean_cases):
     frames, masks = clean_cases("pillarbox")
     clip = torch.from_numpy(np.stack(frames)[:16]).permute(0, 3, 1, 2).float() / 255
-    made, _ = restored(clip, lines=LineSettings(), flicker=FlickerSettings())
+    made, _ = restored(clip, lines=ScratchSettings(), flicker=FlickerSettings())
     result = torch.stack([frame.image for frame in made])
     edges = torch.from_numpy(np.stack(masks)[:16])
     error = float((result - clip).square().mean(dim=1)[edges].mean())
@@ -286,7 +286,7 @@ def test_pillarboxed_real_clips_keep_their_edges(shared_data, name, bar):
         frames = [frame.tensor() for _, frame in zip(range(16), film, strict=False)]
     small = [cv2.resize(f.permute(1, 2, 0).numpy(), (240, 180), interpolation=cv2.INTER_AREA) for f in frames]
     clip = torch.nn.functional.pad(torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2), (bar, bar, 0, 0))
-    made, analysis = restored(clip, lines=LineSettings(), flicker=FlickerSettings())
+    made, analysis = restored(clip, lines=ScratchSettings(), flicker=FlickerSettings())
     result = torch.stack([frame.image for frame in made])
     assert analysis.picture.box == (0, 180, bar, 240 + bar)
     for edge in (slice(bar - 6, bar + 6), slice(234 + bar, 246 + bar)):

@@ -9,8 +9,8 @@ import pytest
 
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
-from vldm_core.film.scratches.detection import LineSettings
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
+from vldm_core.film.scratches.detection import ScratchSettings
+from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.writing.writer import WriteSettings
@@ -91,7 +91,7 @@ class TestSettings:
     """What was tuned on single nodes is what a reel is restored with."""
 
     DIRT = DirtSettings(detector="weight-free", certainty=0.2, grow=2, min_size=5, lifetime=1)
-    LINES = LineSettings(sensitivity=60.0, grow=2.0)
+    LINES = ScratchSettings(sensitivity=60.0, grow=2.0)
 
     def chain(self, find="dirt and scratches", **reel_inputs):
         """Detect, repair and pre-restore the film, each with values of its own, then the reel with their settings."""
@@ -128,7 +128,7 @@ class TestSettings:
             dirt=self.DIRT,
             lines=self.LINES,
             dirt_repair=DirtRepairSettings(feather=1.0, grain=0.4),
-            line_repair=LineRepairSettings(rows=20),
+            line_repair=ScratchRepairSettings(rows=20),
             flicker=None,
             prerestore=PreRestoration(strength=0.5, keep_grain=0.6, device="cpu"),
             write=WriteSettings(codec="ffv1"),

@@ -11,7 +11,7 @@ from vldm_core.cli.app import app
 from vldm_core.errors import StageError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.notices import Notices
 from vldm_core.prerestore.shipped import PreRestoration
@@ -27,7 +27,7 @@ from .conftest import HEIGHT, WIDTH, damaged_frame
 COUNT, BAD = 9, 5
 HOW = pytest.mark.parametrize("how", ["error", "nan"])
 NOTHING = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
-LINES, DIRT = LineSettings(detector="weight-free"), DirtSettings(detector="weight-free")
+LINES, DIRT = ScratchSettings(detector="weight-free"), DirtSettings(detector="weight-free")
 SETTINGS = {
     "scratch marking": replace(NOTHING, lines=LINES),
     "scratch repair": replace(NOTHING, lines=LINES),

@@ -9,7 +9,7 @@ import torch
 
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.reel import masks
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.stages import batch as pipeline
@@ -35,7 +35,7 @@ def _picture(path, where: slice):
 def test_a_batch_has_no_marks_where_it_is_protected(small_film):
     film = _frames(small_film)
     shots = pipeline.detect_shots_in(film)
-    settings: dict[str, Any] = {"shots": shots, "dirt": DirtSettings(), "lines": LineSettings()}
+    settings: dict[str, Any] = {"shots": shots, "dirt": DirtSettings(), "lines": ScratchSettings()}
     free = pipeline.detect_damage(film, **settings)
     protect = torch.zeros(film.shape[0], HEIGHT, WIDTH)
     protect[:CUT, :, _SIDE] = 1

@@ -11,7 +11,7 @@ import pytest
 
 from vldm_core.errors import FilmFileError
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.prerestore.network import KIND
 from vldm_core.reel import masks
 from vldm_core.reel.restore import ReelSettings, restore_film
@@ -96,7 +96,7 @@ def test_the_batch_functions_give_the_same_pictures(small_film, restored):
         batch = torch.stack([frame.tensor() for frame in film])
     shots = pipeline.detect_shots_in(batch)
     assert shots == restored[1].shots
-    found = pipeline.detect_damage(batch, shots=shots, dirt=DirtSettings(), lines=LineSettings())
+    found = pipeline.detect_damage(batch, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
     result = pipeline.repair_damage(batch, dirt=found.dirt, scratch=found.scratch, shots=shots)
     as_bytes = (result * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert (as_bytes == frames_of(restored[0])).all()

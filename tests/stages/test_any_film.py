@@ -24,8 +24,8 @@ from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.masks import MaskEdit, edit_mask
-from vldm_core.film.scratches.detection import LineSettings
-from vldm_core.film.scratches.repair.repair import LineRepairSettings
+from vldm_core.film.scratches.detection import ScratchSettings
+from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.semantics.describe import describe_shots
@@ -176,7 +176,7 @@ def test_repair(kind: str, data: st.DataObject) -> None:
         "dirt_settings": DirtRepairSettings(
             feather=data.draw(st.sampled_from([0.0, 3.0])), grain=data.draw(st.sampled_from([0.0, 1.0]))
         ),
-        "scratch_settings": LineRepairSettings(rows=data.draw(st.sampled_from([8, 40, 400]))),
+        "scratch_settings": ScratchRepairSettings(rows=data.draw(st.sampled_from([8, 40, 400]))),
     }
     with no_warning():
         made = pipeline.repair_damage(frames, **given_masks, shots=shots_of(data.draw, len(frames)), **how, strict=True)
@@ -196,7 +196,7 @@ def test_detection(detector: Any, data: st.DataObject) -> None:
         polarity=data.draw(st.sampled_from(["both", "bright", "dark"])),
         lifetime=data.draw(st.integers(1, 3)),
     )
-    lines = LineSettings(detector=detector, locked_shots=data.draw(st.sampled_from(["off", "cautious", "on"])))
+    lines = ScratchSettings(detector=detector, locked_shots=data.draw(st.sampled_from(["off", "cautious", "on"])))
     wanted: dict[str, Any] = {
         "dirt": data.draw(st.sampled_from([dirt, dirt, None])),
         "lines": data.draw(st.sampled_from([lines, lines, None])),
@@ -216,7 +216,7 @@ def test_detection(detector: Any, data: st.DataObject) -> None:
 def test_scratches_of_longer_films(detector: Any, data: st.DataObject) -> None:
     frames = data.draw(films(most=60, largest=48, contents=("scratched", "pan", "mixed", "alternating", "noise")))
     # As little as a line can be.
-    lines = LineSettings(detector=detector, sensitivity=10.0, min_depth=0.0, locked_shots="on", certainty=0.1)
+    lines = ScratchSettings(detector=detector, sensitivity=10.0, min_depth=0.0, locked_shots="on", certainty=0.1)
     with no_warning():
         found = pipeline.detect_damage(frames, lines=lines, strict=True)
         made = pipeline.repair_damage(frames, scratch=found.scratch, strict=True)

@@ -10,7 +10,7 @@ import torch
 from vldm_core.containment import Faults, NotFiniteError, check_finite
 from vldm_core.errors import SettingsError, StageError
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.notices import Notices
 from vldm_core.prerestore.shipped import PreRestoration
@@ -23,7 +23,7 @@ COUNT, HEIGHT, WIDTH, BAD = 12, 48, 64, 5
 HOW = pytest.mark.parametrize("how", ["error", "nan"])
 SAID = {"error": f"RuntimeError: {MESSAGE}", "nan": "it gave values that are not finite"}
 DIRT = DirtSettings(detector="learned")
-LINES = LineSettings(detector="weight-free")
+LINES = ScratchSettings(detector="weight-free")
 
 
 def spot(t: int) -> tuple[int, int]:

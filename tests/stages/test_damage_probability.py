@@ -6,7 +6,7 @@ import torch
 
 from vldm_core.errors import SettingsError
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.stages.batch import damage_probability, detect_damage
 from vldm_core.video.shots import Shot
 
@@ -28,8 +28,8 @@ def _damaged(count: int = 12, height: int = 96, width: int = 128) -> torch.Tenso
 def test_masks_are_the_probability_above_the_certainty():
     frames = _damaged()
     shots = (Shot(first=0, last=12),)
-    masks = detect_damage(frames, shots=shots, dirt=DirtSettings(), lines=LineSettings())
-    judged = damage_probability(frames, shots=shots, dirt=DirtSettings(), lines=LineSettings())
+    masks = detect_damage(frames, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
+    judged = damage_probability(frames, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
     assert bool(masks.dirt.any()) and bool(masks.scratch.any())
     assert torch.equal(judged.dirt >= DirtSettings().certainty, masks.dirt > 0)
     assert bool((judged.scratch[masks.scratch > 0] > 0).all())
@@ -41,7 +41,7 @@ def test_masks_are_the_probability_above_the_certainty():
 def test_what_is_not_asked_for_stays_zero():
     frames = _damaged(6)
     seen: list[tuple[object, ...]] = []
-    judged = damage_probability(frames, lines=LineSettings(), progress=lambda *report: seen.append(report[:2]))
+    judged = damage_probability(frames, lines=ScratchSettings(), progress=lambda *report: seen.append(report[:2]))
     assert not bool(judged.dirt.any())
     judged = damage_probability(frames, dirt=DirtSettings())
     assert bool(judged.dirt.any()) and not bool(judged.scratch.any())

@@ -13,7 +13,7 @@ from vldm_core.film.dirt.evidence import HeldSide, Window
 from vldm_core.film.dirt.features import DirtFeatures
 from vldm_core.film.dirt.network import shared_network
 from vldm_core.film.fill.repair import repair_dirt
-from vldm_core.film.scratches.repair.repair import repair_lines
+from vldm_core.film.scratches.repair.repair import repair_scratches
 from vldm_core.film.sparse_planes import SparsePlane
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
@@ -111,11 +111,11 @@ def test_frames_that_are_made_when_needed_are_repaired_like_a_tensor(treated_as_
     assert not torch.equal(filled[keep], frames[keep])
     scratch = torch.zeros(10, HEIGHT, WIDTH)
     scratch[..., 39:43] = scratch[..., 100:106] = 1
-    repaired = repair_lines(frames, scratch, keep=keep)
-    assert torch.equal(repair_lines(clip, scratch > 0, keep=keep)[keep], repaired[keep])
+    repaired = repair_scratches(frames, scratch, keep=keep)
+    assert torch.equal(repair_scratches(clip, scratch > 0, keep=keep)[keep], repaired[keep])
     assert (repaired[keep] - frames[keep])[..., 101:105].abs().mean() > 0.1, "the opaque scratch is filled"
     # Where there is nothing to do, frames come as they are, too.
-    assert torch.equal(repair_lines(clip, scratch * 0, keep=keep)[keep], frames[keep])
+    assert torch.equal(repair_scratches(clip, scratch * 0, keep=keep)[keep], frames[keep])
 
 
 def test_a_held_side_shows_what_the_side_does(monkeypatch) -> None:

@@ -15,7 +15,7 @@ from benchmarks.film.methods import METHODS as FILM_METHODS
 from benchmarks.film.methods import OURS
 from benchmarks.prerestore.material import repair as repair_for_benchmark
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.settings import LineSettings
+from vldm_core.film.scratches.settings import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel import describe
@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH, BAR = 48, 72, 8
 STAGE_BY_STAGE = pytest.mark.parametrize("kind", ORDER, ids=lambda kind: kind.__name__)
 ALL = StageSettings(
-    lines=LineSettings(detector="weight-free", locked_shots="on"),
+    lines=ScratchSettings(detector="weight-free", locked_shots="on"),
     prerestore=PreRestoration(segment=4, lookahead=2),
     stabilise=StabiliseSettings(least_weave=0),
 )
@@ -348,7 +348,7 @@ def test_a_shot_that_could_not_be_measured_goes_on_without_the_stage():
 
 
 STAGE_WORK = {
-    "scratches": {"line_mask", "repair_lines"},
+    "scratches": {"scratch_mask", "repair_scratches"},
     "dirt": {"detect_dirt", "repair_dirt"},
     "flicker": {"apply_flicker"},
     "prerestoration": {"contained_stream"},
@@ -387,7 +387,7 @@ def test_no_other_module_names_the_order():
 @pytest.mark.parametrize(
     "text",
     [
-        "from ..film.fill.repair import repair_dirt\nfrom ..film.scratches.repair.repair import repair_lines",
+        "from ..film.fill.repair import repair_dirt\nfrom ..film.scratches.repair.repair import repair_scratches",
         "from ..stages.single.dirt import MarkDirt",
         "STAGES = ('lines', 'dirt', 'flicker')",
     ],

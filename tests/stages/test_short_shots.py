@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.stages import batch as pipeline
 from vldm_core.video.shots import Shot
 
@@ -40,7 +40,7 @@ def test_every_shot_is_found(film):
 
 def test_nothing_is_marked_or_mixed(film):
     frames, shots = film
-    found = pipeline.detect_damage(frames, shots=shots, dirt=DirtSettings(), lines=LineSettings())
+    found = pipeline.detect_damage(frames, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
     assert found.scratch.max() == 0 and found.dirt.mean() < 2e-4
     even = pipeline.remove_flicker(frames, shots=shots)
     assert (even - frames).abs().mean((1, 2, 3)).max() < 1 / 255

@@ -14,7 +14,7 @@ from ..film.active_picture import ActivePicture, PictureFinder
 from ..film.flicker.removal import FlickerAnalyser, FlickerSettings, FlickerTrack
 from ..film.motion.scene import FrameMotion, measure_motion
 from ..film.scratches.across_cuts import confirm_across_cuts
-from ..film.scratches.detection import LineAnalyser, LineMap, LineSettings
+from ..film.scratches.detection import ScratchAnalyser, ScratchMap, ScratchSettings
 from ..film.scratches.tracks import clear_of_edges
 from ..film.weave.stabilise import StabiliseSettings, WeaveAnalyser, WeaveTrack
 from ..video.luma import luma_array
@@ -30,7 +30,7 @@ class AnalysisSettings:
         weave: Gate weave.
     """
 
-    scratches: LineSettings | None = None
+    scratches: ScratchSettings | None = None
     flicker: FlickerSettings | None = None
     weave: StabiliseSettings | None = None
 
@@ -48,7 +48,7 @@ class ShotAnalysis:
     """
 
     frame_count: int
-    scratches: LineMap | None
+    scratches: ScratchMap | None
     flicker: FlickerTrack | None
     weave: WeaveTrack | None
     picture: ActivePicture
@@ -99,7 +99,7 @@ class ShotAnalyser:
     def __init__(
         self, settings: AnalysisSettings, height: int, width: int, *, faults: Faults | None = None, first: int = 0
     ) -> None:
-        self._scratches = LineAnalyser(settings.scratches, height, width) if settings.scratches else None
+        self._scratches = ScratchAnalyser(settings.scratches, height, width) if settings.scratches else None
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
         self._weave = WeaveAnalyser(settings.weave) if settings.weave else None
         self._finder = PictureFinder(height, width)
@@ -197,7 +197,7 @@ class ShotAnalyser:
         for frames in (analyser.pending, self._count):
             try:
                 track = analyser.finish()
-                _check_arrays(*(track.tracks if isinstance(track, LineMap) else (track,)))
+                _check_arrays(*(track.tracks if isinstance(track, ScratchMap) else (track,)))
             except Exception as error:  # noqa: BLE001 - as above
                 let_through(error)
                 if frames == self._count:
@@ -248,7 +248,7 @@ def link_shots(analyses: Sequence[ShotAnalysis]) -> tuple[ShotAnalysis, ...]:
     for known, group in groupby(range(len(result)), key=lambda index: result[index].scratches is not None):
         if known:
             indices = list(group)
-            settled = confirm_across_cuts(cast(LineMap, result[index].scratches) for index in indices)
+            settled = confirm_across_cuts(cast(ScratchMap, result[index].scratches) for index in indices)
             for index, scratches in zip(indices, settled, strict=True):
                 result[index] = replace(result[index], scratches=scratches)
     return tuple(result)

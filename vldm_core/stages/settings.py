@@ -6,8 +6,8 @@ from typing import Self
 from ..film.dirt.detection import DirtSettings
 from ..film.fill.repair import DirtRepairSettings
 from ..film.flicker.removal import FlickerSettings
-from ..film.scratches.repair.repair import LineRepairSettings
-from ..film.scratches.settings import LineSettings
+from ..film.scratches.repair.repair import ScratchRepairSettings
+from ..film.scratches.settings import ScratchSettings
 from ..film.weave.stabilise import StabiliseSettings
 from ..prerestore.shipped import PreRestoration
 
@@ -30,12 +30,12 @@ class StageSettings:
     """
 
     dirt: DirtSettings | None = field(default_factory=DirtSettings, metadata=_SWITCH)
-    lines: LineSettings | None = field(default_factory=LineSettings, metadata=_SWITCH)
+    lines: ScratchSettings | None = field(default_factory=ScratchSettings, metadata=_SWITCH)
     flicker: FlickerSettings | None = field(default_factory=FlickerSettings, metadata=_SWITCH)
     prerestore: PreRestoration | None = field(default_factory=PreRestoration, metadata=_SWITCH)
     stabilise: StabiliseSettings | None = field(default=None, metadata=_SWITCH)
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
-    line_repair: LineRepairSettings = field(default_factory=LineRepairSettings)
+    line_repair: ScratchRepairSettings = field(default_factory=ScratchRepairSettings)
 
     @classmethod
     def no_stages(cls) -> Self:

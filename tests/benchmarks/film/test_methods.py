@@ -22,7 +22,9 @@ def damaged() -> torch.Tensor:
 @pytest.mark.parametrize("name", ["sdip", "rod", "local_extremum"])
 def test_scores_of_textbook_methods_put_their_threshold_at_one_half(name, damaged):
     masks = METHODS[name].detect(damaged)
-    mask, score = (masks.dirt, masks.dirt_probability) if masks.lines is None else (masks.lines, masks.line_probability)
+    mask, score = (
+        (masks.dirt, masks.dirt_probability) if masks.lines is None else (masks.lines, masks.scratch_probability)
+    )
     assert bool(mask.any())
     assert torch.equal(score > 0.5, mask > 0)
     assert float(score.min()) >= 0 and float(score.max()) < 1
@@ -31,7 +33,7 @@ def test_scores_of_textbook_methods_put_their_threshold_at_one_half(name, damage
 def test_the_vote_scores_the_column_that_it_marks(damaged):
     masks = METHODS["line_vote"].detect(damaged)
     assert bool((masks.lines[:, :, 100:102] > 0).all())
-    assert bool((masks.line_probability[:, :, 100:102] > 0.5).all())
+    assert bool((masks.scratch_probability[:, :, 100:102] > 0.5).all())
     assert masks.dirt is None
 
 
@@ -47,7 +49,7 @@ def test_soft_maps_of_ours_cover_what_is_marked(damaged):
     masks, soft = method.detect(damaged), method.soften(damaged)
     assert soft.dirt is None and soft.lines is None
     assert float((soft.dirt_probability[masks.dirt > 0] >= 0.5).float().mean()) > 0.9
-    assert bool((soft.line_probability[masks.lines > 0] > 0).all())
+    assert bool((soft.scratch_probability[masks.lines > 0] > 0).all())
 
 
 @pytest.mark.parametrize("name", sorted(set(KNOWN_MASK_REPAIRS.values()) - {"median"}))

@@ -59,7 +59,7 @@ from benchmarks.memory.grainy_film import grainy_frames
 from benchmarks.common.own_process import peak_memory_mb
 from vldm_core.film.dirt.detection import DirtSettings, detect_dirt
 from vldm_core.film.fill.repair import repair_dirt
-from vldm_core.film.scratches.repair.repair import repair_lines
+from vldm_core.film.scratches.repair.repair import repair_scratches
 from vldm_core.video.info import FilmFrame
 from vldm_core.video.buffers.pictures import Clip
 
@@ -82,7 +82,7 @@ if stage == "find":
 elif stage == "fill":
     repair_dirt(Clip(frames), marks, keep=slice(middle, middle + 1))
 else:
-    repair_lines(Clip(frames), marks, keep=slice(middle, middle + 1))
+    repair_scratches(Clip(frames), marks, keep=slice(middle, middle + 1))
 print(peak_memory_mb() - loaded)
 """
 

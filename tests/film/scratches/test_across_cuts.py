@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from vldm_core.film.scratches.across_cuts import confirm_across_cuts
-from vldm_core.film.scratches.detection import LineMap, LineTrack
+from vldm_core.film.scratches.detection import ScratchMap, ScratchTrack
 
 
 def track(x=100.0, *, first=0, count=20, depth=-12.0, tilt=0.0):
-    return LineTrack(
+    return ScratchTrack(
         first=first,
         x=np.full(count, x, np.float32),
         tilt=np.full(count, tilt, np.float32),
@@ -23,7 +23,7 @@ def track(x=100.0, *, first=0, count=20, depth=-12.0, tilt=0.0):
 
 
 def shot(*, tracks=(), doubtful=(), count=20):
-    return LineMap(height=120, width=200, frame_count=count, grow=1.0, tracks=tracks, doubtful=doubtful)
+    return ScratchMap(height=120, width=200, frame_count=count, grow=1.0, tracks=tracks, doubtful=doubtful)
 
 
 SCRATCHED = shot(tracks=(track(),))

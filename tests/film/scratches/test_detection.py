@@ -14,11 +14,11 @@ from vldm_core.film.motion.scene import GRID_COLUMNS, GRID_ROWS, FrameMotion
 from vldm_core.film.scratches.detection import (
     HOP,
     WINDOW,
-    LineAnalyser,
-    LineMap,
-    LineSettings,
-    detect_lines,
-    line_mask,
+    ScratchAnalyser,
+    ScratchMap,
+    ScratchSettings,
+    detect_scratches,
+    scratch_mask,
 )
 
 from ...testers import interrupt_comes_out
@@ -76,11 +76,11 @@ def motions(moved):
 
 
 def analyse(frames, moved, settings=None):
-    analyser = LineAnalyser(settings or LineSettings(), *frames.shape[1:])
+    analyser = ScratchAnalyser(settings or ScratchSettings(), *frames.shape[1:])
     for luma, motion in zip(frames.clip(0, 255).astype(np.float32), motions(moved), strict=True):
         analyser.update(luma, motion)
     lines = analyser.finish()
-    return lines, np.stack([line_mask(lines, t, *frames.shape[1:]).numpy() > 0 for t in range(len(frames))])
+    return lines, np.stack([scratch_mask(lines, t, *frames.shape[1:]).numpy() > 0 for t in range(len(frames))])
 
 
 def recall(found, truth):
@@ -112,7 +112,7 @@ def test_what_a_locked_shot_leaves_open_goes_to_the_scene():
     moved = np.zeros(COUNT)
     frames = scene(moved)
     add_line(frames, 221.3, -6)
-    assert not analyse(frames, moved, LineSettings(detector="weight-free"))[1].any()
+    assert not analyse(frames, moved, ScratchSettings(detector="weight-free"))[1].any()
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_min_depth_and_sensitivity_bar_faint_lines():
     moved = weave(COUNT, 0.5)
     frames = scene(moved)
     add_line(frames, 221.3, -6)
-    assert analyse(frames, moved, LineSettings(min_depth=15.0))[0].tracks == ()
-    assert analyse(frames, moved, LineSettings(sensitivity=200.0))[0].tracks != ()
+    assert analyse(frames, moved, ScratchSettings(min_depth=15.0))[0].tracks == ()
+    assert analyse(frames, moved, ScratchSettings(sensitivity=200.0))[0].tracks != ()
 
 
 def test_a_line_stays_one_track_over_many_windows_and_memory_does_not_grow():
@@ -159,7 +159,7 @@ def test_a_line_stays_one_track_over_many_windows_and_memory_does_not_grow():
     moved = np.cumsum(weave(count, 0.3)) * 0.3
     frames = scene(moved, pole=False)
     truth = add_line(frames, 150.0, -9)
-    analyser = LineAnalyser(LineSettings(), HEIGHT, WIDTH)
+    analyser = ScratchAnalyser(ScratchSettings(), HEIGHT, WIDTH)
     sizes = []
     for luma, motion in zip(frames.astype(np.float32), motions(moved), strict=True):
         analyser.update(luma, motion)
@@ -167,7 +167,7 @@ def test_a_line_stays_one_track_over_many_windows_and_memory_does_not_grow():
     lines = analyser.finish()
     assert len(lines.tracks) == 1
     assert len(lines.tracks[0].x) == count
-    found = np.stack([line_mask(lines, t, HEIGHT, WIDTH).numpy() > 0 for t in range(count)])
+    found = np.stack([scratch_mask(lines, t, HEIGHT, WIDTH).numpy() > 0 for t in range(count)])
     assert recall(found, truth) > 0.95
     # Beyond the first windows only the tracks grow, by less than 100 bytes a frame.
     assert max(sizes[-HOP:]) - max(sizes[WINDOW : WINDOW + HOP]) < 100 * count
@@ -177,7 +177,7 @@ def test_a_line_stays_one_track_over_many_windows_and_memory_does_not_grow():
 def test_a_long_shot_holds_no_more_profiles_than_a_short_one():
     # Flat frames leave nothing but profiles behind.
     sizes = {}
-    analyser = LineAnalyser(LineSettings(), 64, 64)
+    analyser = ScratchAnalyser(ScratchSettings(), 64, 64)
     flat = np.full((64, 64), 100, np.float32)
     for t in range(2000):
         analyser.update(flat, None)
@@ -192,8 +192,8 @@ def test_maps_are_picklable_and_masks_are_binary():
     add_line(frames, 221.3, -9)
     lines, found = analyse(frames, moved)
     copy = pickle.loads(pickle.dumps(lines))
-    assert np.array_equal(line_mask(copy, 7, HEIGHT, WIDTH).numpy() > 0, found[7])
-    assert set(np.unique(line_mask(copy, 7, HEIGHT, WIDTH))) == {0.0, 1.0}
+    assert np.array_equal(scratch_mask(copy, 7, HEIGHT, WIDTH).numpy() > 0, found[7])
+    assert set(np.unique(scratch_mask(copy, 7, HEIGHT, WIDTH))) == {0.0, 1.0}
 
 
 def test_a_large_frame_is_analysed_at_a_smaller_size_and_masked_at_its_own():
@@ -208,20 +208,20 @@ def test_a_large_frame_is_analysed_at_a_smaller_size_and_masked_at_its_own():
 
 def test_short_shots_and_bad_input():
     with pytest.raises(SettingsError, match="at least one frame"):
-        detect_lines(torch.zeros(0, 3, 32, 32))
+        detect_scratches(torch.zeros(0, 3, 32, 32))
     for count in (1, 3):
-        assert not detect_lines(torch.full((count, 3, 32, 48), 0.5)).any()
+        assert not detect_scratches(torch.full((count, 3, 32, 48), 0.5)).any()
     with pytest.raises(SettingsError, match="outside the shot"):
-        line_mask(LineMap(height=4, width=4, frame_count=2, grow=1.0, tracks=()), 2, 4, 4)
+        scratch_mask(ScratchMap(height=4, width=4, frame_count=2, grow=1.0, tracks=()), 2, 4, 4)
     with pytest.raises(SettingsError, match="4×4"):
-        line_mask(LineMap(height=4, width=4, frame_count=2, grow=1.0, tracks=()), 0, 8, 8)
+        scratch_mask(ScratchMap(height=4, width=4, frame_count=2, grow=1.0, tracks=()), 0, 8, 8)
     with pytest.raises(SettingsError, match="one analyser per shot"):
-        LineAnalyser(LineSettings(), 32, 32).update(np.zeros((32, 48), np.float32), None)
+        ScratchAnalyser(ScratchSettings(), 32, 32).update(np.zeros((32, 48), np.float32), None)
 
 
 def test_an_interrupt_comes_out():
     frames = torch.full((5, 3, 32, 48), 0.5)
-    calls = interrupt_comes_out(lambda progress: detect_lines(frames, progress=progress), at=2)
+    calls = interrupt_comes_out(lambda progress: detect_scratches(frames, progress=progress), at=2)
     assert [(done, total) for _, done, total in calls] == [(1, 5), (2, 5)]
 
 
@@ -229,7 +229,7 @@ def test_the_real_line_of_the_san_francisco_film(shared_data):
     with av.open(str(shared_data("film/san_francisco_1906.mkv"))) as film:
         images = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     frames = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
-    mask = detect_lines(frames).numpy() > 0
+    mask = detect_scratches(frames).numpy() > 0
     covered = mask[:, 30:338, 286:290].any(axis=2).mean(axis=1)
     assert (covered > 0.5).sum() >= 45
     mask[:, :, 282:294] = False

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from vldm_core.film.scratches.detection import LineSettings
+from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.film.scratches.search.drawn_lines import LevelLines
-from vldm_core.film.scratches.tracks import LineTrack
+from vldm_core.film.scratches.tracks import ScratchTrack
 from vldm_core.stages.analysis import AnalysisSettings, analyse_shot
 
 HEIGHT, WIDTH, COUNT = 160, 240, 16
@@ -32,7 +32,7 @@ def countdown(hair=True, level=True, grain=2.0):
 
 def found(grey, **options):
     frames = torch.from_numpy(np.repeat(grey[:, None].round(), 3, axis=1).astype(np.float32) / 255)
-    wanted = AnalysisSettings(scratches=LineSettings(**options))
+    wanted = AnalysisSettings(scratches=ScratchSettings(**options))
     return analyse_shot(frames, wanted, *grey.shape[1:]).scratches
 
 
@@ -83,7 +83,7 @@ def test_a_scratch_through_cross_hairs_is_found_where_it_wanders():
 def track(x=100.0, depth=-60.0, tilt=0.0, rows=slice(None)):
     present = np.zeros((COUNT, 10), bool)
     present[:, rows] = True
-    return LineTrack(
+    return ScratchTrack(
         first=0,
         x=np.broadcast_to(np.float32(x), COUNT).copy(),
         tilt=np.full(COUNT, tilt, np.float32),

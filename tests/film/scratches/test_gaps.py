@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import torch
 
-from vldm_core.film.scratches.repair.repair import repair_lines
+from vldm_core.film.scratches.repair.repair import repair_scratches
 
 HEIGHT, WIDTH, COUNT, X = 160, 128, 7, 60
 GAP = slice(70, 92)
@@ -24,7 +24,7 @@ def test_the_gap_of_one_frame_is_not_painted():
     )
     mask = torch.zeros(COUNT, HEIGHT, WIDTH)
     mask[:, :, X - 1 : X + 3] = 1
-    error = ((repair_lines(frames, mask) - truth) * 255)[:, 0, :, X : X + 2]
+    error = ((repair_scratches(frames, mask) - truth) * 255)[:, 0, :, X : X + 2]
     # A repair that follows the other frames would leave the gap 30 levels too dark.
     assert abs(float(error[3, 74:88].mean())) < 12
     assert abs(float(error[3, :60].mean())) < 6

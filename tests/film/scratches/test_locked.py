@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vldm_core.film.scratches.detection import LineSettings, detect_lines
+from vldm_core.film.scratches.detection import ScratchSettings, detect_scratches
 
 HEIGHT, WIDTH, COUNT = 192, 256, 24
 SCRATCH, POST = 90, 170
@@ -31,6 +31,6 @@ def share(mask, x):
     ("locked_shots", "scratch", "post"), [("off", False, False), ("cautious", True, False), ("on", True, True)]
 )
 def test_locked_shots(frames, locked_shots, scratch, post):
-    mask = detect_lines(frames, LineSettings(detector="weight-free", locked_shots=locked_shots))
+    mask = detect_scratches(frames, ScratchSettings(detector="weight-free", locked_shots=locked_shots))
     assert (share(mask, SCRATCH) > 0.8) == scratch
     assert (share(mask[:, 70:140], POST) > 0.8) == post

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from vldm_core.errors import SettingsError
 from vldm_core.files.networks import WEIGHTS
 from vldm_core.files.weights import WeightFileError
-from vldm_core.film.scratches import by_network as line_by_appearance
-from vldm_core.film.scratches.detection import LineAnalyser, LineSettings, LineTrack, detect_lines
-from vldm_core.film.scratches.network import KIND, LineNetwork, LineNetworkConfig, shared_network
+from vldm_core.film.scratches import by_network as by_network
+from vldm_core.film.scratches.detection import ScratchAnalyser, ScratchSettings, ScratchTrack, detect_scratches
+from vldm_core.film.scratches.network import KIND, ScratchNetwork, ScratchNetworkConfig, shared_network
 from vldm_core.film.scratches.search.appearance import (
     FAR_PLANES,
     NEAR_PLANES,
@@ -31,7 +31,7 @@ from vldm_core.film.scratches.tracks import continue_tracks
 from ...testers import survives_its_file
 
 HEIGHT, WIDTH, COUNT = 240, 320, 24
-LEARNED = LineSettings(detector="learned")
+LEARNED = ScratchSettings(detector="learned")
 
 
 def seen(count=3):
@@ -81,7 +81,7 @@ def share(mask, x, rows=slice(None)):
 
 def test_a_network_survives_its_file(tmp_path):
     torch.manual_seed(1)
-    network = LineNetwork(LineNetworkConfig(width=8, hidden=16))
+    network = ScratchNetwork(ScratchNetworkConfig(width=8, hidden=16))
     network.temperature.fill_(0.7)
     network.eval()
     copy = survives_its_file(network, KIND.save, KIND.load, tmp_path / "lines.safetensors")
@@ -107,7 +107,7 @@ def test_the_network_stays_small_and_the_package_has_its_weights():
 )
 def test_a_file_that_is_wrong_is_refused(tmp_path, description, match):
     path = tmp_path / "lines.safetensors"
-    network = LineNetwork(LineNetworkConfig(width=8, hidden=16))
+    network = ScratchNetwork(ScratchNetworkConfig(width=8, hidden=16))
     save_file(network.state_dict(), path, metadata={KIND.name: description})
     with pytest.raises(WeightFileError, match=rf"lines\.safetensors.*{match}.*weight-free"):
         KIND.load(path)
@@ -116,7 +116,7 @@ def test_a_file_that_is_wrong_is_refused(tmp_path, description, match):
 def test_bad_sizes_are_refused():
     for given in ({"width": 2}, {"hidden": 1000}, {"width": 8.5}):
         with pytest.raises(SettingsError, match="scratch network"):
-            LineNetworkConfig(**given)
+            ScratchNetworkConfig(**given)
 
 
 def window_of(frames):
@@ -152,30 +152,30 @@ def test_standing_lines_are_dated():
 
 
 def test_the_scratch_of_a_locked_off_shot_is_found():
-    mask = detect_lines(film(scratch=120.3), LEARNED)
+    mask = detect_scratches(film(scratch=120.3), LEARNED)
     assert share(mask, 120) > 0.85
     mask[:, :, 114:127] = 0
     assert float(mask.mean()) < 0.001
-    assert not detect_lines(film(scratch=120.3), LineSettings(detector="weight-free")).any()
+    assert not detect_scratches(film(scratch=120.3), ScratchSettings(detector="weight-free")).any()
 
 
 def test_a_pole_that_gets_occluded_is_not():
-    assert float(detect_lines(film(pole=True), LEARNED).mean()) < 0.001
+    assert float(detect_scratches(film(pole=True), LEARNED).mean()) < 0.001
 
 
 @pytest.mark.parametrize("sigma", [0.3, 0.8])
 def test_in_gate_weave_the_scratch_is_found_and_the_pole_is_not(sigma):
     moved = np.random.default_rng(6).normal(scale=sigma, size=COUNT)
-    mask = detect_lines(film(moved, pole=True, scratch=120.3), LEARNED)
+    mask = detect_scratches(film(moved, pole=True, scratch=120.3), LEARNED)
     assert share(mask, 120) > 0.85
     assert share(mask, 211) < 0.05
 
 
 def test_certainty_is_a_threshold():
     frames = film(scratch=120.3)
-    none = detect_lines(frames, LineSettings(detector="learned", certainty=1.0))
-    some = detect_lines(frames, LEARNED)
-    more = detect_lines(frames, LineSettings(detector="learned", certainty=0.02))
+    none = detect_scratches(frames, ScratchSettings(detector="learned", certainty=1.0))
+    some = detect_scratches(frames, LEARNED)
+    more = detect_scratches(frames, ScratchSettings(detector="learned", certainty=0.02))
     assert not none.any()
     assert bool((more >= some).all()) and float(some.mean()) > 0
 
@@ -195,7 +195,7 @@ def test_a_candidate_is_cut_with_its_window():
 def test_where_the_stream_is_interrupted_does_not_matter():
     """A long shot, analysed in one go and with the analyser stored and taken up again in the middle of a window."""
     frames = film(scratch=120.3).repeat(3, 1, 1, 1)[:60, 0].numpy() * 255
-    whole, parted = LineAnalyser(LEARNED, HEIGHT, WIDTH), LineAnalyser(LEARNED, HEIGHT, WIDTH)
+    whole, parted = ScratchAnalyser(LEARNED, HEIGHT, WIDTH), ScratchAnalyser(LEARNED, HEIGHT, WIDTH)
     for number, luma in enumerate(frames):
         whole.update(luma, None)
         if number == 31:
@@ -210,7 +210,7 @@ def test_where_the_stream_is_interrupted_does_not_matter():
 
 def test_a_scratch_goes_on_where_it_became_doubtful():
     def track(first, x, certainty):
-        return LineTrack(
+        return ScratchTrack(
             first=first,
             x=np.full(48, x, np.float32),
             tilt=np.zeros(48, np.float32),
@@ -235,4 +235,4 @@ def test_a_scratch_goes_on_where_it_became_doubtful():
 def test_an_uncertain_motion_that_is_rather_the_scenes_counts_against_a_line(following, error, share, wanted):
     profile = CrossProfile(depth=-9.0, left=1.0, right=1.0, shape=np.zeros(21, np.float32))
     verdict = Verdict(film_share=share, following=following, following_error=error, profile=profile)
-    assert line_by_appearance._leans_to_scene(verdict) is wanted
+    assert by_network._leans_to_scene(verdict) is wanted

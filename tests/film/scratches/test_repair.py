@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.scratches.repair.mask_segments import find_strands
-from vldm_core.film.scratches.repair.repair import RADIUS, LineRepairSettings, repair_lines
+from vldm_core.film.scratches.repair.mask_segments import find_segments
+from vldm_core.film.scratches.repair.repair import RADIUS, ScratchRepairSettings, repair_scratches
 
 from ...testers import windows_agree
 
@@ -67,7 +67,7 @@ def test_subtraction_beats_inpainting_and_the_damage(depth, options, gain):
     clean = to_tensor(scene())
     added, mask = line(depth, **options)
     damaged = to_tensor(scene() + added)
-    repaired = repair_lines(damaged, to_mask(mask))
+    repaired = repair_scratches(damaged, to_mask(mask))
     before, after = psnr(damaged, clean, mask), psnr(repaired, clean, mask)
     assert after > before + gain
     assert after > psnr(telea(damaged, mask), clean, mask) + 5
@@ -76,7 +76,7 @@ def test_subtraction_beats_inpainting_and_the_damage(depth, options, gain):
 def test_nothing_outside_the_mask_changes():
     added, mask = line(12, tilt=2)
     damaged = to_tensor(scene() + added)
-    repaired = repair_lines(damaged, to_mask(mask))
+    repaired = repair_scratches(damaged, to_mask(mask))
     outside = torch.from_numpy(~mask)[:, None].expand_as(damaged)
     assert torch.equal(repaired[outside], damaged[outside])
     assert not torch.equal(repaired, damaged)
@@ -85,7 +85,7 @@ def test_nothing_outside_the_mask_changes():
 def test_a_mask_without_a_line_hardly_changes_the_picture():
     clean = to_tensor(scene(seed=5))
     _, mask = line(0)
-    change = (repair_lines(clean, to_mask(mask)) - clean).abs()[:, 0].numpy()[mask]
+    change = (repair_scratches(clean, to_mask(mask)) - clean).abs()[:, 0].numpy()[mask]
     assert change.mean() * 255 < 1.0
 
 
@@ -99,24 +99,24 @@ def test_what_colours_the_scene_is_not_taken_for_a_coloured_line(seed):
     frames = to_tensor(grey + added)
     frames[:, 2] = (frames[:, 2] + torch.from_numpy(0.03 * tone / tone.std())).clamp(0, 1)
     _, mask = line(0, width=7.5)
-    change = (repair_lines(frames, to_mask(mask)) - frames) * 255
+    change = (repair_scratches(frames, to_mask(mask)) - frames) * 255
     blue = (change[:, 2] - change[:, 1]).numpy()
     assert np.abs(np.where(mask, blue, 0).sum(axis=1) / mask.sum(axis=1).clip(1)).max() < 2.5
 
 
 def test_an_empty_mask_changes_nothing():
     frames = to_tensor(scene(count=2))
-    assert torch.equal(repair_lines(frames, torch.zeros(2, HEIGHT, WIDTH)), frames)
+    assert torch.equal(repair_scratches(frames, torch.zeros(2, HEIGHT, WIDTH)), frames)
 
 
 @pytest.mark.parametrize(("size", "depth", "count"), [(3, 12, 16), (7, 12, 16), (8, -250, 24)])
 def test_chunks_give_the_same_frames_as_the_whole(size, depth, count):
     added, mask = line(depth, drift=0.2, count=count)
     damaged, marked = to_tensor(scene(count=count) + added), to_mask(mask)
-    whole = repair_lines(damaged, marked)
+    whole = repair_scratches(damaged, marked)
 
     def run(window, kept):
-        part = repair_lines(damaged[window], marked[window], keep=kept)
+        part = repair_scratches(damaged[window], marked[window], keep=kept)
         assert torch.equal(part[: kept.start], damaged[window][: kept.start])
         return part
 
@@ -128,7 +128,7 @@ def test_a_coloured_scratch_is_taken_out_of_each_channel():
     added, mask = line(20)
     tint = torch.tensor([0.2, 0.6, 1.4])[:, None, None]
     damaged = (clean + torch.from_numpy(added)[:, None] / 255 * tint).clamp(0, 1)
-    repaired = repair_lines(damaged, to_mask(mask))
+    repaired = repair_scratches(damaged, to_mask(mask))
     for channel, share in enumerate((0.8, 0.4, 0.4)):
         before, after = ((frames - clean)[:, channel].numpy()[mask] for frames in (damaged, repaired))
         assert np.sqrt(np.mean(np.square(after))) < share * np.sqrt(np.mean(np.square(before)))
@@ -138,7 +138,7 @@ def test_clipped_pixels_are_filled():
     clean = to_tensor(scene())
     added, mask = line(-250)
     damaged = to_tensor(scene() + added)
-    repaired = repair_lines(damaged, to_mask(mask))
+    repaired = repair_scratches(damaged, to_mask(mask))
     assert psnr(repaired, clean, mask) > 24
     assert (repaired[:, 0].numpy()[mask] > 0.1).mean() > 0.98
 
@@ -149,8 +149,8 @@ def test_clipped_rows_are_seen_in_other_frames():
     added, mask = line(-250)
     damaged, clean = to_tensor(moving + added), to_tensor(moving)
     opaque = np.broadcast_to(added < -120, mask.shape)
-    repaired = repair_lines(damaged, to_mask(mask), LineRepairSettings(grain=0.0))
-    still = repair_lines(to_tensor(scene(speed=0.0) + added), to_mask(mask), LineRepairSettings(grain=0.0))
+    repaired = repair_scratches(damaged, to_mask(mask), ScratchRepairSettings(grain=0.0))
+    still = repair_scratches(to_tensor(scene(speed=0.0) + added), to_mask(mask), ScratchRepairSettings(grain=0.0))
     bridged = psnr(still, to_tensor(scene(speed=0.0)), opaque)
     assert psnr(repaired, clean, opaque) > bridged + 2
 
@@ -169,8 +169,8 @@ def test_filled_rows_get_their_grain_back():
 
     damaged = to_tensor(clean + added)
     wanted = fine(to_tensor(clean))
-    assert fine(repair_lines(damaged, to_mask(mask), LineRepairSettings(grain=0.0))) < 0.5 * wanted
-    assert fine(repair_lines(damaged, to_mask(mask))) == pytest.approx(wanted, rel=0.15)
+    assert fine(repair_scratches(damaged, to_mask(mask), ScratchRepairSettings(grain=0.0))) < 0.5 * wanted
+    assert fine(repair_scratches(damaged, to_mask(mask))) == pytest.approx(wanted, rel=0.15)
 
 
 def test_two_lines_that_cross_are_both_repaired():
@@ -178,13 +178,13 @@ def test_two_lines_that_cross_are_both_repaired():
     first, one = line(12, x=90, tilt=8)
     second, two = line(-12, x=92, tilt=-8)
     damaged = to_tensor(scene() + first + second)
-    repaired = repair_lines(damaged, to_mask(one | two))
+    repaired = repair_scratches(damaged, to_mask(one | two))
     assert psnr(repaired, clean, one | two) > psnr(damaged, clean, one | two) + 1
 
 
 def test_bad_shapes_are_refused():
     with pytest.raises(SettingsError, match="mask"):
-        repair_lines(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 9))
+        repair_scratches(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 9))
 
 
 @settings(max_examples=40, deadline=None)
@@ -192,8 +192,8 @@ def test_bad_shapes_are_refused():
 def test_strands_cover_every_run_of_any_mask_once(seed, density):
     mask = np.random.default_rng(seed).random((12, 20)) < density
     covered = np.zeros(mask.shape, int)
-    for strand in find_strands(mask):
-        for row, start, stop in zip(strand.rows, strand.start, strand.stop, strict=True):
+    for segment in find_segments(mask):
+        for row, start, stop in zip(segment.rows, segment.start, segment.stop, strict=True):
             covered[row, start:stop] += 1
     assert np.array_equal(covered, mask.astype(int))
 
@@ -204,7 +204,7 @@ def test_any_mask_leaves_valid_pictures(seed):
     rng = np.random.default_rng(seed)
     frames = torch.from_numpy(rng.random((3, 3, 24, 60)).astype(np.float32))
     mask = torch.from_numpy((rng.random((3, 24, 60)) < 0.2).astype(np.float32))
-    repaired = repair_lines(frames, mask)
+    repaired = repair_scratches(frames, mask)
     assert torch.isfinite(repaired).all()
     assert repaired.min() >= 0
     assert repaired.max() <= 1
@@ -223,7 +223,7 @@ def test_a_line_that_another_one_touches_in_its_own_frame_is_mended_by_what_the_
                 added[t, row, x : x + 2] = 20
                 mask[t, row, x : x + 2] = True
     clean, damaged = to_tensor(scene(count=count)), to_tensor(scene(count=count) + added)
-    repaired = repair_lines(damaged, to_mask(mask))
+    repaired = repair_scratches(damaged, to_mask(mask))
     assert bool(torch.isfinite(repaired).all())
     touched = np.zeros_like(mask)
     touched[near, rows] = mask[near, rows]

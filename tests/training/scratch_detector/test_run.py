@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vldm_core.errors import FilmFileError, SettingsError
-from vldm_core.film.scratches.network import KIND, LineNetwork, LineNetworkConfig
+from vldm_core.film.scratches.network import KIND, ScratchNetwork, ScratchNetworkConfig
 from vldm_core.training.run import TrainingRun
 from vldm_core.training.scratch_detector.run import train_on_examples, train_scratch_detector
 from vldm_core.training.scratch_detector.task import ScratchTask, ScratchTrainingSettings, figures, tensors
@@ -15,12 +15,12 @@ from vldm_core.training.scratch_detector.task import ScratchTask, ScratchTrainin
 from ..training_kit import check_resume_is_exact, photographs
 from .candidates import candidates
 
-SMALL = LineNetworkConfig(width=8, hidden=16)
+SMALL = ScratchNetworkConfig(width=8, hidden=16)
 QUICK = ScratchTrainingSettings(held_out=0.2)
 QUICK = replace(QUICK, trainer=replace(QUICK.trainer, steps=12, batch=16, warmup=3, checkpoint_every=5))
 
 
-def train(out: Path, settings: ScratchTrainingSettings = QUICK, count: int = 80, **options) -> LineNetwork:
+def train(out: Path, settings: ScratchTrainingSettings = QUICK, count: int = 80, **options) -> ScratchNetwork:
     run = TrainingRun(out=out, settings=settings.trainer, description=settings.description(), **options)
     run.prepare()
     return train_on_examples(run, candidates(count), settings, SMALL)
@@ -39,7 +39,7 @@ def test_training_learns(tmp_path):
     fresh = tensors(candidates(40))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        untrained = LineNetwork(SMALL).eval()
+        untrained = ScratchNetwork(SMALL).eval()
     before = ScratchTask(untrained, settings, fresh).validate(untrained).figures["log_loss"]
     network = train(tmp_path / "net.safetensors", settings, count=160)
     with torch.no_grad():

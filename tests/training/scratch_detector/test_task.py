@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.scratches.network import LineNetwork, LineNetworkConfig
+from vldm_core.film.scratches.network import ScratchNetwork, ScratchNetworkConfig
 from vldm_core.training.scratch_detector.calibration import calibrate
 from vldm_core.training.scratch_detector.task import (
     Candidate,
@@ -19,7 +19,7 @@ from vldm_core.training.scratch_detector.task import (
 
 from .candidates import candidates
 
-SMALL = LineNetworkConfig(width=8, hidden=16)
+SMALL = ScratchNetworkConfig(width=8, hidden=16)
 
 
 def test_a_batch_has_as_many_scratches_as_asked_for():
@@ -71,14 +71,14 @@ def test_the_loss_by_hand():
 
     *seen, labels = tensors(candidates(8))
     batch = Candidate(near=seen[0], far=seen[1], times=seen[2], numbers=seen[3], label=labels)
-    task = ScratchTask(LineNetwork(SMALL), ScratchTrainingSettings(doubt=0.1), [*seen, labels])
+    task = ScratchTask(ScratchNetwork(SMALL), ScratchTrainingSettings(doubt=0.1), [*seen, labels])
     chance = 1 / (1 + np.exp(-2))
     expected = np.mean([-(t * np.log(chance) + (1 - t) * np.log(1 - chance)) for t in (0.05, 0.95)])
     assert float(task.loss(Sure(), batch)[0]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_calibration_gives_probabilities_and_the_cost_of_a_mark():
-    class Boastful(LineNetwork):
+    class Boastful(ScratchNetwork):
         def forward(self, near, far, times, numbers):
             return numbers[:, 0]
 

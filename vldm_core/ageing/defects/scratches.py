@@ -19,7 +19,7 @@ from ..validation import require_span, require_within
 from .marks import INVISIBLE
 
 LineKind = Literal["fixed", "drifting", "transient"]
-LineProfile = Literal["single", "double_edge"]
+ScratchProfile = Literal["single", "double_edge"]
 LINE_KINDS: tuple[LineKind, ...] = get_args(LineKind)
 
 LONGEST_LIFE = 400  # frames
@@ -61,7 +61,7 @@ class ScratchLine:
     tilt: float = 0.0
     first: int
     last: int
-    profile: LineProfile = "single"
+    profile: ScratchProfile = "single"
     drift: float = 0.0
     sway: float = 0.0
     sway_period: float = 100.0
@@ -73,7 +73,7 @@ class ScratchLine:
     def __post_init__(self) -> None:
         if self.kind not in LINE_KINDS:
             raise SettingsError(f"The kind of a line is {self.kind!r}; choose one of {', '.join(LINE_KINDS)}.")
-        if self.profile not in get_args(LineProfile):
+        if self.profile not in get_args(ScratchProfile):
             raise SettingsError(f"The profile of a line is {self.profile!r}; choose single or double_edge.")
         if self.last <= self.first:
             raise SettingsError(f"A line lives from frame {self.first} to {self.last}; last must be after first.")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .detection import LineMap, LineTrack
+from .detection import ScratchMap, ScratchTrack
 
 _NEAR_CUT = 12
 """Frames within which a track must begin or end at the cut."""
@@ -21,7 +21,7 @@ _DEPTH_RATIO = 4.0
 """Generous: a doubtful line is measured along an uncertain course, which blurs its depth."""
 
 
-def confirm_across_cuts(maps: Iterable[LineMap]) -> tuple[LineMap, ...]:
+def confirm_across_cuts(maps: Iterable[ScratchMap]) -> tuple[ScratchMap, ...]:
     """Turn doubtful lines into scratches where they continue a scratch of the neighbouring shot.
 
     Args:
@@ -38,7 +38,7 @@ def confirm_across_cuts(maps: Iterable[LineMap]) -> tuple[LineMap, ...]:
     return tuple(result)
 
 
-def _confirmed(lines: LineMap, neighbour: LineMap, *, after: bool) -> LineMap:
+def _confirmed(lines: ScratchMap, neighbour: ScratchMap, *, after: bool) -> ScratchMap:
     """Confirm the doubtful lines of a shot from the shot before it (``after``) or after it."""
     if after:
         known = [track for track in neighbour.tracks if track.last >= neighbour.frame_count - _NEAR_CUT]
@@ -59,7 +59,7 @@ def _confirmed(lines: LineMap, neighbour: LineMap, *, after: bool) -> LineMap:
     return replace(lines, tracks=tuple(tracks), doubtful=tuple(doubtful))
 
 
-def _continued(track: LineTrack, known: Sequence[LineTrack], *, after: bool) -> LineTrack | None:
+def _continued(track: ScratchTrack, known: Sequence[ScratchTrack], *, after: bool) -> ScratchTrack | None:
     """Return the scratch that a line continues, or None."""
     here, there = _ends(after)
     for other in known:
@@ -73,7 +73,7 @@ def _continued(track: LineTrack, known: Sequence[LineTrack], *, after: bool) -> 
     return None
 
 
-def _joined_to(track: LineTrack, scratch: LineTrack, *, after: bool) -> LineTrack:
+def _joined_to(track: ScratchTrack, scratch: ScratchTrack, *, after: bool) -> ScratchTrack:
     """Let a line begin where the scratch it continues ended, as upright as that one, which was the plainer to see."""
     here, there = _ends(after)
     return replace(

@@ -1,7 +1,7 @@
 """Scratches by motion alone: what stays with the film while the scene moves.
 
-Lines are tracked through what the motion of the scene does not explain (`line_evidence.py`, `line_scene.py`), and every
-track has to pass the tests of `line_verdict.py`. What film and scene cannot be told apart by, because the shot is
+Lines are tracked through what the motion of the scene does not explain (`layers.py`, `scene_motion.py`), and every
+track has to pass the tests of `motion_test.py`. What film and scene cannot be told apart by, because the shot is
 locked off and does not weave, is left to the scene.
 """
 
@@ -13,8 +13,8 @@ from ...arrays import BoolArray, FloatArray
 from .search.layers import BandLayout, Explained
 from .search.motion_test import Verdict, drifts_alike, judge, separability, straightened
 from .search.paths import Path, find_paths, line_sums, normalised_evidence, presence, sample_along
-from .settings import LineSettings
-from .tracks import EDGE_SHARE, LineTrack, make_track
+from .settings import ScratchSettings
+from .tracks import EDGE_SHARE, ScratchTrack, make_track
 
 _MIN_SEPARABILITY = 0.02
 _MIN_FILM_SHARE = 0.25
@@ -43,9 +43,9 @@ def find_by_motion(
     still: bool,
     tilts: FloatArray,
     layout: BandLayout,
-    settings: LineSettings,
+    settings: ScratchSettings,
     first: int,
-) -> tuple[list[LineTrack], list[LineTrack]]:
+) -> tuple[list[ScratchTrack], list[ScratchTrack]]:
     """Find the scratches of one window, and the lines that may be scratches or scene.
 
     Args:
@@ -78,8 +78,8 @@ def find_by_motion(
         candidates.append((path, present))
     # The plainest first: what it adds to its flanks is no line of its own.
     candidates.sort(key=lambda candidate: -candidate[0].score)
-    tracks: list[LineTrack] = []
-    doubtful: list[LineTrack] = []
+    tracks: list[ScratchTrack] = []
+    doubtful: list[ScratchTrack] = []
     accepted: list[tuple[Path, float]] = []
     for path, present in candidates:
         beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, _FLANK_REACH)]
@@ -119,7 +119,7 @@ def runs_beside(path: Path, other: Path, reach: float) -> bool:
 
 
 def belongs_to(
-    path: Path, verdict: Verdict, explained: Explained, settings: LineSettings
+    path: Path, verdict: Verdict, explained: Explained, settings: ScratchSettings
 ) -> Literal["film", "scene", "either"]:
     """Tell a scratch from a part of the scene, as far as their motion tells."""
     if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
@@ -140,7 +140,7 @@ def belongs_to(
     return "film" if sure else "either"
 
 
-def grade(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bool) -> float:
+def grade(path: Path, verdict: Verdict, settings: ScratchSettings, *, sure: bool) -> float:
     """Grade a verdict: 0.5 … 1 for a scratch, below 0.5 for a doubtful line.
 
     It grows with the evidence and the film's share in it, and falls with the part of the scene's motion that the line
@@ -153,7 +153,7 @@ def grade(path: Path, verdict: Verdict, settings: LineSettings, *, sure: bool) -
     return float(0.5 + 0.5 * grade if sure else 0.49 * grade)
 
 
-def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settings: LineSettings) -> bool:
+def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settings: ScratchSettings) -> bool:
     """Accept a line that motion does not tell from the scene, as far as the settings allow."""
     if settings.locked_shots == "on":
         return True

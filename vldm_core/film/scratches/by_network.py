@@ -1,7 +1,7 @@
 """Scratches by what they look like: a small network judges every candidate, also where nothing moves.
 
 Motion still counts. How well it separates film and scene, and what of the line it leaves unexplained, is part of what
-the network is shown (`line_appearance.py`); what surely stays with the film by the tests of `line_by_motion.py` is a
+the network is shown (`appearance.py`); what surely stays with the film by the tests of `by_motion.py` is a
 scratch whatever it looks like; and what surely moves with the scene is none.
 """
 
@@ -11,14 +11,14 @@ import numpy as np
 
 from ...arrays import FloatArray
 from .by_motion import belongs_to, grade, runs_beside
-from .network import LineNetwork, shared_network
+from .network import ScratchNetwork, shared_network
 from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
 from .search.layers import BandLayout
 from .search.motion_test import Verdict, judge
 from .search.paths import Path
-from .settings import LineSettings
-from .tracks import LineTrack, make_track
+from .settings import ScratchSettings
+from .tracks import ScratchTrack, make_track
 
 _FAINTER = 0.5
 _LONGEST = 32
@@ -36,8 +36,8 @@ _FLANK_SCORE = 0.9
 
 
 def find_by_appearance(
-    window: Window, tilts: FloatArray, layout: BandLayout, settings: LineSettings, first: int
-) -> tuple[list[LineTrack], list[LineTrack]]:
+    window: Window, tilts: FloatArray, layout: BandLayout, settings: ScratchSettings, first: int
+) -> tuple[list[ScratchTrack], list[ScratchTrack]]:
     """Find the scratches of one window, and the lines that may be scratches or scene.
 
     Args:
@@ -56,8 +56,8 @@ def find_by_appearance(
     )
     certainties = _certainties(network, window, candidates)
     displacements = (window.explained.overall, window.explained.local)
-    tracks: list[LineTrack] = []
-    doubtful: list[LineTrack] = []
+    tracks: list[ScratchTrack] = []
+    doubtful: list[ScratchTrack] = []
     accepted: list[tuple[Path, float]] = []
     least_certainty = min(_DOUBTFUL, settings.certainty)
     # The plainest come first: what they add to their flanks is no line of its own.
@@ -95,7 +95,7 @@ def find_by_appearance(
     return _without_flanks(tracks, accepted), doubtful
 
 
-def _without_flanks(tracks: list[LineTrack], accepted: list[tuple[Path, float]]) -> list[LineTrack]:
+def _without_flanks(tracks: list[ScratchTrack], accepted: list[tuple[Path, float]]) -> list[ScratchTrack]:
     """Take out what a deep line adds to its flanks: its evidence is capped, so they may have come before it."""
     return [
         track
@@ -107,7 +107,7 @@ def _without_flanks(tracks: list[LineTrack], accepted: list[tuple[Path, float]])
     ]
 
 
-def _certainties(network: LineNetwork, window: Window, candidates: list[Candidate]) -> list[float]:
+def _certainties(network: ScratchNetwork, window: Window, candidates: list[Candidate]) -> list[float]:
     """Probability of every candidate being a scratch.
 
     The network was trained on short shots, so a long window is judged in halves; the verdicts are joined as the mean of

@@ -2,10 +2,10 @@
 
 A scratch is fixed to the film (or drifts slowly across it) while the scene moves with camera and gate weave, so it is
 searched for where the film stands still: windows of about 48 frames are split into a film layer and a scene layer
-(`line_evidence.py`, `line_scene.py`). What stays with the film is a scratch (`line_by_motion.py`); where nothing tells
-film from scene by motion, a small network judges what a line looks like (`line_by_appearance.py`). A line that stays
-doubtful is a scratch if it continues one from across a cut (`line_cuts.py`). What is drawn, upright and level alike, is
-none (`line_art.py`).
+(`search/layers.py`, `search/scene_motion.py`). What stays with the film is a scratch (`by_motion.py`); where nothing
+tells film from scene by motion, a small network judges what a line looks like (`by_network.py`). A line that stays
+doubtful is a scratch if it continues one from across a cut (`across_cuts.py`). What is drawn, upright and level alike,
+is not one (`search/drawn_lines.py`).
 
 References: A. Kokaram, "Motion Picture Restoration", Springer 1998, ch. 9 (line scratches recur in the same place);
 A. Newson et al., "Robust automatic line scratch detection in films", IEEE TIP 23(3), 2014 (rejection of detections that
@@ -30,34 +30,34 @@ from .search.candidates import Window
 from .search.drawn_lines import LevelLines
 from .search.layers import BandLayout, BandProfiles, at_working_size, band_profiles, explain_scene
 from .search.paths import tilt_steps
-from .settings import HOP, WINDOW, LineSettings
+from .settings import HOP, WINDOW, ScratchSettings
 from .tracks import (
-    LineMap,
-    LineTrack,
+    ScratchMap,
+    ScratchTrack,
     clear_of_edges,
     continue_tracks,
     in_order,
     join_track,
-    line_mask,
-    line_probability,
+    scratch_mask,
+    scratch_probability,
 )
 
 __all__ = [
     "HOP",
     "WINDOW",
-    "LineAnalyser",
-    "LineMap",
-    "LineSettings",
-    "LineTrack",
-    "detect_lines",
-    "line_mask",
-    "line_probability",
+    "ScratchAnalyser",
+    "ScratchMap",
+    "ScratchSettings",
+    "ScratchTrack",
+    "detect_scratches",
+    "scratch_mask",
+    "scratch_probability",
 ]
 
 _LOCKED_WEAVE = 0.15
 
 
-class LineAnalyser:
+class ScratchAnalyser:
     """Finds the scratches of one shot in a stream of frames.
 
     Holds the band profiles of one window and the tracks found so far, whatever the length of the shot.
@@ -68,7 +68,7 @@ class LineAnalyser:
         width: Frame width.
     """
 
-    def __init__(self, settings: LineSettings, height: int, width: int) -> None:
+    def __init__(self, settings: ScratchSettings, height: int, width: int) -> None:
         self._settings = settings
         self._layout = BandLayout.of(height, width)
         self._tilts = tilt_steps(self._layout.bands, self._layout.band_rows, settings.max_tilt)
@@ -77,8 +77,8 @@ class LineAnalyser:
         self._steps: list[tuple[float, float]] = []
         self._count = 0
         self._judged = 0
-        self._tracks: list[LineTrack] = []
-        self._doubtful: list[LineTrack] = []
+        self._tracks: list[ScratchTrack] = []
+        self._doubtful: list[ScratchTrack] = []
 
     def update(self, luma: FloatArray, motion: FrameMotion | None) -> None:
         """Take the next frame of the shot.
@@ -129,7 +129,7 @@ class LineAnalyser:
         if len(self._profiles) == WINDOW:
             self._judge_window()
 
-    def finish(self) -> LineMap:
+    def finish(self) -> ScratchMap:
         """Close the shot and return its scratches."""
         if self._judged < self._count:
             self._judge_window()
@@ -137,7 +137,7 @@ class LineAnalyser:
         self._steps.clear()
         if self._settings.detector == "learned":
             continue_tracks(self._tracks, self._doubtful)
-        return LineMap(
+        return ScratchMap(
             height=self._layout.height,
             width=self._layout.width,
             frame_count=self._count,
@@ -158,7 +158,7 @@ class LineAnalyser:
         steps[0] = 0.0
         moved = np.cumsum(steps, axis=0, dtype=np.float32)
         explained = explain_scene(ridge, moved[:, 0], moved[:, 1])
-        found: tuple[list[LineTrack], list[LineTrack]]
+        found: tuple[list[ScratchTrack], list[ScratchTrack]]
         if self._settings.detector == "learned":
             window = Window.of(ridge, mean, explained)
             found = find_by_appearance(window, self._tilts, self._layout, self._settings, first)
@@ -171,8 +171,8 @@ class LineAnalyser:
                     join_track(known, track)
 
 
-def detect_lines(
-    frames: Tensor | Sequence[Tensor], settings: LineSettings | None = None, progress: Progress = silent
+def detect_scratches(
+    frames: Tensor | Sequence[Tensor], settings: ScratchSettings | None = None, progress: Progress = silent
 ) -> Tensor:
     """Find the persistent scratches of one shot.
 
@@ -187,7 +187,7 @@ def detect_lines(
     if len(frames) == 0:
         raise SettingsError("scratch detection needs at least one frame, got none")
     height, width = frames[0].shape[-2:]
-    analyser, finder = LineAnalyser(settings or LineSettings(), height, width), PictureFinder(height, width)
+    analyser, finder = ScratchAnalyser(settings or ScratchSettings(), height, width), PictureFinder(height, width)
     previous: FloatArray | None = None
     for number, frame in enumerate(frames):
         luma = luma_array(frame)
@@ -198,7 +198,7 @@ def detect_lines(
     picture = finder.finish()
     lines = clear_of_edges(analyser.finish(), picture)
     masks = torch.stack(
-        [line_mask(lines, number, height, width, luma_array(frame)) for number, frame in enumerate(frames)]
+        [scratch_mask(lines, number, height, width, luma_array(frame)) for number, frame in enumerate(frames)]
     )
     outside = picture.outside()
     return masks if outside is None else masks.masked_fill_(outside, 0)

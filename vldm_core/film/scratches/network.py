@@ -1,6 +1,6 @@
 """The learned verdict on a candidate: scratch, or part of the scene?
 
-A small network looks at what `line_appearance.py` describes: three convolutional branches over the pictures near the
+A small network looks at what `appearance.py` describes: three convolutional branches over the pictures near the
 path, far from it and over time, joined with the numbers. The weights were trained by `training/scratch_detector`; their
 card lies beside them.
 """
@@ -19,7 +19,7 @@ _GROUPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineNetworkConfig:
+class ScratchNetworkConfig:
     """Size of the network.
 
     Attributes:
@@ -37,7 +37,7 @@ class LineNetworkConfig:
                 raise SettingsError(f"scratch network {name} is {value!r}; use a whole number from {low} to {high}")
 
 
-class LineNetwork(nn.Module):
+class ScratchNetwork(nn.Module):
     """Judges candidates.
 
     Args:
@@ -47,9 +47,9 @@ class LineNetwork(nn.Module):
     temperature: Tensor
     offset: Tensor
 
-    def __init__(self, config: LineNetworkConfig | None = None) -> None:
+    def __init__(self, config: ScratchNetworkConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or LineNetworkConfig()
+        self.config = config = config or ScratchNetworkConfig()
         width, hidden = config.width, config.hidden
         self.near = _branch(NEAR_PLANES, width, pool=(1, 2))
         self.far = _branch(FAR_PLANES, width // 2, pool=(1, 2))
@@ -116,13 +116,17 @@ def _pooled(features: Tensor, columns: int) -> Tensor:
     return nn.functional.adaptive_avg_pool1d(rows, columns).flatten(1)
 
 
-KIND: NetworkKind[LineNetwork] = NetworkKind(
-    "vldm.line_network", "scratch detector", LineNetwork, LineNetworkConfig, hint="or use the detector 'weight-free'"
+KIND: NetworkKind[ScratchNetwork] = NetworkKind(
+    "vldm.line_network",
+    "scratch detector",
+    ScratchNetwork,
+    ScratchNetworkConfig,
+    hint="or use the detector 'weight-free'",
 )
 """How such networks are kept in files."""
 
 
-def shared_network() -> LineNetwork:
+def shared_network() -> ScratchNetwork:
     """Return the network that ships with the package, read once per process.
 
     Raises:

@@ -13,7 +13,7 @@ HOP = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineSettings:
+class ScratchSettings:
     """How to find persistent line scratches.
 
     Attributes:
@@ -28,7 +28,7 @@ class LineSettings:
             every line.
         grow: Pixels added to the visible width of a line on each side.
         detector: "weight-free" tells scratch from scene by motion alone; "learned" lets a small network judge what a
-            line looks like besides (`line_network.py`), also where nothing moves.
+            line looks like besides (`network.py`), also where nothing moves.
         certainty: Certainty that the learned detector asks of a scratch, 0 … 1. Lower finds more and marks more of the
             scene.
     """

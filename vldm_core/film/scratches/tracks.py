@@ -26,7 +26,7 @@ _MOST_OUTSIDE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineTrack:
+class ScratchTrack:
     """One scratch. Positions are in pixels of the full frame.
 
     Attributes:
@@ -58,7 +58,7 @@ class LineTrack:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineMap:
+class ScratchMap:
     """The scratches of a shot.
 
     Attributes:
@@ -68,20 +68,20 @@ class LineMap:
         grow: Pixels to add on each side of a line.
         tracks: The scratches.
         doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
-            `line_cuts.confirm_across_cuts` turns them into scratches.
+            `across_cuts.confirm_across_cuts` turns them into scratches.
     """
 
     height: int
     width: int
     frame_count: int
     grow: float
-    tracks: tuple[LineTrack, ...]
-    doubtful: tuple[LineTrack, ...] = ()
+    tracks: tuple[ScratchTrack, ...]
+    doubtful: tuple[ScratchTrack, ...] = ()
 
 
 def make_track(
     path: Path, present: BoolArray, profile: CrossProfile, certainty: float, layout: BandLayout, first: int
-) -> LineTrack:
+) -> ScratchTrack:
     """Turn a path into a track of the full frame, from its first to its last sighting.
 
     Args:
@@ -95,7 +95,7 @@ def make_track(
     alive = np.flatnonzero(present.any(axis=1))
     keep = slice(int(alive[0]), int(alive[-1]) + 1)
     scale = layout.scale
-    return LineTrack(
+    return ScratchTrack(
         first=first + path.first + keep.start,
         x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
         tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
@@ -108,12 +108,12 @@ def make_track(
     )
 
 
-def in_order(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+def in_order(tracks: Sequence[ScratchTrack]) -> tuple[ScratchTrack, ...]:
     """Sort tracks by their first frame, then from left to right."""
     return tuple(sorted(tracks, key=lambda track: (track.first, float(track.x[0]))))
 
 
-def join_track(known: list[LineTrack], track: LineTrack) -> None:
+def join_track(known: list[ScratchTrack], track: ScratchTrack) -> None:
     """Add a track, or append it to the one of an earlier window that it continues."""
     for number, earlier in enumerate(known):
         if _continues(earlier, track):
@@ -122,7 +122,7 @@ def join_track(known: list[LineTrack], track: LineTrack) -> None:
     known.append(track)
 
 
-def continue_tracks(tracks: list[LineTrack], doubtful: list[LineTrack]) -> None:
+def continue_tracks(tracks: list[ScratchTrack], doubtful: list[ScratchTrack]) -> None:
     """Let scratches go on where they became doubtful: what is a scratch in one window is no scene in the next.
 
     Args:
@@ -142,7 +142,7 @@ def continue_tracks(tracks: list[LineTrack], doubtful: list[LineTrack]) -> None:
                     break
 
 
-def _continues(earlier: LineTrack, later: LineTrack) -> bool:
+def _continues(earlier: ScratchTrack, later: ScratchTrack) -> bool:
     """Do two tracks show one line in the frames that both have?"""
     start, end = max(earlier.first, later.first), min(earlier.last, later.last)
     if np.sign(earlier.depth) != np.sign(later.depth) or end - start < 1:
@@ -152,7 +152,7 @@ def _continues(earlier: LineTrack, later: LineTrack) -> bool:
     return float(np.median(np.abs(apart))) < 3.0
 
 
-def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
+def _joined(earlier: ScratchTrack, later: ScratchTrack) -> ScratchTrack:
     """Join two tracks of one scratch; each rules on its own side of the middle of what they share."""
     start, end = max(earlier.first, later.first), min(earlier.last, later.last)
     first, last = min(earlier.first, later.first), max(earlier.last, later.last)
@@ -168,7 +168,7 @@ def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
 
     weights = np.array([len(earlier.x), len(later.x)], np.float64)
     weights /= weights.sum()
-    return LineTrack(
+    return ScratchTrack(
         first=first,
         x=pick(earlier.x, later.x),
         tilt=pick(earlier.tilt, later.tilt),
@@ -181,7 +181,7 @@ def _joined(earlier: LineTrack, later: LineTrack) -> LineTrack:
     )
 
 
-def clear_of_edges(lines: LineMap, picture: ActivePicture) -> LineMap:
+def clear_of_edges(lines: ScratchMap, picture: ActivePicture) -> ScratchMap:
     """Take out the lines that lie on bars or along their edges.
 
     Args:
@@ -193,13 +193,13 @@ def clear_of_edges(lines: LineMap, picture: ActivePicture) -> LineMap:
     first = left + margin if left > 0 else -np.inf
     last = right - 1 - margin if right < picture.width else np.inf
 
-    def kept(tracks: Sequence[LineTrack]) -> tuple[LineTrack, ...]:
+    def kept(tracks: Sequence[ScratchTrack]) -> tuple[ScratchTrack, ...]:
         return tuple(track for track in tracks if _share_outside(track, first, last, lines.height) <= _MOST_OUTSIDE)
 
     return replace(lines, tracks=kept(lines.tracks), doubtful=kept(lines.doubtful))
 
 
-def _share_outside(track: LineTrack, first: float, last: float, height: int) -> float:
+def _share_outside(track: ScratchTrack, first: float, last: float, height: int) -> float:
     """Share of where a track is seen that lies outside some columns."""
     bands = track.present.shape[1]
     rows = (np.arange(bands) + 0.5) / bands * height - height / 2
@@ -207,15 +207,17 @@ def _share_outside(track: LineTrack, first: float, last: float, height: int) -> 
     return float(((x < first) | (x > last))[track.present].mean()) if track.present.any() else 1.0
 
 
-def line_mask(lines: LineMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
+def scratch_mask(
+    lines: ScratchMap, frame_index: int, height: int, width: int, luma: FloatArray | None = None
+) -> Tensor:
     """Draw the scratches of one frame.
 
     Args:
-        lines: From `LineAnalyser.finish`.
+        lines: From `ScratchAnalyser.finish`.
         frame_index: Frame, counted from the start of the shot.
         height: Height of the frame that was analysed.
         width: Its width.
-        luma: (H, W) grey levels of the frame: where lines begin and end is then decided row by row (`line_rows.py`),
+        luma: (H, W) grey levels of the frame: where lines begin and end is then decided row by row (`row_presence.py`),
             otherwise in steps of a band.
 
     Returns:
@@ -227,18 +229,20 @@ def line_mask(lines: LineMap, frame_index: int, height: int, width: int, luma: F
     return _drawn(lines, [(track, 1.0) for track in lines.tracks], frame_index, height, width, luma)
 
 
-def line_probability(lines: LineMap, index: int, height: int, width: int, luma: FloatArray | None = None) -> Tensor:
+def scratch_probability(
+    lines: ScratchMap, index: int, height: int, width: int, luma: FloatArray | None = None
+) -> Tensor:
     """Draw how certain it is that there is a scratch, doubtful lines included.
 
     Args:
-        lines: From `LineAnalyser.finish`.
+        lines: From `ScratchAnalyser.finish`.
         index: Frame, counted from the start of the shot.
         height: Height of the frame that was analysed.
         width: Its width.
-        luma: As for `line_mask`.
+        luma: As for `scratch_mask`.
 
     Returns:
-        (H, W) float32 in 0 … 1: the certainty of the surest line at its pixels, drawn like `line_mask`; 0 elsewhere.
+        (H, W) float32 in 0 … 1: the certainty of the surest line at its pixels, drawn like `scratch_mask`; 0 elsewhere.
 
     Raises:
         SettingsError: The size is not that of the analysis, or the frame lies outside the shot.
@@ -248,8 +252,8 @@ def line_probability(lines: LineMap, index: int, height: int, width: int, luma: 
 
 
 def _drawn(
-    lines: LineMap,
-    tracks: Sequence[tuple[LineTrack, float]],
+    lines: ScratchMap,
+    tracks: Sequence[tuple[ScratchTrack, float]],
     index: int,
     height: int,
     width: int,
@@ -279,7 +283,7 @@ def _drawn(
     return torch.from_numpy(picture)
 
 
-def _rows_of(track: LineTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int) -> BoolArray:
+def _rows_of(track: ScratchTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int) -> BoolArray:
     """On which rows a track is there in its frame number `at`, (H,)."""
     bands = np.diff(np.linspace(0, height, track.present.shape[1] + 1).round().astype(int))
     there = np.repeat(track.present[at], bands)

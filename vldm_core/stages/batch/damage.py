@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...containment import Faults
 from ...film.dirt.detection import DirtSettings
-from ...film.scratches.settings import LineSettings
+from ...film.scratches.settings import ScratchSettings
 from ...notices import Notices
 from ...progress import Progress, Pulse, silent
 from ...video.shots import Shot
@@ -48,7 +48,7 @@ def detect_damage(
     *,
     shots: Iterable[Shot] | None = None,
     dirt: DirtSettings | None = None,
-    lines: LineSettings | None = None,
+    lines: ScratchSettings | None = None,
     protect: Tensor | None = None,
     progress: Progress = silent,
     notices: Notices | None = None,
@@ -81,7 +81,7 @@ def damage_probability(
     *,
     shots: Iterable[Shot] | None = None,
     dirt: DirtSettings | None = None,
-    lines: LineSettings | None = None,
+    lines: ScratchSettings | None = None,
     protect: Tensor | None = None,
     progress: Progress = silent,
     notices: Notices | None = None,
@@ -122,7 +122,7 @@ def find_damage(
     *,
     shots: Iterable[Shot] | None = None,
     dirt: DirtSettings | None = None,
-    lines: LineSettings | None = None,
+    lines: ScratchSettings | None = None,
     protect: Tensor | None = None,
     progress: Progress = silent,
     notices: Notices | None = None,
@@ -135,7 +135,7 @@ def find_damage(
     return masks, judged
 
 
-def _settings(dirt: DirtSettings | None, lines: LineSettings | None) -> StageSettings:
+def _settings(dirt: DirtSettings | None, lines: ScratchSettings | None) -> StageSettings:
     return replace(StageSettings.no_stages(), dirt=dirt, lines=lines)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from ...containment import Faults
 from ...film.dirt.detection import DirtSettings
 from ...film.fill.repair import DirtRepairSettings
-from ...film.scratches.repair.repair import LineRepairSettings
-from ...film.scratches.settings import LineSettings
+from ...film.scratches.repair.repair import ScratchRepairSettings
+from ...film.scratches.settings import ScratchSettings
 from ...notices import Notices
 from ...progress import Progress, Pulse, silent
 from ...video.shots import Shot
@@ -28,7 +28,7 @@ def repair_damage(
     scratch: Tensor | None = None,
     shots: Iterable[Shot] | None = None,
     dirt_settings: DirtRepairSettings | None = None,
-    scratch_settings: LineRepairSettings | None = None,
+    scratch_settings: ScratchRepairSettings | None = None,
     progress: Progress = silent,
     notices: Notices | None = None,
     strict: bool = False,
@@ -58,9 +58,9 @@ def repair_damage(
     settings = replace(
         StageSettings.no_stages(),
         dirt=None if dirt is None else DirtSettings(),
-        lines=None if scratch is None else LineSettings(),
+        lines=None if scratch is None else ScratchSettings(),
         dirt_repair=dirt_settings or DirtRepairSettings(),
-        line_repair=scratch_settings or LineRepairSettings(),
+        line_repair=scratch_settings or ScratchRepairSettings(),
     )
     plan = StagePlan.from_settings(settings).on_given_marks()
     result = torch.empty_like(frames)

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from ...film.scratches.detection import LineMap, line_mask, line_probability
+from ...film.scratches.detection import ScratchMap, scratch_mask, scratch_probability
 from ...film.scratches.repair import repair
-from ...film.scratches.repair.repair import LineRepairSettings, repair_lines
-from ...film.scratches.settings import LineSettings
+from ...film.scratches.repair.repair import ScratchRepairSettings, repair_scratches
+from ...film.scratches.settings import ScratchSettings
 from ...video.luma import luma_array
 from ..settings import StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
@@ -31,7 +31,7 @@ class MarkScratches(Stage):
     scope: ClassVar[Scope] = Scope.MARKS
     cost: ClassVar[StageCost] = StageCost(analyse=105.0)
 
-    settings: LineSettings
+    settings: ScratchSettings
     probability: bool = False
 
     @classmethod
@@ -65,16 +65,16 @@ class _Place:
     """Where a frame lies in the tracks of its shot."""
 
     frame: StageFrame[Any]
-    tracks: LineMap
+    tracks: ScratchMap
     index: int
 
     def mask(self) -> Tensor:
         """Where there is a scratch, (H, W), 0 or 1."""
-        return line_mask(self.tracks, self.index, *self._size, luma_array(self.frame.image))
+        return scratch_mask(self.tracks, self.index, *self._size, luma_array(self.frame.image))
 
     def probability(self) -> Tensor:
         """How likely a scratch is there, (H, W), 0 … 1."""
-        return line_probability(self.tracks, self.index, *self._size, luma_array(self.frame.image))
+        return scratch_probability(self.tracks, self.index, *self._size, luma_array(self.frame.image))
 
     @property
     def _size(self) -> tuple[int, int]:
@@ -96,7 +96,7 @@ class RepairScratches(Stage):
     radius: ClassVar[int] = repair.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=275.0)
 
-    settings: LineRepairSettings
+    settings: ScratchRepairSettings
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
@@ -110,7 +110,7 @@ class RepairScratches(Stage):
 
         def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
             where = masks(window, "scratch")
-            return repair_lines(images(window), where, self.settings, keep=core, progress=watch.beat)[core]
+            return repair_scratches(images(window), where, self.settings, keep=core, progress=watch.beat)[core]
 
         return over_windows(
             frames,

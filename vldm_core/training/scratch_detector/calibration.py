@@ -10,7 +10,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from ...arrays import DoubleArray
-from ...film.scratches.network import LineNetwork
+from ...film.scratches.network import ScratchNetwork
 
 _PRIOR = (1.0, 0.0)
 """Factor and offset of a network that is calibrated already; by a weak belief in it few examples say little."""
@@ -19,7 +19,7 @@ _BOUNDS = ((0.1, 10.0), (-10.0, 10.0))
 """A factor or an offset beyond these says that the examples say nothing."""
 
 
-def calibrate(network: LineNetwork, parts: Sequence[Tensor], *, mark_cost: float) -> None:
+def calibrate(network: ScratchNetwork, parts: Sequence[Tensor], *, mark_cost: float) -> None:
     """Fit temperature and offset of a network so that its output is a probability (Platt scaling).
 
     The odds are then divided by the cost of a mark, so that 0.5 is where a mark on the scene counts as so many missed

@@ -11,7 +11,7 @@ import torch
 
 from ...data.clean_shots import TrainingMaterial
 from ...errors import FilmFileError
-from ...film.scratches.network import KIND, LineNetwork, LineNetworkConfig
+from ...film.scratches.network import KIND, ScratchNetwork, ScratchNetworkConfig
 from ...progress import Progress, silent
 from ..run import TrainingRun
 from .calibration import calibrate
@@ -31,12 +31,12 @@ def train_scratch_detector(
     *,
     examples: ScratchExampleSettings | None = None,
     settings: ScratchTrainingSettings | None = None,
-    config: LineNetworkConfig | None = None,
+    config: ScratchNetworkConfig | None = None,
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
     progress: Progress = silent,
-) -> LineNetwork:
+) -> ScratchNetwork:
     """Make examples from a folder of clips and photographs and train on them.
 
     Args:
@@ -62,7 +62,7 @@ def train_scratch_detector(
     examples, settings, config = (
         examples or ScratchExampleSettings(),
         settings or ScratchTrainingSettings(),
-        config or LineNetworkConfig(),
+        config or ScratchNetworkConfig(),
     )
     run = TrainingRun(
         out=out,
@@ -86,8 +86,8 @@ def train_scratch_detector(
 
 
 def train_on_examples(
-    run: TrainingRun, examples: ScratchExamples, settings: ScratchTrainingSettings, config: LineNetworkConfig
-) -> LineNetwork:
+    run: TrainingRun, examples: ScratchExamples, settings: ScratchTrainingSettings, config: ScratchNetworkConfig
+) -> ScratchNetwork:
     """Train on examples and write the network.
 
     Args:
@@ -103,8 +103,8 @@ def train_on_examples(
     samples = CandidateSamples(examples.only(~held), settings, seed=run.settings.seed, batch=run.settings.batch)
     kept_apart = tensors(examples, np.flatnonzero(held).tolist())
     with run.start():
-        network = LineNetwork(config)
-    network = cast(LineNetwork, run.train(ScratchTask(network, settings, kept_apart), samples)).cpu()
+        network = ScratchNetwork(config)
+    network = cast(ScratchNetwork, run.train(ScratchTask(network, settings, kept_apart), samples)).cpu()
     calibrate(network, kept_apart, mark_cost=settings.mark_cost)
     *seen, labels = kept_apart
     with torch.no_grad():

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...data.samples import NumberedSamples
 from ...errors import SettingsError
-from ...film.scratches.network import LineNetwork
+from ...film.scratches.network import ScratchNetwork
 from ..settings import TrainerSettings
 from ..trainer import Validation
 from .examples import ScratchExamples
@@ -135,7 +135,7 @@ class ScratchTask:
         held: Pictures, numbers and labels, see `tensors`, of examples that are not trained on.
     """
 
-    def __init__(self, module: LineNetwork, settings: ScratchTrainingSettings, held: Sequence[Tensor]) -> None:
+    def __init__(self, module: ScratchNetwork, settings: ScratchTrainingSettings, held: Sequence[Tensor]) -> None:
         self.module: nn.Module = module
         self._settings, self._held = settings, held
 

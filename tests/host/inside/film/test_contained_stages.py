@@ -98,7 +98,7 @@ STAGES = {
     ),
     "scratch repair": (
         lambda images: RepairDamage.execute(images, 0.0, 40, scratch=SCRATCH),
-        (scratches, "repair_lines", faulty_frames),
+        (scratches, "repair_scratches", faulty_frames),
     ),
     "flicker": (
         lambda images: RemoveFlicker.execute(images, 1.0, True, 24.0),

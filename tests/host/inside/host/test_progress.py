@@ -7,7 +7,7 @@ import torch
 from pack.nodes.film.detect_damage import shares_of
 from pack.nodes.host import node_run
 from pack.vldm_core.film.dirt.detection import DirtSettings
-from pack.vldm_core.film.scratches.detection import LineSettings
+from pack.vldm_core.film.scratches.detection import ScratchSettings
 from pack.vldm_core.stages import batch
 
 
@@ -80,7 +80,7 @@ def test_the_full_bar_is_shown_however_soon_it_comes(run, monkeypatch):
 
 def test_the_bar_is_shared_out_to_the_phases_that_are_reported():
     clip, seen = torch.rand(4, 3, 48, 64), []
-    settings = {"dirt": DirtSettings(), "lines": LineSettings()}
+    settings = {"dirt": DirtSettings(), "lines": ScratchSettings()}
     batch.detect_damage(clip, **settings, progress=lambda phase, *_: seen.append(phase))
     batch.find_damage(clip, **settings, progress=lambda phase, *_: seen.append(phase))
     assert tuple(dict.fromkeys(seen)) == tuple(shares_of(lines=True))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ....arrays import FloatArray
 from ....video.luma import LUMA_WEIGHTS
-from .mask_segments import Strand, counterpart, find_strands
+from .mask_segments import MaskSegment, counterpart, find_segments
 
 LEVEL = 1.0 / 255.0
 """One grey level."""
@@ -42,7 +42,7 @@ class Strip:
     """A straightened line with its surroundings.
 
     Attributes:
-        strand: Where it lies.
+        segment: Where it lies.
         core: Half width of what is masked, pixels.
         picture: (n, 2·reach + 1, 3) pixels along the line, as they are in the frame; the middle column is the pixel
             nearest to the line's centre.
@@ -51,7 +51,7 @@ class Strip:
         free: (n,) True where no other line touches the sides.
     """
 
-    strand: Strand
+    segment: MaskSegment
     core: int
     picture: FloatArray
     luma: FloatArray
@@ -73,23 +73,23 @@ def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
     """
     width = image.shape[1]
     strips = []
-    for strand in find_strands(mask):
-        if len(strand.start) < _FEWEST_ROWS or strand.half_width > _WIDEST / 2:
+    for segment in find_segments(mask):
+        if len(segment.start) < _FEWEST_ROWS or segment.half_width > _WIDEST / 2:
             continue
         reach = _WIDEST // 2 + 1 + _GAP + _FLANK + _BESIDE
-        middle = np.round(strand.centre).astype(np.int64)
+        middle = np.round(segment.centre).astype(np.int64)
         columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
-        picture = image[strand.rows[:, None], columns]
-        core = int(np.ceil(strand.half_width + 0.5))
+        picture = image[segment.rows[:, None], columns]
+        core = int(np.ceil(segment.half_width + 0.5))
         sides = [*range(reach - core - _FLANK, reach - core), *range(reach + core + 1, reach + core + _FLANK + 1)]
-        taken = mask[strand.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
+        taken = mask[segment.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
         strips.append(
             Strip(
-                strand=strand,
+                segment=segment,
                 core=core,
                 picture=picture,
                 luma=(picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32),
-                phase=(strand.centre - middle).astype(np.float32),
+                phase=(segment.centre - middle).astype(np.float32),
                 free=~taken.any(axis=1),
             )
         )
@@ -103,22 +103,22 @@ def other_view(strip: Strip, others: list[Strip]) -> Strip | None:
         strip: The line.
         others: The lines of the other frame.
     """
-    found = counterpart(strip.strand, [other.strand for other in others])
+    found = counterpart(strip.segment, [other.segment for other in others])
     if found is None:
         return None
     other = others[found]
-    at = strip.strand.rows - other.strand.top
-    known = (at >= 0) & (at < len(other.strand.start))
+    at = strip.segment.rows - other.segment.top
+    known = (at >= 0) & (at < len(other.segment.start))
     known &= other.free[np.clip(at, 0, len(other.free) - 1)]
-    at = np.clip(at, 0, len(other.strand.start) - 1)
+    at = np.clip(at, 0, len(other.segment.start) - 1)
     luma = np.where(known[:, None], other.luma[at], np.nan).astype(np.float32)
     return Strip(
-        strand=strip.strand, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at], free=known
+        segment=strip.segment, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at], free=known
     )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineProfile:
+class ScratchProfile:
     """What a line adds to one frame.
 
     Attributes:
@@ -130,7 +130,7 @@ class LineProfile:
         known: (k, n) the rows it was measured on.
     """
 
-    shape: "LineShape"
+    shape: "ScratchShape"
     strength: FloatArray
     phase: FloatArray
     tint: FloatArray
@@ -138,7 +138,7 @@ class LineProfile:
     known: NDArray[np.bool_]
 
 
-def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | None:
+def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile | None:
     """Measure what a line adds to a frame.
 
     Args:
@@ -159,9 +159,9 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | No
     trust = _trust(beside, known, core)
     deviation = _deviation(luma, core)[0]
     phase = np.stack([view.phase for view in views])
-    shape = LineShape.of(deviation, trust, phase)
+    shape = ScratchShape.of(deviation, trust, phase)
     phase = phase + _misplaced(deviation, trust, shape, phase)
-    shape = LineShape.of(deviation, trust, phase)
+    shape = ScratchShape.of(deviation, trust, phase)
     scene = np.einsum("kn,pknu->pu", trust / trust.sum(), beside)
     misled = float(np.square(scene).sum(axis=1).mean())
     # Strength and tint are relative to the whole shape: measured against one that is pulled back, they would grow by as
@@ -180,12 +180,12 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> LineProfile | No
         strength = strength + (brief - strength) * sure
 
     tint = _tint(views, deviation, trust, template, core)
-    shape = LineShape(values=shape.values * np.float32(kept))
-    return LineProfile(shape=shape, strength=strength, phase=phase[own], tint=tint, luma=luma, known=known)
+    shape = ScratchShape(values=shape.values * np.float32(kept))
+    return ScratchProfile(shape=shape, strength=strength, phase=phase[own], tint=tint, luma=luma, known=known)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LineShape:
+class ScratchShape:
     """Cross-profile of a line on a grid finer than the pixels.
 
     The lines of a mask meet the pixel grid differently on every row. Sorting pixels by their distance from the line's
@@ -198,7 +198,7 @@ class LineShape:
     values: FloatArray
 
     @classmethod
-    def of(cls, deviation: FloatArray, trust: FloatArray, phase: FloatArray) -> "LineShape":
+    def of(cls, deviation: FloatArray, trust: FloatArray, phase: FloatArray) -> "ScratchShape":
         """Robust mean over frames and rows, iteratively reweighted with Cauchy weights.
 
         A row that deviates as a whole counts less as a whole.
@@ -255,7 +255,7 @@ def _trust(beside: FloatArray, known: NDArray[np.bool_], core: int) -> FloatArra
     return (known / (busy + np.median(busy[known]) + (0.3 * LEVEL) ** 2)).astype(np.float32)
 
 
-def _misplaced(deviation: FloatArray, trust: FloatArray, shape: LineShape, phase: FloatArray) -> FloatArray:
+def _misplaced(deviation: FloatArray, trust: FloatArray, shape: ScratchShape, phase: FloatArray) -> FloatArray:
     """How far the line of every frame lies to the right of where its mask says: (k, 1)."""
     length = deviation.shape[-1]
     here = shape.at(phase, length)

@@ -1,7 +1,7 @@
-"""Masks of line scratches as strands: pieces with one run of masked pixels on each row.
+"""Masks of line scratches as segments: pieces with one run of masked pixels on each row.
 
 The repair works along a line, but a mask may come from anywhere: from the detector, from a painter's hand, with lines
-that cross or touch. So it is cut into strands where runs meet or part.
+that cross or touch. So it is cut into segments where runs meet or part.
 """
 
 from collections import Counter
@@ -15,7 +15,7 @@ from ....arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Strand:
+class MaskSegment:
     """A piece of the mask that has one run of pixels on each of its rows.
 
     Attributes:
@@ -46,8 +46,8 @@ class Strand:
         return float(np.percentile(self.stop - self.start, 90)) / 2
 
 
-def find_strands(mask: NDArray[np.bool_]) -> list[Strand]:
-    """Split a mask into strands, following its runs from row to row."""
+def find_segments(mask: NDArray[np.bool_]) -> list[MaskSegment]:
+    """Split a mask into segments, following its runs from row to row."""
     edge = np.diff(mask.astype(np.int8), axis=1, prepend=0, append=0)
     run_rows, starts = np.nonzero(edge == 1)
     stops = np.nonzero(edge == -1)[1]
@@ -55,17 +55,17 @@ def find_strands(mask: NDArray[np.bool_]) -> list[Strand]:
     for run in zip(run_rows.tolist(), starts.tolist(), stops.tolist(), strict=True):
         rows[run[0]].append(run)
     finished: list[list[tuple[int, int, int]]] = []
-    open_strands: list[list[tuple[int, int, int]]] = []
+    open_segments: list[list[tuple[int, int, int]]] = []
     for runs in rows:
         if not runs:
-            finished += open_strands
-            open_strands = []
+            finished += open_segments
+            open_segments = []
             continue
         following: list[list[tuple[int, int, int]]] = []
-        touched = [[o for o in open_strands if o[-1][1] <= run[2] and run[1] <= o[-1][2]] for run in runs]
-        times = Counter(id(strand) for group in touched for strand in group)
+        touched = [[o for o in open_segments if o[-1][1] <= run[2] and run[1] <= o[-1][2]] for run in runs]
+        times = Counter(id(segment) for group in touched for segment in group)
         for run, before in zip(runs, touched, strict=True):
-            # Where lines meet or part, new strands begin.
+            # Where lines meet or part, new segments begin.
             alone = len(before) == 1 and times[id(before[0])] == 1
             width = run[2] - run[1]
             if alone and abs(width - (before[0][-1][2] - before[0][-1][1])) <= 3:
@@ -73,13 +73,13 @@ def find_strands(mask: NDArray[np.bool_]) -> list[Strand]:
                 following.append(before[0])
             else:
                 following.append([run])
-        kept = {id(strand) for strand in following}
-        finished += [strand for strand in open_strands if id(strand) not in kept]
-        open_strands = following
-    return [_strand(runs) for runs in finished]
+        kept = {id(segment) for segment in following}
+        finished += [segment for segment in open_segments if id(segment) not in kept]
+        open_segments = following
+    return [_segment(runs) for runs in finished]
 
 
-def _strand(runs: list[tuple[int, int, int]]) -> Strand:
+def _segment(runs: list[tuple[int, int, int]]) -> MaskSegment:
     table = np.array(runs, np.int64)
     middle = (table[:, 1] + table[:, 2] - 1) / 2
     # Masks are drawn in whole pixels: a local straight line through the middles brings back the fraction.
@@ -88,7 +88,7 @@ def _strand(runs: list[tuple[int, int, int]]) -> Strand:
         (2 * middle[0] - middle[1 : reach + 1][::-1], middle, 2 * middle[-1] - middle[-reach - 1 : -1][::-1])
     )
     kernel = np.ones(2 * reach + 1) / (2 * reach + 1)
-    return Strand(
+    return MaskSegment(
         top=int(table[0, 0]),
         start=table[:, 1],
         stop=table[:, 2],
@@ -96,20 +96,20 @@ def _strand(runs: list[tuple[int, int, int]]) -> Strand:
     )
 
 
-def counterpart(strand: Strand, others: list[Strand]) -> int | None:
-    """Index of the strand of another frame that shows the same line, or None."""
+def counterpart(segment: MaskSegment, others: list[MaskSegment]) -> int | None:
+    """Index of the segment of another frame that shows the same line, or None."""
     best, most = None, 0
-    reach = 3.0 + strand.half_width
-    leftmost, rightmost = strand.span
+    reach = 3.0 + segment.half_width
+    leftmost, rightmost = segment.span
     for number, other in enumerate(others):
         # No median lies beyond the extremes; the slack is for rounding.
         if other.span[0] - rightmost > reach + 0.01 or leftmost - other.span[1] > reach + 0.01:
             continue
-        top, bottom = max(strand.top, other.top), min(strand.top + len(strand.start), other.top + len(other.start))
+        top, bottom = max(segment.top, other.top), min(segment.top + len(segment.start), other.top + len(other.start))
         if bottom - top <= most:
             continue
         theirs = other.centre[top - other.top : bottom - other.top]
-        apart = theirs - strand.centre[top - strand.top : bottom - strand.top]
+        apart = theirs - segment.centre[top - segment.top : bottom - segment.top]
         if abs(float(np.median(apart))) <= reach:
             best, most = number, bottom - top
     return best

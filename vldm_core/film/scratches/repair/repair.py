@@ -1,7 +1,7 @@
-"""Undo persistent line scratches by subtracting what they add, where the mask says they are.
+"""Repair persistent line scratches by subtracting what they add, where the mask says they are.
 
 A faint scratch hides nothing: it adds its cross-profile to a picture that is still there. Inpainting would throw that
-picture away. So what every line in the mask adds is measured against its surroundings (`line_profile`), pulled back by
+picture away. So what every line in the mask adds is measured against its surroundings (`cross_profile`), pulled back by
 as much as the scene may mislead, so that a mask without a line changes next to nothing. Only where a line leaves no
 picture behind, clipped or opaque, its pixels are filled: from neighbouring frames, or from both sides.
 """
@@ -41,8 +41,8 @@ Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineRepairSettings:
-    """How to undo line scratches.
+class ScratchRepairSettings:
+    """How to repair line scratches.
 
     Attributes:
         rows: Height of the window over which a line may change its strength, pixels; 8 … 400. Smaller follows quick
@@ -61,15 +61,15 @@ class LineRepairSettings:
             raise SettingsError(f"scratch repair rows must be 8 to 400, got {self.rows}; 40 suits most films")
 
 
-def repair_lines(
+def repair_scratches(
     frames: Tensor | Clip,
     scratch_mask: Tensor,
-    settings: LineRepairSettings | None = None,
+    settings: ScratchRepairSettings | None = None,
     *,
     keep: slice | None = None,
     progress: Progress = silent,
 ) -> Tensor:
-    """Undo line scratches.
+    """Repair line scratches.
 
     Args:
         frames: (T, 3, H, W), RGB, [0, 1], consecutive frames of one shot: a tensor, or a `Clip` that makes its frames
@@ -86,7 +86,7 @@ def repair_lines(
     Raises:
         SettingsError: The shapes do not match.
     """
-    settings = settings or LineRepairSettings()
+    settings = settings or ScratchRepairSettings()
     if frames.ndim != 4 or frames.shape[1] != 3 or scratch_mask.shape != (frames.shape[0], *frames.shape[-2:]):
         raise SettingsError(
             f"scratch repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
@@ -106,18 +106,18 @@ def repair_lines(
     refilled = shot.refilled(lost, progress)
     for number, t in enumerate(wanted, 1):
         progress("repair scratches", number, len(wanted))
-        repaired = shot.mended(t)
+        values = shot.repaired(t)
         if t in refilled:
-            place, values = refilled[t]
-            repaired[place] = values
+            place, filled = refilled[t]
+            values[place] = filled
         inside = torch.as_tensor(masks[t], device=frames.device)
-        mended = torch.as_tensor(repaired, device=frames.device, dtype=result.dtype).permute(2, 0, 1)
-        result[t] = torch.where(inside, mended, frames[t])
+        changed = torch.as_tensor(values, device=frames.device, dtype=result.dtype).permute(2, 0, 1)
+        result[t] = torch.where(inside, changed, frames[t])
     return result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Mended:
+class _Repaired:
     """What taking its lines out changes of a frame.
 
     Attributes:
@@ -136,10 +136,10 @@ class _Mended:
 class _Shot:
     """Frames of a shot with their lines taken out; everything is computed when first asked for."""
 
-    def __init__(self, frames: Tensor | Clip, masks: NDArray[np.bool_], settings: LineRepairSettings) -> None:
+    def __init__(self, frames: Tensor | Clip, masks: NDArray[np.bool_], settings: ScratchRepairSettings) -> None:
         self._frames, self._masks, self._settings = frames, masks, settings
         self._strips: dict[int, list[Strip]] = {}
-        self._mended: dict[int, _Mended] = {}
+        self._repaired: dict[int, _Repaired] = {}
         self._images = Once(_MOST_HELD)
 
     def image(self, t: int) -> FloatArray:
@@ -165,29 +165,29 @@ class _Shot:
         width = self._masks.shape[2]
         return np.unpackbits(self._changes(t).lost, axis=1, count=width).view(bool)
 
-    def mended(self, t: int) -> FloatArray:
+    def repaired(self, t: int) -> FloatArray:
         """A frame (H, W, 3) without its lines."""
         changes, repaired = self._changes(t), self.image(t).copy()
         repaired[changes.place] = changes.values
         return repaired
 
-    def _changes(self, t: int) -> _Mended:
-        if t not in self._mended:
+    def _changes(self, t: int) -> _Repaired:
+        if t not in self._repaired:
             image = self.image(t)
             repaired, lost = image.copy(), np.zeros(self._masks[t].shape, bool)
             for strip in self.strips(t):
                 near = range(max(0, t - _VIEWS), min(len(self._masks), t + _VIEWS + 1))
                 views = [strip if k == t else other_view(strip, self.strips(k)) for k in near]
-                _mend(repaired, lost, strip, [view for view in views if view is not None], self._settings)
+                _repair_segment(repaired, lost, strip, [view for view in views if view is not None], self._settings)
             lost &= self._masks[t]
             place = np.nonzero((repaired != image).any(axis=2))
-            self._mended[t] = _Mended(
+            self._repaired[t] = _Repaired(
                 place=(place[0], place[1]),
                 values=repaired[place],
                 lost=np.packbits(lost, axis=1),
                 lost_count=int(lost.sum()),
             )
-        return self._mended[t]
+        return self._repaired[t]
 
     def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, tuple[Place, FloatArray]]:
         """The lost pixels of frames and what neighbours show there, (N, 3): the line lies elsewhere in the scene."""
@@ -198,7 +198,7 @@ class _Shot:
         blank = np.zeros(self._masks.shape[1:], bool)
 
         def picture(t: int) -> Picture:
-            return Made(lambda: torch.from_numpy(self.mended(t) if t in near else self.image(t)).permute(2, 0, 1))
+            return Made(lambda: torch.from_numpy(self.repaired(t) if t in near else self.image(t)).permute(2, 0, 1))
 
         window = RepairWindow(
             Clip([picture(t) for t in range(first, last)]),
@@ -209,7 +209,7 @@ class _Shot:
         for number, t in enumerate(wanted):
             progress("fill scratches", number, len(wanted))
             place = window.atlas(t - first).place
-            fallback = self.mended(t)[place] * np.float32(255)
+            fallback = self.repaired(t)[place] * np.float32(255)
             values = fill(window, t - first, reach=_REACH, grain=self._settings.grain, fallback=fallback)
             if values is not None:
                 result[t] = place, (values / np.float32(255)).astype(np.float32)
@@ -217,12 +217,12 @@ class _Shot:
         return result
 
 
-def _mend(
+def _repair_segment(
     repaired: FloatArray,
     lost: NDArray[np.bool_],
     strip: Strip,
     views: list[Strip],
-    settings: LineRepairSettings,
+    settings: ScratchRepairSettings,
 ) -> None:
     """Take one line out of one frame; note the pixels in which it has left no picture."""
     own = next(number for number, view in enumerate(views) if view is strip)
@@ -230,16 +230,16 @@ def _mend(
     if found is None:
         return
     core = strip.core
-    rows = strip.strand.rows
-    columns = np.arange(int(strip.strand.start.min()), int(strip.strand.stop.max()))
-    middle = np.round(strip.strand.centre)
+    rows = strip.segment.rows
+    columns = np.arange(int(strip.segment.start.min()), int(strip.segment.stop.max()))
+    middle = np.round(strip.segment.centre)
     u = columns[None] - (middle + found.phase)[:, None]
     profile = found.strength[:, None] * found.shape(u)
     area = np.ix_(rows, columns)
     before = repaired[area]
     after = before - profile[..., None].astype(np.float32) * found.tint
-    # Neighbouring strands share columns: each row changes only between its own ends.
-    inside = (columns >= strip.strand.start[:, None]) & (columns < strip.strand.stop[:, None])
+    # Neighbouring segments share columns: each row changes only between its own ends.
+    inside = (columns >= strip.segment.start[:, None]) & (columns < strip.segment.stop[:, None])
     gone = _lost(before, found.luma, found.known, profile, settings.rows, core) & inside
     if gone.any():
         # Whatever fills them later is measured on this frame, and best on one without the line.

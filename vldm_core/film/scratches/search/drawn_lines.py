@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from ....arrays import FloatArray
-from ..tracks import LineTrack
+from ..tracks import ScratchTrack
 
 _PARTS = 16
 """Parts of a row that are looked at by themselves."""
@@ -57,7 +57,7 @@ class LevelLines:
         both = np.maximum(np.stack((ordered[:, hidden], -ordered[:, -1 - hidden])), 0)
         self._depths.append(np.asarray(cv2.dilate(both, np.ones((1, 2 * _WEAVE + 1), np.uint8)), np.float32))
 
-    def drawn(self, tracks: Iterable[LineTrack], scale: float) -> list[bool]:
+    def drawn(self, tracks: Iterable[ScratchTrack], scale: float) -> list[bool]:
         """Tell which lines of the remembered frames are drawn.
 
         Args:
@@ -72,7 +72,7 @@ class LevelLines:
         return [self._is_drawn(track, lasting, scale) for track in tracks]
 
     @staticmethod
-    def _is_drawn(track: LineTrack, lasting: FloatArray, scale: float) -> bool:
+    def _is_drawn(track: ScratchTrack, lasting: FloatArray, scale: float) -> bool:
         height = lasting.shape[1]
         still = float(np.abs(track.x - np.median(track.x)).max()) <= _STILL * scale
         upright = abs(float(np.median(track.tilt))) * height <= _UPRIGHT

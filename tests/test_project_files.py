@@ -16,6 +16,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from vldm_core.stages.plan import ORDER
+
 from .conftest import ROOT
 from .test_boundaries import ROOMS_DOWN
 
@@ -115,6 +117,20 @@ def test_the_readme_names_the_workflows_that_ship() -> None:
     assert {row[1] for row in table_below("Which workflow")} == {
         path.stem for path in (ROOT / "workflows").glob("*.json")
     }
+
+
+def test_the_picture_of_the_architecture_shows_the_stages_in_their_order() -> None:
+    words = {
+        "lines": "scratches",
+        "dirt": "dirt",
+        "flicker": "flicker",
+        "prerestore": "pre-restoration",
+        "stabilise": "gate weave",
+    }
+    (picture,) = re.findall(r"^```mermaid\n(.*?)^```", read("docs/architecture.md"), flags=re.DOTALL | re.MULTILINE)
+    shown = re.findall(r"\[([\w -]+)(?:<br>[^\]]*)?\]", picture)
+    order = [words[switch] for switch in dict.fromkeys(stage.switch for stage in ORDER)]
+    assert [label for label in shown if label in words.values()] == order
 
 
 def test_the_architecture_page_speaks_of_names_that_are_in_the_code() -> None:

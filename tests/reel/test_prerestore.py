@@ -14,7 +14,7 @@ from vldm_core.files.weights import WeightFileError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.network import KIND
-from vldm_core.prerestore.shipped import PreRestoration, load_prerestorer
+from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel import restore
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.stages import batch as pipeline
@@ -70,8 +70,7 @@ def test_a_network_in_hand_takes_the_place_of_the_weights(small_film, weights, t
     plain = ReelSettings(dirt=None, lines=None, flicker=None)
     named = replace(plain, prerestore=PreRestoration(weights=weights, device="cpu"))
     restore_film(small_film, tmp_path / "named.mkv", named)
-    # In the memory layout of those that are read by name: another one rounds differently.
-    network = load_prerestorer(PreRestoration(weights=weights, device="cpu"))
+    network = KIND.load(weights)
     given = replace(plain, prerestore=PreRestoration(weights=tmp_path / "none.safetensors"))
     restore_film(small_film, tmp_path / "given.mkv", given, prerestorer=network)
     assert np.array_equal(frames_of(tmp_path / "named.mkv"), frames_of(tmp_path / "given.mkv"))

@@ -145,9 +145,9 @@ def test_the_hosts_interrupt_is_not_taken_for_a_fault(stage, images):
 
 @pytest.fixture
 def film_with_a_bad_frame(frames, tmp_path, monkeypatch):
-    """Inputs of Restore Reel for a film in which the repair of dirt gives NaN once."""
+    """Inputs of Restore Reel for a film in which the search for dirt gives NaN once."""
     write_clip(tmp_path / "contained.mkv", frames, Fraction(24))
-    monkeypatch.setattr(dirt_stages, "repair_dirt", faulty_frames("nan", dirt_stages.repair_dirt))
+    monkeypatch.setattr(dirt_stages, "detect_dirt", faulty_frames("nan", dirt_stages.detect_dirt))
     return {
         "video": VideoFromFile(str(tmp_path / "contained.mkv")),
         "dirt": True,
@@ -164,9 +164,9 @@ def film_with_a_bad_frame(frames, tmp_path, monkeypatch):
 
 def test_the_report_of_a_reel_names_the_frame(film_with_a_bad_frame):
     output = RestoreReel.execute(**film_with_a_bad_frame)
-    assert f"warning: dirt repair, frame {BAD}: left as it came (it gave values that are not finite)" in output.args[1]
+    assert f"warning: dirt marking, frame {BAD}: left as it came (it gave values that are not finite)" in output.args[1]
 
 
 def test_a_strict_reel_stops_at_the_frame(film_with_a_bad_frame):
-    with pytest.raises(StageError, match=f"dirt repair failed in frame {BAD}"):
+    with pytest.raises(StageError, match=f"dirt marking failed in frame {BAD}"):
         RestoreReel.execute(**film_with_a_bad_frame, strict=True)

@@ -24,7 +24,7 @@ def curve_panels(report: FilmBenchmarkReport) -> list[CurvePanel]:
     """
     wanted = (
         ("Dirt, hair and blotches", report.dirt_curves, report.dirt, (ALL,)),
-        ("Lines", report.line_curves, report.lines, (MOVING, LOCKED)),
+        ("Scratches", report.line_curves, report.lines, (MOVING, LOCKED)),
     )
     return [
         _panel(f"{kind}: {group}", curves[group], figures[group])

@@ -21,14 +21,14 @@ Detection and repair of film damage beside the textbook methods, on the same cli
 ```
 
 `DIR` holds `clips/`, `photos/` and `film/`. {sources} are aged by the damage simulation,
-{frames} frames each ({line_frames} where there are lines) at {width}×{height} with grain of σ {grain:g} grey
+{frames} frames each ({line_frames} where there are scratches) at {width}×{height} with grain of σ {grain:g} grey
 levels, seed {seed}. The run took {minutes:.0f} minutes on {cores} virtual cores (torch {torch}, OpenCV {opencv}).
 
 ## Strata
 
 {strata}
 
-Every clip with lines has one of each depth ({depths} grey levels), dark or bright, tilted by up to 1°, with
+Every clip with scratches has one of each depth ({depths} grey levels), dark or bright, tilted by up to 1°, with
 gaps.
 """
 
@@ -38,8 +38,8 @@ _READING = """\
 - **Tolerance.** A damaged pixel is found if a marked one lies within 0, 1 or 2 px; a marked pixel is right if a
   damaged one does. Where one tolerance is given, it is 1 px. Figures of detection pool all pixels of all clips.
   Pixels on damage of the other kind, or touched by less than counts as damage, count neither way.
-- **False alarm**: share of undamaged pixels that are marked; the gaps of a line are undamaged. *Away from
-  lines* counts marks more than 2 px from any line, gaps counted as line: lines that are not there.
+- **False alarm**: share of undamaged pixels that are marked; the gaps of a scratch are undamaged. *Away from
+  scratches* counts marks more than 2 px from any scratch, gaps counted as scratch: scratches that are not there.
 - **Clean clips** are the sources as they are; those with upright structure are looked at once more with grain.
 - **AP**: area under the precision-recall curve of the scores over {thresholds} fixed thresholds. For SDIp the
   score is the smaller of the two differences where they agree in sign, for ROD the largest ranked difference in
@@ -50,7 +50,7 @@ _READING = """\
   deviation), so that motion cannot tell a scratch from an upright line of the scene. These clips are reported
   apart.
 - **PSNR and SSIM** are measured inside the damage against the same film, same grain, without the damage, and
-  averaged over clips. {references} A subtraction keeps the grain below a line and may exceed them; a fill
+  averaged over clips. {references} A subtraction keeps the grain below a scratch and may exceed them; a fill
   cannot know the grain.
 - **Flicker** and **warp error** (grey levels) reward blur and freezing, so they stand beside fidelity only; the
   row *undamaged* is what a perfect repair has.

@@ -6,7 +6,7 @@ from ..common.table import NONE, ReportTable, cell, plain_tables
 from ..common.target import target_table
 from .report import ALL, LOCKED, MEAN, MOVING, Detections, FilmBenchmarkReport
 from .scores import DetectionFigures, RepairFigures
-from .sources.strata import DIRT_KINDS, LINE_KINDS
+from .sources.strata import DIRT_KINDS, LINE_KINDS, SHOWN_KINDS
 from .targets import TARGETS, other_methods, own_methods
 from .tasks import FalseAlarms
 
@@ -27,7 +27,7 @@ def report_tables(report: FilmBenchmarkReport) -> tuple[ReportTable, ...]:
         _dirt(report),
         _per_stratum("Dirt, hair and blotches", report.dirt, "F1 (recall / precision), 1 px"),
         *(_lines(report, group) for group in (MOVING, LOCKED)),
-        _per_stratum("Lines", report.lines, "recall (false alarms, % of pixels), 1 px"),
+        _per_stratum("Scratches", report.lines, "recall (false alarms, % of pixels), 1 px"),
         _alarms(report.clean_false_alarms),
         *(_repair("Repair with the true masks", group, rows) for group, rows in report.repair_known.items()),
         *(
@@ -42,10 +42,10 @@ def report_tables(report: FilmBenchmarkReport) -> tuple[ReportTable, ...]:
 
 
 def real_line_sentences(report: FilmBenchmarkReport) -> list[str]:
-    """Say what became of the known line of a real film, per method."""
+    """Say what became of the known scratch of a real film, per method."""
     return [
-        f"{row.film}, {row.method}: line at x = 287 … 288 found in {row.line.frames_detected} of {row.line.frames} "
-        f"frames; depth {row.line.depth_before:.2f} → {row.line.depth_after:.2f} grey levels; the line mask covers "
+        f"{row.film}, {row.method}: scratch at x = 287 … 288 found in {row.line.frames_detected} of {row.line.frames} "
+        f"frames; depth {row.line.depth_before:.2f} → {row.line.depth_after:.2f} grey levels; the scratch mask covers "
         f"{row.line.mask_share:.2%} of the picture."
         for row in report.real
         if row.line is not None
@@ -77,13 +77,13 @@ def _glance(report: FilmBenchmarkReport) -> ReportTable:
         )
     return ReportTable(
         section="At a glance",
-        title="dirt over all clips, lines where the scene moves against the film, repair with own masks"
+        title="dirt over all clips, scratches where the scene moves against the film, repair with own masks"
         + (f" in the stratum {stratum}" if stratum else ""),
         headings=(
             "method",
             "dirt F1 (recall / precision)",
             "AP",
-            "line recall",
+            "scratch recall",
             "false alarm %",
             "AP",
             "dB in damage",
@@ -101,7 +101,7 @@ def _dirt(report: FilmBenchmarkReport) -> ReportTable:
     return ReportTable(
         section="Dirt, hair and blotches",
         title=f"{ALL}",
-        headings=("method", *_DETECTION_HEADINGS, *(f"recall {kind}" for kind in DIRT_KINDS)),
+        headings=("method", *_DETECTION_HEADINGS, *(f"recall {SHOWN_KINDS[kind]}" for kind in DIRT_KINDS)),
         rows=tuple(
             (name, *_detection_cells(figures), *(cell(figures.recall_by_kind[kind], "two") for kind in DIRT_KINDS))
             for name, figures in report.dirt.get(ALL, {}).items()
@@ -111,9 +111,14 @@ def _dirt(report: FilmBenchmarkReport) -> ReportTable:
 
 def _lines(report: FilmBenchmarkReport, group: str) -> ReportTable:
     return ReportTable(
-        section="Lines",
+        section="Scratches",
         title=group,
-        headings=("method", *_DETECTION_HEADINGS, "away from lines %", *(f"recall {kind}" for kind in LINE_KINDS)),
+        headings=(
+            "method",
+            *_DETECTION_HEADINGS,
+            "away from scratches %",
+            *(f"recall {SHOWN_KINDS[kind]}" for kind in LINE_KINDS),
+        ),
         rows=tuple(
             (
                 name,
@@ -153,7 +158,7 @@ def _detection_cells(figures: DetectionFigures) -> tuple[str, ...]:
 def _per_stratum(section: str, groups: Detections, title: str) -> ReportTable:
     strata = [group for group in groups if group not in (ALL, MOVING, LOCKED)]
     names = dict.fromkeys(name for stratum in strata for name in groups[stratum])
-    show = _triple if section != "Lines" else _recall_and_alarm
+    show = _triple if section != "Scratches" else _recall_and_alarm
     return ReportTable(
         section=section,
         title=title,
@@ -191,7 +196,7 @@ def _alarms(alarms: Sequence[FalseAlarms]) -> ReportTable:
     places = sorted(dict.fromkeys((row.group, row.clip) for row in alarms), key=lambda place: place[1] == MEAN)
     return ReportTable(
         section="False alarms on clean clips",
-        title="% of pixels marked as dirt / as line",
+        title="% of pixels marked as dirt / as scratch",
         headings=("clip", "what is hard", *names),
         rows=tuple(
             (
@@ -218,7 +223,7 @@ def _repair(section: str, group: str, rows: Mapping[str, RepairFigures], *, esse
         title=f"{group}: PSNR in dB inside each kind of damage",
         headings=(
             "repair",
-            *kinds,
+            *(SHOWN_KINDS.get(kind, kind) for kind in kinds),
             "SSIM inside",
             "whole picture",
             "largest change outside",
@@ -279,8 +284,8 @@ def _real(report: FilmBenchmarkReport) -> ReportTable:
             "warp error before",
             "after",
             "dirt %",
-            "lines %",
-            "line found in",
+            "scratches %",
+            "scratch found in",
         ),
         rows=tuple(
             (

@@ -20,7 +20,7 @@ def _lines(name: str, group: str) -> Target[FilmBenchmarkReport]:
         }
 
     return Target(
-        what=f"lines, {name}: recall (false alarm at most 0.1 %)",
+        what=f"scratches, {name}: recall (false alarm at most 0.1 %)",
         bound=0.90,
         sign="≥",
         unit="",
@@ -83,7 +83,7 @@ TARGETS: tuple[Target[FilmBenchmarkReport], ...] = (
     _lines("upright structure", "upright"),
     _lines("locked-off scene", LOCKED),
     Target(
-        what="frames of san_francisco_1906 in which its line is found, of 49",
+        what="frames of san_francisco_1906 in which its scratch is found, of 49",
         bound=45,
         sign="≥",
         unit="",
@@ -99,7 +99,7 @@ TARGETS: tuple[Target[FilmBenchmarkReport], ...] = (
         measure=_known("transient", "all"),
     ),
     Target(
-        what="repair of the line of depth 10, true masks",
+        what="repair of the scratch of depth 10, true masks",
         bound=37,
         sign="≥",
         unit="dB",

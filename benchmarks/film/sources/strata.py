@@ -6,13 +6,13 @@ from typing import Literal
 Stratum = Literal["transient", "persistent", "drifting", "weave", "flicker", "upright", "at rest"]
 
 STRATA: Mapping[Stratum, str] = {
-    "transient": "dirt, hair and blotches; no lines",
-    "persistent": "the same and lines fixed to the film",
-    "drifting": "the same and lines that move across the film by 0.1 to 0.6 px a frame",
-    "weave": "the same and fixed lines, while gate weave moves the scene below them",
-    "flicker": "the same and fixed lines, while the brightness flickers",
-    "upright": "the same and fixed lines over a scene full of upright structure of its own",
-    "at rest": "the same as upright in a locked-off shot, where nothing but its looks tells a line from the scene",
+    "transient": "dirt, hair and blotches; no scratches",
+    "persistent": "the same and scratches fixed to the film",
+    "drifting": "the same and scratches that move across the film by 0.1 to 0.6 px a frame",
+    "weave": "the same and fixed scratches, while gate weave moves the scene below them",
+    "flicker": "the same and fixed scratches, while the brightness flickers",
+    "upright": "the same and fixed scratches over a scene full of upright structure of its own",
+    "at rest": "the same as upright in a locked-off shot, where nothing but its looks tells a scratch from the scene",
 }
 """Stratum → what it holds, in the order of the report."""
 
@@ -25,6 +25,12 @@ LINE_DEPTHS = (6.0, 10.0, 20.0)
 """Grey levels of the lines in every clip with lines: one line of each depth, dark or bright."""
 
 LINE_KINDS = tuple(f"line {depth:g}" for depth in LINE_DEPTHS)
+"""Kinds of scratches, as figures are stored."""
+
+SHOWN_KINDS = {kind: kind for kind in DIRT_KINDS} | {
+    kind: f"scratch {depth:g}" for kind, depth in zip(LINE_KINDS, LINE_DEPTHS, strict=True)
+}
+"""Kind of damage → what tables say."""
 
 POSTS_STRATA: frozenset[Stratum] = frozenset({"upright", "at rest"})
 """Strata for which posts are drawn into photographs."""

@@ -139,7 +139,14 @@ def test_progress_reaches_the_end_of_every_phase(report):
 def test_tables_page_and_curves_show_it_all(report, tmp_path):
     made, _, _ = report
     text = format_report(made)
-    for words in ("Targets", "At a glance", "Repair with the true masks: transient", "upright structure", "CPU s"):
+    for words in (
+        "Targets",
+        "At a glance",
+        "Repair with the true masks: transient",
+        "upright structure",
+        "CPU s",
+        "recall scratch 10",
+    ):
         assert words in text
     assert all(name in text for name in TINY.methods)
     assert "nan" not in text and "None" not in text
@@ -152,7 +159,7 @@ def test_tables_page_and_curves_show_it_all(report, tmp_path):
     assert len(blocks) > 10
     assert all(len({line.count("|") for line in block}) == 1 for block in blocks)
     dirt, lines = draw_panels(curve_panels(made)).axes
-    assert dirt.get_title() == f"Dirt, hair and blotches: {ALL}" and lines.get_title() == f"Lines: {MOVING}"
+    assert dirt.get_title() == f"Dirt, hair and blotches: {ALL}" and lines.get_title() == f"Scratches: {MOVING}"
     drawn = {str(line.get_label()).partition(",")[0]: line.get_xydata() for line in lines.get_lines()}
     curve = made.line_curves[MOVING]["line_vote"]
     assert np.array_equal(drawn["line_vote"], np.stack([curve.recall[1], curve.precision[1]], axis=1), equal_nan=True)

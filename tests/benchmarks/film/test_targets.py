@@ -63,15 +63,15 @@ def test_targets_tell_what_was_reached_and_what_was_missed(report):
     assert _target("dirt, hair").reached(report, "sdip") == "0.545 missed"
     assert _target("dirt: false alarm").reached(report, "ours") == "0.09 %"
     # Recall enough, but more false alarms than allowed.
-    assert _target("lines, drifting").reached(report, "ours") == "0.950 (0.20 %) missed"
-    assert _target("lines, gate weave").reached(report, "ours") == "–"
+    assert _target("scratches, drifting").reached(report, "ours") == "0.950 (0.20 %) missed"
+    assert _target("scratches, gate weave").reached(report, "ours") == "–"
     assert _target("detection and repair").reached(report, "ours") == "0.100 s"
     assert _target("dirt: false alarm").show_bound() == "≤ 0.10 %"
 
 
 def test_the_best_textbook_method_stands_beside(report):
     assert _target("dirt, hair").best(report, other_methods(report)) == "sdip: 0.545"
-    assert _target("lines, drifting").best(report, other_methods(report)) == "line_vote: 0.970 (5.00 %)"
-    assert _target("lines, upright").best(report, other_methods(report)) == "–"
+    assert _target("scratches, drifting").best(report, other_methods(report)) == "line_vote: 0.970 (5.00 %)"
+    assert _target("scratches, upright").best(report, other_methods(report)) == "–"
     # A detector alone is not compared with what repairs, too.
     assert _target("detection and repair").best(report, other_methods(report)) == "sdip: 0.050 s"

@@ -376,6 +376,14 @@ def naming_the_order(path: Path) -> list[str]:
     return found
 
 
+def test_the_work_of_the_stages_has_these_names():
+    for kind, work in STAGE_WORK.items():
+        tree = ast.parse((ROOT / "vldm_core" / "stages" / "single" / f"{kind}.py").read_text(encoding="utf-8"))
+        imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+        assert work <= imported
+    assert {path.stem for path in (ROOT / "vldm_core" / "stages" / "single").glob("[!_]*.py")} == set(STAGE_WORK)
+
+
 def test_no_other_module_names_the_order():
     files = [path for room in ("vldm_core", "nodes", "benchmarks") for path in sorted((ROOT / room).rglob("*.py"))]
     assert len(files) > 300

@@ -8,7 +8,7 @@ FIND_SHOTS = "find shots"
 ANALYSE = "analyse"
 RESTORE = "restore"
 
-_SHOTS_MS = 20.0
+_SHOTS_MS = 5.0
 """Time to look for cuts in a frame of 480×360 on one processor core; see `StageCost`."""
 _EVERY_FRAME = StageCost(analyse=5.0, restore=15.0)
 """Time to read, convert and write a frame, whatever the stages."""

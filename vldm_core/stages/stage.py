@@ -54,6 +54,8 @@ class Room:
 class StageCost:
     """Time that a stage takes for one frame of 480×360 on one processor core, ms; only the relation of times counts.
 
+    The stages' own figures are measured one by one on a street scene of 1906, scratches on the same with two of them.
+
     Attributes:
         analyse: In the first pass over a shot.
         restore: In the second.

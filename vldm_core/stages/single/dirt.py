@@ -30,7 +30,7 @@ class MarkDirt(Stage):
     switch: ClassVar[str] = "dirt"
     scope: ClassVar[Scope] = Scope.MARKS
     radius: ClassVar[int] = detection.RADIUS
-    cost: ClassVar[StageCost] = StageCost(restore=350.0)
+    cost: ClassVar[StageCost] = StageCost(restore=155.0)
 
     settings: DirtSettings
     probability: bool = False
@@ -92,7 +92,7 @@ class RepairDirt(Stage):
     switch: ClassVar[str] = "dirt"
     scope: ClassVar[Scope] = Scope.MARKED_PIXELS
     radius: ClassVar[int] = repair.RADIUS
-    cost: ClassVar[StageCost] = StageCost(restore=170.0)
+    cost: ClassVar[StageCost] = StageCost(restore=45.0)
 
     settings: DirtRepairSettings
 

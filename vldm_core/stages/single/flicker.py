@@ -25,7 +25,7 @@ class RemoveFlicker(Stage):
     name: ClassVar[str] = "flicker"
     switch: ClassVar[str] = "flicker"
     scope: ClassVar[Scope] = Scope.PICTURE
-    cost: ClassVar[StageCost] = StageCost(analyse=100.0, restore=50.0)
+    cost: ClassVar[StageCost] = StageCost(analyse=25.0, restore=5.0)
 
     settings: FlickerSettings
 

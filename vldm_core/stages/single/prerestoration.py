@@ -19,7 +19,7 @@ from ..stage_frame import Origin, StageFrame
 
 _CARD_SPEED = 15.0
 """How many times faster the network is on a graphics card than on a processor core or two."""
-_MS = 775.0
+_MS = 250.0
 """Time for a frame on one processor core, see `StageCost`."""
 
 

@@ -29,7 +29,7 @@ class MarkScratches(Stage):
     name: ClassVar[str] = "scratch marking"
     switch: ClassVar[str] = "lines"
     scope: ClassVar[Scope] = Scope.MARKS
-    cost: ClassVar[StageCost] = StageCost(analyse=105.0)
+    cost: ClassVar[StageCost] = StageCost(analyse=30.0, restore=2.0)
 
     settings: ScratchSettings
     probability: bool = False
@@ -94,7 +94,7 @@ class RepairScratches(Stage):
     switch: ClassVar[str] = "lines"
     scope: ClassVar[Scope] = Scope.MARKED_PIXELS
     radius: ClassVar[int] = repair.RADIUS
-    cost: ClassVar[StageCost] = StageCost(restore=275.0)
+    cost: ClassVar[StageCost] = StageCost(restore=100.0)
 
     settings: ScratchRepairSettings
 

@@ -31,7 +31,7 @@ class Stabilise(Stage):
     switch: ClassVar[str] = "stabilise"
     scope: ClassVar[Scope] = Scope.PLACE
     radius: ClassVar[int] = stabilise.RADIUS
-    cost: ClassVar[StageCost] = StageCost(analyse=25.0, restore=10.0)
+    cost: ClassVar[StageCost] = StageCost(analyse=15.0, restore=15.0)
 
     settings: StabiliseSettings
 

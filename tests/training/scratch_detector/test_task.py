@@ -8,8 +8,8 @@ from vldm_core.errors import SettingsError
 from vldm_core.film.scratches.network import ScratchNetwork, ScratchNetworkConfig
 from vldm_core.training.scratch_detector.calibration import calibrate
 from vldm_core.training.scratch_detector.task import (
-    Candidate,
-    CandidateSamples,
+    ScratchSample,
+    ScratchSamples,
     ScratchTask,
     ScratchTrainingSettings,
     figures,
@@ -24,12 +24,12 @@ SMALL = ScratchNetworkConfig(width=8, hidden=16)
 
 def test_a_batch_has_as_many_scratches_as_asked_for():
     settings = ScratchTrainingSettings(scratches=0.25)
-    samples = CandidateSamples(candidates(), settings, seed=3, batch=8)
+    samples = ScratchSamples(candidates(), settings, seed=3, batch=8)
     labels = [float(samples.sample(index)["label"]) for index in range(24)]
     assert [sum(labels[start : start + 8]) for start in (0, 8, 16)] == [2.0, 2.0, 2.0]
-    one, again = samples.sample(5), CandidateSamples(candidates(), settings, seed=3, batch=8).sample(5)
+    one, again = samples.sample(5), ScratchSamples(candidates(), settings, seed=3, batch=8).sample(5)
     assert all(torch.equal(one[name], again[name]) for name in one)  # type: ignore[literal-required]
-    assert not torch.equal(one["near"], CandidateSamples(candidates(), settings, seed=4, batch=8).sample(5)["near"])
+    assert not torch.equal(one["near"], ScratchSamples(candidates(), settings, seed=4, batch=8).sample(5)["near"])
 
 
 def test_samples_are_reflected_and_the_examples_stay_as_they_are():
@@ -37,7 +37,7 @@ def test_samples_are_reflected_and_the_examples_stay_as_they_are():
     examples = candidates(2)
     before = {name: getattr(examples, name).copy() for name in ("near", "times", "numbers")}
     settings = ScratchTrainingSettings(noise=0.0, scratches=0.5)
-    samples, kinds = CandidateSamples(examples, settings, seed=0, batch=2), set()
+    samples, kinds = ScratchSamples(examples, settings, seed=0, batch=2), set()
     near, _, times, numbers, _ = (part[1] for part in tensors(examples))
     for index in range(0, 120, 2):
         sample = samples.sample(index)
@@ -70,7 +70,7 @@ def test_the_loss_by_hand():
             return torch.full((len(near),), 2.0)
 
     *seen, labels = tensors(candidates(8))
-    batch = Candidate(near=seen[0], far=seen[1], times=seen[2], numbers=seen[3], label=labels)
+    batch = ScratchSample(near=seen[0], far=seen[1], times=seen[2], numbers=seen[3], label=labels)
     task = ScratchTask(ScratchNetwork(SMALL), ScratchTrainingSettings(doubt=0.1), [*seen, labels])
     chance = 1 / (1 + np.exp(-2))
     expected = np.mean([-(t * np.log(chance) + (1 - t) * np.log(1 - chance)) for t in (0.05, 0.95)])
@@ -118,4 +118,4 @@ def test_bad_settings_and_one_kind_of_line_only():
     only = candidates()
     only.labels[:] = 0
     with pytest.raises(SettingsError, match="0 scratches"):
-        CandidateSamples(only, ScratchTrainingSettings(), seed=0, batch=8)
+        ScratchSamples(only, ScratchTrainingSettings(), seed=0, batch=8)

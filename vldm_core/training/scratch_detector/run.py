@@ -16,7 +16,7 @@ from ...progress import Progress, silent
 from ..run import TrainingRun
 from .calibration import calibrate
 from .examples import ScratchExamples, ScratchExampleSettings, load_examples, make_examples
-from .task import CandidateSamples, ScratchTask, ScratchTrainingSettings, figures, held_out, tensors
+from .task import ScratchSamples, ScratchTask, ScratchTrainingSettings, figures, held_out, tensors
 
 _LOG = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ def train_on_examples(
         SettingsError: There are too few examples, or only of one kind.
     """
     held = held_out(examples, settings)
-    samples = CandidateSamples(examples.only(~held), settings, seed=run.settings.seed, batch=run.settings.batch)
+    samples = ScratchSamples(examples.only(~held), settings, seed=run.settings.seed, batch=run.settings.batch)
     kept_apart = tensors(examples, np.flatnonzero(held).tolist())
     with run.start():
         network = ScratchNetwork(config)

@@ -69,7 +69,7 @@ class ScratchTrainingSettings:
         return {name: value for name, value in asdict(self).items() if name != "trainer"}
 
 
-class Candidate(TypedDict):
+class ScratchSample(TypedDict):
     """One sample, see `Appearance`: near (6, 24, 33), far (3, 24, 33), times (4, 24, 16), numbers (18,), label ()."""
 
     near: Tensor
@@ -79,7 +79,7 @@ class Candidate(TypedDict):
     label: Tensor
 
 
-class CandidateSamples(NumberedSamples[Candidate]):
+class ScratchSamples(NumberedSamples[ScratchSample]):
     """Candidates, as many scratches in a batch as asked for, reflected by chance in every way that makes sense.
 
     Args:
@@ -103,7 +103,7 @@ class CandidateSamples(NumberedSamples[Candidate]):
             )
         self._scratches = max(1, round(batch * settings.scratches))
 
-    def sample(self, index: int) -> Candidate:
+    def sample(self, index: int) -> ScratchSample:
         """Return one sample; see `NumberedSamples`."""
         stream = np.random.default_rng([self.seed, index])
         kind = self._kinds[int(index % self.batch < self._scratches)]
@@ -123,7 +123,7 @@ class CandidateSamples(NumberedSamples[Candidate]):
         if negative:
             near = near.clone()
             near[_LUMA] *= -1
-        return Candidate(near=near, far=far, times=times, numbers=numbers, label=label)
+        return ScratchSample(near=near, far=far, times=times, numbers=numbers, label=label)
 
 
 class ScratchTask:
@@ -139,7 +139,7 @@ class ScratchTask:
         self.module: nn.Module = module
         self._settings, self._held = settings, held
 
-    def loss(self, module: nn.Module, batch: Candidate) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def loss(self, module: nn.Module, batch: ScratchSample) -> tuple[Tensor, Mapping[str, Tensor]]:
         """See `trainer.Task`."""
         logits = module(batch["near"], batch["far"], batch["times"], batch["numbers"]).float()
         doubt = self._settings.doubt

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from vldm_core.film.dirt.comparisons import Comparisons
 from vldm_core.film.dirt.detection import detect_dirt
-from vldm_core.film.dirt.evidence import HeldSide, Window
+from vldm_core.film.dirt.evidence import HeldSide
 from vldm_core.film.dirt.features import DirtFeatures
 from vldm_core.film.dirt.network import shared_network
 from vldm_core.film.fill.repair import repair_dirt
+from vldm_core.film.motion.window import FrameWindow
 from vldm_core.film.scratches.repair.repair import repair_scratches
 from vldm_core.film.sparse_planes import SparsePlane
 from vldm_core.film.weave.stabilise import StabiliseSettings
@@ -36,7 +38,6 @@ from vldm_core.video.flow import (
     to_luma,
 )
 from vldm_core.video.info import FilmFrame, image_from_tensor
-from vldm_core.video.luma import LumaFrames
 
 from ..film.dirt.dirt_scenes import scene, speckled
 from ..prerestore.test_network import trained
@@ -48,10 +49,10 @@ HEIGHT, WIDTH = 120, 152
 def treated_as_large(monkeypatch):
     """Make every bound so small that any frame counts as large."""
     for place, value in {
-        "vldm_core.film.dirt.evidence._LARGE_PLANE": 0,
+        "vldm_core.film.dirt.comparisons._LARGE_PLANE": 0,
         "vldm_core.film.sparse_planes._LEAST_BYTES": 0,
-        "vldm_core.film.fill.window._MOST_HELD": 0,
-        "vldm_core.film.fill.window._LEAST_PLANES": 12,
+        "vldm_core.film.motion.window._MOST_HELD": 0,
+        "vldm_core.film.motion.window._LEAST_PLANES": 12,
         "vldm_core.film.scratches.repair.repair._MOST_HELD": 0,
         "vldm_core.prerestore.run._MOST_KEPT": 0,
         "vldm_core.video.buffers.bands._MOST_BYTES": 64 * WIDTH * 4 * 100,
@@ -119,12 +120,12 @@ def test_frames_that_are_made_when_needed_are_repaired_like_a_tensor(treated_as_
 
 
 def test_a_held_side_shows_what_the_side_does(monkeypatch) -> None:
-    luma = to_luma(damaged(6))
-    monkeypatch.setattr("vldm_core.film.dirt.evidence._LARGE_PLANE", 1 << 40)
-    plain = Window(luma).comparison(3)
-    monkeypatch.setattr("vldm_core.film.dirt.evidence._LARGE_PLANE", 0)
+    frames = damaged(6)
+    monkeypatch.setattr("vldm_core.film.dirt.comparisons._LARGE_PLANE", 1 << 40)
+    plain = Comparisons(FrameWindow(frames)).comparison(3)
+    monkeypatch.setattr("vldm_core.film.dirt.comparisons._LARGE_PLANE", 0)
     monkeypatch.setattr("vldm_core.film.sparse_planes._LEAST_BYTES", 0)
-    held = Window(luma).comparison(3)
+    held = Comparisons(FrameWindow(frames)).comparison(3)
     for one, other in zip(plain.sides, held.sides, strict=True):
         assert isinstance(other, HeldSide) and not isinstance(one, HeldSide)
         for name in ("spike", "novelty", "residual", "look", "detail", "inconsistency", "near", "wide", "magnitude"):
@@ -135,7 +136,7 @@ def test_a_held_side_shows_what_the_side_does(monkeypatch) -> None:
 
 def test_rows_of_the_network_are_those_of_the_frame() -> None:
     frames, network = damaged(9), shared_network()
-    features = DirtFeatures(Window(LumaFrames(frames)), lifetime=3)
+    features = DirtFeatures(Comparisons(FrameWindow(frames)), lifetime=3)
     whole = features.planes(4).clone()
     found = network.probability(whole)
     parts = bands(HEIGHT, WIDTH, network.reach, granularity=8, planes=(128 << 20) // (WIDTH * 4 * 24))
@@ -149,8 +150,8 @@ def test_rows_of_the_network_are_those_of_the_frame() -> None:
 
 def test_evidence_of_past_frames_is_given_back() -> None:
     frames = damaged(12)
-    luma = LumaFrames(frames)
-    window = Window(luma)
+    seen = FrameWindow(frames)
+    window = Comparisons(seen)
     features = DirtFeatures(window, lifetime=3)
     held = []
     for index in range(12):
@@ -159,7 +160,7 @@ def test_evidence_of_past_frames_is_given_back() -> None:
         window.forget(index + 1)
         # The next frame is made ready meanwhile.
         window._worker.submit(int).result()
-        values = [value.result() for once in (window._once, luma._once) for value in once._values.values()]
+        values = [value.result() for once in (window._once, seen.luma._once) for value in once._values.values()]
         held.append(size_of([*values, *features._starts.values(), *features._stretches.values()]))
     assert max(held[6:9]) <= max(held[3:6]) + 4 * HEIGHT * WIDTH, "it does not grow"
 

@@ -76,12 +76,15 @@ class FlowSettings:
             neighbourhood is taken for dirt and replaced before estimation, unless the other frame shows it at the same
             place. 0 switches the replacement off.
         match_brightness: Match local mean and contrast of the pair first, so that flicker does not become motion.
+        halved: Estimate on frames of half that size, one scale of the estimator further down. The estimator refines a
+            flow no further than to every second pixel anyway, so this finds the same motion in less time.
     """
 
     quality: Literal["fine", "fast"] = "fine"
     working_side: int = 960
     spike_threshold: float = 24.0
     match_brightness: bool = True
+    halved: bool = False
 
     def __post_init__(self) -> None:
         if self.quality not in ("fine", "fast"):
@@ -352,7 +355,7 @@ def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> 
     plain = prefill_dirt(luma, mask, spike_threshold=0.0)
     clean = prefill_dirt(plain, spike_threshold=settings.spike_threshold) if settings.spike_threshold > 0 else plain
     height, width = plain.shape
-    scale = settings.working_side / max(height, width)
+    scale = min(1.0, settings.working_side / max(height, width)) / (2 if settings.halved else 1)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         pair = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (plain, clean))
@@ -392,5 +395,7 @@ def _flow_between(first: PreparedLuma, second: PreparedLuma, settings: FlowSetti
     preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM if settings.quality == "fine" else cv2.DISOPTICAL_FLOW_PRESET_FAST
     # A new estimator for every pair: it holds buffers and must not be shared between threads.
     estimator = cv2.DISOpticalFlow.create(preset)
+    if settings.halved:
+        estimator.setFinestScale(estimator.getFinestScale() - 1)
     flow: NDArray = estimator.calc(pair[0], pair[1], cast(NDArray, None))[:height, :width]
     return np.ascontiguousarray(flow, dtype=np.float32)

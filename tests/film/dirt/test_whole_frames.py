@@ -11,6 +11,8 @@ from vldm_core.film.dirt import detection as dirt
 from vldm_core.film.dirt.detection import RADIUS, Detector, DirtSettings, detect_dirt
 from vldm_core.film.dirt.references import REACH, References, differs_as_a_whole, is_even
 from vldm_core.film.fill.repair import LARGE_SHARE, MUCH_FILLED
+from vldm_core.film.motion.shot import ShotMotion
+from vldm_core.film.motion.window import FrameWindow
 from vldm_core.metrics.detection import score_detection
 from vldm_core.notices import Notices
 from vldm_core.stages import batch as pipeline
@@ -96,15 +98,17 @@ def test_a_frame_of_grain_is_not_even() -> None:
 
 
 def test_fast_motion_and_flicker_are_no_other_picture() -> None:
-    moving = to_luma(with_runner(scene(3, pan=9.0), speed=40.0))
-    assert not differs_as_a_whole(moving[1], moving[0], moving[2])
-    assert not differs_as_a_whole(moving[1] * 1.15, moving[0], moving[2])
+    moving = with_runner(scene(3, pan=9.0), speed=40.0)
+    luma, motion = to_luma(moving), ShotMotion.of(moving)
+    motions = motion.quick(1, 0), motion.quick(1, 2)
+    assert not differs_as_a_whole(luma[1], (luma[0], luma[2]), motions)
+    assert not differs_as_a_whole(luma[1] * 1.15, (luma[0], luma[2]), motions)
 
 
 def test_references_step_over_copies_and_other_pictures() -> None:
     frames = scene(8)
     frames[2], frames[5] = frames[1], 0.0
-    references = References(to_luma(frames))
+    references = References(FrameWindow(frames))
     assert REACH == 2
     assert references.of(3) == (2, 4)
     assert references.of(1) == (0, 3)

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
-from .evidence import Window, same_sign
+from .comparisons import Comparisons
+from .evidence import same_sign
 
 REACH = 2
 """The verdict on a frame depends on the comparisons of this many frames on each side."""
@@ -50,11 +51,13 @@ _DEVIATIONS = 3.0
 # What is that much larger than the median of the things that move is judged by itself.
 _LARGER = 6.0
 # Share of a spot on which both neighbours show something, how strong against the spot, and how like it at most.
-_PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.6, 0.5, 0.7
+_PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.5, 0.5, 0.7
 _NEXT = np.ones((3, 3), np.uint8)
 # So many of the two frames on each side must show something there, on either side that the shot has: dirt falls on one
 # place by chance once, hardly ever three times in five frames.
 _LEAST_SHOWING = 2
+# Grey levels by which the spot must stand out: motion explains half of a numeral by the next one.
+_LEAST_CHANGE = 4.0
 # Pixels from a spot within which what changes there must end: a counter has a plate, dirt on a moving scene not.
 _ISLAND = 14
 # The residual is kept in steps of a level, up to this.
@@ -110,7 +113,7 @@ class _Seen:
 class Courses:
     """Spots of the frames of a window and their courses."""
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, window: Comparisons) -> None:
         self._window = window
         self._once = Once()
 
@@ -218,7 +221,7 @@ class Courses:
         """Tell whether other frames show something at the place of a found spot, and not the same."""
         own = float(np.median(np.abs(here.excess[box].astype(np.float32))[inside]))
         # Dirt that stays for some frames hardly stands out between two of them, no more than grain does elsewhere.
-        if own < _LEVELS:
+        if own < _LEAST_CHANGE:
             return False
         least = _PLACE_CONTRAST * own
         sides: dict[bool, list[bool]] = {}

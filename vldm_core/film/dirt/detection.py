@@ -20,10 +20,12 @@ from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.bands import bands
 from ...video.buffers.pictures import Clip
-from ...video.luma import LumaFrames
+from ..motion.shot import ShotMotion
+from ..motion.window import FrameWindow
+from .comparisons import RADIUS as COMPARISON_RADIUS
+from .comparisons import Comparisons
 from .courses import Courses
-from .evidence import RADIUS as EVIDENCE_RADIUS
-from .evidence import Comparison, Window, combine, same_sign
+from .evidence import Comparison, combine, same_sign
 from .features import DirtFeatures
 from .moving_objects import moving_spots
 from .network import GRANULARITY, shared_network
@@ -32,7 +34,7 @@ from .spots import certainty_of, find_spots
 LONGEST_LIFE = 3
 """Frames a defect may stay in place and still count as transient."""
 
-RADIUS = EVIDENCE_RADIUS + LONGEST_LIFE - 1
+RADIUS = COMPARISON_RADIUS + LONGEST_LIFE - 1
 """The mask of a frame depends on this many frames on each side."""
 
 FAINTEST_THRESHOLD = 2.0
@@ -113,6 +115,8 @@ def detect_dirt(
     *,
     protect: Tensor | None = None,
     keep: slice | None = None,
+    motion: ShotMotion | None = None,
+    first: int = 0,
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
     judged: Callable[[int, Plane], None] | None = None,
@@ -125,6 +129,8 @@ def detect_dirt(
         settings: Defaults to `DirtSettings()`.
         protect: (T, H, W); non-zero pixels are never marked.
         keep: The frames whose masks are wanted; the others only serve as neighbours and cost less. None is all.
+        motion: Of the shot that the frames are part of; None measures it on these frames alone.
+        first: Position in the shot of the first of the frames, where its motion is given.
         progress: Called once per frame.
         tell: Called with the number of a frame, counted in `frames`, that is left unmarked as a whole, and why.
         judged: Called for every wanted frame with its number and how likely each pixel is dirt, as `dirt_probability`
@@ -148,7 +154,8 @@ def detect_dirt(
             "make it from these frames"
         )
     wanted = settings.certainty if judged is None else min(settings.certainty, _LEAST_CERTAINTY)
-    finder = _finder(Window(LumaFrames(frames)), settings, wanted=wanted)
+    window = FrameWindow(frames, motion=motion, first=first)
+    finder = _finder(Comparisons(window), settings, wanted=wanted)
     # Frames that are not asked for stay untouched, and take up no memory.
     masks = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
@@ -180,6 +187,8 @@ def dirt_probability(
     settings: DirtSettings | None = None,
     *,
     keep: slice | None = None,
+    motion: ShotMotion | None = None,
+    first: int = 0,
     progress: Progress = silent,
 ) -> Tensor:
     """Tell how sure it is of every pixel that it is dirt.
@@ -192,6 +201,8 @@ def dirt_probability(
         settings: What is looked at; `certainty` and `grow` play no part. None looks at the faintest spots too
             (`FAINTEST_THRESHOLD`), so that a precision-recall curve has both ends.
         keep: As for `detect_dirt`.
+        motion: As for `detect_dirt`.
+        first: As for `detect_dirt`.
         progress: Called once per frame.
 
     Returns:
@@ -205,7 +216,8 @@ def dirt_probability(
     settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
     _check_frames(frames)
     count, _, height, width = frames.shape
-    finder = _finder(Window(LumaFrames(frames)), settings, wanted=_LEAST_CERTAINTY)
+    window = FrameWindow(frames, motion=motion, first=first)
+    finder = _finder(Comparisons(window), settings, wanted=_LEAST_CERTAINTY)
     result = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         result[index] = torch.from_numpy(finder.certainty(index))
@@ -219,7 +231,7 @@ def _check_frames(frames: Tensor | Clip) -> None:
         raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
 
 
-def _finder(window: Window, settings: DirtSettings, *, wanted: float) -> "_SpotFinder | _NetworkFinder":
+def _finder(window: Comparisons, settings: DirtSettings, *, wanted: float) -> "_SpotFinder | _NetworkFinder":
     """Return what finds the dirt in a window; certainties below `wanted` need not be exact."""
     if settings.detector == "learned":
         return _NetworkFinder(window, settings)
@@ -250,7 +262,7 @@ def _spots_on(ground: NDArray[np.bool_], spots: NDArray[np.bool_]) -> NDArray[np
 class _NetworkFinder:
     """What the network says of each pixel."""
 
-    def __init__(self, window: Window, settings: DirtSettings) -> None:
+    def __init__(self, window: Comparisons, settings: DirtSettings) -> None:
         self.window, self._settings = window, settings
         self._features = DirtFeatures(window, lifetime=settings.lifetime)
         self._courses = Courses(window)
@@ -294,7 +306,7 @@ class _NetworkFinder:
 class _SpotFinder:
     """Spots of every stretch of frames that a defect may live for, found once per stretch."""
 
-    def __init__(self, window: Window, settings: DirtSettings, *, wanted: float) -> None:
+    def __init__(self, window: Comparisons, settings: DirtSettings, *, wanted: float) -> None:
         self.window, self._settings, self._wanted = window, settings, wanted
         self._courses = Courses(window)
         self._found: dict[tuple[int, int], Plane] = {}

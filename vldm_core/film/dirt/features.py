@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ...arrays import Plane
 from ..sparse_planes import SparsePlane
-from .evidence import Window, same_sign
+from .comparisons import Comparisons
+from .evidence import same_sign
 
 SIGNED_PLANES = (
     "residual before", "residual after", "spike before", "spike after", "novelty before", "novelty after",
@@ -50,7 +51,7 @@ _SURROUNDINGS_REACH = 12
 class DirtFeatures:
     """The planes of the frames of a window; what several frames need is computed once."""
 
-    def __init__(self, window: Window, *, lifetime: int) -> None:
+    def __init__(self, window: Comparisons, *, lifetime: int) -> None:
         """Look at a window.
 
         Args:

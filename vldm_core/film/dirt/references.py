@@ -12,15 +12,16 @@ import numpy as np
 
 from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
-from ...video.flow import FlowSettings, estimate_pair
-from ...video.luma import LumaFrames
 from ...video.warping import warp_array
 from ..flicker.local_gain import apply_gain, local_gain
+from ..motion import shot
+from ..motion.field import MotionField
+from ..motion.window import FrameWindow
 
 REACH = 2
 """How far from a frame its references may lie, in frames; more than 1 only to step over others."""
 
-RADIUS = REACH + 1
+RADIUS = REACH + 1 + shot.RADIUS
 """Which references a frame has depends on this many neighbours on each side."""
 
 # Copies of one film frame differ by codec noise alone: up to 16 levels at edges on real films, after a small blur.
@@ -35,12 +36,11 @@ _DRAWN_SHARE = 0.3
 # Whole frames are compared small, where grain and dirt hardly count, in blocks whose median no local thing moves.
 _SMALL_SIDE = 160
 _SMALL_BLOCK = 8
-_SMALL_FLOW = FlowSettings(quality="fast", working_side=_SMALL_SIDE)
 # A frame stands apart where its median block differs from both neighbours, on one side of them, by so many grey levels
-# at least and by that much more than they differ from each other. Frames of moving scenes reach 0.8 of that difference,
-# a hazed frame 1.3 times, and a blank one 20 times.
+# at least and by that much more than they differ from each other. Frames of moving scenes reach half of that
+# difference, a hazed frame 1.35 times, and a blank one 20 times.
 _APART_LEVELS = 4.0
-_APART_MARGIN = 1.0
+_APART_RATIO = 1.1
 
 
 def is_duplicate(frame: Plane, other: Plane) -> bool:
@@ -59,15 +59,25 @@ def is_even(frame: Plane) -> bool:
     return float(even.mean()) > _DRAWN_SHARE
 
 
-def differs_as_a_whole(frame: Plane, first: Plane, second: Plane) -> bool:
-    """Tell whether a frame differs from two neighbours all over, while these are alike."""
-    here, *others = (_small(plane) for plane in (frame, first, second))
-    looks = [warp_array(other, estimate_pair(here, other, settings=_SMALL_FLOW)) for other in others]
+def differs_as_a_whole(frame: Plane, neighbours: tuple[Plane, Plane], motions: tuple[MotionField, MotionField]) -> bool:
+    """Tell whether a frame differs from two neighbours all over, while these are alike.
+
+    Args:
+        frame: (H, W), grey levels.
+        neighbours: (H, W) each.
+        motions: From the frame to each of them.
+    """
+    here, *others = (_small(plane) for plane in (frame, *neighbours))
+    height, width = here.shape
+    cells = np.array([width / frame.shape[1], height / frame.shape[0]], np.float32)
+    looks = [
+        warp_array(other, motion.resized(height, width) * cells) for other, motion in zip(others, motions, strict=True)
+    ]
     gap = apply_gain(looks[0], local_gain(looks[0], looks[1])) - looks[1]
     before, after = (here - apply_gain(look, local_gain(look, here)) for look in looks)
     nearer = np.where(before * after > 0, np.minimum(np.abs(before), np.abs(after)), 0)
     apart, between = _median_block(nearer), _median_block(np.abs(gap))
-    return apart > _APART_LEVELS and apart > between + _APART_MARGIN
+    return apart > _APART_LEVELS and apart > _APART_RATIO * between
 
 
 def _small(plane: Plane) -> Plane:
@@ -87,9 +97,9 @@ def _median_block(plane: Plane) -> float:
 class References:
     """The references of the frames of one shot; several threads may ask at a time."""
 
-    def __init__(self, luma: Plane | LumaFrames) -> None:
-        """Look at frames (T, H, W), grey levels."""
-        self._luma = luma
+    def __init__(self, frames: FrameWindow) -> None:
+        """Look at frames."""
+        self._frames, self._luma = frames, frames.luma
         self._once = Once()
 
     def of(self, index: int) -> tuple[int, int] | None:
@@ -114,7 +124,12 @@ class References:
             others = [other for other in (index - 1, index + 1) if 0 <= other < len(self._luma)]
             if len(others) < 2:
                 return False
-            return differs_as_a_whole(self._luma[index], *(self._luma[other] for other in others))
+            first, second = others
+            return differs_as_a_whole(
+                self._luma[index],
+                (self._luma[first], self._luma[second]),
+                (self._frames.between(index, first), self._frames.between(index, second)),
+            )
 
         return self._once.get(("apart", index), compute)
 

@@ -19,20 +19,9 @@ SHORTEST_STAY = 4
 _WINDOW = np.ones((3, 3), np.uint8)
 # In how many deviations of the grain a pixel and a mean over 3×3 pixels still show the same, beyond what coding and
 # flicker change of them: grey levels, and a share of the brightness.
-_DEVIATION = 1.4826
-_LARGEST_DEVIATION = 8.0
 _PIXEL_DEVIATIONS, _PIXEL_LEVELS = 3.0, 4.0
 _MEAN_DEVIATIONS, _MEAN_LEVELS = 1.2, 2.5
 _FLICKER = 0.03
-# The largest share that the unmoved neighbour may leave of the difference along the flow, and how much that must be, in
-# deviations of the grain and grey levels: where flow explains the place there is nothing to repair.
-_MUCH_BETTER = 0.4
-_UNEXPLAINED_DEVIATIONS, _UNEXPLAINED_LEVELS = 2.5, 8.0
-
-
-def grain_of(frame: Plane, prediction: Plane) -> float:
-    """Return the deviation of the grain in the difference of a frame to a prediction of it, grey levels, at most 8."""
-    return min(float(np.median(np.abs(frame[::3, ::3] - prediction[::3, ::3]))) * _DEVIATION, _LARGEST_DEVIATION)
 
 
 def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
@@ -75,17 +64,3 @@ def staying(index: int, count: int, same: Callable[[int], BoolArray]) -> BoolArr
                 break
     assert stay is not None, "a shot of one frame has no neighbour to be compared with"
     return stay >= wanted - 1
-
-
-def much_better(frame: Plane, simple: Plane, compensated: Plane, grain: float) -> BoolArray:
-    """Tell where (H, W) a neighbour predicts a frame much better unmoved, or moved as a whole, than along the flow.
-
-    Args:
-        frame: (H, W), grey levels.
-        simple: (H, W), the neighbour in the frame's brightness, unmoved or moved as a whole.
-        compensated: (H, W), the same moved along the flow.
-        grain: As for `same_place`.
-    """
-    left, along = (cv2.blur(np.abs(frame - look), (3, 3)) for look in (simple, compensated))
-    better = (left < _MUCH_BETTER * along) & (along > _UNEXPLAINED_DEVIATIONS * grain + _UNEXPLAINED_LEVELS)
-    return cv2.dilate(better.astype(np.uint8), _WINDOW) > 0

@@ -7,12 +7,12 @@ import numpy as np
 
 from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
-from ...video.warping import warp_array
+from ..motion.field import MotionField
 from .atlas import Atlas
 from .grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of
-from .neighbours import Look, brighten, gain_field, joint_costs, misfit, sample, wide_look
+from .neighbours import Look, brighten, gain_field, joint_costs, misfit, sample
 from .translucent import lift_veil
-from .window import SHRINK, RepairWindow
+from .window import SHRINK, HoleWindow
 
 # Variance in squared grey levels that grain alone gives; and how quickly a worse look loses its say.
 _GRAIN = 4.0
@@ -33,18 +33,7 @@ _LEAST_WEIGHT = 0.02
 _MOTION = np.float32(64.0)
 
 
-def fill_roughly(window: RepairWindow, index: int) -> Plane:
-    """Return the luma (N,) of the holes of a frame, from its two neighbours along the quick flow."""
-    atlas = window.atlas(index)
-    looks = _looks(window, index, 1, rough=True)
-    weights, _ = _weights(atlas, looks)
-    values = sum((weight * look.grey[atlas.own] for weight, look in zip(weights, looks, strict=True)), np.zeros(1))
-    filled = np.broadcast_to(values, len(atlas.own[0])).astype(np.float32)[:, None]
-    missing = ~_shown(atlas, looks)
-    return _inpainted(atlas, window.grey(index)[..., None], filled, missing)[:, 0]
-
-
-def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback: Plane | None = None) -> Plane | None:
+def fill(window: HoleWindow, index: int, *, reach: int, grain: float, fallback: Plane | None = None) -> Plane | None:
     """Return the colours (N, C) of the holes of a frame, grey levels, 0 … 255.
 
     Args:
@@ -59,14 +48,14 @@ def fill(window: RepairWindow, index: int, *, reach: int, grain: float, fallback
         None where the frame is one hole and no neighbour shows anything of it.
     """
     atlas, picture = window.atlas(index), window.colour(index)
-    looks = _looks(window, index, 1, rough=False)
+    looks = _looks(window, index, 1)
     first = list(looks)
     missing = ~_shown(atlas, looks)
     for distance in range(2, 1 + reach):
         # Farther frames drift; they are asked only where nobody nearer shows the place.
         if int(missing.sum()) < _FEWEST_MISSING:
             break
-        more = _looks(window, index, distance, rough=False)
+        more = _looks(window, index, distance)
         gone = np.zeros(atlas.hole.shape, bool)
         gone[atlas.own] = missing
         looks += [replace(look, seen=look.seen & gone) for look in more]
@@ -134,9 +123,8 @@ def _weights(atlas: Atlas, looks: list[Look]) -> tuple[list[Plane], Plane]:
     return weights, np.where(total > 1e-24, error, np.float32(_HOPELESS)).astype(np.float32)
 
 
-def _looks(window: RepairWindow, index: int, distance: int, *, rough: bool) -> list[Look]:
-    """Look the frame up in the two frames at a distance, along several flows."""
-    measured = window.rough_flow if rough else window.flow
+def _looks(window: HoleWindow, index: int, distance: int) -> list[Look]:
+    """Look the frame up in the two frames at a distance, along several motions."""
     atlas, shape = window.atlas(index), window.holes[index].shape
     frame = atlas.cut(window.grey(index))
     around = cv2.dilate(atlas.hole.astype(np.uint8), _RIM) > 0
@@ -145,21 +133,12 @@ def _looks(window: RepairWindow, index: int, distance: int, *, rough: bool) -> l
         other = index + step * distance
         if not 0 <= other < len(window):
             continue
-        if distance == 1:
-            flow = measured(index, other)
-        else:
-            # A chain leads through holes in the same place, where the dense flow is a guess.
-            flow = window.carried(index, index + step)
-            for through in range(index + step, other, step):
-                flow = flow + warp_array(window.carried(through, through + step), flow)
-        dense = atlas.cut(flow)
-        ways = [dense, wide_look(flow, atlas)]
-        if not rough:
-            carried = [fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)]
-            ways.append(np.dstack(carried))
-        gain = atlas.cut(_gain(window, index, other, flow))
+        motion = window.past_holes(index, other)
+        dense = motion.at(atlas.x, atlas.y)
+        carried = np.dstack([fill_masked(np.ascontiguousarray(dense[..., axis]), around) for axis in (0, 1)])
+        gain = atlas.cut(_gain(window, index, other, motion))
         damaged = bool(window.holes[other].any())
-        for way in ways:
+        for way in (dense, motion.around().at(atlas.x, atlas.y), carried):
             seen = atlas.inside(way, *shape)
             if damaged:
                 seen &= atlas.look(window.damage(other), way) == 0
@@ -168,20 +147,20 @@ def _looks(window: RepairWindow, index: int, distance: int, *, rough: bool) -> l
     return looks
 
 
-def _gain(window: RepairWindow, index: int, other: int, flow: Plane) -> Plane:
-    """Gain (H, W) of a frame over another one, looked up along a flow."""
+def _gain(window: HoleWindow, index: int, other: int, motion: MotionField) -> Plane:
+    """Gain (H, W) of a frame over another one, looked up along a motion."""
     (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
     height, width = here.shape
-    small = cv2.resize(flow, (width, height), interpolation=cv2.INTER_AREA).reshape(height, width, 2)
-    x = small[..., 0] / SHRINK + np.arange(width, dtype=np.float32)
-    y = small[..., 1] / SHRINK + np.arange(height, dtype=np.float32)[:, None]
+    small = motion.resized(height, width) / np.float32(SHRINK)
+    x = small[..., 0] + np.arange(width, dtype=np.float32)
+    y = small[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     both = np.dstack([there, known_there.astype(np.float32)])
     looked = cv2.remap(both, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     known = known & (looked[..., 1] == 1) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     return gain_field(here, looked[..., 0], known, window.holes[index].shape)
 
 
-def _grain_of(window: RepairWindow, index: int, looks: list[Look]) -> Grain | None:
+def _grain_of(window: HoleWindow, index: int, looks: list[Look]) -> Grain | None:
     """Measure the grain around the holes against the neighbour that shows most of it."""
     best = max(looks, key=lambda look: int(look.seen.sum()), default=None)
     if best is None:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
-from .atlas import Atlas
 
 # Variances in squared grey levels: what the fit inside a translucent defect may add.
 _LARGEST_VEIL_MISFIT = 600.0
@@ -139,15 +138,3 @@ def _kernel(t: Plane) -> Taps:
         -1.5 * t3 + 2 * t2 + 0.5 * t,
         0.5 * t3 - 0.5 * t2,
     )
-
-
-def wide_look(flow: Plane, atlas: Atlas) -> Plane:
-    """Median of a flow (H, W, 2) over about 80×80 pixels, on the atlas: the motion of what surrounds a place."""
-    step = 16
-    height, width = flow.shape[:2]
-    size = (max(1, width // step), max(1, height // step))
-    coarse = cv2.resize(flow, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 2)
-    middle = np.dstack([cv2.medianBlur(np.ascontiguousarray(coarse[..., axis]), 5) for axis in (0, 1)])
-    x = (atlas.x + np.float32(0.5)) * np.float32(size[0] / width) - np.float32(0.5)
-    y = (atlas.y + np.float32(0.5)) * np.float32(size[1] / height) - np.float32(0.5)
-    return cv2.remap(middle, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,7 +1,7 @@
 """Fill transient defects with what the neighbours in time show at the same place of the scene.
 
-Flow cannot be measured inside a defect, so a neighbour is looked up along several: the dense flow, estimated on frames
-whose defects have been filled roughly first; the dense flow carried into the defect from around it; and the motion of
+Motion cannot be measured inside a defect, so a neighbour is looked up along several: the motion of the shot, which was
+measured on frames without what is plainly damage; the same carried into the defect from around it; and the motion of
 the wider surroundings. Every look is matched to the frame's local brightness and weighted by how well it fits the
 frame around the defect, how well it agrees with what the other side in time shows inside, and, where the defect is
 translucent, how well it fits what can still be seen. Where a neighbour is damaged too, the next ones on that side are
@@ -23,11 +23,15 @@ from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
-from .holes import fill, fill_roughly
-from .window import RepairWindow
+from ..motion import shot
+from ..motion.shot import ShotMotion
+from .holes import fill
+from .window import HoleWindow
 
-_LONGEST_REACH = 5
-RADIUS = _LONGEST_REACH + 1
+LONGEST_REACH = 5
+"""Frames away on each side that a place may be looked up in."""
+
+RADIUS = LONGEST_REACH + shot.RADIUS
 """The repair of a frame depends on this many frames on each side."""
 
 LARGE_SHARE = 0.05
@@ -59,8 +63,8 @@ class DirtRepairSettings:
     grain: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.reach <= _LONGEST_REACH:
-            raise SettingsError(f"dirt repair reach is {self.reach}; use 1 … {_LONGEST_REACH} frames")
+        if not 1 <= self.reach <= LONGEST_REACH:
+            raise SettingsError(f"dirt repair reach is {self.reach}; use 1 … {LONGEST_REACH} frames")
         if not 0 <= self.feather <= 8:
             raise SettingsError(f"dirt repair feather is {self.feather}; use 0 … 8 pixels")
         if not 0 <= self.grain <= 1:
@@ -73,6 +77,8 @@ def repair_dirt(
     settings: DirtRepairSettings | None = None,
     *,
     keep: slice | None = None,
+    motion: ShotMotion | None = None,
+    first: int = 0,
     progress: Progress = silent,
 ) -> Tensor:
     """Fill masked pixels; every other pixel leaves bit-equal.
@@ -85,6 +91,8 @@ def repair_dirt(
         mask: (T, H, W); above 0.5 is damaged.
         settings: Defaults to `DirtRepairSettings()`.
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
+        motion: Of the shot that the frames are part of; None measures it on these frames, with the holes filled.
+        first: Position in the shot of the first of the frames, where its motion is given.
         progress: Called once per frame.
 
     Returns:
@@ -103,7 +111,7 @@ def repair_dirt(
             f"the dirt mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
             "use the mask that was made from these frames"
         )
-    window = RepairWindow(frames, mask, fill_roughly)
+    window = HoleWindow(frames, mask, motion=motion, first=first)
     wanted = range(count)[keep or slice(None)]
     result = copied(frames, wanted)
 
@@ -127,7 +135,7 @@ def repair_dirt(
     return result
 
 
-def _put(frame: Tensor, window: RepairWindow, index: int, values: Plane, feather: float) -> None:
+def _put(frame: Tensor, window: HoleWindow, index: int, values: Plane, feather: float) -> None:
     """Write the fill (N, C) of a frame (C, H, W) into it."""
     place = window.atlas(index).place
     before = window.colour(index)[place]

@@ -16,11 +16,11 @@ from torch import Tensor
 from ...ageing import Simulation, binary_truth, simulate
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import FilmFileError, SettingsError
+from ...film.dirt.comparisons import Comparisons
 from ...film.dirt.detection import LONGEST_LIFE
-from ...film.dirt.evidence import Window
 from ...film.dirt.features import PLANES, DirtFeatures
+from ...film.motion.window import FrameWindow
 from ...progress import Progress, silent
-from ...video.flow import to_luma
 from ..example_files import claim, make_missing, read
 from .ageing import DirtAgeing, draw_ageing
 
@@ -144,7 +144,7 @@ def shot_examples(
     frames = settings.frames
     clean = material.shot(index, frames=frames, height=settings.height, width=settings.width, seed=settings.seed)
     aged = simulate(clean, model, seed=int(stream.integers(1 << 62)))
-    features = DirtFeatures(Window(to_luma((aged.frames * 255).round() / 255)), lifetime=LONGEST_LIFE)
+    features = DirtFeatures(Comparisons(FrameWindow((aged.frames * 255).round() / 255)), lifetime=LONGEST_LIFE)
     labels = label(aged, settings.faintest)
     middle, ends, near = (frames // 2 - 1, frames // 2), (0, frames - 1), (1, 2, frames - 3, frames - 2)
     end_share = settings.hard_end_share if hard else settings.end_share

@@ -44,6 +44,10 @@ class Once:
         try:
             value = compute()
         except BaseException as error:
+            # Who waits is told; who asks later tries again.
+            with self._lock:
+                if self._values.get(key) is mine:
+                    self._drop(key)
             mine.set_exception(error)
             raise
         mine.set_result(value)

@@ -82,6 +82,10 @@ class Clip:
     def __getitem__(self, index: int) -> Tensor:
         return self._pictures[index].tensor()
 
+    def picture(self, index: int) -> Picture:
+        """Return a frame without making it."""
+        return self._pictures[index]
+
 
 def picture_of(image: Tensor | Picture) -> Picture:
     """Return a picture for a tensor (3, H, W); what is one already is given back."""

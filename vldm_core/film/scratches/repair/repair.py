@@ -19,38 +19,20 @@ from ....errors import SettingsError
 from ....progress import Progress, silent
 from ....video.buffers.keyed_cache import Once
 from ....video.buffers.pictures import Clip, Made, Picture, copied
-from ...fill.holes import fill, fill_roughly
+from ...fill.holes import fill
+from ...fill.repair import LONGEST_REACH
 from ...fill.repair import RADIUS as FILL_RADIUS
-from ...fill.window import RepairWindow
+from ...fill.window import HoleWindow
 from .cross_profile import LEVEL, Strip, measure_profile, other_view, straightened
 
 _VIEWS = 4
 RADIUS = _VIEWS + FILL_RADIUS
 """A repaired frame depends on so many frames on each side: lines are measured over a few, and filled from others."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class OpaqueRules:
-    """When a line has left no picture under it.
-
-    Attributes:
-        opaque_depth: Depth from which on a line may be opaque: 30 grey levels, in [0, 1].
-        opaque_activity: Change from frame to frame under a line, over that beside it, below which it hides the
-            scene.
-        deep: Depth from which on what is lost is filled from other frames and not bridged: 24 grey levels, in [0,
-            1].
-        fewest_lost: Lost pixels of a frame below which no motion is measured for them.
-    """
-
-    opaque_depth: float = 30 * LEVEL
-    opaque_activity: float = 0.15
-    deep: float = 24 * LEVEL
-    fewest_lost: int = 20
-
-
-_RULES = OpaqueRules()
-
-_REACH = FILL_RADIUS - 1
+_OPAQUE_DEPTH = 30 * LEVEL
+_OPAQUE_ACTIVITY = 0.15
+_DEEP = 24 * LEVEL
+_FEWEST_LOST = 20
 _MOST_HELD = 128 << 20
 """Bytes of frames that are held as numbers."""
 
@@ -118,7 +100,7 @@ def repair_scratches(
     shot = _Shot(frames, masks, settings)
     lost = []
     for number, t in enumerate(wanted, 1):
-        if shot.lost_count(t) >= _RULES.fewest_lost:
+        if shot.lost_count(t) >= _FEWEST_LOST:
             lost.append(t)
         progress("repair scratches", number, len(wanted))
     refilled = shot.refilled(lost, progress)
@@ -218,17 +200,16 @@ class _Shot:
         def picture(t: int) -> Picture:
             return Made(lambda: torch.from_numpy(self.repaired(t) if t in near else self.image(t)).permute(2, 0, 1))
 
-        window = RepairWindow(
+        window = HoleWindow(
             Clip([picture(t) for t in range(first, last)]),
             torch.from_numpy(np.stack([self.lost(t) if t in near else blank for t in range(first, last)])),
-            fill_roughly,
         )
         result: dict[int, tuple[Place, FloatArray]] = {}
         for number, t in enumerate(wanted):
             progress("fill scratches", number, len(wanted))
             place = window.atlas(t - first).place
             fallback = self.repaired(t)[place] * np.float32(255)
-            values = fill(window, t - first, reach=_REACH, grain=self._settings.grain, fallback=fallback)
+            values = fill(window, t - first, reach=LONGEST_REACH, grain=self._settings.grain, fallback=fallback)
             if values is not None:
                 result[t] = place, (values / np.float32(255)).astype(np.float32)
             window.forget(t - first + 1 - FILL_RADIUS)
@@ -263,7 +244,7 @@ def _repair_segment(
         # Whatever fills them later is measured on this frame, and best on one without the line.
         after = np.where(gone[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
         # A faint line over black or white is as well bridged.
-        lost[area] |= gone & (np.abs(profile) > _RULES.deep)
+        lost[area] |= gone & (np.abs(profile) > _DEEP)
     repaired[area] = np.where(inside[..., None], np.clip(after, 0.0, 1.0), before)
 
 
@@ -275,7 +256,7 @@ def _lost(
     limit = before.max(axis=-1) <= 0.5 * LEVEL if dark else before.min(axis=-1) >= 1 - 0.5 * LEVEL
     lost = limit & (np.abs(profile) > 2 * LEVEL)
     peak = np.abs(profile).max(axis=1, keepdims=True)
-    if peak.max() < _RULES.opaque_depth or luma.shape[1] < 2:
+    if peak.max() < _OPAQUE_DEPTH or luma.shape[1] < 2:
         return lost
     # A transparent line lets the grain and texture of the scene through, an opaque one does not.
     both = known[:, 1:] & known[:, :-1]
@@ -284,8 +265,8 @@ def _lost(
     outer = change[:, [centre - core - 3, centre - core - 2, centre + core + 2, centre + core + 3]].mean(axis=1)
     window = (1, 2 * rows + 1)
     pooled = [cv2.blur(side[:, None].astype(np.float32), window) for side in (change[:, centre], outer)]
-    opaque = pooled[0] < _RULES.opaque_activity * pooled[1]
-    opaque = np.concatenate((opaque, opaque[-1:])) & (peak >= _RULES.opaque_depth)
+    opaque = pooled[0] < _OPAQUE_ACTIVITY * pooled[1]
+    opaque = np.concatenate((opaque, opaque[-1:])) & (peak >= _OPAQUE_DEPTH)
     return lost | (opaque & (np.abs(profile) > 0.5 * peak))
 
 

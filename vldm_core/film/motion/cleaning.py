@@ -1,0 +1,95 @@
+"""What surely is damage, replaced by what the neighbours in time show, so that it does not pull at the motion.
+
+A spot of a dozen pixels of dirt outweighs the picture in every patch that it lies in. A quick look along a rough motion
+finds the plainest of them: brighter or darker than both neighbours, whose agreement tells what belongs there. What is
+replaced here is replaced for the measurement only.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arrays import BoolArray, FloatArray, Plane
+from ...video.flow import fill_masked
+from .field import enlarged_plane
+
+_SQUARE = np.ones((3, 3), np.uint8)
+_AROUND = np.ones((5, 5), np.uint8)
+_PATCH = np.ones((9, 9), np.uint8)
+"""The patches that motion is measured on have 8 pixels on a side; those that reach into a hole show part of it."""
+_SURELY_NEW = 8.0
+"""Grey levels beyond everything that both neighbours show in the 3×3 surroundings, from which on a pixel is a seed."""
+_NEW = 4.0
+"""Grey levels beyond both neighbours at the place, from which on a pixel beside a seed belongs to it."""
+_AGREEMENT = 0.7
+"""Share of what stands out by which the neighbours may differ from each other around it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlainDamage:
+    """What plain damage adds to a frame, held for the few pixels that it lies on.
+
+    Attributes:
+        shape: (h, w) of the frame that it was found on.
+        place: (N,) places of the pixels in the flattened frame.
+        added: (N,) float32, grey levels.
+    """
+
+    shape: tuple[int, int]
+    place: NDArray[np.int32]
+    added: FloatArray
+
+    @classmethod
+    def of(cls, frame: Plane, found: BoolArray, expected: Plane) -> "PlainDamage":
+        """Hold what a frame (h, w) has over what is expected, where damage was found."""
+        place = np.flatnonzero(found).astype(np.int32)
+        return cls((frame.shape[0], frame.shape[1]), place, (frame.ravel()[place] - expected.ravel()[place]))
+
+    def taken_off(self, frame: FloatArray) -> FloatArray:
+        """Return a frame (H, W) without it; of another size than the one it was found on, it is enlarged."""
+        if not len(self.place):
+            return frame
+        if frame.shape == self.shape:
+            result = frame.copy()
+            result.reshape(-1)[self.place] -= self.added
+            return result
+        plane = np.zeros(self.shape, np.float32)
+        plane.reshape(-1)[self.place] = self.added
+        return frame - enlarged_plane(plane, (frame.shape[0], frame.shape[1]))
+
+
+def outside(frame: Plane, low: Plane, high: Plane) -> FloatArray:
+    """Signed distance (H, W) of a frame to the interval [low, high], positive above it."""
+    above, below = frame - high, low - frame
+    return np.maximum(above, 0, out=above) - np.maximum(below, 0, out=below)
+
+
+def plainly_damaged(
+    frame: FloatArray, first: FloatArray, second: FloatArray, known: BoolArray | None = None
+) -> BoolArray:
+    """Tell where a frame plainly shows something that neither neighbour does.
+
+    Args:
+        frame: (H, W), grey levels.
+        first: (H, W), a neighbour along the motion, in the brightness of the frame.
+        second: (H, W), the other one.
+        known: (H, W), what a simpler motion explains, where nothing is new; None is nowhere.
+    """
+    spike = outside(frame, cv2.min(first, second), cv2.max(first, second))
+    low = cv2.min(cv2.erode(first, _SQUARE), cv2.erode(second, _SQUARE))
+    high = cv2.max(cv2.dilate(first, _SQUARE), cv2.dilate(second, _SQUARE))
+    novelty = np.abs(outside(frame, low, high))
+    if known is not None:
+        novelty[known] = 0.0
+    strength = np.abs(spike)
+    seeds = (novelty > _SURELY_NEW) & (cv2.blur(cv2.absdiff(first, second), (5, 5)) < _AGREEMENT * strength)
+    found = (cv2.dilate(seeds.view(np.uint8), _AROUND) > 0) & (strength > _NEW)
+    return cv2.dilate(found.view(np.uint8), _SQUARE) > 0
+
+
+def carried_into(holes: BoolArray, flow: FloatArray) -> FloatArray:
+    """Carry a flow (h, w, 2) into holes (h, w), and into the patches that these reach, from around them."""
+    around = cv2.dilate(holes.view(np.uint8), _PATCH) > 0
+    return np.dstack([fill_masked(np.ascontiguousarray(flow[..., axis]), around) for axis in (0, 1)])

@@ -25,40 +25,85 @@ from torch import Tensor
 from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
 
-_DARKEST_PICTURE = 40.0
-"""Grey levels: an edge of the frame that is brighter than this belongs to the picture."""
-_FLAT = 8.0
-"""Grey levels by which a pixel of a bar may differ from the bar's usual level: codecs ring beside the picture."""
-_CAP = 64.0
-"""Grey levels above which a pixel is no darker or brighter in the mean: one speck of dust must not lift a bar."""
-_QUIET = 2.0
-"""Grey levels, mean change from frame to frame: a bar is at most as unquiet; a dark scene with grain is more so."""
-_LARGEST_CHANGE = 16.0
-"""Grey levels that a change from frame to frame counts at most, for the same reason as `_CAP`."""
-_WHITE = 250.0
-"""Grey level of a perforation, through which the scanner sees its lamp, in the mean over the shot."""
-_WHITE_FLOOR = 192.0
-_LARGEST_HOLE = (0.3, 0.15)
-"""Height and width of the largest perforation, as shares of the frame."""
-_HOLE_REACH = 0.4
-"""Share of the frame, from its left or right edge, in which perforations lie."""
-_HOLE_RIM = 0.015
-"""Share of the frame width by which a perforation weaves, rounding of its corners included."""
-_SPECKS = 0.05
-"""Share of a row or column that may be other than dark: dust that sticks."""
-_THINNEST = 2
-"""Rows or columns of the thinnest bar."""
-_EDGE = 4
-"""Rows or columns within which the picture begins."""
-_INSIDE = 16
-"""Rows or columns, beyond those, that must be picture too: no line on black is as wide."""
-_PICTURE_SHARE = 0.5
-"""Share of an edge along which the picture begins, and of the strip inside it that is picture."""
-_LARGEST_CORNER = 0.12
-"""Radius of the largest corner of a gate, as a share of the picture's size."""
-_SMALLEST_CORNER = 3
-_MIXED = 2
-"""Rows and columns at the border of the picture that may hold some of the bar: split pixels, and what codecs smear."""
+
+@dataclass(frozen=True, kw_only=True)
+class BarTests:
+    """What tells a bar from a dark part of the picture.
+
+    Attributes:
+        darkest_picture: Grey levels: an edge of the frame that is brighter than this belongs to the picture. Scanned
+            film base is not black, so it is not near 0.
+        flat: Grey levels by which a pixel of a bar may differ from the bar's usual level: codecs ring beside the
+            picture.
+        cap: Grey levels above which a pixel is no darker or brighter in the mean: one speck of dust must not lift a
+            bar.
+        quiet: Grey levels, mean change from frame to frame: a bar is at most as unquiet; a dark scene with grain is
+            more so.
+        largest_change: Grey levels that a change from frame to frame counts at most, for the same reason as `cap`.
+        specks: Share of a row or column that may be other than dark: dust that sticks.
+        thinnest: Rows or columns of the thinnest bar. One dark row is an edge of the scan, and cheaper to restore than
+            to be wrong about.
+        edge: Rows or columns within which the picture begins. A picture begins at once; a dark scene fades in.
+        inside: Rows or columns, beyond those, that must be picture too: no line on black is as wide.
+        picture_share: Share of an edge along which the picture begins, and of the strip inside it that is picture. A
+            letter or a silhouette begins along less.
+        mixed: Rows and columns at the border of the picture that may hold some of the bar: split pixels, and what
+            codecs smear.
+    """
+
+    darkest_picture: float = 40.0
+    flat: float = 8.0
+    cap: float = 64.0
+    quiet: float = 2.0
+    largest_change: float = 16.0
+    specks: float = 0.05
+    thinnest: int = 2
+    edge: int = 4
+    inside: int = 16
+    picture_share: float = 0.5
+    mixed: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerforationTests:
+    """What counts as a perforation beside the picture.
+
+    Attributes:
+        white: Grey level of a perforation, through which the scanner sees its lamp, in the mean over the shot.
+        floor: Grey level below which a pixel is no darker in that mean: weave and a passing speck must not take a hole
+            off its white.
+        largest: Height and width of the largest perforation, as shares of the frame: four to a frame on 35 mm, one on
+            16 mm. Larger white islands are picture.
+        reach: Share of the frame, from its left or right edge, in which perforations lie.
+        rim: Share of the frame width by which a perforation weaves, rounding of its corners included.
+        least_rim: Pixels of that rim at least, on small frames.
+    """
+
+    white: float = 250.0
+    floor: float = 192.0
+    largest: tuple[float, float] = (0.3, 0.15)
+    reach: float = 0.4
+    rim: float = 0.015
+    least_rim: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CornerTests:
+    """What counts as the corner of a rounded gate.
+
+    Attributes:
+        largest: Radius of the largest corner, as a share of the shorter side of the picture. More takes a vignette or a
+            dark tree for a corner.
+        smallest: Pixels of the radius of the smallest: fewer are a split pixel or two, not worth a mask.
+    """
+
+    largest: float = 0.12
+    smallest: int = 3
+
+
+_BARS = BarTests()
+_PERFORATION = PerforationTests()
+_CORNER = CornerTests()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,7 +183,7 @@ class ActivePicture:
 
 def _shrunk(first: int, last: int, size: int) -> tuple[int, int]:
     """Leave out what may hold some of a bar, on the sides that have one."""
-    inner = (first + _MIXED if first > 0 else first), (last - _MIXED if last < size else last)
+    inner = (first + _BARS.mixed if first > 0 else first), (last - _BARS.mixed if last < size else last)
     return inner if inner[0] < inner[1] else (first, last)
 
 
@@ -171,11 +216,11 @@ class PictureFinder:
                 f"the search for bars was made for {self._shape} frames, got {luma.shape}; use one finder per shot"
             )
         self._count += 1
-        self._level += np.minimum(luma, _CAP)
-        self._white += np.maximum(luma, _WHITE_FLOOR)
+        self._level += np.minimum(luma, _BARS.cap)
+        self._white += np.maximum(luma, _PERFORATION.floor)
         if self._previous is not None:
             change = cv2.absdiff(luma, self._previous)
-            self._change += np.minimum(change, _LARGEST_CHANGE)
+            self._change += np.minimum(change, _BARS.largest_change)
         self._previous = luma
         # The sums change ever less: it is enough to look again when they have grown by half.
         if self._count >= self._next_look:
@@ -192,12 +237,12 @@ class PictureFinder:
         level = self._level / self._count
         changes = max(self._count - 1, 1)
         # Over few frames the mean of a pixel is itself uncertain.
-        quiet = self._change <= _QUIET * (1 + 2 / np.sqrt(changes)) * changes
+        quiet = self._change <= _BARS.quiet * (1 + 2 / np.sqrt(changes)) * changes
         usual = [float(np.percentile(line, 25)) for line in (level[0], level[-1], level[:, 0], level[:, -1])]
-        darkest = [value for value in usual if value <= _DARKEST_PICTURE]
+        darkest = [value for value in usual if value <= _BARS.darkest_picture]
         if not darkest:
             return ActivePicture.of_frame(height, width)
-        dark = (level <= max(darkest) + _FLAT) & quiet
+        dark = (level <= max(darkest) + _BARS.flat) & quiet
         void = dark | _holes(np.asarray(self._white / self._count, np.float32))
         return _from_void(void)
 
@@ -205,15 +250,15 @@ class PictureFinder:
 def _holes(white: FloatArray) -> BoolArray:
     """White islands near the left or right edge of the frame, with a rim: (H, W)."""
     height, width = white.shape
-    seen = (white >= _WHITE).astype(np.uint8)
+    seen = (white >= _PERFORATION.white).astype(np.uint8)
     result = np.zeros((height, width), np.uint8)
     if not seen.any():
         return result > 0
     count, _, boxes, _ = cv2.connectedComponentsWithStats(seen, connectivity=8)
-    rim = max(3, round(_HOLE_RIM * width))
+    rim = max(_PERFORATION.least_rim, round(_PERFORATION.rim * width))
     for x, y, w, h, _ in boxes[1:count]:
-        sideways = x + w <= _HOLE_REACH * width or x >= (1 - _HOLE_REACH) * width
-        if sideways and h <= _LARGEST_HOLE[0] * height and w <= _LARGEST_HOLE[1] * width:
+        sideways = x + w <= _PERFORATION.reach * width or x >= (1 - _PERFORATION.reach) * width
+        if sideways and h <= _PERFORATION.largest[0] * height and w <= _PERFORATION.largest[1] * width:
             result[max(0, y - rim) : y + h + rim, max(0, x - rim) : x + w + rim] = 1
     return result > 0
 
@@ -237,9 +282,9 @@ def _from_void(void: BoolArray) -> ActivePicture:
         left = 0
     if not _begins(box.T[::-1]):
         right = width
-    top, left = (0 if first < _THINNEST else first for first in (top, left))
-    bottom = height if height - bottom < _THINNEST else bottom
-    right = width if width - right < _THINNEST else right
+    top, left = (0 if first < _BARS.thinnest else first for first in (top, left))
+    bottom = height if height - bottom < _BARS.thinnest else bottom
+    right = width if width - right < _BARS.thinnest else right
     starts, stops = np.full(height, left, np.int32), np.full(height, right, np.int32)
     starts[:top], stops[:top], starts[bottom:], stops[bottom:] = 0, 0, 0, 0
     part = void[top:bottom, left:right]
@@ -251,33 +296,33 @@ def _from_void(void: BoolArray) -> ActivePicture:
 
 def _ends(void: BoolArray, *, axis: int) -> tuple[int, int]:
     """First row and row after the last (axis 1), or columns (axis 0), that hold more than specks."""
-    used = np.flatnonzero(1 - void.mean(axis=axis) > _SPECKS)
+    used = np.flatnonzero(1 - void.mean(axis=axis) > _BARS.specks)
     return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
 
 
 def _begins(alive: BoolArray) -> bool:
     """Whether a picture begins at the first row of an array, along most of it."""
-    edge, inside = alive[:_EDGE], alive[_EDGE : _EDGE + _INSIDE]
+    edge, inside = alive[: _BARS.edge], alive[_BARS.edge : _BARS.edge + _BARS.inside]
     along = float(edge.any(axis=0).mean())
-    return along >= _PICTURE_SHARE and float(inside.mean() if len(inside) else 0.0) >= _PICTURE_SHARE
+    return along >= _BARS.picture_share and float(inside.mean() if len(inside) else 0.0) >= _BARS.picture_share
 
 
 def _corners(void: BoolArray) -> NDArray[np.int32]:
     """Columns that the upper and lower left corners take of every row of the picture, (h,)."""
     height, width = void.shape
-    most = int(_LARGEST_CORNER * min(height, width))
+    most = int(_CORNER.largest * min(height, width))
     result = np.zeros(height, np.int32)
-    if most < _SMALLEST_CORNER:
+    if most < _CORNER.smallest:
         return result
     for rows in (slice(None), slice(None, None, -1)):
         strip = void[rows][: most + 1, : most + 1]
         runs = np.where(strip.all(axis=1), most + 1, np.argmin(strip, axis=1))
         # A corner gets narrower from row to row and ends; what does not is a dark part of the scene.
         end = int(np.argmax(runs == 0)) if (runs == 0).any() else 0
-        if end < _SMALLEST_CORNER or runs[0] > most or runs[0] < _SMALLEST_CORNER or np.diff(runs[:end]).max() > 1:
+        if end < _CORNER.smallest or runs[0] > most or runs[0] < _CORNER.smallest or np.diff(runs[:end]).max() > 1:
             continue
-        beyond = runs[:end, None] + np.arange(_EDGE)
-        if void[rows][np.arange(end)[:, None], np.minimum(beyond, width - 1)].mean() > 1 - _PICTURE_SHARE:
+        beyond = runs[:end, None] + np.arange(_BARS.edge)
+        if void[rows][np.arange(end)[:, None], np.minimum(beyond, width - 1)].mean() > 1 - _BARS.picture_share:
             continue
         result[rows][:end] = np.maximum(result[rows][:end], runs[:end])
     return result

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vldm_core.film.weave.trend import robust_sigma, slow_part
+from vldm_core.film.robust import robust_sigma
+from vldm_core.film.weave.trend import slow_part
 
 
 def noisy(count=90, sigma=0.05, seed=0):

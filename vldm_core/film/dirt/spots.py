@@ -16,39 +16,101 @@ from numpy.typing import NDArray
 
 from ...arrays import Plane
 from .evidence import Evidence
+from .moving_objects import RIM, TWIN, best_match, shrunk
 
-_ACTIVITY_WINDOW = (15, 15)
-_FLOW_WINDOW = (9, 9)
-_RING_INNER = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-_RING_OUTER = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
-_MOST_SPOTS = 4000
 
-# Weight and floor of the logarithms in the certainty, fitted by logistic regression to 2000 spots of dirt (the
-# simulation of this package, and scanned dirt textures) and 8500 false alarms on moving pictures with grain; leaving a
-# whole scene out of the fit costs nothing.
-_WEIGHTS = {
-    "contrast": (3.26, 1.0),
-    "unexplained": (-2.82, 1.0),
-    "activity": (-1.87, 1.0),
-    "detail": (-0.44, 4.0),
-    "inconsistency": (-0.57, 0.3),
-    "area": (0.49, 1.0),
-}
-_OFFSET = -1.41
-_STRUCTURE_WEIGHT = -4.2
-_SEARCH_WEIGHT = 1.66
-_SEARCH_FLOOR = 0.02
-# Below this the thing is there, whatever else speaks for dirt; one spot of dirt in a hundred finds a twin by chance.
-_SAME_THING = 0.25
-# Up to which area of box a spot is searched, how many pixels far (larger things go faster), and on how coarse a grid.
-# What is larger still is a patch, and patches of a smooth picture find twins everywhere.
-_RIM_SHARE = np.float32(0.3)
-_SEARCHES = ((100, 32, 1), (1000, 64, 1), (6000, 64, 2))
-# What appears for several frames, or can be judged from one side alone, must be clearer: things come and go in films.
-_ONE_SIDED_PENALTY = 0.7
-_LASTING_PENALTY = 2.5
-_STEADINESS_WEIGHT = 2.0
-_LARGEST_CHANGE = 0.6
+@dataclass(frozen=True, kw_only=True)
+class SpotTests:
+    """What makes a spot a candidate.
+
+    Attributes:
+        activity_window: Pixels on each side of the square over which temporal activity is averaged: several specks
+            wide, so that a speck is judged by its region.
+        flow_window: Pixels on each side of the square over which errors of the flow are averaged.
+        ring: Inner and outer width in pixels of the ellipses between which lie the surroundings of a spot: beyond its
+            soft rim, and still near it.
+        fewest_in_ring: Pixels of a ring above which its mean tells something.
+        most: Candidates of a frame that are judged, in each call: a frame of snow must not take
+            minutes.
+        flow_guard: Grey levels by which one pixel of flow error raises the level that a seed must reach.
+        weak_share: Share of the threshold that the rest of a spot must reach, once a seed has: its flanks are fainter.
+        weak_guard: Share of the guard (activity and flow errors) on that.
+        busy: Share of the detail under a spot by which the levels rise: interpolation takes as much off a peak.
+        texture: Share of a structure of the spot's own sign by which they rise: it may be that structure, seen more
+            sharply.
+    """
+
+    activity_window: int = 15
+    flow_window: int = 9
+    ring: tuple[int, int] = (5, 13)
+    fewest_in_ring: int = 3
+    most: int = 4000
+    flow_guard: float = 0.5
+    weak_share: float = 0.75
+    weak_guard: float = 0.5
+    busy: float = 0.05
+    texture: float = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotCertainty:
+    """The logistic regression that tells how sure it is that a spot is dirt.
+
+    Fitted to 2000 spots of dirt (the simulation of this package, and scanned dirt textures) and 8500 false alarms on
+    moving pictures with grain; leaving a whole scene out of the fit costs nothing.
+
+    Attributes:
+        weights: Of each measure of a spot: log odds per unit of the logarithm, and the floor added before it is taken,
+            in the unit of the measure (see `Spots`).
+        offset: Log odds that are added to all.
+        structure_weight: Log odds per unit of the logarithm of 1 plus structure over contrast, a ratio.
+        search_weight: Log odds per unit of the logarithm of the misfit of the best twin, a ratio.
+        search_floor: Floor of that misfit.
+    """
+
+    weights: tuple[tuple[str, float, float], ...] = (
+        ("contrast", 3.26, 1.0),
+        ("unexplained", -2.82, 1.0),
+        ("activity", -1.87, 1.0),
+        ("detail", -0.44, 4.0),
+        ("inconsistency", -0.57, 0.3),
+        ("area", 0.49, 1.0),
+    )
+    offset: float = -1.41
+    structure_weight: float = -4.2
+    search_weight: float = 1.66
+    search_floor: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotDoubts:
+    """What appears for several frames, or can be judged from one side alone, must be clearer: things come and go.
+
+    Attributes:
+        one_sided: Log odds taken off where both references lie on one side.
+        lasting: Log odds taken off what stays for several frames.
+        steadiness_weight: Log odds per unit of the logarithm of contrast over change by which what stays the same in
+            all of its frames wins the penalty back, and no more.
+        steadiness_floor: Grey levels added to both before.
+        largest_change: Share of its contrast by which a spot may change from frame to frame; dirt on the film is the
+            same dirt.
+        change_floor: Grey levels by which it may change besides: grain.
+    """
+
+    one_sided: float = 0.7
+    lasting: float = 2.5
+    steadiness_weight: float = 2.0
+    steadiness_floor: float = 1
+    largest_change: float = 0.6
+    change_floor: float = 2.0
+
+
+_SPOTS = SpotTests()
+_CERTAINTY = SpotCertainty()
+_DOUBT = SpotDoubts()
+_ACTIVITY_WINDOW = (_SPOTS.activity_window, _SPOTS.activity_window)
+_FLOW_WINDOW = (_SPOTS.flow_window, _SPOTS.flow_window)
+_RING_INNER, _RING_OUTER = (cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)) for size in _SPOTS.ring)
 
 
 @dataclass(frozen=True)
@@ -101,15 +163,15 @@ def find_spots(evidence: Evidence, *, threshold: float, min_size: int, signs: tu
         signs: 1 for bright spots, -1 for dark ones.
     """
     activity = activity_of(evidence)
-    guard = activity + 0.5 * cv2.blur(evidence.inconsistency, _FLOW_WINDOW)
-    busy = 0.05 * evidence.detail
-    seed_level, weak_level = threshold + guard, 0.75 * threshold + 0.5 * guard
+    guard = activity + _SPOTS.flow_guard * cv2.blur(evidence.inconsistency, _FLOW_WINDOW)
+    busy = _SPOTS.busy * evidence.detail
+    seed_level, weak_level = threshold + guard, _SPOTS.weak_share * threshold + _SPOTS.weak_guard * guard
     labels = np.zeros(activity.shape, np.uint16)
     boxes: list[NDArray[np.int32]] = []
     for sign in signs:
         texture = sign * evidence.structure
         np.maximum(texture, 0, out=texture)
-        texture *= np.float32(0.4)
+        texture *= np.float32(_SPOTS.texture)
         texture += busy
         seeds = sign * evidence.novelty - 2 * texture > seed_level
         if not seeds.any():
@@ -123,7 +185,7 @@ def find_spots(evidence: Evidence, *, threshold: float, min_size: int, signs: tu
         wanted[parts[seeds]] = True
         wanted &= statistics[:, cv2.CC_STAT_AREA] >= min_size
         wanted[0] = False
-        chosen = np.flatnonzero(wanted)[: _MOST_SPOTS - len(boxes)]
+        chosen = np.flatnonzero(wanted)[: _SPOTS.most - len(boxes)]
         numbers = np.zeros(len(statistics), np.uint16)
         numbers[chosen] = np.arange(len(chosen), dtype=np.uint16) + 1 + len(boxes)
         placed = numbers[parts]
@@ -156,7 +218,7 @@ def _measure(labels: NDArray[np.uint16], boxes: NDArray[np.int32], evidence: Evi
         area=area,
         contrast=inside(np.abs(evidence.spike)),
         # Where spots crowd, no ring is left; the activity of the region stands in.
-        unexplained=np.where(size > 3, around / np.maximum(size, 1), mean_activity),
+        unexplained=np.where(size > _SPOTS.fewest_in_ring, around / np.maximum(size, 1), mean_activity),
         activity=mean_activity,
         structure=np.maximum(inside(evidence.structure) * np.sign(inside(evidence.spike)), 0),
         detail=inside(evidence.detail),
@@ -170,7 +232,7 @@ def certainty_of(
 ) -> Plane:
     """Return how sure it is that each spot is dirt.
 
-    The scale is that of a logistic regression on the logarithms of what was measured on the spots; see `_WEIGHTS`.
+    The scale is that of a logistic regression on the logarithms of what was measured on the spots; see `SpotCertainty`.
 
     Args:
         spots: Candidates.
@@ -183,20 +245,28 @@ def certainty_of(
     Returns:
         (N,) in 0 … 1.
     """
-    score = _OFFSET + sum(weight * np.log(getattr(spots, name) + floor) for name, (weight, floor) in _WEIGHTS.items())
-    score += _STRUCTURE_WEIGHT * np.log(1 + spots.structure / (spots.contrast + 1))
+    score = _CERTAINTY.offset + sum(
+        weight * np.log(getattr(spots, name) + floor) for name, weight, floor in _CERTAINTY.weights
+    )
+    score += _CERTAINTY.structure_weight * np.log(1 + spots.structure / (spots.contrast + 1))
     if one_sided:
-        score -= _ONE_SIDED_PENALTY
+        score -= _DOUBT.one_sided
     if len(shown) > 1:
         change = np.zeros(len(spots.area))
         for frame, following in itertools.pairwise(shown):
             change = np.maximum(change, spots.mean(np.abs(frame - following)))
-        steadiness = _STEADINESS_WEIGHT * np.log((spots.contrast + 1) / (change + 1))
-        score += np.minimum(steadiness, _LASTING_PENALTY) - _LASTING_PENALTY
-        score[change > _LARGEST_CHANGE * spots.contrast + 2.0] = -np.inf
+        steadiness = _DOUBT.steadiness_weight * np.log(
+            (spots.contrast + _DOUBT.steadiness_floor) / (change + _DOUBT.steadiness_floor)
+        )
+        score += np.minimum(steadiness, _DOUBT.lasting) - _DOUBT.lasting
+        score[change > _DOUBT.largest_change * spots.contrast + _DOUBT.change_floor] = -np.inf
     for spot in np.flatnonzero(score >= np.log(max(wanted, 1e-6) / max(1 - wanted, 1e-6))):
         found = _found_elsewhere(spots, int(spot), shown[0], references)
-        score[spot] += _SEARCH_WEIGHT * np.log(min(found, 1.0) + _SEARCH_FLOOR) if found >= _SAME_THING else -np.inf
+        score[spot] += (
+            _CERTAINTY.search_weight * np.log(min(found, 1.0) + _CERTAINTY.search_floor)
+            if found >= TWIN.same_thing
+            else -np.inf
+        )
     return 1 / (1 + np.exp(-np.clip(score, -50, 50)))
 
 
@@ -207,40 +277,26 @@ def _found_elsewhere(spots: Spots, spot: int, frame: Plane, references: Sequence
     """
     height, width = frame.shape
     x, y, w, h = (int(value) for value in spots.boxes[spot])
-    small = w * h <= _SEARCHES[0][0]
-    reach, scale = next(((reach, scale) for largest, reach, scale in _SEARCHES if w * h <= largest), (0, 0))
+    reach, scale = TWIN.reach_and_scale(w * h)
     if not reach:
         return 1.0
-    top, bottom, left, right = max(y - 3, 0), min(y + h + 3, height), max(x - 3, 0), min(x + w + 3, width)
+    top, left = max(y - TWIN.margin, 0), max(x - TWIN.margin, 0)
+    bottom, right = min(y + h + TWIN.margin, height), min(x + w + TWIN.margin, width)
     up, back = min(reach, top), min(reach, left)
     areas = [reference[top - up : bottom + reach, left - back : right + reach] for reference in references]
     body = (spots.labels[top:bottom, left:right] == spot + 1).astype(np.uint8)
-    rim = cv2.dilate(body, _RING_INNER).astype(np.float32)
+    rim = cv2.dilate(body, RIM).astype(np.float32)
     patch, excess = frame[top:bottom, left:right], spots.residual[top:bottom, left:right]
-    if scale > 1:
-        patch, rim, excess, *areas = (_shrunk(plane, scale) for plane in (patch, rim, excess, *areas))
-    best = min(_match(area, patch, rim, excess)[0] for area in areas)
-    if small or best < _SAME_THING:
+    patch, rim, excess, *areas = (shrunk(plane, scale) for plane in (patch, rim, excess, *areas))
+    best = min(best_match(area, patch, rim, excess)[0] for area in areas)
+    if TWIN.is_small(w * h) or best < TWIN.same_thing:
         return best
     # What runs has another background elsewhere, so the rim of a larger thing does not fit; but the thing itself is
     # found on both sides, in opposite directions.
-    weight = np.where(_shrunk(body.astype(np.float32), scale) >= 0.5, np.float32(1), _RIM_SHARE * rim)
-    (first, gone), (second, came) = (_match(area, patch, weight, excess) for area in areas)
+    weight = np.where(shrunk(body.astype(np.float32), scale) >= TWIN.body, np.float32(1), TWIN.rim_share * rim)
+    (first, gone), (second, came) = (best_match(area, patch, weight, excess) for area in areas)
     shift, onward = gone - (back // scale, up // scale), came - (back // scale, up // scale)
     swerve = float(np.hypot(*(shift + onward)))
-    if max(first, second) < _SAME_THING and swerve < 3 + 0.5 * float(np.hypot(*shift)):
+    if max(first, second) < TWIN.same_thing and swerve < TWIN.swerve + TWIN.swerve_of_way * float(np.hypot(*shift)):
         return max(first, second)
     return best
-
-
-def _match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
-    """Best relative misfit of a weighted patch in an area, and where (x, y)."""
-    energy = float((np.square(excess) * weight).sum()) + 1.0
-    misfit = cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight)
-    least, _, place, _ = cv2.minMaxLoc(misfit)
-    return max(least, 0.0) / energy, np.array(place)
-
-
-def _shrunk(plane: Plane, scale: int) -> Plane:
-    height, width = plane.shape
-    return cv2.resize(plane, (max(1, width // scale), max(1, height // scale)), interpolation=cv2.INTER_AREA)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ...arrays import BoolArray, Plane
 
 MARGIN = 12
-"""Pixels around a hole that its box shows."""
+"""Pixels around a hole that its box shows: more than most filters of the repair reach, so that boxes do not mix."""
 
-_LARGEST_SHARE = 0.6
+LARGEST_SHARE = 0.6
+"""Share of the frame that boxes may cover together; above, packing saves nothing and the frame is taken whole."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +49,7 @@ class Atlas:
         height, width = hole.shape
         labels, boxes = _groups(hole, margin)
         tiles = _packed(boxes, margin, height, width)
-        if sum(tile[4] * tile[5] for tile in tiles) > _LARGEST_SHARE * hole.size:
+        if sum(tile[4] * tile[5] for tile in tiles) > LARGEST_SHARE * hole.size:
             tiles = [(0, 0, 0, 0, height, width)]
             order = np.zeros(1, np.intp)
         else:

@@ -19,18 +19,65 @@ from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
 from ...video.luma import LUMA_WEIGHTS
+from ..robust import MAD_TO_SIGMA
 from .atlas import Atlas
 
-_FLAT_SHARE = 0.4
-_FEWEST_PIXELS = 64
-_PRIOR_PIXELS = 200
-_LARGEST_CORRELATION = 0.8
-_OUTLIER = 3.0
-_LEAST_EIGENVALUE = 1e-3
-# The noise repeats after so many pixels; holes are smaller.
-_TILE = 128
-_KERNEL_REACH = 6
-_SHARPNESS = np.geomspace(0.05, 6.0, 64)
+
+@dataclass(frozen=True, kw_only=True)
+class GrainMeasure:
+    """Where and how grain is measured around holes.
+
+    Attributes:
+        flat_share: Share of the usable pixels that count as flat; the quantile of the scene's structure. More measures
+            edges for grain, fewer leave too few pixels.
+        box_share: The same in a box of its own, so that one in a busy place is measured too.
+        fewest_pixels: Pixels from which on a variance is worth having.
+        prior_pixels: Pixels that the mean of all boxes counts for in each: a box of fewer follows the others.
+        largest_variance: A ratio: the variance of a box counts up to this many times the mean; what is more is motion.
+        outlier: Standard deviations beyond which a difference is cut off: dirt and motion, not grain.
+        largest_correlation: Of neighbouring pixels, 0 … 1. More would be blur of the scene and not grain.
+        least_correlated: Share of the variance that must be left at the flat pairs for a correlation to be told.
+        structure_sigma: Pixels of the blur before the scene's structure is measured, on which grain is averaged out;
+            and the blur that parts the fine detail of the channels from the rest.
+        structure_window: Pixels on each side of the square over which structure is averaged.
+        least_eigenvalue: Share of the largest eigenvalue of the channels' covariance below which a direction is none:
+            a black-and-white film has one noise in all channels.
+    """
+
+    flat_share: float = 0.4
+    box_share: float = 0.25
+    fewest_pixels: int = 64
+    prior_pixels: int = 200
+    largest_variance: float = 4
+    outlier: float = 3.0
+    largest_correlation: float = 0.8
+    least_correlated: float = 0.01
+    structure_sigma: float = 1.5
+    structure_window: int = 5
+    least_eigenvalue: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseField:
+    """The noise that is drawn for a frame.
+
+    Attributes:
+        tile: Pixels after which the noise repeats in each direction; holes are smaller, so nobody sees it.
+        kernel_reach: Pixels on each side of the kernel that correlates it: the widest, of correlation 0.8, has fallen
+            to nothing there.
+        sharpness: Least and largest factor on the squared distance in the exponent of the kernel, 1 / pixels²; from
+            wide kernels to none.
+        kernels: Number of kernels between them, in even ratios: the correlation is met to a hundredth or two.
+    """
+
+    tile: int = 128
+    kernel_reach: int = 6
+    sharpness: tuple[float, float] = (0.05, 6.0)
+    kernels: int = 64
+
+
+_MEASURE = GrainMeasure()
+_NOISE = NoiseField()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,9 +110,9 @@ def measure_grain(atlas: Atlas, frame: Plane, reference: Plane, usable: BoolArra
         None where too little can be measured.
     """
     structure = _structure(frame, reference)
-    if int(usable.sum()) < _FEWEST_PIXELS:
+    if int(usable.sum()) < _MEASURE.fewest_pixels:
         return None
-    usual = float(np.quantile(structure[usable][::3], _FLAT_SHARE))
+    usual = float(np.quantile(structure[usable][::3], _MEASURE.flat_share))
     variance = np.empty_like(frame)
     flat = np.zeros(frame.shape, bool)
     readings: list[tuple[tuple[slice, slice], float, int]] = []
@@ -77,17 +124,21 @@ def measure_grain(atlas: Atlas, frame: Plane, reference: Plane, usable: BoolArra
         if not len(own):
             readings.append((box, 0.0, 0))
             continue
-        chosen = known & (structure[box] <= max(usual, float(np.quantile(own, 0.25))))
+        chosen = known & (structure[box] <= max(usual, float(np.quantile(own, _MEASURE.box_share))))
         flat[box] = chosen
         value, number = _spread((frame[box] - reference[box])[chosen])
         readings.append((box, value, number))
     total = sum(number for _, _, number in readings)
-    if total < _FEWEST_PIXELS:
+    if total < _MEASURE.fewest_pixels:
         return None
     mean = sum(value * number for _, value, number in readings) / total
     for box, value, number in readings:
-        variance[box] = (min(value, 4 * mean) * number + mean * _PRIOR_PIXELS) / (number + _PRIOR_PIXELS) / 2
-    difference = np.clip(frame - reference, -_OUTLIER * mean**0.5, _OUTLIER * mean**0.5)
+        variance[box] = (
+            (min(value, _MEASURE.largest_variance * mean) * number + mean * _MEASURE.prior_pixels)
+            / (number + _MEASURE.prior_pixels)
+            / 2
+        )
+    difference = np.clip(frame - reference, -_MEASURE.outlier * mean**0.5, _MEASURE.outlier * mean**0.5)
     return Grain(
         variance=variance, correlation=_correlation(difference, flat, mean), mixing=_mixing(atlas, colour, flat)
     )
@@ -95,9 +146,9 @@ def measure_grain(atlas: Atlas, frame: Plane, reference: Plane, usable: BoolArra
 
 def _structure(frame: Plane, reference: Plane) -> Plane:
     """What the scene shows beside its slope: (h, w), from the sum of the two, on which grain has averaged out."""
-    smooth = cv2.GaussianBlur(frame + reference, (0, 0), 1.5)
+    smooth = cv2.GaussianBlur(frame + reference, (0, 0), _MEASURE.structure_sigma)
     across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    return cv2.blur(np.square(across) + np.square(down), (5, 5))
+    return cv2.blur(np.square(across) + np.square(down), (_MEASURE.structure_window,) * 2)
 
 
 def _spread(difference: Plane) -> tuple[float, int]:
@@ -105,7 +156,7 @@ def _spread(difference: Plane) -> tuple[float, int]:
     if not len(difference):
         return 0.0, 0
     difference = difference - np.median(difference)
-    limit = _OUTLIER * 1.4826 * float(np.median(np.abs(difference))) + 1e-3
+    limit = _MEASURE.outlier * MAD_TO_SIGMA * float(np.median(np.abs(difference))) + 1e-3
     inner = difference[np.abs(difference) <= limit]
     # Within three standard deviations lies 0.9733 of the variance of a normal distribution.
     return float(np.square(inner).mean()) / 0.9733, len(inner)
@@ -118,8 +169,8 @@ def _correlation(difference: Plane, flat: BoolArray, variance: float) -> tuple[f
         both = flat[first] & flat[second]
         one, two = difference[first][both], difference[second][both]
         energy = float((np.square(one) + np.square(two)).mean()) / 2 if len(one) else 0.0
-        value = float((one * two).mean()) / energy if energy > 0.01 * variance else 0.0
-        found.append(min(max(value, 0.0), _LARGEST_CORRELATION))
+        value = float((one * two).mean()) / energy if energy > _MEASURE.least_correlated * variance else 0.0
+        found.append(min(max(value, 0.0), _MEASURE.largest_correlation))
     return found[0], found[1]
 
 
@@ -130,7 +181,7 @@ def _mixing(atlas: Atlas, colour: Plane, flat: BoolArray) -> Plane:
     if channels == 1 or not flat.any():
         return alike
     picture = atlas.cut(colour)
-    fine = (picture - cv2.GaussianBlur(picture, (0, 0), 1.5))[flat]
+    fine = (picture - cv2.GaussianBlur(picture, (0, 0), _MEASURE.structure_sigma))[flat]
     weights = np.array(LUMA_WEIGHTS)
     covariance = fine.T.astype(np.float64) @ fine / len(fine)
     brightness = float(weights @ covariance @ weights)
@@ -138,7 +189,7 @@ def _mixing(atlas: Atlas, colour: Plane, flat: BoolArray) -> Plane:
         return alike
     values, vectors = np.linalg.eigh(covariance / brightness)
     # Grain of a black-and-white film is one noise in all channels.
-    strong = np.flatnonzero(values > _LEAST_EIGENVALUE * values[-1])[::-1]
+    strong = np.flatnonzero(values > _MEASURE.least_eigenvalue * values[-1])[::-1]
     vectors = vectors * np.where(weights @ vectors < 0, -1, 1)
     return (vectors[:, strong] * np.sqrt(values[strong])).astype(np.float32)
 
@@ -162,16 +213,19 @@ def grain_noise(
 ) -> Plane:
     """Noise (N, C) of variance 1 at places (rows, columns), correlated between neighbours in a row and in a column."""
     stream = np.random.default_rng(seed)
-    field = stream.standard_normal((_TILE + 2 * _KERNEL_REACH, _TILE + 2 * _KERNEL_REACH, channels), np.float32)
+    field = stream.standard_normal(
+        (_NOISE.tile + 2 * _NOISE.kernel_reach, _NOISE.tile + 2 * _NOISE.kernel_reach, channels), np.float32
+    )
     across, down = (_kernel(value) for value in correlation)
-    inner = slice(_KERNEL_REACH, -_KERNEL_REACH)
+    inner = slice(_NOISE.kernel_reach, -_NOISE.kernel_reach)
     filtered = cv2.sepFilter2D(field, -1, across, down).reshape(field.shape)[inner, inner]
-    return filtered[place[0] % _TILE, place[1] % _TILE]
+    return filtered[place[0] % _NOISE.tile, place[1] % _NOISE.tile]
 
 
 def _kernel(correlation: float) -> NDArray[np.float32]:
     """Gaussian kernel of energy 1 that gives white noise a correlation between neighbours."""
-    table = np.stack([np.exp(-np.square(np.arange(-_KERNEL_REACH, _KERNEL_REACH + 1)) * k) for k in _SHARPNESS])
+    squared = np.square(np.arange(-_NOISE.kernel_reach, _NOISE.kernel_reach + 1))
+    table = np.stack([np.exp(-squared * k) for k in np.geomspace(*_NOISE.sharpness, _NOISE.kernels)])
     reached = (table[:, 1:] * table[:, :-1]).sum(axis=1) / np.square(table).sum(axis=1)
     kernel = table[int(np.argmin(np.abs(reached - correlation)))]
     return (kernel / np.sqrt(np.square(kernel).sum())).astype(np.float32)

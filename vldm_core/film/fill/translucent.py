@@ -8,26 +8,72 @@ complement of the picture, its distance to white, in the same way.
 Whether a place is translucent at all shows in its detail, which then follows the detail of the fill.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from ...arrays import Plane
 from .atlas import Atlas
 
-# All in grey levels or their squares. Costs far above the trust level leave a fill no voice about the veil.
-_TRUST_LEVEL = 60.0
-_PEDESTAL = 4.0
-_FLOOR = 4.0
-_SIGMA = 2.0
-_WIDE_SIGMA = 3 * _SIGMA
-_WIDE_SHARE = 0.05
-_LIKENESS_SIGMA = 4.0
-_LEAST_CORRELATION = 0.8
-_LEAST_SLOPE = 0.6
-_LEAST_COVER = 0.3
-_DENSEST = 1.2
-_MISFIT_WEIGHT = 2.0
-_CONTRADICTION_WEIGHT = 4.0
+
+@dataclass(frozen=True, kw_only=True)
+class VeilField:
+    """How the smooth field that a translucent defect adds is read.
+
+    Attributes:
+        trust_cost: Expected squared error of a fill, grey levels², at which its say about the veil has fallen to a
+            quarter. Costs far above it leave a fill no voice.
+        pedestal: Grey levels added before logarithms are taken, so that noise in the dark does not rule them.
+        floor: Grey levels² added to a cost before it is weighed: what grain alone gives, as in the mixing of looks.
+        sigma: Pixels over which the veil is smoothed: wide enough to average grain, narrow enough for a rim.
+        wide_sigma: Pixels of the wider smoothing that helps where no fill nearby is trusted: three times as wide.
+        wide_share: Share that the wider one has where both are known.
+        sign_window: Pixels on each side of the square over which the defect shows whether it is dark or bright.
+        misfit_weight: Weight of the error that the lifted picture leaves nearby, in its cost.
+        contradiction_weight: Weight of the error at the very place, where the fill is trusted: more, because the fill
+            is a witness there.
+        sharpness: Power of the cost by which the share of the worse one falls; as in the mixing of looks.
+    """
+
+    trust_cost: float = 60.0
+    pedestal: float = 4.0
+    floor: float = 4.0
+    sigma: float = 2.0
+    wide_sigma: float = 6.0
+    wide_share: float = 0.05
+    sign_window: int = 9
+    misfit_weight: float = 2.0
+    contradiction_weight: float = 4.0
+    sharpness: float = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranslucenceTests:
+    """What tells a translucent defect from an opaque one.
+
+    Attributes:
+        likeness_sigma: Pixels over which the detail of the frame is compared with that of the fill: twice the smoothing
+            of the veil, so that there is detail to compare.
+        least_correlation: Of both details, 0 … 1. Lower lets the defect's own texture through as scene.
+        least_slope: A ratio: the detail of the frame over that of the fill. What veils dims contrast a little; what
+            covers leaves none of it.
+        cover_window: Pixels on each side of the square in which it is counted how much of the place is trusted.
+        least_cover: Share of that square at least: at a few pixels any detail is alike.
+        densest: Natural logarithm of the densest veil that is lifted, about 30 per cent of the light: below, lifting
+            brings up grain and nothing else.
+    """
+
+    likeness_sigma: float = 4.0
+    least_correlation: float = 0.8
+    least_slope: float = 0.6
+    cover_window: int = 15
+    least_cover: float = 0.3
+    densest: float = 1.2
+
+
+_VEIL = VeilField()
+_TESTS = TranslucenceTests()
 
 
 def lift_veil(atlas: Atlas, frame: Plane, filled: Plane, cost: Plane) -> tuple[Plane, Plane]:
@@ -49,43 +95,45 @@ def lift_veil(atlas: Atlas, frame: Plane, filled: Plane, cost: Plane) -> tuple[P
         plane[own] = values
         return plane
 
-    trust = spread(np.square(1 / (1 + cost / np.float32(_TRUST_LEVEL))))
-    near, wide = (cv2.GaussianBlur(trust, (0, 0), sigma) for sigma in (_SIGMA, _WIDE_SIGMA))
+    trust = spread(np.square(1 / (1 + cost / np.float32(_VEIL.trust_cost))))
+    near, wide = (cv2.GaussianBlur(trust, (0, 0), sigma) for sigma in (_VEIL.sigma, _VEIL.wide_sigma))
 
     def smooth(plane: Plane) -> Plane:
         weighted = plane * (trust if plane.ndim == 2 else trust[..., None])
-        close, far = (cv2.GaussianBlur(weighted, (0, 0), sigma).reshape(plane.shape) for sigma in (_SIGMA, _WIDE_SIGMA))
+        close, far = (
+            cv2.GaussianBlur(weighted, (0, 0), sigma).reshape(plane.shape) for sigma in (_VEIL.sigma, _VEIL.wide_sigma)
+        )
         below, all_below = (near, wide) if plane.ndim == 2 else (near[..., None], wide[..., None])
-        return (close + _WIDE_SHARE * far / np.maximum(all_below, 1e-9)) / (below + _WIDE_SHARE)
+        return (close + _VEIL.wide_share * far / np.maximum(all_below, 1e-9)) / (below + _VEIL.wide_share)
 
     filled = np.clip(filled, 0, 255)
-    dark = cv2.blur(spread((frame - filled).mean(axis=1)) * trust, (9, 9))[own][:, None] < 0
-    seen = np.log(np.where(dark, frame, 255 - frame) + _PEDESTAL)
-    wanted = np.log(np.where(dark, filled, 255 - filled) + _PEDESTAL)
+    dark = cv2.blur(spread((frame - filled).mean(axis=1)) * trust, (_VEIL.sign_window,) * 2)[own][:, None] < 0
+    seen = np.log(np.where(dark, frame, 255 - frame) + _VEIL.pedestal)
+    wanted = np.log(np.where(dark, filled, 255 - filled) + _VEIL.pedestal)
     veil = np.minimum(smooth(spread(seen - wanted))[own], 0)
-    lifted = np.exp(seen - veil) - _PEDESTAL
+    lifted = np.exp(seen - veil) - _VEIL.pedestal
     lifted = np.where(dark, lifted, 255 - lifted)
     error = spread(np.square(lifted - filled).mean(axis=1))
     # Where the fill is believed, it is a witness at the very place.
     contradiction = trust[own] * cv2.blur(error, (3, 3))[own]
-    lifted_cost = _MISFIT_WEIGHT * smooth(error)[own] + _CONTRADICTION_WEIGHT * contradiction
+    lifted_cost = _VEIL.misfit_weight * smooth(error)[own] + _VEIL.contradiction_weight * contradiction
 
     def detail(values: Plane) -> Plane:
         plane = spread(values.mean(axis=1))
-        return plane - cv2.GaussianBlur(plane * trust, (0, 0), _SIGMA) / np.maximum(near, 1e-9)
+        return plane - cv2.GaussianBlur(plane * trust, (0, 0), _VEIL.sigma) / np.maximum(near, 1e-9)
 
     shown, expected = detail(seen), detail(wanted)
     together, alone, reference = (
-        cv2.GaussianBlur(product * trust, (0, 0), _LIKENESS_SIGMA)[own]
+        cv2.GaussianBlur(product * trust, (0, 0), _TESTS.likeness_sigma)[own]
         for product in (shown * expected, shown * shown, expected * expected)
     )
-    cover = cv2.blur((trust > 0).astype(np.float32), (15, 15))[own]
+    cover = cv2.blur((trust > 0).astype(np.float32), (_TESTS.cover_window,) * 2)[own]
     translucent = (
-        (together > _LEAST_CORRELATION * np.sqrt(np.maximum(alone * reference, 1e-24)))
-        & (together > _LEAST_SLOPE * reference)
-        & (cover > _LEAST_COVER)
-        & (veil.mean(axis=1) > -_DENSEST)
+        (together > _TESTS.least_correlation * np.sqrt(np.maximum(alone * reference, 1e-24)))
+        & (together > _TESTS.least_slope * reference)
+        & (cover > _TESTS.least_cover)
+        & (veil.mean(axis=1) > -_TESTS.densest)
     )
-    weight = np.where(translucent, (lifted_cost + _FLOOR) ** -3.0, 0)
-    share = (weight / (weight + (cost + _FLOOR) ** -3.0)).astype(np.float32)
+    weight = np.where(translucent, (lifted_cost + _VEIL.floor) ** -_VEIL.sharpness, 0)
+    share = (weight / (weight + (cost + _VEIL.floor) ** -_VEIL.sharpness)).astype(np.float32)
     return np.clip(filled + share[:, None] * (lifted - filled), 0, 255), share

@@ -8,18 +8,32 @@ ends. A few numbers per frame are all it takes.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...arrays import BoolArray, DoubleArray
 from .brightness import BrightnessChange
 
-_TOLERANCE = 0.25
-"""Grey levels by which a distance may grow: less than rounding to 8 bits makes."""
-_LEAST_SEEN = 0.05
-"""Share of a part of the frame that must have been compared."""
-_HALVINGS = 3
-"""Times that a correction is halved before it is dropped."""
+
+@dataclass(frozen=True, kw_only=True)
+class HarmCheck:
+    """What counts as a frame that came out further from its neighbours.
+
+    Attributes:
+        tolerance: Grey levels by which a distance may grow: less than rounding to 8 bits makes. More lets harm through;
+            0 would drop corrections for rounding errors.
+        least_seen: Share of a part of the frame that must have been compared. Less is a few pixels at an edge, whose
+            mean says nothing of the light of the part.
+        halvings: Times that a correction is halved before it is dropped: an eighth of one is not worth another round.
+    """
+
+    tolerance: float = 0.25
+    least_seen: float = 0.05
+    halvings: int = 3
+
+
+_CHECK = HarmCheck()
 
 
 def permitted(
@@ -44,7 +58,7 @@ def permitted(
     after = np.stack([link.after for link in links])
     seen = np.stack([link.seen for link in links])
     usable = np.array([link.confidence > 0 for link in links]) & ~(events[1:] ^ events[:-1])
-    weight = np.where(seen >= _LEAST_SEEN, seen, 0.0) * usable[:, None, None]
+    weight = np.where(seen >= _CHECK.least_seen, seen, 0.0) * usable[:, None, None]
     number = np.arange(count)
 
     def distance(share: DoubleArray) -> DoubleArray:
@@ -60,11 +74,11 @@ def permitted(
         return np.asarray((away * weights).sum(axis=(1, 2)) / np.maximum(weights.sum(axis=(1, 2)), 1e-9))
 
     came = distance(np.zeros(count))
-    for attempt in range(count + _HALVINGS + 1):
-        worse = distance(share) > came + _TOLERANCE
+    for attempt in range(count + _CHECK.halvings + 1):
+        worse = distance(share) > came + _CHECK.tolerance
         if not worse.any():
             return share
-        if attempt < _HALVINGS:
+        if attempt < _CHECK.halvings:
             share[worse] /= 2
             continue
         around = worse.copy()

@@ -9,21 +9,35 @@ An event ends where the light is back: a flash that dies away stays to its last 
 flashes of one stroke of lightning.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from ...arrays import BoolArray, DoubleArray
-from ..weave.trend import robust_sigma
+from ..robust import robust_sigma
 
-_STANDS_OUT = 4.0
-"""Standard deviations of the flicker that an event exceeds at least."""
-_TAIL = 0.25
-"""Share of the size of an event, on the logarithmic scale, down to which its rise and fall belong to it."""
-_TAIL_STANDS_OUT = 2.5
-"""The same in standard deviations of the flicker: below, it cannot be told from the flicker."""
-_BETWEEN = 2
-"""Frames between two events that belong to both."""
+
+@dataclass(frozen=True, kw_only=True)
+class EventTests:
+    """What tells an event of the story from flicker, besides the size that the user sets.
+
+    Attributes:
+        stands_out: Standard deviations of the flicker that an event exceeds at least. Lower takes the strongest frames
+            of strong flicker for lightning and leaves them.
+        tail: Share of the size of an event, on the logarithmic scale, down to which its rise and fall belong to it. A
+            larger one cuts the dying light of a flash off as if it were flicker.
+        tail_stands_out: The same in standard deviations of the flicker: below, it cannot be told from the flicker.
+        between: Frames between two events that belong to both: the dark ones within one stroke of lightning.
+    """
+
+    stands_out: float = 4.0
+    tail: float = 0.25
+    tail_stands_out: float = 2.5
+    between: int = 2
+
+
+_EVENT = EventTests()
 
 
 def find_events(light: DoubleArray, size: float) -> BoolArray:
@@ -38,10 +52,10 @@ def find_events(light: DoubleArray, size: float) -> BoolArray:
     """
     away = np.abs(light).max(axis=1)
     usual = robust_sigma(light[away <= np.log(size)])
-    strong = away > max(np.log(size), _STANDS_OUT * usual)
+    strong = away > max(np.log(size), _EVENT.stands_out * usual)
     if not strong.any():
         return strong
-    weak = away > max(_TAIL * np.log(size), _TAIL_STANDS_OUT * usual)
+    weak = away > max(_EVENT.tail * np.log(size), _EVENT.tail_stands_out * usual)
     # The side to which the light changes: what follows a flash to the other side is not its tail.
     side = np.sign(light[np.arange(len(light)), np.abs(light).argmax(axis=1)])
     found = strong.copy()
@@ -53,6 +67,6 @@ def find_events(light: DoubleArray, size: float) -> BoolArray:
                 found[t] = True
     seen = np.flatnonzero(found)
     for first, following in pairwise(seen):
-        if following - first <= _BETWEEN + 1:
+        if following - first <= _EVENT.between + 1:
             found[first:following] = True
     return found

@@ -14,43 +14,66 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.linalg import solveh_banded
 from torch import Tensor
 
 from ...arrays import DoubleArray, FloatArray
 from ...errors import SettingsError
 from ...video.luma import luma_array
 from ..motion.scene import FrameMotion
-from ..weave.trend import slow_part
 from .brightness import PARTS, PIVOT, BrightnessChange, BrightnessComparer, spline_basis
 from .check import permitted
 from .events import find_events
+from .path import bridged_over, fast_part, summed_path
 
 RADIUS = 0
 """A frame is corrected by the track alone."""
 
 
-_ROWS, _COLUMNS = 8, 8
-_LEAST_CONFIDENCE = 0.02
-_BRIDGE = 1e-6
-_LARGEST_LOG_GAIN = 1.4
-_LARGEST_CONTRAST = 0.3
-_GAIN_FLOOR = 0.001
-_CONTRAST_FLOOR = 0.002
-_FIELD_FLOOR = 0.002
-_DARKEST = 0.02
-"""Luma below which the contrast term gives no more gain."""
-_CLIPPED = 0.985
-"""A frame whose whites reach this level may have lost what was brighter."""
-_WHITE_SHARE = 0.001
-"""The white of a frame is the level that this share of its pixels exceeds."""
-_WHITE_SPAN = 12
-"""Frames on each side among which an unclipped white is looked for."""
-_CLIP_BLUR = 5
-_EVENT_ROUNDS = 4
-"""Times that events are looked for in what the slow part without those known leaves."""
-_PART_SAMPLES = 16
-"""Points of a part of the frame that stand for it."""
+@dataclass(frozen=True, kw_only=True)
+class FlickerLimits:
+    """What is measured of the flicker of a shot, and how much of it may be taken out.
+
+    Attributes:
+        rows: Control points of the field from top to bottom. More follow finer patches of light, and objects too.
+        columns: Control points from left to right.
+        largest_log_gain: Natural logarithm of the largest gain taken out, a factor of 4: what is larger is an error of
+            measurement, or would bring up nothing but noise.
+        largest_contrast: Largest change of the exponent of the gamma curve, a share of 1.
+        event_rounds: Times that events are looked for in what the slow part without those known leaves. A round
+            finds what a stronger event hid; the search ends before where a round finds nothing.
+        part_samples: Points of a part of the frame, in a row, over which the mean of a smooth spline is taken.
+    """
+
+    rows: int = 8
+    columns: int = 8
+    largest_log_gain: float = 1.4
+    largest_contrast: float = 0.3
+    event_rounds: int = 4
+    part_samples: int = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhiteAndBlack:
+    """Where the model of the light ends: in black, and in whites that were cut off.
+
+    Attributes:
+        darkest: Of [0, 1], luma below which the contrast term gives no more gain: it would bring up noise without end.
+        clipped: Of [0, 1]; a frame whose whites reach this level may have lost what was brighter. Lower spares
+            more of bright picture the correction, higher turns clipped whites grey that coding took a level off.
+        share: Share of a frame's pixels that exceed its white: more than specks of dust, less than a small lamp.
+        span: Frames on each side among which an unclipped white is looked for.
+        blur: Pixels over which the mask of clipped whites is softened, so that it has no edge of its own. Odd.
+    """
+
+    darkest: float = 0.02
+    clipped: float = 0.985
+    share: float = 0.001
+    span: int = 12
+    blur: int = 5
+
+
+_LIMITS = FlickerLimits()
+_WHITES = WhiteAndBlack()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +141,7 @@ class FlickerAnalyser:
 
     def __init__(self, settings: FlickerSettings | None = None) -> None:
         self._settings = settings or FlickerSettings()
-        self._shape = (_ROWS, _COLUMNS) if self._settings.spatial else (0, 0)
+        self._shape = (_LIMITS.rows, _LIMITS.columns) if self._settings.spatial else (0, 0)
         self._comparer = BrightnessComparer(*self._shape)
         # The two frames before, reduced, with how they moved; None for one that could not be measured.
         self._previous: list[tuple[FloatArray, FloatArray] | None] = []
@@ -216,14 +239,14 @@ class FlickerAnalyser:
         brightness = np.zeros(count)
         white = np.ones(count)
         if strength > 0 and count > 1:
-            path, starts = _path(self._single, self._double)
+            path, starts = summed_path(self._single, self._double)
             brightness = path[:, 0]
             events = np.zeros(count, bool)
             for first, last in zip(starts, [*starts[1:], count], strict=True):
                 piece = slice(first, last)
                 correction[piece], events[piece] = self._flicker_and_events(path[piece])
-            correction[:, 0] = np.clip(correction[:, 0], -_LARGEST_LOG_GAIN, _LARGEST_LOG_GAIN)
-            correction[:, 1] = np.clip(correction[:, 1], -_LARGEST_CONTRAST, _LARGEST_CONTRAST)
+            correction[:, 0] = np.clip(correction[:, 0], -_LIMITS.largest_log_gain, _LIMITS.largest_log_gain)
+            correction[:, 1] = np.clip(correction[:, 1], -_LIMITS.largest_contrast, _LIMITS.largest_contrast)
             correction *= strength
             correction *= permitted(self._single, events, partial(self._corrected, correction))[:, None]
             white = _true_white(np.array(self._whites), correction[:, 0])
@@ -237,15 +260,15 @@ class FlickerAnalyser:
 
     def _flicker_and_events(self, path: DoubleArray) -> tuple[DoubleArray, npt.NDArray[np.bool_]]:
         """Part a piece of the path (T, values) into flicker and frames that belong to events, (T,)."""
-        fast = _fast_part(path, self._settings.period)
+        fast = fast_part(path, self._settings.period)
         events = np.zeros(len(path), bool)
-        for _ in range(_EVENT_ROUNDS):
+        for _ in range(_LIMITS.event_rounds):
             found = find_events(self._parts(fast), self._settings.flash) & ~events
             if not found.any():
                 break
             events |= found
             # An event pulls at the slow part; without it, the frames around it are judged by their own light.
-            fast = _fast_part(_bridged(path, events), self._settings.period)
+            fast = fast_part(bridged_over(path, events), self._settings.period)
         return fast, events | find_events(self._parts(fast), self._settings.flash)
 
     def _parts(self, correction: DoubleArray) -> DoubleArray:
@@ -265,81 +288,22 @@ class FlickerAnalyser:
         """Mean levels (n, 4, 4) of parts of some frames after a share (n,) of their corrections."""
         chosen = correction[frames] * share[:, None]
         exponent = (1 / (1 + chosen[:, 1]))[:, None, None]
-        tone = np.log(np.maximum(levels, 255 * _DARKEST)) - np.log(PIVOT)
+        tone = np.log(np.maximum(levels, 255 * _WHITES.darkest)) - np.log(PIVOT)
         log_gain = self._parts(chosen).reshape(levels.shape)
         return np.asarray(np.minimum(levels * np.exp((exponent - 1) * tone - exponent * log_gain), 255.0))
 
 
 def _part_basis(count: int) -> DoubleArray:
     """Mean of every spline over every part of a row, (4, count)."""
-    whole = spline_basis(count, PARTS * _PART_SAMPLES).astype(np.float64)
-    return np.asarray(whole.reshape(PARTS, _PART_SAMPLES, count).mean(axis=1))
-
-
-def _path(single: list[BrightnessChange], double: list[BrightnessChange]) -> tuple[DoubleArray, list[int]]:
-    """Sum the changes up to a path.
-
-    The change over two frames is measured too, so a frame that cannot be compared (a white flash) does not break the
-    path, and the error of the sum grows more slowly. The path is the least-squares solution of all of them.
-
-    Returns:
-        (T, values) path relative to the start of its piece, and the first frame of every piece; a new piece begins
-        where nothing connects a frame with those before it.
-    """
-    count = len(single) + 1
-    # Rows of the normal matrix in SciPy's upper banded form: second and first superdiagonal, diagonal.
-    banded = np.zeros((3, count))
-    target = np.zeros((count, len(single[0].values)))
-    reach = np.arange(count)
-    for lag, changes in ((1, single), (2, double)):
-        for t, change in enumerate(changes, start=lag):
-            if change.confidence < _LEAST_CONFIDENCE:
-                continue
-            weight = change.confidence / lag
-            banded[2, [t, t - lag]] += weight
-            banded[2 - lag, t] -= weight
-            target[t] += weight * change.values
-            target[t - lag] -= weight * change.values
-            reach[t - lag] = max(reach[t - lag], t)
-    furthest = np.maximum.accumulate(reach)
-    starts = [0, *(int(t) for t in range(1, count) if furthest[t - 1] < t)]
-    banded[2, starts] += 1.0
-    # A frame that only its neighbours bridge lies between them.
-    bridged = np.setdiff1d(np.arange(1, count), starts)
-    banded[2, bridged] += _BRIDGE
-    banded[2, bridged - 1] += _BRIDGE
-    banded[1, bridged] -= _BRIDGE
-    return np.asarray(solveh_banded(banded, target)), starts
-
-
-def _bridged(path: DoubleArray, events: npt.NDArray[np.bool_]) -> DoubleArray:
-    """Draw a path (T, values) straight through its events."""
-    calm = np.flatnonzero(~events)
-    if len(calm) == 0:
-        return np.zeros_like(path)
-    frames = np.arange(len(path))
-    return np.stack([np.interp(frames, calm, path[calm, k]) for k in range(path.shape[1])], axis=1)
-
-
-def _fast_part(path: DoubleArray, period: float) -> DoubleArray:
-    """Return the part of a path (T, values) that is flicker."""
-    result = np.empty_like(path)
-    # A fade is a straight line in light, not in its logarithm; exposure noise grows with the light.
-    light = np.exp(path[:, 0] - np.median(path[:, 0]))
-    scale = np.clip(light, 0.05, 20.0)
-    slow = slow_part(light, period=period, floor=_GAIN_FLOOR, scale=scale, keep_steps=True)
-    result[:, 0] = np.log(light / np.maximum(slow, 0.1 * light))
-    for k in range(1, path.shape[1]):
-        floor = _CONTRAST_FLOOR if k == 1 else _FIELD_FLOOR
-        result[:, k] = path[:, k] - slow_part(path[:, k], period=period, floor=floor, keep_steps=True)
-    return result
+    whole = spline_basis(count, PARTS * _LIMITS.part_samples).astype(np.float64)
+    return np.asarray(whole.reshape(PARTS, _LIMITS.part_samples, count).mean(axis=1))
 
 
 def _white(luma: FloatArray) -> float:
     """Return the level 0..1 that only the brightest pixels of a frame exceed."""
     histogram = cv2.calcHist([luma], [0], None, [256], [0.0, 256.0]).ravel()
     above = np.cumsum(histogram[::-1])
-    return 1.0 - float(np.searchsorted(above, _WHITE_SHARE * luma.size)) / 255
+    return 1.0 - float(np.searchsorted(above, _WHITES.share * luma.size)) / 255
 
 
 def _true_white(whites: DoubleArray, gain: DoubleArray) -> DoubleArray:
@@ -349,10 +313,10 @@ def _true_white(whites: DoubleArray, gain: DoubleArray) -> DoubleArray:
     them over the edge in one frame, its neighbours tell how bright they were.
     """
     result = np.ones(len(whites))
-    free = whites < _CLIPPED
+    free = whites < _WHITES.clipped
     corrected = np.minimum(whites * np.exp(-gain), 1.0)
     for t in range(len(whites)):
-        span = slice(max(0, t - _WHITE_SPAN), t + _WHITE_SPAN + 1)
+        span = slice(max(0, t - _WHITES.span), t + _WHITES.span + 1)
         if free[span].any():
             result[t] = np.median(corrected[span][free[span]])
     return result
@@ -405,13 +369,13 @@ def _correct(image: FloatArray, log_gain: FloatArray, contrast: float, white: fl
     exponent = 1 / (1 + contrast)
     log_factor = log_gain * np.float32(-exponent)
     if contrast:
-        level = cv2.log(np.maximum(luma_array(image), 255 * _DARKEST)) - np.float32(np.log(PIVOT))
+        level = cv2.log(np.maximum(luma_array(image), 255 * _WHITES.darkest)) - np.float32(np.log(PIVOT))
         log_factor += level * np.float32(exponent - 1)
     factor = np.asarray(cv2.exp(log_factor), np.float32)
     brightest = np.maximum(np.maximum(image[0], image[1]), image[2])
-    clipped = brightest >= _CLIPPED
+    clipped = brightest >= _WHITES.clipped
     if clipped.any():
         # A soft mask rather than a curve: a curve steep enough to end at white would amplify the grain below it.
-        soft = cv2.blur(clipped.astype(np.float32), (_CLIP_BLUR, _CLIP_BLUR))
+        soft = cv2.blur(clipped.astype(np.float32), (_WHITES.blur, _WHITES.blur))
         factor += soft * np.maximum(white - factor, 0)
     return np.clip(image * factor, 0, 1)

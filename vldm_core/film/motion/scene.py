@@ -29,18 +29,75 @@ RADIUS = 1
 """A measurement needs the frame and the one before it."""
 
 GRID_ROWS = 6
-GRID_COLUMNS = 16
-_WORKING_WIDTH = 480
-# Width and height below which frames are enlarged, so that every cell has pixels.
-_SMALLEST = (64, 48)
+"""Cells of the grid from top to bottom: large enough that most hold texture, small enough for the motion of each."""
 
-# A line that stands still: so many grey levels away from both its flanks, at the same place in both frames.
-_LINE_LEVELS = 5.0
-_LINE_ROWS = 41
-_LINE_FLANK = 4
-_CONSENSUS_RADIUS = 0.5
-_ALIGN_SIGMA = 1.0
-_ALIGN_STEPS = 3
+GRID_COLUMNS = 16
+"""Cells of the grid from left to right: narrower ones, because scratches are told from what moves beside them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneMeasure:
+    """The size at which motion is measured, and what agrees.
+
+    Attributes:
+        working_width: Pixels to which wider frames are reduced: the alignment of cells tells hundredths of a pixel
+            there, and larger frames only cost more.
+        smallest: Width and height in pixels below which frames are enlarged, so that every cell has pixels.
+        consensus_radius: Pixels at the working width by which a cell may be off the global motion and still support it
+            to the full. Larger lets parallax and objects into the fit.
+    """
+
+    working_width: int = 480
+    smallest: tuple[int, int] = (64, 48)
+    consensus_radius: float = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingLines:
+    """What counts as a narrow vertical line that stands still and is taken out of both frames.
+
+    Attributes:
+        levels: Grey levels that a line is away from both its flanks, at the same place in both frames. Lower takes
+            texture out, higher leaves scratches in that pull the motion to zero.
+        rows: Rows over which a line is averaged, so that grain falls to a sixth and a scratch stays. Odd.
+        flank: Columns from a line to its flanks: wider than a scratch at the working width.
+    """
+
+    levels: float = 5.0
+    rows: int = 41
+    flank: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellAlignment:
+    """How a cell of the grid is aligned by least squares.
+
+    Attributes:
+        sigma: Pixels of the blur before gradients are taken: without it grain is most of their energy.
+        steps: Gauss-Newton steps from the optical flow, which is less than a pixel off where it is right.
+        largest_step: Pixels of a step: a linear picture holds no farther.
+        ridge: Energy of gradients, grey levels² per pixel², that is added at least: it keeps directions without texture
+            where the optical flow put them.
+        ridge_of_variance: The same as a share of the variance of the residual.
+        grain: Share of the variance of the residual that is taken off the gradient energy before it counts as texture:
+            grain alone gives blurred frames a quarter.
+        doubt_of_variance: Share of the variance of the residual that texture is weighed against in the confidence.
+        doubt: Energy, grey levels² per pixel², that it is weighed against at least.
+    """
+
+    sigma: float = 1.0
+    steps: int = 3
+    largest_step: float = 1.0
+    ridge: float = 0.05
+    ridge_of_variance: float = 0.1
+    grain: float = 0.3
+    doubt_of_variance: float = 0.5
+    doubt: float = 0.3
+
+
+_MEASURE = SceneMeasure()
+_STANDING = StandingLines()
+_ALIGN = CellAlignment()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,8 +142,8 @@ def measure_motion(previous: FloatArray, current: FloatArray) -> FrameMotion:
     if previous.ndim != 2 or previous.shape != current.shape:
         raise SettingsError(f"motion needs two (H, W) frames of one size; got {previous.shape} and {current.shape}")
     full_height, full_width = previous.shape
-    scale = min(1.0, _WORKING_WIDTH / full_width)
-    size = (max(_SMALLEST[0], round(full_width * scale)), max(_SMALLEST[1], round(full_height * scale)))
+    scale = min(1.0, _MEASURE.working_width / full_width)
+    size = (max(_MEASURE.smallest[0], round(full_width * scale)), max(_MEASURE.smallest[1], round(full_height * scale)))
     before, after = (_reduce(luma, size) for luma in (previous, current))
     before, after = prefill_dirt(before), prefill_dirt(after)
     standing = _standing_lines(before, after)
@@ -125,15 +182,15 @@ def _standing_lines(before: FloatArray, after: FloatArray) -> BoolArray:
     """
 
     def ridge(luma: FloatArray) -> FloatArray:
-        columns = cv2.blur(luma, (1, _LINE_ROWS), borderType=cv2.BORDER_REFLECT)
-        padded = cv2.copyMakeBorder(columns, 0, 0, _LINE_FLANK, _LINE_FLANK, cv2.BORDER_REFLECT)
-        left = columns - padded[:, : -2 * _LINE_FLANK]
-        right = columns - padded[:, 2 * _LINE_FLANK :]
+        columns = cv2.blur(luma, (1, _STANDING.rows), borderType=cv2.BORDER_REFLECT)
+        padded = cv2.copyMakeBorder(columns, 0, 0, _STANDING.flank, _STANDING.flank, cv2.BORDER_REFLECT)
+        left = columns - padded[:, : -2 * _STANDING.flank]
+        right = columns - padded[:, 2 * _STANDING.flank :]
         weaker = np.minimum(np.abs(left), np.abs(right))
         return cast(FloatArray, np.where(left * right > 0, np.sign(left) * weaker, 0.0).astype(np.float32))
 
     first, second = ridge(before), ridge(after)
-    standing = (np.minimum(np.abs(first), np.abs(second)) > _LINE_LEVELS) & (first * second > 0)
+    standing = (np.minimum(np.abs(first), np.abs(second)) > _STANDING.levels) & (first * second > 0)
     return cv2.dilate(standing.astype(np.uint8), np.ones((1, 3), np.uint8)) > 0
 
 
@@ -211,8 +268,8 @@ def _align_cells(
         Displacement (6, 16, 2) in pixels; and confidence (6, 16) in 0 … 1 from texture against residual.
     """
     height, width = before.shape
-    smooth_before = cv2.GaussianBlur(before, (0, 0), _ALIGN_SIGMA)
-    smooth_after = cv2.GaussianBlur(after, (0, 0), _ALIGN_SIGMA)
+    smooth_before = cv2.GaussianBlur(before, (0, 0), _ALIGN.sigma)
+    smooth_after = cv2.GaussianBlur(after, (0, 0), _ALIGN.sigma)
     gradient_x = cv2.Scharr(smooth_before, cv2.CV_32F, 1, 0, scale=1 / 32)
     gradient_y = cv2.Scharr(smooth_before, cv2.CV_32F, 0, 1, scale=1 / 32)
     # Cells of whole pixels; every second row is enough, the blur has made neighbours alike.
@@ -233,7 +290,7 @@ def _align_cells(
 
     displacement = start.astype(np.float64)
     weakest = variance = np.zeros((GRID_ROWS, GRID_COLUMNS))
-    for _ in range(_ALIGN_STEPS):
+    for _ in range(_ALIGN.steps):
         position = x + spread(displacement[..., 0]), y + spread(displacement[..., 1])
         residual = cv2.remap(smooth_after, *position, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) - target
         scale = 1.48 * float(np.median(np.abs(residual[::2, ::3]))) * 2.0 + 1.0
@@ -250,14 +307,14 @@ def _align_cells(
         variance = cell_mean(weight * residual * residual) / total - mean_r * mean_r
         weakest = 0.5 * (xx + yy - np.sqrt(np.square(xx - yy) + 4.0 * xy * xy))
         # The ridge keeps directions without texture where the optical flow put them.
-        ridge = 0.05 + 0.1 * variance
+        ridge = _ALIGN.ridge + _ALIGN.ridge_of_variance * variance
         determinant = (xx + ridge) * (yy + ridge) - xy * xy
         step = np.stack(((yy + ridge) * xr - xy * yr, (xx + ridge) * yr - xy * xr), -1) / determinant[..., None]
-        displacement = displacement - np.clip(step, -1.0, 1.0)
+        displacement = displacement - np.clip(step, -_ALIGN.largest_step, _ALIGN.largest_step)
 
     # Grain alone gives blurred frames a gradient energy of a quarter of the variance of their difference.
-    texture = np.maximum(weakest - 0.3 * variance, 0.0)
-    confidence = texture / (texture + 0.5 * variance + 0.3)
+    texture = np.maximum(weakest - _ALIGN.grain * variance, 0.0)
+    confidence = texture / (texture + _ALIGN.doubt_of_variance * variance + _ALIGN.doubt)
     return cast(FloatArray, displacement.astype(np.float32)), cast(FloatArray, confidence.astype(np.float32))
 
 
@@ -269,10 +326,10 @@ def _fit_global(grid: NDArray, confidence: FloatArray, height: int, width: int) 
     motion = grid.reshape(-1, 2).astype(np.float64)
     x = np.tile((np.arange(GRID_COLUMNS) + 0.5) / GRID_COLUMNS * width - width / 2, GRID_ROWS)
     y = np.repeat((np.arange(GRID_ROWS) + 0.5) / GRID_ROWS * height - height / 2, GRID_COLUMNS)
-    unit = max(1.0, width / _WORKING_WIDTH)
+    unit = max(1.0, width / _MEASURE.working_width)
 
     distance = np.linalg.norm(motion[:, None] - motion[None], axis=-1) / unit
-    support = (np.maximum(0.0, 1.0 - np.square(distance / (2 * _CONSENSUS_RADIUS))) * weight).sum(1)
+    support = (np.maximum(0.0, 1.0 - np.square(distance / (2 * _MEASURE.consensus_radius))) * weight).sum(1)
     start = motion[int(np.argmax(support * (weight > 0)))]
     solution = np.array([start[0], start[1], 0.0])
 
@@ -285,7 +342,7 @@ def _fit_global(grid: NDArray, confidence: FloatArray, height: int, width: int) 
     biweight = np.ones(len(x))
     for reach in (3.0, 2.0, 1.5, 1.0, 1.0, 1.0):
         residual = (target - design @ solution).reshape(2, -1)
-        error = np.hypot(residual[0], residual[1]) / (2 * _CONSENSUS_RADIUS * unit * reach)
+        error = np.hypot(residual[0], residual[1]) / (2 * _MEASURE.consensus_radius * unit * reach)
         biweight = np.square(np.maximum(0.0, 1.0 - np.square(error)))
         total = np.tile(weight * biweight, 2)
         normal = design.T @ (design * total[:, None])

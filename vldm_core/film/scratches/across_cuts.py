@@ -6,19 +6,32 @@ recur in the same place ("Motion Picture Restoration", Springer 1998, ch. 9); tw
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .detection import ScratchMap, ScratchTrack
 
-_NEAR_CUT = 12
-"""Frames within which a track must begin or end at the cut."""
 
-_APART = 2.0
-_TILT_APART = 0.012
-_DEPTH_RATIO = 4.0
-"""Generous: a doubtful line is measured along an uncertain course, which blurs its depth."""
+@dataclass(frozen=True, kw_only=True)
+class CutRules:
+    """When a line continues one across a cut.
+
+    Attributes:
+        near_cut: Frames within which a track must begin or end at the cut.
+        apart: Distance of both at the cut, pixels of the full frame.
+        tilt_apart: Difference of their tilts, pixels a row.
+        depth_ratio: Ratio of their depths, either way. Generous: a doubtful line is measured along an uncertain
+            course, which blurs its depth.
+    """
+
+    near_cut: int = 12
+    apart: float = 2.0
+    tilt_apart: float = 0.012
+    depth_ratio: float = 4.0
+
+
+_RULES = CutRules()
 
 
 def confirm_across_cuts(maps: Iterable[ScratchMap]) -> tuple[ScratchMap, ...]:
@@ -41,11 +54,11 @@ def confirm_across_cuts(maps: Iterable[ScratchMap]) -> tuple[ScratchMap, ...]:
 def _confirmed(lines: ScratchMap, neighbour: ScratchMap, *, after: bool) -> ScratchMap:
     """Confirm the doubtful lines of a shot from the shot before it (``after``) or after it."""
     if after:
-        known = [track for track in neighbour.tracks if track.last >= neighbour.frame_count - _NEAR_CUT]
-        near = [track.first <= _NEAR_CUT for track in lines.doubtful]
+        known = [track for track in neighbour.tracks if track.last >= neighbour.frame_count - _RULES.near_cut]
+        near = [track.first <= _RULES.near_cut for track in lines.doubtful]
     else:
-        known = [track for track in neighbour.tracks if track.first <= _NEAR_CUT]
-        near = [track.last >= lines.frame_count - _NEAR_CUT for track in lines.doubtful]
+        known = [track for track in neighbour.tracks if track.first <= _RULES.near_cut]
+        near = [track.last >= lines.frame_count - _RULES.near_cut for track in lines.doubtful]
     moved, doubtful = [], []
     for track, at_cut in zip(lines.doubtful, near, strict=True):
         scratch = _continued(track, known, after=after) if at_cut else None
@@ -65,9 +78,9 @@ def _continued(track: ScratchTrack, known: Sequence[ScratchTrack], *, after: boo
     for other in known:
         if (
             np.sign(track.depth) == np.sign(other.depth)
-            and abs(track.x[here] - other.x[there]) <= _APART
-            and abs(track.tilt[here] - other.tilt[there]) <= _TILT_APART
-            and 1 / _DEPTH_RATIO <= abs(track.depth) / max(abs(other.depth), 1e-6) <= _DEPTH_RATIO
+            and abs(track.x[here] - other.x[there]) <= _RULES.apart
+            and abs(track.tilt[here] - other.tilt[there]) <= _RULES.tilt_apart
+            and 1 / _RULES.depth_ratio <= abs(track.depth) / max(abs(other.depth), 1e-6) <= _RULES.depth_ratio
         ):
             return other
     return None

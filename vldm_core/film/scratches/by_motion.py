@@ -5,6 +5,7 @@ track has to pass the tests of `motion_test.py`. What film and scene cannot be t
 locked off and does not weave, is left to the scene.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,28 +13,56 @@ import numpy as np
 from ...arrays import BoolArray, FloatArray
 from .search.layers import BandLayout, Explained
 from .search.motion_test import Verdict, drifts_alike, judge, separability, straightened
-from .search.paths import Path, find_paths, line_sums, normalised_evidence, presence, sample_along
+from .search.paths import PATH_RULES, Path, find_paths, line_sums, normalised_evidence, presence, sample_along
 from .settings import ScratchSettings
 from .tracks import EDGE_SHARE, ScratchTrack, make_track
 
-_MIN_SEPARABILITY = 0.02
-_MIN_FILM_SHARE = 0.25
-_MAX_FOLLOWING = 0.4
-_SURELY_FOLLOWING = 0.8
-_SURE_ERROR = 0.1
-_FAIR_ERROR = 0.2
-_MAX_ERROR = 0.5
-_MANY_ERRORS = 4.0
-_PLAIN_SCORE = 2.0
-_PLAIN_SHARE = 0.5
-_MIN_COVERAGE = 0.35
-_THROUGH_SHARE = 0.9
-_EVEN_SPREAD = 0.4
-_FLOOR = 0.25
-_FLANK_REACH = 12.0
-_RIM_REACH = 7.0
-_FLANK_DEPTH = 0.5
-_FLANK_SCORE = 0.9
+
+@dataclass(frozen=True, kw_only=True)
+class MotionRules:
+    """When motion tells that a line is of the film.
+
+    Slopes are those of the line's position on the scene's: 0 stays with the film, 1 moves with the scene.
+
+    Attributes:
+        least_separability: Share of a ridge's energy that a moving scene cannot explain, below which film and scene
+            look alike.
+        least_film_share: Share of the ridge response in the film layer below which a line may be of the scene.
+        most_following: Slope up to which a line does not follow the scene.
+        surely_following: Slope above which it does.
+        sure_error: Standard error of the slope up to which nothing else need speak for the film.
+        fair_error: Standard error up to which a slope counts as measured.
+        most_error: Standard error above which the slope tells nothing.
+        many_errors: Standard errors that a plain line must stay away from the slope of the scene.
+        plain_score: Multiple of the sensitivity from which on a line is plain to see.
+        plain_share: Share of the film layer that a plain line has.
+        through_share: Share of the bands in which a line of a locked shot runs through the picture.
+        even_spread: Spread of the ridge response along such a line over its mean: things of the scene are uneven.
+        flank_reach: Median distance, working pixels, within which a fainter line may be the flank of another.
+        rim_reach: Median distance, working pixels, within which it may be the rim of a groove.
+        flank_depth: Share of the depth of the line beside that one of its own has at least.
+        flank_score: Share of the evidence of the line beside that one of its own has at least.
+    """
+
+    least_separability: float = 0.02
+    least_film_share: float = 0.25
+    most_following: float = 0.4
+    surely_following: float = 0.8
+    sure_error: float = 0.1
+    fair_error: float = 0.2
+    most_error: float = 0.5
+    many_errors: float = 4.0
+    plain_score: float = 2.0
+    plain_share: float = 0.5
+    through_share: float = 0.9
+    even_spread: float = 0.4
+    flank_reach: float = 12.0
+    rim_reach: float = 7.0
+    flank_depth: float = 0.5
+    flank_score: float = 0.9
+
+
+MOTION_RULES = MotionRules()
 
 
 def find_by_motion(
@@ -62,7 +91,7 @@ def find_by_motion(
     if settings.locked_shots != "off" and still:
         # Whatever stands still has been given to the scene; here it is wanted.
         evidence = ridge
-    normalised = normalised_evidence(evidence, ridge, floor=_FLOOR)
+    normalised = normalised_evidence(evidence, ridge, floor=PATH_RULES.noise_share)
     sums = line_sums(normalised, tilts)
     found = find_paths(sums, tilts, min_score=settings.sensitivity, min_frames=settings.min_frames)
     margin = max(2.0, EDGE_SHARE * layout.work_width)
@@ -73,7 +102,7 @@ def find_by_motion(
         path = straightened(evidence, path, presence(path.polarity * sample_along(normalised, path)))
         present = presence(path.polarity * sample_along(normalised, path))
         seen = present.any(axis=1)
-        if seen.sum() < settings.min_frames or present[seen].mean() < _MIN_COVERAGE:
+        if seen.sum() < settings.min_frames or present[seen].mean() < PATH_RULES.least_coverage:
             continue
         candidates.append((path, present))
     # The plainest first: what it adds to its flanks is no line of its own.
@@ -82,12 +111,12 @@ def find_by_motion(
     doubtful: list[ScratchTrack] = []
     accepted: list[tuple[Path, float]] = []
     for path, present in candidates:
-        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, _FLANK_REACH)]
-        if any(path.score < _FLANK_SCORE * other.score for other, _ in beside):
+        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, MOTION_RULES.flank_reach)]
+        if any(path.score < MOTION_RULES.flank_score * other.score for other, _ in beside):
             continue
         verdict = judge(ridge, mean, (explained.overall, explained.local), path, present)
         profile = verdict.profile
-        least = max([settings.min_depth, *(_FLANK_DEPTH * depth for _, depth in beside)])
+        least = max([settings.min_depth, *(MOTION_RULES.flank_depth * depth for _, depth in beside)])
         if profile.depth * path.polarity < least:
             continue
         owner = belongs_to(path, verdict, explained, settings)
@@ -104,7 +133,9 @@ def find_by_motion(
     lines = [
         track
         for (path, depth), track in zip(accepted, tracks, strict=True)
-        if not any(depth < other_depth and runs_beside(path, other, _RIM_REACH) for other, other_depth in accepted)
+        if not any(
+            depth < other_depth and runs_beside(path, other, MOTION_RULES.rim_reach) for other, other_depth in accepted
+        )
     ]
     return lines, doubtful
 
@@ -122,21 +153,26 @@ def belongs_to(
     path: Path, verdict: Verdict, explained: Explained, settings: ScratchSettings
 ) -> Literal["film", "scene", "either"]:
     """Tell a scratch from a part of the scene, as far as their motion tells."""
-    if min(separability(explained.overall, path), separability(explained.local, path)) < _MIN_SEPARABILITY:
+    if (
+        min(separability(explained.overall, path), separability(explained.local, path))
+        < MOTION_RULES.least_separability
+    ):
         return "either"
     slope, error = verdict.following, verdict.following_error
-    if slope > _SURELY_FOLLOWING:
+    if slope > MOTION_RULES.surely_following:
         return "scene"
-    if verdict.film_share < _MIN_FILM_SHARE or slope > _MAX_FOLLOWING:
+    if verdict.film_share < MOTION_RULES.least_film_share or slope > MOTION_RULES.most_following:
         return "either"
-    if abs(slope) <= _MAX_FOLLOWING and error <= _SURE_ERROR:
+    if abs(slope) <= MOTION_RULES.most_following and error <= MOTION_RULES.sure_error:
         return "film"
-    if error > _MAX_ERROR or drifts_alike(explained.overall, path):
+    if error > MOTION_RULES.most_error or drifts_alike(explained.overall, path):
         return "either"
     # Less certain positions will do for a line that is plain to see, if it cannot be part of the scene.
-    plain = path.score >= _PLAIN_SCORE * settings.sensitivity and verdict.film_share >= _PLAIN_SHARE
-    fair = abs(slope) + error <= _MAX_FOLLOWING and error <= _FAIR_ERROR
-    sure = fair or (plain and 1 - slope >= _MANY_ERRORS * error)
+    plain = (
+        path.score >= MOTION_RULES.plain_score * settings.sensitivity and verdict.film_share >= MOTION_RULES.plain_share
+    )
+    fair = abs(slope) + error <= MOTION_RULES.most_following and error <= MOTION_RULES.fair_error
+    sure = fair or (plain and 1 - slope >= MOTION_RULES.many_errors * error)
     return "film" if sure else "either"
 
 
@@ -147,8 +183,8 @@ def grade(path: Path, verdict: Verdict, settings: ScratchSettings, *, sure: bool
     takes, or may take within the error of its measurement.
     """
     seen = 1 - float(np.exp(-path.score / (2 * settings.sensitivity)))
-    apart = 1 / (1 + np.square(max(verdict.following, 0.0) / _MAX_FOLLOWING))
-    exact = 1 / (1 + verdict.following_error / _MAX_ERROR) if np.isfinite(verdict.following_error) else 0.0
+    apart = 1 / (1 + np.square(max(verdict.following, 0.0) / MOTION_RULES.most_following))
+    exact = 1 / (1 + verdict.following_error / MOTION_RULES.most_error) if np.isfinite(verdict.following_error) else 0.0
     grade = seen * float(np.clip(verdict.film_share, 0, 1)) * apart * exact
     return float(0.5 + 0.5 * grade if sure else 0.49 * grade)
 
@@ -157,7 +193,7 @@ def _taken_when_locked(path: Path, present: BoolArray, ridge: FloatArray, settin
     """Accept a line that motion does not tell from the scene, as far as the settings allow."""
     if settings.locked_shots == "on":
         return True
-    if settings.locked_shots == "off" or present.mean() < _THROUGH_SHARE:
+    if settings.locked_shots == "off" or present.mean() < MOTION_RULES.through_share:
         return False
     strength = path.polarity * sample_along(ridge, path).mean(axis=0)
-    return bool(strength.std() < _EVEN_SPREAD * strength.mean())
+    return bool(strength.std() < MOTION_RULES.even_spread * strength.mean())

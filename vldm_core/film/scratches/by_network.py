@@ -5,12 +5,12 @@ the network is shown (`appearance.py`); what surely stays with the film by the t
 scratch whatever it looks like; and what surely moves with the scene is none.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...arrays import FloatArray
-from .by_motion import belongs_to, grade, runs_beside
+from .by_motion import MOTION_RULES, belongs_to, grade, runs_beside
 from .network import ScratchNetwork, shared_network
 from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
@@ -20,19 +20,37 @@ from .search.paths import Path
 from .settings import ScratchSettings
 from .tracks import ScratchTrack, make_track
 
-_FAINTER = 0.5
-_LONGEST = 32
-_DOUBTFUL = 0.1
-_SURELY_FOLLOWING = 0.75
-_FAIR_ERROR = 0.2
-_NO_FILM_SHARE = 0.1
-_LEANING = 0.5
-_LEANING_CERTAINTY = 0.2
-_FAINT = 3.0
-_FAINT_EXTENT = 2.5
-_FLANK_REACH = 12.0
-_FLANK_DEPTH = 0.5
-_FLANK_SCORE = 0.9
+
+@dataclass(frozen=True, kw_only=True)
+class LookRules:
+    """How the verdict of the network is joined with what motion tells. Slopes as in `MotionRules`.
+
+    Attributes:
+        fainter: Share of the sensitivity from which on a line is a candidate: the network judges fainter ones as
+            well.
+        longest: Frames above which a window is judged in halves: the network was trained on short shots.
+        doubtful: Certainty from which on a line is kept as doubtful; a neighbouring shot may confirm it.
+        surely_following: Slope above which a line moves with the scene, whatever it looks like; lower than by
+            motion alone, because the film has to have no part in it, too.
+        no_film_share: Share of the film layer below which the film has no part in a line.
+        leaning: Slope, less its error, above which an uncertain measurement leans to the scene.
+        leaning_certainty: Certainty that looks alone may give such a line.
+        faint: Depth in grey levels below which a line's own flanks cannot be seen.
+        faint_extent: Visible extent on either side that such a line has at most, working pixels.
+    """
+
+    fainter: float = 0.5
+    longest: int = 32
+    doubtful: float = 0.1
+    surely_following: float = 0.75
+    no_film_share: float = 0.1
+    leaning: float = 0.5
+    leaning_certainty: float = 0.2
+    faint: float = 3.0
+    faint_extent: float = 2.5
+
+
+_RULES = LookRules()
 
 
 def find_by_appearance(
@@ -52,14 +70,14 @@ def find_by_appearance(
     """
     network = shared_network()
     candidates = find_candidates(
-        window, tilts, layout, min_score=_FAINTER * settings.sensitivity, min_frames=settings.min_frames
+        window, tilts, layout, min_score=_RULES.fainter * settings.sensitivity, min_frames=settings.min_frames
     )
     certainties = _certainties(network, window, candidates)
     displacements = (window.explained.overall, window.explained.local)
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
     accepted: list[tuple[Path, float]] = []
-    least_certainty = min(_DOUBTFUL, settings.certainty)
+    least_certainty = min(_RULES.doubtful, settings.certainty)
     # The plainest come first: what they add to their flanks is no line of its own.
     for candidate, looks in zip(candidates, certainties, strict=True):
         path, present, certainty = candidate.path, candidate.present, looks
@@ -67,8 +85,8 @@ def find_by_appearance(
         moving = not candidate.standing and path.score >= settings.sensitivity
         if not moving and certainty < least_certainty:
             continue
-        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, _FLANK_REACH)]
-        if any(path.score < _FLANK_SCORE * other.score for other, _ in beside):
+        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, MOTION_RULES.flank_reach)]
+        if any(path.score < MOTION_RULES.flank_score * other.score for other, _ in beside):
             continue
         verdict = judge(window.ridge, window.mean, displacements, path, present)
         if _moves_with_scene(verdict):
@@ -76,16 +94,18 @@ def find_by_appearance(
         if moving and belongs_to(path, verdict, window.explained, settings) == "film":
             certainty = max(certainty, grade(path, verdict, settings, sure=True))
         elif _leans_to_scene(verdict):
-            certainty = min(certainty, _LEANING_CERTAINTY)
+            certainty = min(certainty, _RULES.leaning_certainty)
         if certainty < least_certainty:
             continue
         profile = verdict.profile
-        least = max([settings.min_depth, *(_FLANK_DEPTH * depth for _, depth in beside)])
+        least = max([settings.min_depth, *(MOTION_RULES.flank_depth * depth for _, depth in beside)])
         if profile.depth * path.polarity < least:
             continue
-        if abs(profile.depth) < _FAINT:
+        if abs(profile.depth) < _RULES.faint:
             # Beside a faint line the scene shows more than the line's own flanks do.
-            profile = replace(profile, left=min(profile.left, _FAINT_EXTENT), right=min(profile.right, _FAINT_EXTENT))
+            profile = replace(
+                profile, left=min(profile.left, _RULES.faint_extent), right=min(profile.right, _RULES.faint_extent)
+            )
         track = make_track(path, present, profile, certainty, layout, first)
         if certainty < settings.certainty:
             doubtful.append(track)
@@ -101,7 +121,7 @@ def _without_flanks(tracks: list[ScratchTrack], accepted: list[tuple[Path, float
         track
         for track, (path, depth) in zip(tracks, accepted, strict=True)
         if not any(
-            depth < _FLANK_DEPTH * other_depth and runs_beside(path, other, _FLANK_REACH)
+            depth < MOTION_RULES.flank_depth * other_depth and runs_beside(path, other, MOTION_RULES.flank_reach)
             for other, other_depth in accepted
         )
     ]
@@ -114,7 +134,7 @@ def _certainties(network: ScratchNetwork, window: Window, candidates: list[Candi
     their log odds, by the number of frames.
     """
     frames = len(window.ridge)
-    parts = 2 if frames > _LONGEST else 1
+    parts = 2 if frames > _RULES.longest else 1
     odds, weights = np.zeros((2, len(candidates)))
     for part in range(parts):
         span = slice(part * frames // parts, (part + 1) * frames // parts)
@@ -132,12 +152,15 @@ def _certainties(network: ScratchNetwork, window: Window, candidates: list[Candi
 def _moves_with_scene(verdict: Verdict) -> bool:
     """Does a line take part in the motion of the scene, and has the film no part in it? Looks do not matter then."""
     return (
-        verdict.following > _SURELY_FOLLOWING
-        and verdict.following_error <= _FAIR_ERROR
-        and verdict.film_share < _NO_FILM_SHARE
+        verdict.following > _RULES.surely_following
+        and verdict.following_error <= MOTION_RULES.fair_error
+        and verdict.film_share < _RULES.no_film_share
     )
 
 
 def _leans_to_scene(verdict: Verdict) -> bool:
     """Does a line rather go with the scene, as far as an uncertain measurement tells? Looks alone do not do then."""
-    return verdict.following_error > _FAIR_ERROR and verdict.following - verdict.following_error > _LEANING
+    return (
+        verdict.following_error > MOTION_RULES.fair_error
+        and verdict.following - verdict.following_error > _RULES.leaning
+    )

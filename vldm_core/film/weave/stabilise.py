@@ -23,28 +23,40 @@ from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
 from ..motion.scene import FrameMotion
-from .trend import robust_sigma, slow_part
+from ..robust import robust_sigma
+from .border import SUBPIXEL, fill_from, open_strips, opening_of, resample
+from .trend import slow_part
 
 RADIUS = 3
 """Neighbours on each side from which an open border is filled."""
 
-Span = tuple[int, int]
-"""First row or column, and one past the last."""
 
-_LEAST_CONFIDENCE = 0.1
-_SHIFT_FLOOR = 0.03
-_ANGLE_FLOOR = 0.005
-_SHIFT_NOISE = (0.03, 0.2)
-_ANGLE_NOISE = (0.004, 0.03)
-"""Error of a measured motion, standard deviation: when all of the frame agrees, and what is added as agreement goes."""
-_SUBPIXEL = 1 / 64
-"""OpenCV resamples in steps of 1/32 px: a smaller correction than half of that would only soften the frame."""
-_SPLICE = 10.0
-"""A frame displaced by this many times the least weave is moved even in a steady shot."""
-_SEAM = 3
-"""A filled border passes into the frame over about twice as many pixels."""
-_LEAST_SEAM = 30
-_LARGEST_OFFSET = 0.1
+@dataclass(frozen=True, kw_only=True)
+class WeaveMeasure:
+    """How far a measured motion is believed.
+
+    Attributes:
+        least_confidence: Agreement (0 … 1) of a frame's motion below which a new piece of the path begins. Lower chains
+            frames across motion that was not really measured; higher breaks the path in dark or empty scenes.
+        shift_floor: Pixels, the least noise assumed in a path, lest a shot without any be fitted with hundreds of
+            knots; the alignment is exact to a few hundredths of a pixel.
+        angle_floor: Degrees, the same for rotation: at the edge of a frame 480 pixels wide 0.02 of a pixel.
+        shift_noise: Pixels, standard deviation of the error of a measured shift: when all of the frame agrees, and what
+            is added as agreement goes to nothing. Larger moves frames less.
+        angle_noise: Degrees, likewise.
+        splice: A ratio: a frame displaced by this many times the least weave is moved even in a steady shot:
+            a splice jumps by pixels, and that is seen.
+    """
+
+    least_confidence: float = 0.1
+    shift_floor: float = 0.03
+    angle_floor: float = 0.005
+    shift_noise: tuple[float, float] = (0.03, 0.2)
+    angle_noise: tuple[float, float] = (0.004, 0.03)
+    splice: float = 10.0
+
+
+_WEAVE = WeaveMeasure()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +126,7 @@ class WeaveAnalyser:
 
     def update(self, motion: FrameMotion | None) -> None:
         """Take the motion from the frame before to this one; None for the first frame or where it is not known."""
-        known = motion is not None and motion.confidence >= _LEAST_CONFIDENCE
+        known = motion is not None and motion.confidence >= _WEAVE.least_confidence
         if motion is None or not known or not self._path:
             self._piece.append(self._piece[-1] + 1 if self._piece else 0)
             self._path.append(np.zeros(3))
@@ -160,8 +172,8 @@ def _weave(path: DoubleArray, doubt: float, settings: StabiliseSettings) -> Doub
     """
     correction = np.zeros_like(path)
     limits = (settings.max_shift, settings.max_shift, settings.max_angle)
-    floors = (_SHIFT_FLOOR, _SHIFT_FLOOR, _ANGLE_FLOOR)
-    for axis, (least, more) in enumerate((_SHIFT_NOISE, _SHIFT_NOISE, _ANGLE_NOISE)):
+    floors = (_WEAVE.shift_floor, _WEAVE.shift_floor, _WEAVE.angle_floor)
+    for axis, (least, more) in enumerate((_WEAVE.shift_noise, _WEAVE.shift_noise, _WEAVE.angle_noise)):
         weave = slow_part(path[:, axis], period=settings.period, floor=floors[axis]) - path[:, axis]
         # Wiener's gain: what the measurement may have made up is not put into the picture. It is judged by the steps,
         # because the error of a path grows with its length.
@@ -170,7 +182,7 @@ def _weave(path: DoubleArray, doubt: float, settings: StabiliseSettings) -> Doub
         correction[:, axis] = np.clip(weave, -limits[axis], limits[axis])
     if np.hypot(robust_sigma(correction[:, 0]), robust_sigma(correction[:, 1])) < settings.least_weave:
         # Only the frames that stand out (a splice) are moved.
-        still = np.hypot(correction[:, 0], correction[:, 1]) < _SPLICE * settings.least_weave
+        still = np.hypot(correction[:, 0], correction[:, 1]) < _WEAVE.splice * settings.least_weave
         correction[still] = 0
     return correction * settings.strength
 
@@ -192,7 +204,7 @@ def _placement(values: npt.ArrayLike, height: int, width: int) -> DoubleArray:
 def _is_still(correction: npt.ArrayLike, height: int, width: int) -> bool:
     """Whether a correction moves no pixel by an amount that could be resampled."""
     x, y, degrees = np.abs(np.asarray(correction, dtype=np.float64))
-    return bool(max(x, y) + math.radians(degrees) * max(height, width) / 2 < _SUBPIXEL)
+    return bool(max(x, y) + math.radians(degrees) * max(height, width) / 2 < SUBPIXEL)
 
 
 def apply_stabilise(
@@ -254,20 +266,20 @@ def apply_stabilise(
         if _is_still(track.correction[t], *full):
             continue
         move = placement(track.correction[t])
-        moved = _resample(image(t), move, (0, height), (0, width), cv2.INTER_LANCZOS4)
+        moved = resample(image(t), move, (0, height), (0, width), cv2.INTER_LANCZOS4)
         neighbours = [
             s
             for distance in range(1, RADIUS + 1)
             for s in (t - distance, t + distance)
             if first <= s < first + len(frames) and track.piece[s] == track.piece[t]
         ]
-        for rows, columns in _open_strips(move, height, width):
-            opening = _opening(move, rows, columns, height, width)
+        for rows, columns in open_strips(move, height, width):
+            opening = opening_of(move, rows, columns, height, width)
             for s in neighbours:
                 if opening.max() == 0:
                     break
                 place = move @ placement(track.path[t] - track.path[s])
-                opening = _fill(moved[slice(*rows), slice(*columns)], opening, image(s), place, rows, columns)
+                opening = fill_from(moved[slice(*rows), slice(*columns)], opening, image(s), place, rows, columns)
         for channel in range(3):
             np.clip(moved[..., channel], 0, 1, out=result[t - first, channel, top:bottom, left:right])
     values = torch.from_numpy(result)
@@ -310,67 +322,3 @@ def _check_range(count: int, track: WeaveTrack, first: int) -> None:
             f"stabilising was asked for frames {first}..{first + count - 1} of a shot, "
             f"but the track has {track.frame_count}; analyse the same shot first"
         )
-
-
-def _resample(image: FloatArray, matrix: DoubleArray, rows: Span, columns: Span, interpolation: int) -> FloatArray:
-    """Return a part of the moved image; beyond its border it is mirrored."""
-    shifted = matrix[:2].copy()
-    shifted[:, 2] -= columns[0], rows[0]
-    size = (columns[1] - columns[0], rows[1] - rows[0])
-    return np.asarray(
-        cv2.warpAffine(image, shifted, size, flags=interpolation, borderMode=cv2.BORDER_REFLECT_101), dtype=np.float32
-    )
-
-
-def _inside(matrix: DoubleArray, rows: Span, columns: Span, height: int, width: int) -> FloatArray:
-    """Return how many pixels the source of every pixel lies inside its frame; negative outside."""
-    inverse = np.linalg.inv(matrix)
-    x = np.arange(*columns, dtype=np.float32)
-    y = np.arange(*rows, dtype=np.float32)[:, None]
-    source_x = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
-    source_y = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-    inside = np.minimum(np.minimum(source_x, width - 1 - source_x), np.minimum(source_y, height - 1 - source_y))
-    return np.asarray(inside, dtype=np.float32)
-
-
-def _open_strips(matrix: DoubleArray, height: int, width: int) -> list[tuple[Span, Span]]:
-    """Return rows and columns of the strips along the edges that the moved frame leaves open, seams included."""
-    corners = matrix @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]])
-    left, right = corners[0, [0, 2]].max(), width - 1 - corners[0, [1, 3]].min()
-    top, bottom = corners[1, [0, 1]].max(), height - 1 - corners[1, [2, 3]].min()
-
-    def reach(depth: float, size: int) -> int:
-        return min(size, math.ceil(depth) + 2 * _SEAM + 1) if depth > _SUBPIXEL else 0
-
-    strips = [
-        ((0, height), (0, reach(left, width))),
-        ((0, height), (width - reach(right, width), width)),
-        ((0, reach(top, height)), (0, width)),
-        ((height - reach(bottom, height), height), (0, width)),
-    ]
-    return [(rows, columns) for rows, columns in strips if rows[0] < rows[1] and columns[0] < columns[1]]
-
-
-def _opening(matrix: DoubleArray, rows: Span, columns: Span, height: int, width: int) -> FloatArray:
-    """Return how much of every pixel must come from elsewhere: 1 in the open border, fading out within _SEAM."""
-    outside = (_inside(matrix, rows, columns, height, width) < -_SUBPIXEL).astype(np.float32)
-    kernel = np.ones((2 * _SEAM + 1, 2 * _SEAM + 1), np.uint8)
-    return np.asarray(cv2.blur(cv2.dilate(outside, kernel), kernel.shape, borderType=cv2.BORDER_REPLICATE))
-
-
-def _fill(
-    part: FloatArray, opening: FloatArray, source: FloatArray, place: DoubleArray, rows: Span, columns: Span
-) -> FloatArray:
-    """Fill the opening of a part of a frame, in place, from another frame; return what is still open.
-
-    The other frame takes on the brightness of this one along the seam, which the flicker between them has changed.
-    """
-    height, width = source.shape[:2]
-    other = _resample(source, place, rows, columns, cv2.INTER_CUBIC)
-    seen = _inside(place, rows, columns, height, width) >= 0
-    seam = seen & (opening > 0) & (opening < 1)
-    if np.count_nonzero(seam) >= _LEAST_SEAM:
-        other += np.clip(np.median((part - other)[seam], axis=0), -_LARGEST_OFFSET, _LARGEST_OFFSET)
-    alpha = (opening * seen)[..., None]
-    part += alpha * (other - part)
-    return np.where(seen, np.float32(0), opening)

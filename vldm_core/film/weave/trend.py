@@ -6,30 +6,59 @@ linear fit (l1 trend filter: Kim, Koh, Boyd, Gorinevsky, "l1 Trend Filtering", S
 no lag, no bias at the first and last frame, keeps a ramp exactly and needs few knots where a low-pass would ring.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solveh_banded
 
 from ...arrays import DoubleArray
-
-_MAD_TO_SIGMA = 1.4826
-_ITERATIONS = 40
-_OUTLIER = 3.0
-"""Samples further than this many sigmas from the trend (flashes, splice jumps) pull it no harder than this."""
-_SPIKE_SPAN = 3
-_SPIKE_SIGMAS = 6.0
-_SPIKE_TRUST = 1e-4
-_STEP_SPAN = 6
-_STEP_SIGMAS = 5.0
-_STIFFNESS = 0.12
-"""Height of the double sum of white noise over N samples, in units of sigma · N^1.5: so that noise
-alone seldom makes a knot within N frames."""
+from ..robust import robust_sigma
 
 
-def robust_sigma(values: npt.ArrayLike) -> float:
-    """Return the standard deviation of the bulk of the values about 0 (median absolute value, scaled)."""
-    array = np.asarray(values, dtype=np.float64)
-    return float(_MAD_TO_SIGMA * np.median(np.abs(array))) if array.size else 0.0
+@dataclass(frozen=True, kw_only=True)
+class TrendFit:
+    """How the straight pieces of a slow part are fitted.
+
+    Attributes:
+        iterations: Reweighted fits. The pieces come out step by step: fewer leave the knots round, and each
+            more costs one banded solution.
+        outlier: Standard deviations of the noise from the trend beyond which a sample (a flash, the jump of a splice)
+            pulls no harder than at this distance. Larger lets single frames bend the trend.
+        stiffness: Height of the double sum of white noise over N samples, in units of sigma · N^1.5: so that noise
+            alone seldom makes a knot within N frames. Larger gives fewer and longer pieces.
+    """
+
+    iterations: int = 40
+    outlier: float = 3.0
+    stiffness: float = 0.12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leavers:
+    """What counts as a sample that leaves the path for a moment, or for good.
+
+    Attributes:
+        spike_span: Frames on each side whose median says where the path is: enough that a spike of two frames, the
+            longest looked for, does not move it.
+        spike_sigmas: Standard deviations from that median from which on a sample is a spike. Twice what an outlier of
+            the fit is, because a spike loses its say almost wholly.
+        spike_trust: Share of its weight that a spike keeps. Not 0, because the equations need every sample.
+        step_span: Frames before and after a lasting step whose medians are its levels. A change that comes back within
+            half of that is a flash.
+        step_sigmas: Standard deviations of the differences from frame to frame from which on one may be a step. Lower
+            would take strong flicker for lamps that are switched.
+    """
+
+    spike_span: int = 3
+    spike_sigmas: float = 6.0
+    spike_trust: float = 1e-4
+    step_span: int = 6
+    step_sigmas: float = 5.0
+
+
+_FIT = TrendFit()
+_LEAVERS = Leavers()
 
 
 def _penalised_fit(values: DoubleArray, weights: DoubleArray, bend_weights: DoubleArray) -> DoubleArray:
@@ -82,13 +111,13 @@ def _ramps(values: DoubleArray, noise: DoubleArray, period: float, floor: float)
     stiffness = (2 * np.sin(np.pi / max(period, 4.0))) ** -4
     trend = _penalised_fit(values, trust, stiffness * float(np.median(trust)) * start_weights)
     residual = (values - trend) / noise
-    trust[_spikes(values, noise, trend, floor)] *= _SPIKE_TRUST
+    trust[_spikes(values, noise, trend, floor)] *= _LEAVERS.spike_trust
     sigma = max(robust_sigma(residual), floor)
-    bend_price = _STIFFNESS * period**1.5 / sigma
+    bend_price = _FIT.stiffness * period**1.5 / sigma
     smallest_bend = 0.01 * sigma / period
-    for _ in range(_ITERATIONS):
+    for _ in range(_FIT.iterations):
         residual = np.abs(values - trend) / noise
-        data = trust * np.minimum(1.0, _OUTLIER * sigma / np.maximum(residual, 1e-12)) / sigma**2
+        data = trust * np.minimum(1.0, _FIT.outlier * sigma / np.maximum(residual, 1e-12)) / sigma**2
         bends = np.abs(np.diff(trend, 2))
         trend = _penalised_fit(values, data, bend_price / np.maximum(bends, smallest_bend))
     return trend
@@ -100,14 +129,14 @@ def _spikes(values: DoubleArray, noise: DoubleArray, trend: DoubleArray, floor: 
     A spike stands out of the path itself, which the corner of a ramp does not, and of what a first fit leaves over,
     which a noisy ramp does not.
     """
-    if len(values) <= 2 * _SPIKE_SPAN:
+    if len(values) <= 2 * _LEAVERS.spike_span:
         return np.zeros(len(values), dtype=bool)
 
     def stands_out(samples: DoubleArray) -> npt.NDArray[np.bool_]:
-        padded = np.pad(samples, _SPIKE_SPAN, mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _SPIKE_SPAN + 1)
+        padded = np.pad(samples, _LEAVERS.spike_span, mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _LEAVERS.spike_span + 1)
         away = (samples - np.median(windows, axis=1)) / noise
-        return np.asarray(np.abs(away) > _SPIKE_SIGMAS * max(robust_sigma(away), floor))
+        return np.asarray(np.abs(away) > _LEAVERS.spike_sigmas * max(robust_sigma(away), floor))
 
     return stands_out(values) & stands_out(values - trend)
 
@@ -120,13 +149,13 @@ def _lasting_steps(values: DoubleArray, noise: DoubleArray, floor: float) -> Dou
     """
     count = len(values)
     staircase = np.zeros(count)
-    if count < 2 * _STEP_SPAN:
+    if count < 2 * _LEAVERS.step_span:
         return staircase
     differences = np.diff(values)
-    threshold = _STEP_SIGMAS * np.maximum(robust_sigma(differences / noise[1:]), floor) * noise
+    threshold = _LEAVERS.step_sigmas * np.maximum(robust_sigma(differences / noise[1:]), floor) * noise
     for t in np.flatnonzero(np.abs(differences) > threshold[1:]) + 1:
-        before, after = values[max(0, t - _STEP_SPAN) : t], values[t : t + _STEP_SPAN]
-        if min(len(before), len(after)) < _STEP_SPAN // 2:
+        before, after = values[max(0, t - _LEAVERS.step_span) : t], values[t : t + _LEAVERS.step_span]
+        if min(len(before), len(after)) < _LEAVERS.step_span // 2:
             continue
         height = float(np.median(after) - np.median(before))
         if abs(height) > threshold[t] and 0.7 < differences[t - 1] / height < 1.4:

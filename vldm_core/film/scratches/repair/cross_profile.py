@@ -24,17 +24,41 @@ from .mask_segments import MaskSegment, counterpart, find_segments
 LEVEL = 1.0 / 255.0
 """One grey level."""
 
-_GAP = 0
-_FLANK = 3
-_WIDEST = 24
-_BESIDE = 22
-_FEWEST_ROWS = 12
-_ROUNDS = 2
-_FINE = 4
-_LEAST_MODULATION = 0.1
-_BRIEF_ROWS = 4
-_SURE_STRENGTH = 0.04
-_MOST_TINT = 2.0
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileRules:
+    """How it is measured what a line adds to a frame.
+
+    Attributes:
+        gap: Pixels between what is masked and the sides that tell what lies under it.
+        flank: Pixels on each side that do.
+        widest: Pixels across a line that is repaired at most: what is wider leaves no sides to tell.
+        beside: Pixels farther out, in which it is measured how far the scene alone misleads.
+        fewest_rows: Rows that must show a line for it to be measured.
+        rounds: Rounds of reweighting of a robust mean.
+        fine: Places of the profile to a pixel: lines meet the pixels differently on every row.
+        least_modulation: Variance of a line's strength along it that is always allowed for, relative to its usual
+            strength.
+        brief_rows: Rows over which a plain line's own frame tells its strength: its gaps are that sharp.
+        sure_strength: Square error of that strength, relative, at which the frame itself and its neighbours count
+            alike.
+        most_tint: Change of a line's strength in one channel against luma at most, either way it is stronger.
+    """
+
+    gap: int = 0
+    flank: int = 3
+    widest: int = 24
+    beside: int = 22
+    fewest_rows: int = 12
+    rounds: int = 2
+    fine: int = 4
+    least_modulation: float = 0.1
+    brief_rows: int = 4
+    sure_strength: float = 0.04
+    most_tint: float = 2.0
+
+
+_RULES = ProfileRules()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,14 +98,17 @@ def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
     width = image.shape[1]
     strips = []
     for segment in find_segments(mask):
-        if len(segment.start) < _FEWEST_ROWS or segment.half_width > _WIDEST / 2:
+        if len(segment.start) < _RULES.fewest_rows or segment.half_width > _RULES.widest / 2:
             continue
-        reach = _WIDEST // 2 + 1 + _GAP + _FLANK + _BESIDE
+        reach = _RULES.widest // 2 + 1 + _RULES.gap + _RULES.flank + _RULES.beside
         middle = np.round(segment.centre).astype(np.int64)
         columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
         picture = image[segment.rows[:, None], columns]
         core = int(np.ceil(segment.half_width + 0.5))
-        sides = [*range(reach - core - _FLANK, reach - core), *range(reach + core + 1, reach + core + _FLANK + 1)]
+        sides = [
+            *range(reach - core - _RULES.flank, reach - core),
+            *range(reach + core + 1, reach + core + _RULES.flank + 1),
+        ]
         taken = mask[segment.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
         strips.append(
             Strip(
@@ -152,7 +179,7 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile |
     core = views[own].core
     luma = np.stack([view.luma for view in views])
     known = ~np.isnan(luma[..., 0]) & np.stack([view.free for view in views])
-    if known.sum() < _FEWEST_ROWS:
+    if known.sum() < _RULES.fewest_rows:
         return None
     luma = np.nan_to_num(luma)
     beside = _deviation(luma, core, _controls(core))
@@ -175,8 +202,10 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile |
     # another line lies close by in that frame, only the other frames know.
     if known[own].any():
         alone = slice(own, own + 1)
-        brief, misled_by = _strength(deviation[alone], beside[:, alone], trust[alone], template[alone], _BRIEF_ROWS)
-        sure = _SURE_STRENGTH / (_SURE_STRENGTH + misled_by)
+        brief, misled_by = _strength(
+            deviation[alone], beside[:, alone], trust[alone], template[alone], _RULES.brief_rows
+        )
+        sure = _RULES.sure_strength / (_RULES.sure_strength + misled_by)
         strength = strength + (brief - strength) * sure
 
     tint = _tint(views, deviation, trust, template, core)
@@ -210,11 +239,11 @@ class ScratchShape:
         """
         half = deviation.shape[-1] // 2
         offsets = np.arange(-half, half + 1, dtype=np.float32) - phase[..., None]
-        place = np.clip(np.round((offsets + half) * _FINE), 0, 2 * half * _FINE).astype(np.int32)
-        size = 2 * half * _FINE + 1
+        place = np.clip(np.round((offsets + half) * _RULES.fine), 0, 2 * half * _RULES.fine).astype(np.int32)
+        size = 2 * half * _RULES.fine + 1
         weight = trust
         values = np.zeros(size, np.float32)
-        for number in range(_ROUNDS + 1):
+        for number in range(_RULES.rounds + 1):
             if number:
                 error = np.square(deviation - values[place]).mean(axis=-1)
                 usual = float(np.median(error[trust > 0]))
@@ -224,22 +253,22 @@ class ScratchShape:
             sums = np.bincount(place.ravel(), spread * deviation.ravel(), size)
             filled = np.flatnonzero(counts > 0.02 * counts.max())
             values = np.interp(np.arange(size), filled, sums[filled] / counts[filled]).astype(np.float32)
-        taper = np.clip((half + 1 - np.abs(np.arange(size) / _FINE - half)) / (_FLANK + 1), 0, 1)
+        taper = np.clip((half + 1 - np.abs(np.arange(size) / _RULES.fine - half)) / (_RULES.flank + 1), 0, 1)
         return cls(values=(values * taper).astype(np.float32))
 
     @property
     def half(self) -> int:
         """Whole pixels on each side of the centre."""
-        return (len(self.values) - 1) // (2 * _FINE)
+        return (len(self.values) - 1) // (2 * _RULES.fine)
 
     @property
     def energy(self) -> float:
         """Sum of squares over whole pixels."""
-        return float(np.square(self.values).sum()) / _FINE
+        return float(np.square(self.values).sum()) / _RULES.fine
 
     def __call__(self, offsets: FloatArray) -> FloatArray:
         """Deviation at distances from the centre, 0 beyond the ends."""
-        grid = np.arange(len(self.values)) / _FINE - self.half
+        grid = np.arange(len(self.values)) / _RULES.fine - self.half
         return np.interp(offsets, grid, self.values, left=0.0, right=0.0).astype(np.float32)
 
     def at(self, phase: FloatArray, length: int) -> FloatArray:
@@ -273,7 +302,7 @@ def _misplaced(deviation: FloatArray, trust: FloatArray, shape: ScratchShape, ph
 def _controls(core: int) -> list[int]:
     """Places beside the line where only the scene can mislead the estimators."""
     nearest = 2 * core + 2
-    farthest = _WIDEST // 2 + 1 + _BESIDE - core
+    farthest = _RULES.widest // 2 + 1 + _RULES.beside - core
     # Four places on each side do.
     right = np.linspace(min(nearest, farthest), farthest, 4).round().astype(int).tolist()
     return [sign * at for at in right for sign in (-1, 1)]
@@ -281,9 +310,9 @@ def _controls(core: int) -> list[int]:
 
 def _bridge(core: int) -> tuple[int, FloatArray]:
     """Half length of a deviation and the share of the right side at each of its pixels."""
-    half = core + _GAP + _FLANK
+    half = core + _RULES.gap + _RULES.flank
     offsets = np.arange(-half, half + 1)
-    middle = core + _GAP + (_FLANK + 1) / 2
+    middle = core + _RULES.gap + (_RULES.flank + 1) / 2
     return half, np.clip((offsets + middle) / (2 * middle), 0, 1).astype(np.float32)
 
 
@@ -301,8 +330,8 @@ def _deviation(luma: FloatArray, core: int, at: Sequence[int] = (0,)) -> FloatAr
     half, share = _bridge(core)
     centre = luma.shape[-1] // 2
     pieces = np.stack([luma[..., centre + place - half : centre + place + half + 1] for place in at])
-    left = np.einsum("...u->...", pieces[..., :_FLANK])[..., None] / np.float32(_FLANK)
-    right = np.einsum("...u->...", pieces[..., -_FLANK:])[..., None] / np.float32(_FLANK)
+    left = np.einsum("...u->...", pieces[..., : _RULES.flank])[..., None] / np.float32(_RULES.flank)
+    right = np.einsum("...u->...", pieces[..., -_RULES.flank :])[..., None] / np.float32(_RULES.flank)
     pieces -= left
     pieces -= (right - left) * share
     return pieces
@@ -329,7 +358,7 @@ def _strength(
         lines = np.einsum("pkn->pn", values)
         return cv2.filter2D(lines, -1, kernel[None], borderType=cv2.BORDER_CONSTANT).reshape(lines.shape)
 
-    def local_means(places: FloatArray, rounds: int = _ROUNDS) -> FloatArray:
+    def local_means(places: FloatArray, rounds: int = _RULES.rounds) -> FloatArray:
         readings = np.einsum("pknu,knu->pkn", places, template) / energy
         mean = smooth(weight * readings) / (smooth(weight[None]) + np.float32(1e-20))
         for _ in range(rounds):
@@ -343,9 +372,9 @@ def _strength(
     misled = np.square(local_means(beside, rounds=1)).mean(axis=0)
     # Rows that no known row is near read as no line at all, and as read without doubt.
     seen = smooth(weight[None])[0] > 0
-    certain = seen / (misled + _LEAST_MODULATION)
+    certain = seen / (misled + _RULES.least_modulation)
     usual_strength = float((certain * strength).sum() / certain.sum())
-    modulation = max(_LEAST_MODULATION, float(np.mean((np.square(strength - usual_strength) - misled)[seen])))
+    modulation = max(_RULES.least_modulation, float(np.mean((np.square(strength - usual_strength) - misled)[seen])))
     kept = modulation / (modulation + misled + 1e-12)
     strength = (usual_strength + (strength - usual_strength) * kept).astype(np.float32)
     return strength, np.where(seen, misled, np.inf).astype(np.float32)
@@ -367,5 +396,7 @@ def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template
             places = _deviation(difference, core, (0, *_controls(core)))
             extra, *beside = np.einsum("pknu,knu->p", places, robust * template) / energy
             misled = float(np.mean(np.square(beside)))
-            result[channel] += np.float32(np.clip(float(extra) * _kept(float(extra) ** 2, misled), -1, _MOST_TINT))
+            result[channel] += np.float32(
+                np.clip(float(extra) * _kept(float(extra) ** 2, misled), -1, _RULES.most_tint)
+            )
     return result

@@ -29,10 +29,28 @@ _VIEWS = 4
 RADIUS = _VIEWS + FILL_RADIUS
 """A repaired frame depends on so many frames on each side: lines are measured over a few, and filled from others."""
 
-_OPAQUE_DEPTH = 30 * LEVEL
-_OPAQUE_ACTIVITY = 0.15
-_DEEP = 24 * LEVEL
-_FEWEST_LOST = 20
+
+@dataclass(frozen=True, kw_only=True)
+class OpaqueRules:
+    """When a line has left no picture under it.
+
+    Attributes:
+        opaque_depth: Depth from which on a line may be opaque: 30 grey levels, in [0, 1].
+        opaque_activity: Change from frame to frame under a line, over that beside it, below which it hides the
+            scene.
+        deep: Depth from which on what is lost is filled from other frames and not bridged: 24 grey levels, in [0,
+            1].
+        fewest_lost: Lost pixels of a frame below which no motion is measured for them.
+    """
+
+    opaque_depth: float = 30 * LEVEL
+    opaque_activity: float = 0.15
+    deep: float = 24 * LEVEL
+    fewest_lost: int = 20
+
+
+_RULES = OpaqueRules()
+
 _MOST_HELD = 128 << 20
 """Bytes of frames that are held as numbers."""
 
@@ -100,7 +118,7 @@ def repair_scratches(
     shot = _Shot(frames, masks, settings)
     lost = []
     for number, t in enumerate(wanted, 1):
-        if shot.lost_count(t) >= _FEWEST_LOST:
+        if shot.lost_count(t) >= _RULES.fewest_lost:
             lost.append(t)
         progress("repair scratches", number, len(wanted))
     refilled = shot.refilled(lost, progress)
@@ -244,7 +262,7 @@ def _repair_segment(
         # Whatever fills them later is measured on this frame, and best on one without the line.
         after = np.where(gone[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
         # A faint line over black or white is as well bridged.
-        lost[area] |= gone & (np.abs(profile) > _DEEP)
+        lost[area] |= gone & (np.abs(profile) > _RULES.deep)
     repaired[area] = np.where(inside[..., None], np.clip(after, 0.0, 1.0), before)
 
 
@@ -256,7 +274,7 @@ def _lost(
     limit = before.max(axis=-1) <= 0.5 * LEVEL if dark else before.min(axis=-1) >= 1 - 0.5 * LEVEL
     lost = limit & (np.abs(profile) > 2 * LEVEL)
     peak = np.abs(profile).max(axis=1, keepdims=True)
-    if peak.max() < _OPAQUE_DEPTH or luma.shape[1] < 2:
+    if peak.max() < _RULES.opaque_depth or luma.shape[1] < 2:
         return lost
     # A transparent line lets the grain and texture of the scene through, an opaque one does not.
     both = known[:, 1:] & known[:, :-1]
@@ -265,8 +283,8 @@ def _lost(
     outer = change[:, [centre - core - 3, centre - core - 2, centre + core + 2, centre + core + 3]].mean(axis=1)
     window = (1, 2 * rows + 1)
     pooled = [cv2.blur(side[:, None].astype(np.float32), window) for side in (change[:, centre], outer)]
-    opaque = pooled[0] < _OPAQUE_ACTIVITY * pooled[1]
-    opaque = np.concatenate((opaque, opaque[-1:])) & (peak >= _OPAQUE_DEPTH)
+    opaque = pooled[0] < _RULES.opaque_activity * pooled[1]
+    opaque = np.concatenate((opaque, opaque[-1:])) & (peak >= _RULES.opaque_depth)
     return lost | (opaque & (np.abs(profile) > 0.5 * peak))
 
 

@@ -17,6 +17,7 @@ from ..tracks import EDGE_SHARE
 from .layers import BandLayout, Explained
 from .motion_test import straightened
 from .paths import (
+    PATH_RULES,
     BoolArray,
     Path,
     find_paths,
@@ -28,16 +29,29 @@ from .paths import (
     scaled_sums,
 )
 
-_FLOOR = 0.25
-_MIN_COVERAGE = 0.35
-_TOLL = 1.2
-_FRAME_CAP = 12.0
-_CLEARANCE = 4
-_MOST_STANDING = 20
-_MOST_TESTED = 40
-_SAME = 2.5
-_AT_REST = 3.0
-_FEWEST = 8
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateRules:
+    """Which lines are put before the network.
+
+    Attributes:
+        most_standing: Lines of one polarity that are looked for among what stands still.
+        most_tested: Lines, the plainest first, that are looked at closely.
+        same: Median distance of two paths, working pixels, below which they follow one line.
+        at_rest: Displacement of the scene within a window, working pixels, below which lines are looked for in what
+            passes, too: the scene layer has taken the standing ones.
+        fewest_frames: Frames of a path that a part of a window has to hold, or half of the path where that is
+            shorter.
+    """
+
+    most_standing: int = 20
+    most_tested: int = 40
+    same: float = 2.5
+    at_rest: float = 3.0
+    fewest_frames: int = 8
+
+
+_RULES = CandidateRules()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +79,8 @@ class Window:
             ridge=ridge,
             mean=mean,
             explained=explained,
-            evidence=normalised_evidence(explained.evidence, ridge, floor=_FLOOR),
-            plain=normalised_evidence(ridge, ridge, floor=_FLOOR),
+            evidence=normalised_evidence(explained.evidence, ridge, floor=PATH_RULES.noise_share),
+            plain=normalised_evidence(ridge, ridge, floor=PATH_RULES.noise_share),
         )
 
     def within(self, span: slice) -> "Window":
@@ -103,7 +117,7 @@ class Candidate:
         path = self.path
         first, last = max(path.first, span.start), min(path.frames.stop, span.stop)
         # Of any path, one half of the window holds as much.
-        if last - first < min(_FEWEST, (len(path.x) + 1) // 2):
+        if last - first < min(_RULES.fewest_frames, (len(path.x) + 1) // 2):
             return None
         own = slice(first - path.first, last - path.first)
         score = path.score * (last - first) / len(path.x)
@@ -126,9 +140,9 @@ def find_candidates(
     ridge, rest = window.ridge, window.explained.evidence
     found: list[tuple[Path, bool, FloatArray, FloatArray]] = []
     searched = [(rest, window.evidence)]
-    if float(np.ptp(window.explained.overall)) < _AT_REST:
+    if float(np.ptp(window.explained.overall)) < _RULES.at_rest:
         passing = (ridge - np.median(ridge, axis=0)).astype(np.float32)
-        searched.append((passing, normalised_evidence(passing, ridge, floor=_FLOOR)))
+        searched.append((passing, normalised_evidence(passing, ridge, floor=PATH_RULES.noise_share)))
     for raw, normalised in searched:
         paths = find_paths(line_sums(normalised, tilts), tilts, min_score=min_score, min_frames=min_frames)
         found += [(path, False, raw, normalised) for path in paths]
@@ -137,13 +151,13 @@ def find_candidates(
     found.sort(key=lambda one: -one[0].score)
     margin = max(2.0, EDGE_SHARE * layout.work_width)
     candidates: list[Candidate] = []
-    for path, stands, raw, normalised in found[:_MOST_TESTED]:
+    for path, stands, raw, normalised in found[: _RULES.most_tested]:
         if path.x.min() < margin or path.x.max() > layout.work_width - 1 - margin:
             continue
         path = straightened(raw, path, presence(path.polarity * sample_along(normalised, path)))
         present = presence(path.polarity * sample_along(normalised, path))
         seen = present.any(axis=1)
-        if seen.sum() < min_frames or present[seen].mean() < _MIN_COVERAGE:
+        if seen.sum() < min_frames or present[seen].mean() < PATH_RULES.least_coverage:
             continue
         if any(_same(path, other.path) for other in candidates):
             continue
@@ -170,18 +184,22 @@ def find_standing(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_
         for t in range(frames):
             begins = total <= 0
             since[begins] = t
-            total = np.maximum(total, 0) + np.clip(polarity * scaled[t], -2.0, _FRAME_CAP) - np.float32(_TOLL)
+            total = (
+                np.maximum(total, 0)
+                + np.clip(polarity * scaled[t], -2.0, PATH_RULES.frame_cap)
+                - np.float32(PATH_RULES.toll)
+            )
             better = total > best
             best = np.where(better, total, best)
             first = np.where(better, since, first)
             last = np.where(better, t + 1, last)
-        for _ in range(_MOST_STANDING):
+        for _ in range(_RULES.most_standing):
             tilt, x = (int(place) for place in np.unravel_index(int(np.argmax(best)), best.shape))
             score = float(best[tilt, x])
             if score < min_score:
                 break
             start, stop = int(first[tilt, x]), int(last[tilt, x])
-            best[:, max(0, x - _CLEARANCE) : min(width, x + _CLEARANCE + 1)] = 0
+            best[:, max(0, x - PATH_RULES.clearance) : min(width, x + PATH_RULES.clearance + 1)] = 0
             if stop - start >= min_frames:
                 columns = np.full(stop - start, x)
                 position = refined_positions(polarity * scaled[start:stop, tilt], columns)
@@ -195,4 +213,4 @@ def _same(path: Path, other: Path) -> bool:
     if path.polarity != other.polarity or end <= start:
         return False
     apart = path.x[start - path.first : end - path.first] - other.x[start - other.first : end - other.first]
-    return float(np.median(np.abs(apart))) < _SAME
+    return float(np.median(np.abs(apart))) < _RULES.same

@@ -25,14 +25,35 @@ from scipy import sparse
 from ....arrays import FloatArray
 from .scene_motion import STILL_BANDS, local_displacement, overall_displacement
 
-_BAND_ROWS = 16
-_WORKING_HEIGHT = 480
-_FLANK = 4
-_CLIP = 2.0
-_FILM_PENALTY = 0.02
-_SCENE_PENALTY = 0.001
-_SCENE_ITERATIONS = 4
-_ITERATIONS = 10
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRules:
+    """How frames are reduced to bands, and how a window of them is split into film and scene.
+
+    Attributes:
+        band_rows: Rows of a band at the working size: enough to average grain out, few enough for gaps.
+        working_height: Rows to which taller frames are reduced; a scratch of a 2K scan is still two columns wide
+            there.
+        flank: Working pixels from a line to what it is compared with on either side.
+        clip: Ridge response of a pixel at most, in units of what is usual nearby.
+        film_penalty: Ridge penalty on the film layer, relative to the number of frames: what both could explain
+            goes to the scene.
+        scene_penalty: The same on the scene layer: keeps what hardly a frame has seen at 0.
+        scene_iterations: Steps of conjugate gradients while the motion of the scene is still being found.
+        iterations: Steps of conjugate gradients once it is known.
+    """
+
+    band_rows: int = 16
+    working_height: int = 480
+    flank: int = 4
+    clip: float = 2.0
+    film_penalty: float = 0.02
+    scene_penalty: float = 0.001
+    scene_iterations: int = 4
+    iterations: int = 10
+
+
+_RULES = LayerRules()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +77,14 @@ class BandLayout:
     @classmethod
     def of(cls, height: int, width: int) -> "BandLayout":
         """Plan the bands of frames of a size."""
-        scale = min(1.0, _WORKING_HEIGHT / height) if height > 1.25 * _WORKING_HEIGHT else 1.0
+        scale = min(1.0, _RULES.working_height / height) if height > 1.25 * _RULES.working_height else 1.0
         work_height, work_width = max(1, round(height * scale)), max(1, round(width * scale))
         return cls(
             height=height,
             width=width,
             work_height=work_height,
             work_width=work_width,
-            bands=max(1, round(work_height / _BAND_ROWS)),
+            bands=max(1, round(work_height / _RULES.band_rows)),
         )
 
     @property
@@ -113,14 +134,14 @@ def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
         layout: Made for (H, W).
     """
     luma = at_working_size(luma, layout)
-    padded = cv2.copyMakeBorder(luma, 0, 0, _FLANK, _FLANK, cv2.BORDER_REPLICATE)
-    left = luma - padded[:, : -2 * _FLANK]
-    right = luma - padded[:, 2 * _FLANK :]
+    padded = cv2.copyMakeBorder(luma, 0, 0, _RULES.flank, _RULES.flank, cv2.BORDER_REPLICATE)
+    left = luma - padded[:, : -2 * _RULES.flank]
+    right = luma - padded[:, 2 * _RULES.flank :]
     # minmod(a, b) = (sign a + sign b) / 2 · min(|a|, |b|)
     response = 0.5 * (np.copysign(1, left) + np.copysign(1, right)) * np.minimum(np.abs(left), np.abs(right))
     usual = cv2.blur(np.minimum(np.abs(response), 25.0), (31, 31), borderType=cv2.BORDER_REFLECT)
     response /= 1.25 * usual + 0.5
-    np.clip(response, -_CLIP, _CLIP, out=response)
+    np.clip(response, -_RULES.clip, _RULES.clip, out=response)
 
     edges = layout.edges(layout.work_height)
     counts = np.diff(edges).astype(np.float32)[:, None]
@@ -171,7 +192,7 @@ class LayerModel:
         )
         self._look_back = self._look.T.tocsr()
 
-    def fit(self, profiles: FloatArray, iterations: int = _ITERATIONS) -> tuple[FloatArray, FloatArray]:
+    def fit(self, profiles: FloatArray, iterations: int = _RULES.iterations) -> tuple[FloatArray, FloatArray]:
         """Fit both layers.
 
         The scene is fitted alone first, so that the joint fit starts where everything ambiguous belongs to it.
@@ -186,10 +207,10 @@ class LayerModel:
         frames, bands, width = self._shape
         size = bands * width
         seen = self._look_back @ np.ones(frames * size, np.float32)
-        scene_weight = np.maximum(seen, 0.1 * frames) + _SCENE_PENALTY * frames
+        scene_weight = np.maximum(seen, 0.1 * frames) + _RULES.scene_penalty * frames
 
         def scene_only(scene: FloatArray) -> FloatArray:
-            return self._look_back @ (self._look @ scene) + _SCENE_PENALTY * frames * scene
+            return self._look_back @ (self._look @ scene) + _RULES.scene_penalty * frames * scene
 
         def both(layers: FloatArray) -> FloatArray:
             film, scene = layers[:size], layers[size:]
@@ -197,16 +218,16 @@ class LayerModel:
             picture = image.reshape(self._shape) + film.reshape(bands, width)
             return np.concatenate(
                 (
-                    picture.sum(axis=0).ravel() + _FILM_PENALTY * frames * film,
-                    self._look_back @ picture.ravel() + _SCENE_PENALTY * frames * scene,
+                    picture.sum(axis=0).ravel() + _RULES.film_penalty * frames * film,
+                    self._look_back @ picture.ravel() + _RULES.scene_penalty * frames * scene,
                 )
             )
 
         target = self._look_back @ profiles.ravel()
-        start = _conjugate_gradients(scene_only, target, np.zeros_like(target), scene_weight, _SCENE_ITERATIONS)
+        start = _conjugate_gradients(scene_only, target, np.zeros_like(target), scene_weight, _RULES.scene_iterations)
         target = np.concatenate((profiles.sum(axis=0).ravel(), target))
         start = np.concatenate((np.zeros(size, np.float32), start))
-        weight = np.concatenate((np.full(size, (1 + _FILM_PENALTY) * frames, np.float32), scene_weight))
+        weight = np.concatenate((np.full(size, (1 + _RULES.film_penalty) * frames, np.float32), scene_weight))
         layers = _conjugate_gradients(both, target, start, weight, iterations)
         return layers[:size].reshape(bands, width), (self._look @ layers[size:]).reshape(self._shape)
 

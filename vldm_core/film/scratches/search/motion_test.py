@@ -8,21 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
+from ..sampling import sampled
 from .layers import LayerModel
 from .paths import Path, sample_along
 
-_REACH = 10
-_RIDGE_PERIOD = 6.0
-_SHOULDER = 0.35
-_RIM = 0.7
-_WIDEST = 4.5
-_TOLD_APART = 0.05
-_STRIP = 16
-_STRIP_GROUPS = 6
-_STRIP_ITERATIONS = 30
-_LEAST_JITTER = 0.06
-_LEAST_DRIFT = 0.15
-_STILL = 2.0
+
+@dataclass(frozen=True, kw_only=True)
+class MotionTestRules:
+    """How a line is measured along its track, in working pixels.
+
+    Attributes:
+        reach: Pixels on each side of the track at which the profile across the line is given.
+        ridge_period: Wavelength of a typical line with its flanks.
+        shoulder: Share of the depth down to which a line is visible.
+        rim: Share of the depth from which on a rim of opposite sign belongs to the line.
+        widest: Visible extent on either side at most: what is wider is no line.
+        told_apart: Separability from which on the two layers of a strip can be told apart.
+        strip: Pixels on each side of the track that the two layers are fitted to.
+        strip_groups: Groups of bands that a strip is averaged to: a line is the same in all of them, grain is not.
+        strip_iterations: Steps of conjugate gradients on a strip.
+        least_jitter: Deviation of the quick motion of the scene from which on a line can be held against it.
+        least_drift: The same of its whole motion, for a track that stands still.
+        still: Range of positions up to which a track stands still.
+    """
+
+    reach: int = 10
+    ridge_period: float = 6.0
+    shoulder: float = 0.35
+    rim: float = 0.7
+    widest: float = 4.5
+    told_apart: float = 0.05
+    strip: int = 16
+    strip_groups: int = 6
+    strip_iterations: int = 30
+    least_jitter: float = 0.06
+    least_drift: float = 0.15
+    still: float = 2.0
+
+
+_RULES = MotionTestRules()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,15 +68,18 @@ class CrossProfile:
 
 def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
     """Measure a cross-profile of 2·reach + 1 pixels, positive where it has the polarity of the line."""
-    offsets = np.arange(-_REACH, _REACH + 1)
-    left, right = profile[_REACH - 8 : _REACH - 5].mean(), profile[_REACH + 6 : _REACH + 9].mean()
+    offsets = np.arange(-_RULES.reach, _RULES.reach + 1)
+    left, right = (
+        profile[_RULES.reach - 8 : _RULES.reach - 5].mean(),
+        profile[_RULES.reach + 6 : _RULES.reach + 9].mean(),
+    )
     profile = profile - (left + (right - left) * (offsets + 7) / 14)
-    core = profile[_REACH - 1 : _REACH + 2]
+    core = profile[_RULES.reach - 1 : _RULES.reach + 2]
     depth = float(core.max())
-    centre = _REACH - 1 + int(np.argmax(core))
+    centre = _RULES.reach - 1 + int(np.argmax(core))
     extents = (
-        _extent(profile[centre::-1], depth) + (_REACH - centre),
-        _extent(profile[centre:], depth) - (_REACH - centre),
+        _extent(profile[centre::-1], depth) + (_RULES.reach - centre),
+        _extent(profile[centre:], depth) - (_RULES.reach - centre),
     )
     return CrossProfile(
         depth=polarity * depth,
@@ -64,14 +91,14 @@ def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
 
 def _extent(side: FloatArray, depth: float) -> float:
     """How far a profile stays visible from its peak outwards, in pixels; a marked rim of opposite sign counts, too."""
-    limit = max(_SHOULDER * depth, 0.5)
-    end = min(_falls_below(side, limit), _WIDEST)
+    limit = max(_RULES.shoulder * depth, 0.5)
+    end = min(_falls_below(side, limit), _RULES.widest)
     first = int(np.ceil(end))
     rim = -side[first : first + 4]
-    if len(rim) and rim.max() >= _RIM * depth:
+    if len(rim) and rim.max() >= _RULES.rim * depth:
         peak = first + int(np.argmax(rim))
         end = peak + _falls_below(-side[peak:], limit)
-    return min(end, _WIDEST + 1.0)
+    return min(end, _RULES.widest + 1.0)
 
 
 def _falls_below(side: FloatArray, limit: float) -> float:
@@ -96,7 +123,7 @@ def separability(displacement: FloatArray, path: Path) -> float:
     """
     local = displacement.ndim == 3
     moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
-    phase = np.exp(2j * np.pi / _RIDGE_PERIOD * (moved - path.x))
+    phase = np.exp(2j * np.pi / _RULES.ridge_period * (moved - path.x))
     return float(1 - np.abs(phase.mean()) ** 2)
 
 
@@ -134,11 +161,13 @@ def judge(
     """
     strip = _strip(ridge, path, present)
     expected = path.polarity * strip.mean(axis=(0, 1))
-    core = slice(_STRIP - 2, _STRIP + 3)
+    core = slice(_RULES.strip - 2, _RULES.strip + 3)
     weight = np.clip(expected[core], 0, None)
     before = float(weight @ expected[core])
     picture = _strip(mean, path, present)
-    picture = picture - cv2.blur(picture.reshape(-1, picture.shape[2]), (2 * _REACH + 1, 1)).reshape(picture.shape)
+    picture = picture - cv2.blur(picture.reshape(-1, picture.shape[2]), (2 * _RULES.reach + 1, 1)).reshape(
+        picture.shape
+    )
     profile: FloatArray | None = None
     share, following, error = 1.0, 0.0, 0.0
     position = _positions(ridge, path, present)
@@ -148,19 +177,19 @@ def judge(
         relative = (moved - path.x).astype(np.float32)
         field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
         layers = LayerModel(field, np.zeros(len(strip), np.float32))
-        film, _ = layers.fit(strip, _STRIP_ITERATIONS)
+        film, _ = layers.fit(strip, _RULES.strip_iterations)
         if profile is None:
             # Where the layers cannot be told apart there is nothing but the plain mean.
-            apart = separability(displacement, path) >= _TOLD_APART
-            profile = layers.fit(picture, _STRIP_ITERATIONS)[0] if apart else picture.mean(axis=0)
+            apart = separability(displacement, path) >= _RULES.told_apart
+            profile = layers.fit(picture, _RULES.strip_iterations)[0] if apart else picture.mean(axis=0)
         after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
         share = min(share, after / before if before > 0 else 0.0)
-        slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _STILL))
+        slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _RULES.still))
         error = max(error, slope_error)
         if abs(slope) > abs(following):
             following = slope
     assert profile is not None
-    across = path.polarity * np.median(profile, axis=0)[_STRIP - _REACH : _STRIP + _REACH + 1]
+    across = path.polarity * np.median(profile, axis=0)[_RULES.strip - _RULES.reach : _RULES.strip + _RULES.reach + 1]
     measured = _measured(across, path.polarity)
     return Verdict(film_share=share, following=following, following_error=error, profile=measured)
 
@@ -168,24 +197,20 @@ def judge(
 def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
     """Straighten the surroundings of a track: (n, groups, 2·reach + 1), averaged over groups of bands."""
     window = ridge[path.frames]
-    frames, bands, width = window.shape
-    x = np.clip(path.positions(bands)[..., None] + np.arange(-_STRIP, _STRIP + 1), 0, width - 1.001)
-    base = x.astype(np.int64)
-    part = x - base
-    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
-    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    bands = window.shape[1]
+    samples = sampled(window, path.positions(bands)[..., None] + np.arange(-_RULES.strip, _RULES.strip + 1))
     # Bands that hardly show the line only add scene.
     shown = np.flatnonzero(present.mean(axis=0) >= 0.25)
     if len(shown) == 0:
         shown = np.arange(bands)
-    groups = np.array_split(shown, min(_STRIP_GROUPS, len(shown)))
+    groups = np.array_split(shown, min(_RULES.strip_groups, len(shown)))
     return np.stack([samples[:, group].mean(axis=1) for group in groups], axis=1).astype(np.float32)
 
 
 def _positions(ridge: FloatArray, path: Path, present: BoolArray) -> NDArray[np.float64]:
     """Measure where the line is in every frame, to a small fraction of a pixel: (n,)."""
     for _ in range(2):
-        core = _strip(ridge, path, present)[..., _STRIP - 6 : _STRIP + 7].mean(axis=1).astype(np.float64)
+        core = _strip(ridge, path, present)[..., _RULES.strip - 6 : _RULES.strip + 7].mean(axis=1).astype(np.float64)
         usual = core.mean(axis=0)
         # Every frame is the usual profile, stronger or weaker and shifted: core = a · usual - shift · slope.
         design = np.stack((usual, -np.gradient(usual), np.ones_like(usual)), axis=1)
@@ -202,10 +227,10 @@ def _following(position: NDArray[np.float64], moved: FloatArray, *, still: bool)
     steadily say nothing about each other; but a track that stands still may be compared with any motion.
     """
     views: list[tuple[float, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = [
-        (_LEAST_JITTER, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0])
+        (_RULES.least_jitter, lambda values: values - cv2.blur(values[None], (7, 1), borderType=cv2.BORDER_REFLECT)[0])
     ]
     if still:
-        views.append((_LEAST_DRIFT, lambda values: values - values.mean()))
+        views.append((_RULES.least_drift, lambda values: values - values.mean()))
     best, least = 0.0, np.inf
     for needed, view in views:
         scene, own = view(moved.astype(np.float64)), view(position)
@@ -222,12 +247,12 @@ def _following(position: NDArray[np.float64], moved: FloatArray, *, still: bool)
 
 def drifts_alike(displacement: FloatArray, path: Path) -> bool:
     """Does a track drift in the direction of the scene, at a speed that a nearer or farther part of it may have?"""
-    if np.ptp(path.x) <= 2 * _STILL:
+    if np.ptp(path.x) <= 2 * _RULES.still:
         return False
     moved = displacement[path.frames]
     scene, own = moved - moved.mean(), path.x - path.x.mean()
     energy = float(scene @ scene)
-    if energy < _LEAST_DRIFT**2 * len(scene):
+    if energy < _RULES.least_drift**2 * len(scene):
         return False
     together = float(own @ scene) / np.sqrt(energy * float(own @ own) + 1e-9)
     return bool(together > 0.9 and 0.25 < float(own @ scene) / energy < 4.0)
@@ -235,22 +260,16 @@ def drifts_alike(displacement: FloatArray, path: Path) -> bool:
 
 def straightened(evidence: FloatArray, path: Path, present: BoolArray) -> Path:
     """Refine tilt and position of a path where it is present, from the evidence of all its frames."""
-    frames, bands, width = evidence[path.frames].shape
-    reach = 6
-    x = np.clip(path.positions(bands)[..., None] + np.arange(-reach, reach + 1), 0, width - 1.001)
-    base = x.astype(np.int64)
-    part = x - base
-    t, b = np.arange(frames)[:, None, None], np.arange(bands)[None, :, None]
     window = evidence[path.frames]
-    samples = window[t, b, base] * (1 - part) + window[t, b, base + 1] * part
+    bands = window.shape[1]
+    reach = 6
+    samples = sampled(window, path.positions(bands)[..., None] + np.arange(-reach, reach + 1))
     seen = path.polarity * (samples * present[..., None]).sum(axis=0)
     offsets = np.arange(bands) - (bands - 1) / 2
     turns = np.linspace(-4, 4, 33) / max(bands - 1, 1)
     shifts = np.linspace(-2, 2, 17)
-    at = np.clip(shifts[:, None, None] + turns[:, None] * offsets + reach, 0, 2 * reach - 1e-3)
-    low = at.astype(np.int64)
-    rest = at - low
-    rows = np.arange(bands)
-    total = (seen[rows, low] * (1 - rest) + seen[rows, np.minimum(low + 1, 2 * reach)] * rest).sum(axis=-1)
+    # One row of evidence a band, looked up at every shift and turn.
+    at = shifts[:, None, None] + turns[:, None] * offsets + reach
+    total = np.ascontiguousarray(sampled(seen, at.reshape(-1, bands).T).T).sum(axis=1).reshape(at.shape[:2])
     best = np.unravel_index(int(np.argmax(total)), total.shape)
     return replace(path, x=(path.x + shifts[best[0]]).astype(np.float32), tilt=path.tilt + float(turns[best[1]]))

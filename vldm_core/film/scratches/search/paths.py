@@ -13,20 +13,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
+from ..sampling import sampled
 
-_SATURATION = 3.0
-_TOLL = 1.2
-_MOVE_COST = 0.8
-_FRAME_CAP = 12.0
-_CLEARANCE = 4
-_MAX_PATHS = 24
-_BORDER = 4
-_PRESENT_SHARE = 0.4
-_FROM_TIME = 0.1
-_FROM_TIME_WHEN_FAINT = 2.0
-_LONG_GAP = 1.0
-_FROM_BESIDE = 0.25
-_SWITCH = 1.5
+
+@dataclass(frozen=True, kw_only=True)
+class PathRules:
+    """What counts as a path, and where a line is there on it. Evidence is in deviations of what is usual at a place.
+
+    Attributes:
+        saturation: Evidence that one band of one frame adds at most: dirt and crossing edges are short.
+        toll: What every frame costs a path, deviations of a sum: it ends where the line is gone.
+        move_cost: What a step of one working pixel between two frames costs: scratches drift slowly.
+        frame_cap: Evidence that one frame adds at most, so that no frame carries a path alone.
+        clearance: Working pixels on each side of a path that belong to it: flanks of a line are no lines.
+        most_paths: Paths of one polarity that are looked for in a window.
+        border: Columns at either side that tell nothing: the ridge filter has no flank there.
+        present_share: Share of the usual evidence of a line from which on a band speaks for it.
+        from_time: Weight of the frames around for a line that is plain: its gaps lie elsewhere in each.
+        from_time_when_faint: The same in addition for one that is faint, by which a band alone tells little.
+        long_gap: Weight of frames around that all lack the line: a chance ridge there is not the line.
+        from_beside: Weight of the band above and the one below.
+        switch: What a beginning or an end of a gap costs, in units of the evidence.
+        noise_share: Share of the ridge response nearby that counts as noise: what a scene layer leaves of strong
+            verticals grows with them.
+        least_coverage: Share of the bands, in the frames that show a line at all, in which it has to be there.
+    """
+
+    saturation: float = 3.0
+    toll: float = 1.2
+    move_cost: float = 0.8
+    frame_cap: float = 12.0
+    clearance: int = 4
+    most_paths: int = 24
+    border: int = 4
+    present_share: float = 0.4
+    from_time: float = 0.1
+    from_time_when_faint: float = 2.0
+    long_gap: float = 1.0
+    from_beside: float = 0.25
+    switch: float = 1.5
+    noise_share: float = 0.25
+    least_coverage: float = 0.35
+
+
+PATH_RULES = PathRules()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +138,7 @@ def line_sums(normalised: FloatArray, tilts: FloatArray) -> FloatArray:
     reach = int(np.ceil(np.abs(tilts).max() * (bands - 1) / 2)) + 1
     padded = np.zeros((frames, bands, width + 2 * reach), np.float32)
     # No band may decide alone: dirt and crossing edges are short.
-    padded[..., reach : reach + width] = np.clip(normalised, -_SATURATION, _SATURATION)
+    padded[..., reach : reach + width] = np.clip(normalised, -PATH_RULES.saturation, PATH_RULES.saturation)
     sums = np.zeros((frames, len(tilts), width), np.float32)
     for number, tilt in enumerate(tilts):
         shifts = np.round(tilt * (np.arange(bands) - (bands - 1) / 2)).astype(int) + reach
@@ -138,10 +168,10 @@ def find_paths(sums: FloatArray, tilts: FloatArray, *, min_score: float, min_fra
     scaled = scaled_sums(sums)
     found: list[Path] = []
     for polarity in (-1, 1):
-        rewards = np.clip(polarity * scaled, -2.0, _FRAME_CAP) - _TOLL
+        rewards = np.clip(polarity * scaled, -2.0, PATH_RULES.frame_cap) - PATH_RULES.toll
         taken = 0
-        while taken < _MAX_PATHS:
-            round_ = _best_paths(rewards, min_score, _MAX_PATHS - taken)
+        while taken < PATH_RULES.most_paths:
+            round_ = _best_paths(rewards, min_score, PATH_RULES.most_paths - taken)
             if not round_:
                 break
             taken += len(round_)
@@ -159,8 +189,8 @@ def scaled_sums(sums: FloatArray) -> FloatArray:
     # The sums of neighbouring bands are correlated, so their spread is measured.
     spread = 1.4826 * float(np.median(np.abs(sums[:, sums.shape[1] // 2])))
     scaled = sums / np.float32(max(spread, 1e-6))
-    scaled[..., :_BORDER] = 0
-    scaled[..., width - _BORDER :] = 0
+    scaled[..., : PATH_RULES.border] = 0
+    scaled[..., width - PATH_RULES.border :] = 0
     return scaled
 
 
@@ -176,9 +206,9 @@ def _best_paths(rewards: FloatArray, min_score: float, most: int) -> list[tuple[
     best, end = np.zeros((count, width), np.float32), np.zeros((count, width), np.int32)
     options = np.zeros((4, count, width), np.float32)
     for t in range(frames):
-        options[1, :, 1:] = total[:, :-1] - _MOVE_COST
+        options[1, :, 1:] = total[:, :-1] - PATH_RULES.move_cost
         options[2] = total
-        options[3, :, :-1] = total[:, 1:] - _MOVE_COST
+        options[3, :, :-1] = total[:, 1:] - PATH_RULES.move_cost
         # A path that starts beats one that comes in with nothing.
         origin[t] = np.argmax(options, axis=0)
         total = options.max(axis=0) + rewards[t]
@@ -202,7 +232,7 @@ def _best_paths(rewards: FloatArray, min_score: float, most: int) -> list[tuple[
         if not free[np.arange(t, t + len(way)), way].all():
             continue
         for time, place in enumerate(way, start=t):
-            free[time, max(0, place - _CLEARANCE) : place + _CLEARANCE + 1] = False
+            free[time, max(0, place - PATH_RULES.clearance) : place + PATH_RULES.clearance + 1] = False
         found.append((t, tilt, way, float(highest[x])))
     return found
 
@@ -211,7 +241,9 @@ def _clear(rewards: FloatArray, first: int, columns: NDArray[np.int64]) -> None:
     """Forbid what lies on a path already found, at every tilt that crosses it closely."""
     width = rewards.shape[2]
     for t, x in enumerate(columns, start=first):
-        rewards[t, :, max(0, x - _CLEARANCE) : min(width, x + _CLEARANCE + 1)] = -_FRAME_CAP
+        rewards[
+            t, :, max(0, x - PATH_RULES.clearance) : min(width, x + PATH_RULES.clearance + 1)
+        ] = -PATH_RULES.frame_cap
 
 
 def refined_positions(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArray:
@@ -222,7 +254,7 @@ def refined_positions(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArra
     bend = left - 2 * here + right
     offset = np.where(bend < -1e-3, 0.5 * (left - right) / np.minimum(bend, -1e-3), 0.0)
     position = columns + np.clip(offset, -0.5, 0.5)
-    weight = np.square(np.clip(here, 0.1, _FRAME_CAP))
+    weight = np.square(np.clip(here, 0.1, PATH_RULES.frame_cap))
     kernel = np.exp(-np.square(np.arange(-4, 5)) / (2 * 1.5**2))
     size = len(position)
     extended = np.convolve(position * weight, kernel)[4 : 4 + size]
@@ -232,12 +264,7 @@ def refined_positions(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArra
 def sample_along(values: FloatArray, path: Path) -> FloatArray:
     """Sample (T, bands, W) along a path with linear interpolation: (n, bands)."""
     window = values[path.frames]
-    frames, bands, width = window.shape
-    x = np.clip(path.positions(bands), 0, width - 1.001)
-    base = x.astype(np.int64)
-    part = x - base
-    t, b = np.ogrid[:frames, :bands]
-    return (window[t, b, base] * (1 - part) + window[t, b, base + 1] * part).astype(np.float32)
+    return sampled(window, path.positions(window.shape[1])[..., None])[..., 0].astype(np.float32)
 
 
 def presence(evidence: FloatArray) -> BoolArray:
@@ -255,22 +282,22 @@ def presence(evidence: FloatArray) -> BoolArray:
     """
     # Lines fade along their length, so a fraction of their usual strength will do, and no more than is plain.
     expected = float(np.clip(np.median(evidence), 0.8, 3.5))
-    likelihood = np.clip(expected * (evidence - _PRESENT_SHARE * expected), -3.0, 3.0).astype(np.float32)
+    likelihood = np.clip(expected * (evidence - PATH_RULES.present_share * expected), -3.0, 3.0).astype(np.float32)
     pooled = cv2.boxFilter(likelihood, -1, (1, 7), borderType=cv2.BORDER_REFLECT_101)
     # What is faint needs the frames around it, and where a line is missing for long, a chance ridge is not the line.
-    from_time = _FROM_TIME + _FROM_TIME_WHEN_FAINT * max(0.0, 1 - expected / 2)
-    likelihood += from_time * pooled + _LONG_GAP * np.minimum(pooled, 0)
-    beside = np.array([[_FROM_BESIDE, 1.0, _FROM_BESIDE]], np.float32)
+    from_time = PATH_RULES.from_time + PATH_RULES.from_time_when_faint * max(0.0, 1 - expected / 2)
+    likelihood += from_time * pooled + PATH_RULES.long_gap * np.minimum(pooled, 0)
+    beside = np.array([[PATH_RULES.from_beside, 1.0, PATH_RULES.from_beside]], np.float32)
     gain = cv2.filter2D(likelihood, -1, beside, borderType=cv2.BORDER_REFLECT_101) / 2
     frames, bands = gain.shape
     # Best total of a course that ends in a band: with the line there, and without it; and whether the state changed.
     there, gone = gain[:, 0].copy(), -gain[:, 0]
     came, went = np.zeros((2, frames, bands), bool)
     for band in range(1, bands):
-        came[:, band], went[:, band] = gone - _SWITCH > there, there - _SWITCH > gone
+        came[:, band], went[:, band] = gone - PATH_RULES.switch > there, there - PATH_RULES.switch > gone
         there, gone = (
-            np.maximum(there, gone - _SWITCH) + gain[:, band],
-            np.maximum(gone, there - _SWITCH) - gain[:, band],
+            np.maximum(there, gone - PATH_RULES.switch) + gain[:, band],
+            np.maximum(gone, there - PATH_RULES.switch) - gain[:, band],
         )
     present = np.zeros((frames, bands), bool)
     present[:, -1] = there > gone

@@ -7,6 +7,8 @@ and moving objects. Scratches, which stand still, must not pull the result to ze
 and the medians over cells are robust against what is left.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -14,15 +16,36 @@ from numpy.typing import NDArray
 
 from ....arrays import FloatArray
 
-_ROWS = 6
-_ROWS_WHEN_TILTING = 12
-_COLUMNS = 16
-_GLOBAL_PASSES = (3.0, 2.0, 2.0, 1.0, 1.0, 0.5)
-_LOCAL_PASSES = (2.0, 2.0, 1.0, 1.0)
-_MAX_STEP = 2.0
-_MIN_VIEWS = 2.5
-_REACH_ROWS = 1
-_REACH_COLUMNS = 2
+
+@dataclass(frozen=True, kw_only=True)
+class SceneMotionRules:
+    """How the scene is registered to itself, cell by cell.
+
+    Attributes:
+        rows_when_tilting: Rows of cells where the scene moves up or down.
+        rows: Rows of cells where it does not: fewer hold more of a texture.
+        columns: Columns of cells.
+        global_passes: Blurs of the passes over whole frames, deviations in working pixels, from coarse to fine.
+        local_passes: Blurs of the passes over cells.
+        largest_step: Working pixels that a displacement changes by in one pass at most.
+        fewest_views: Frames that must have seen a point of the scene for its slope to count.
+        reach_rows: Rows of cells on each side that a cell takes its median over.
+        reach_columns: Columns on each side: together wider than any scratch.
+    """
+
+    rows_when_tilting: int = 12
+    rows: int = 6
+    columns: int = 16
+    global_passes: tuple[float, ...] = (3.0, 2.0, 2.0, 1.0, 1.0, 0.5)
+    local_passes: tuple[float, ...] = (2.0, 2.0, 1.0, 1.0)
+    largest_step: float = 2.0
+    fewest_views: float = 2.5
+    reach_rows: int = 1
+    reach_columns: int = 2
+
+
+_RULES = SceneMotionRules()
+
 # Vertical motion below a fraction of a band is not worth a scene layer of its own.
 STILL_BANDS = 0.3
 
@@ -40,10 +63,10 @@ def overall_displacement(profiles: FloatArray, start: FloatArray, sink: FloatArr
     """
     grouped, sunk = _group_rows(profiles, sink)
     displacement = start.astype(np.float32).copy()
-    for blur in _GLOBAL_PASSES:
+    for blur in _RULES.global_passes:
         field = np.broadcast_to(displacement[:, None, None], grouped.shape)
         numerator, energy = _normal_equations(grouped, field, sunk, blur)
-        steps = np.clip(-numerator / (energy + 1e-9), -_MAX_STEP, _MAX_STEP)
+        steps = np.clip(-numerator / (energy + 1e-9), -_RULES.largest_step, _RULES.largest_step)
         # Cells with nothing but grain do not vote, and a strong line in one does not count for more than a texture.
         quiet, usual = np.percentile(energy, (20, 60))
         weights = np.clip(energy - 1.5 * quiet, 1e-3 * usual + 1e-9, max(usual, 1e-9))
@@ -68,15 +91,15 @@ def local_displacement(profiles: FloatArray, overall: FloatArray, sink: FloatArr
     grouped, sunk = _group_rows(profiles, sink)
     frames, bands, width = profiles.shape
     rows = grouped.shape[1]
-    cells = np.broadcast_to(overall[:, None, None], (frames, rows, _COLUMNS)).astype(np.float32)
-    for blur in _LOCAL_PASSES:
+    cells = np.broadcast_to(overall[:, None, None], (frames, rows, _RULES.columns)).astype(np.float32)
+    for blur in _RULES.local_passes:
         numerator, energy = _normal_equations(grouped, _stretch(cells, rows, width), sunk, blur)
-        steps = np.clip(-numerator / (energy + 1e-9), -_MAX_STEP, _MAX_STEP)
+        steps = np.clip(-numerator / (energy + 1e-9), -_RULES.largest_step, _RULES.largest_step)
         # Where there is nothing to see, steps are noise: an empty cell votes for staying with the others.
         steps *= energy / (energy + 0.1 * np.median(energy) + 1e-9)
         weights = np.minimum(energy, np.percentile(energy, 75)) + 1e-9
-        reach = ((0, 0), (_REACH_ROWS, _REACH_ROWS), (_REACH_COLUMNS, _REACH_COLUMNS))
-        view = (2 * _REACH_ROWS + 1, 2 * _REACH_COLUMNS + 1)
+        reach = ((0, 0), (_RULES.reach_rows, _RULES.reach_rows), (_RULES.reach_columns, _RULES.reach_columns))
+        view = (2 * _RULES.reach_rows + 1, 2 * _RULES.reach_columns + 1)
         near = sliding_window_view(np.pad(steps, reach, mode="symmetric"), view, axis=(1, 2))
         near_weights = sliding_window_view(np.pad(weights, reach, mode="symmetric"), view, axis=(1, 2))
         median = _weighted_median(near.reshape(-1, view[0] * view[1]), near_weights.reshape(-1, view[0] * view[1]))
@@ -88,7 +111,7 @@ def _group_rows(profiles: FloatArray, sink: FloatArray) -> tuple[FloatArray, NDA
     """Average bands into the rows of cells; with the rows by which the scene has sunk in every frame."""
     bands = profiles.shape[1]
     tilting = np.ptp(sink) > STILL_BANDS
-    rows = min(_ROWS_WHEN_TILTING if tilting else _ROWS, bands)
+    rows = min(_RULES.rows_when_tilting if tilting else _RULES.rows, bands)
     edges = np.linspace(0, bands, rows + 1).round().astype(int)
     sums = np.add.reduceat(profiles, edges[:-1], axis=1)
     sunk = np.round(sink * rows / bands).astype(np.int64) if tilting else np.zeros(len(sink), np.int64)
@@ -125,8 +148,8 @@ def _normal_equations(
     expected = scene[index] * (1 - part) + scene[index + 1] * part
     slope = np.zeros_like(expected)
     slope[..., 1:-1] = (expected[..., 2:] - expected[..., :-2]) / 2
-    slope *= np.minimum(views[index], views[index + 1]) > _MIN_VIEWS
-    edges = np.linspace(0, width, _COLUMNS + 1).astype(int)[:-1]
+    slope *= np.minimum(views[index], views[index + 1]) > _RULES.fewest_views
+    edges = np.linspace(0, width, _RULES.columns + 1).astype(int)[:-1]
     return (
         np.add.reduceat(slope * (smooth - expected), edges, axis=2).astype(np.float32),
         np.add.reduceat(slope * slope, edges, axis=2).astype(np.float32),

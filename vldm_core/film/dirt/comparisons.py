@@ -35,8 +35,9 @@ _LARGEST_INCONSISTENCY = 8.0
 _ONE_SIDE = 0.25
 # Bytes of a plane from which on a comparison is held without what can be had from the rest.
 _LARGE_PLANE = 4 << 20
-# Bytes of a plane up to which the next frame is compared while one is judged, which takes 40 planes more.
-_LARGEST_BESIDE = 9_000_000
+# Bytes of a plane up to which the next frame is compared while one is judged, which takes 40 planes more: up to a 2K
+# film, where pre-restoration takes more memory than both.
+_LARGEST_BESIDE = 13_000_000
 
 
 class Comparisons:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vldm_core.errors import SettingsError, VLDMError
-from vldm_core.prerestore.alignment import nearby
+from vldm_core.prerestore.alignment import Alignment, alignments, nearby
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
 from vldm_core.video.flow import FlowSettings, estimate_flow
@@ -152,7 +152,15 @@ def test_what_was_encoded_of_the_lookahead_serves_the_next_segment(monkeypatch, 
         )
         return result, sum(encoded)
 
+    aligned: list[int] = []
+
+    def counted(*given: Tensor, scale: int) -> tuple[Alignment, Alignment]:
+        aligned.append(scale)
+        return alignments(*given, scale=scale)
+
+    monkeypatch.setattr("vldm_core.prerestore.run.alignments", counted)
     kept, few = run()
+    assert len(aligned) == 16, "once a pair"
     monkeypatch.setattr("vldm_core.prerestore.run._Runner._keeps_ahead", lambda *_, **__: False)
     again, many = run()
     assert torch.equal(kept, again)

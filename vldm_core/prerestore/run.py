@@ -204,6 +204,8 @@ class _Runner:
         self._last: HeldFrame | None = None
         # At the working size, by the later frame of the pair: backwards and forwards.
         self._flows: dict[int, tuple[FloatArray, FloatArray]] = {}
+        # At the size of the state, likewise.
+        self._ways: dict[int, tuple[Way, Way]] = {}
         # By the number of the frame: what was encoded of the lookahead, for the segment that follows.
         self._ahead: dict[int, _Encoded] = {}
         # Pictures that are made when they are looked at stay made for as long as the frames beside them are looked at.
@@ -215,6 +217,7 @@ class _Runner:
         network = self._network
         chain = Chain(self._last, held)
         self._flows = {number: flow for number, flow in self._flows.items() if number >= held[0].number}
+        self._ways = {number: way for number, way in self._ways.items() if number >= held[0].number}
         lean = _is_lean(network, held[0].padded_size, self._settings)
         encoded = {t: self._ahead.pop(frame.number) for t, frame in enumerate(held) if frame.number in self._ahead}
         # The last frame was encoded without the one after it.
@@ -341,18 +344,25 @@ class _Runner:
             one = chain.before(t)
             if one is None:
                 continue
-            size = following.padded_size
-            back, ahead = (_planes(enlarged(flow, size))[None, None] for flow in self._flow(one, following))
-            masks = torch.stack([one.mask(), following.mask()])[None]
-            earlier, later = (
-                # Flow stays in single precision, whatever the network runs in.
-                (way.flow[:, 0].to(self._like.device), way.trust[:, 0].to(self._like))
-                for way in alignments(back, ahead, masks, scale=STATE_SCALE)
-            )
+            if following.number not in self._ways:
+                self._ways[following.number] = self._way(one, following)
+            earlier, later = self._ways[following.number]
             before[t] = earlier
             if t:
                 after[t - 1] = later
         return before, after
+
+    def _way(self, one: HeldFrame, following: HeldFrame) -> tuple[Way, Way]:
+        """How a frame looks up the one before it, and that one this."""
+        size = following.padded_size
+        back, ahead = (_planes(enlarged(flow, size))[None, None] for flow in self._flow(one, following))
+        masks = torch.stack([one.mask(), following.mask()])[None]
+        # Flow stays in single precision, whatever the network runs in.
+        earlier, later = (
+            (way.flow[:, 0].to(self._like.device), way.trust[:, 0].to(self._like))
+            for way in alignments(back, ahead, masks, scale=STATE_SCALE)
+        )
+        return earlier, later
 
     def _flow(self, one: HeldFrame, following: HeldFrame) -> tuple[FloatArray, FloatArray]:
         """Backward and forward flow between two neighbours, each (h, w, 2) at its working size."""

@@ -16,28 +16,7 @@ import vldm_core.film
 
 ROOT = Path(vldm_core.film.__file__).parent
 
-NOT_DONE = (
-    "dirt/comparisons.py",
-    "dirt/courses.py",
-    "dirt/detection.py",
-    "dirt/evidence.py",
-    "dirt/features.py",
-    "dirt/references.py",
-    "dirt/standing.py",
-    "dirt/whole_frames.py",
-    "fill/holes.py",
-    "fill/neighbours.py",
-    "fill/repair.py",
-    "fill/window.py",
-    "flicker/local_gain.py",
-    "motion/cleaning.py",
-    "motion/field.py",
-    "motion/prediction.py",
-    "motion/shot.py",
-    "motion/whole_shift.py",
-    "motion/window.py",
-    "scratches/",
-)
+NOT_DONE: tuple[str, ...] = ("scratches/",)
 """Files, and rooms, relative to the film rooms, in which numbers may still stand bare."""
 
 UNITS = re.compile(

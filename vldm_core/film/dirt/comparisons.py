@@ -8,6 +8,7 @@ the neighbour shows unmoved is no spike either, if it stays there longer than di
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -29,15 +30,35 @@ from .standing import same_place, staying
 RADIUS = REACH + REFERENCES_RADIUS
 """What is measured on a frame depends on this many neighbours on each side: its references have references, too."""
 
-_SQUARE = np.ones((3, 3), np.uint8)
-_LARGEST_INCONSISTENCY = 8.0
-# What arrives or leaves differs from the one reference by this share at most of what it differs from the other by.
-_ONE_SIDE = 0.25
-# Bytes of a plane from which on a comparison is held without what can be had from the rest.
 _LARGE_PLANE = 4 << 20
-# Bytes of a plane up to which the next frame is compared while one is judged, which takes 40 planes more: up to a 2K
-# film, where pre-restoration takes more memory than both.
+"""Bytes of a plane from which on a comparison is held without what can be had from the rest."""
+
 _LARGEST_BESIDE = 13_000_000
+"""Bytes of a plane up to which the next frame is compared while one is judged, which takes 40 planes more: up to a 2K
+film, where pre-restoration takes more memory than both."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldAgainst:
+    """How a frame is held against a reference.
+
+    Attributes:
+        surroundings: Pixels on each side of the square around a place, any of which may explain what a frame shows
+            there: motion is off by a pixel at an edge.
+        largest_inconsistency: Pixels of the forward-backward error that count: where motion is lost, it is lost.
+        one_side: Share of its difference from the one reference by which what arrives or leaves differs from the other
+            at most.
+        side_window: Pixels on each side of the square over which these differences are averaged.
+    """
+
+    surroundings: int = 3
+    largest_inconsistency: float = 8.0
+    one_side: float = 0.25
+    side_window: int = 3
+
+
+_HOLD = HoldAgainst()
+_SQUARE = np.ones((_HOLD.surroundings, _HOLD.surroundings), np.uint8)
 
 
 class Comparisons:
@@ -107,8 +128,8 @@ class Comparisons:
         comparison = self.comparison(index)
         if comparison is None:
             return np.zeros(self.luma.shape[1:], bool)
-        before, after = (cv2.blur(side.magnitude, (3, 3)) for side in comparison.sides)
-        return self._staying(index) & (cv2.min(before, after) < _ONE_SIDE * cv2.max(before, after))
+        before, after = (cv2.blur(side.magnitude, (_HOLD.side_window,) * 2) for side in comparison.sides)
+        return self._staying(index) & (cv2.min(before, after) < _HOLD.one_side * cv2.max(before, after))
 
     def comparison(self, index: int) -> Comparison | None:
         """Hold a frame against its references; None where it has not two."""
@@ -142,7 +163,9 @@ class Comparisons:
         for number, factor in ((0, 1 / ratio), (1, ratio)):
             other, motion = pair[number], motions[number]
             error = motion.error(self.motion(other, index))
-            inconsistency = enlarged_plane(np.minimum(error, np.float32(_LARGEST_INCONSISTENCY)), self._frames.size)
+            inconsistency = enlarged_plane(
+                np.minimum(error, np.float32(_HOLD.largest_inconsistency)), self._frames.size
+            )
             sides.append(
                 self._compare(
                     index,

@@ -27,41 +27,118 @@ from .evidence import same_sign
 REACH = 2
 """The verdict on a frame depends on the comparisons of this many frames on each side."""
 
-# Grey levels from which on a pixel stands out, for the spots of the other frames.
-_LEVELS = 8.0
-_LEAST_AREA = 2
-_MOST_SPOTS = 1000
-# Spots count as alike up to these ratios of area and contrast: what tumbles or comes nearer changes both.
-_AREA_RATIO, _CONTRAST_RATIO = 4.0, 2.5
-# Pixels at 480 columns: how far things move between two frames, and from where on they do at all.
-_COLUMNS = 480
-_FARTHEST, _NEAREST = 80.0, 2.5
-# Two frames may be off an even course by this much whatever the chances, pixels.
-_EXACTNESS, _LEAST_DISTANCE = 1.5, 2.0
-_PATCH, _SLACK = 7, 2
-# So many courses as good as the one found chance would give a spot at most, and how alike its looks must be, for the
-# course to count alone.
-_ALONE, _ALONE_ALIKE = 0.0003, 0.6
-# The same for courses that count together, with looks and without. Of the spots of real dirt in a frame a tenth to a
-# third have one with looks and up to four tenths one without; of rain and flakes seven tenths and more. So many
-# deviations above the usual share there is no doubt.
-_TOGETHER, _TOGETHER_ALIKE, _SHARE_OF_DIRT = 0.05, 0.7, 0.25
-_BARELY, _SHARE_OF_DIRT_BARELY = 0.003, 0.4
-_DEVIATIONS = 3.0
-# What is that much larger than the median of the things that move is judged by itself.
-_LARGER = 6.0
-# Share of a spot on which both neighbours show something, how strong against the spot, and how like it at most.
-_PLACE_SHARE, _PLACE_CONTRAST, _PLACE_ALIKE = 0.5, 0.5, 0.7
-_NEXT = np.ones((3, 3), np.uint8)
-# So many of the two frames on each side must show something there, on either side that the shot has: dirt falls on one
-# place by chance once, hardly ever three times in five frames.
-_LEAST_SHOWING = 2
+
+@dataclass(frozen=True, kw_only=True)
+class CourseSpots:
+    """The spots of the frames around, among which courses are looked for.
+
+    Attributes:
+        levels: Grey levels from which on a pixel stands out.
+        least_area: Pixels of a spot; single ones are grain.
+        most: Spots of a frame, the strongest: among more every spot has a course by chance.
+        area_ratio: Ratio of areas up to which two spots are alike: what tumbles or comes nearer changes both.
+        contrast_ratio: The same of contrasts.
+        sigma: Pixels of the blur of what is held of a frame.
+        peak: Grey levels up to which it is held, in steps of a level: one byte a pixel.
+    """
+
+    levels: float = 8.0
+    least_area: int = 2
+    most: int = 1000
+    area_ratio: float = 4.0
+    contrast_ratio: float = 2.5
+    sigma: float = 1.0
+    peak: float = 127.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseShape:
+    """What an even course is; distances in pixels of a frame 480 columns wide, and more on wider ones.
+
+    Attributes:
+        columns: Columns of a frame on which the distances hold.
+        farthest: Pixels that things move between two frames at most.
+        nearest: Pixels from where on they move at all.
+        exactness: Pixels that two frames may be off an even course by whatever the chances.
+        least_distance: Pixels that count as moved at least, in the chances.
+        patch: Pixels on each side of a place that are compared.
+        slack: Pixels on each side by which a place may be off when they are.
+        largest_unit: A ratio: patches grow with the frame up to this many times; a larger one costs more and tells no
+            more.
+        tried: Courses, the least likely by chance, whose looks are compared.
+    """
+
+    columns: int = 480
+    farthest: float = 80.0
+    nearest: float = 2.5
+    exactness: float = 1.5
+    least_distance: float = 2.0
+    patch: int = 7
+    slack: int = 2
+    largest_unit: float = 3.0
+    tried: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseChances:
+    """How many courses as good as the one found chance would give a spot at most, and how alike its looks must be.
+
+    Of the spots of real dirt in a frame a tenth to a third have a course with looks and up to four tenths one without;
+    of rain and flakes seven tenths and more.
+
+    Attributes:
+        alone: Number of courses by chance for one to count alone.
+        alone_alike: Correlation of its looks.
+        together: Number for courses that count together, with looks.
+        together_alike: Correlation of these.
+        share_of_dirt: Share of the spots that have such a course where all of them are dirt.
+        barely: Number for courses that count together whatever their looks.
+        share_of_dirt_barely: Share of the spots of dirt that have one of these.
+        deviations: Deviations above such a share at which there is no doubt that some move.
+        larger: Ratio to the median area of the things that move above which a spot is judged by itself.
+    """
+
+    alone: float = 0.0003
+    alone_alike: float = 0.6
+    together: float = 0.05
+    together_alike: float = 0.7
+    share_of_dirt: float = 0.25
+    barely: float = 0.003
+    share_of_dirt_barely: float = 0.4
+    deviations: float = 3.0
+    larger: float = 6.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangingPlace:
+    """What tells a place that changes, a counter or a lamp, from dirt that fell there.
+
+    Attributes:
+        share: Share of a spot on which a neighbour shows something.
+        contrast: Share of the spot's strength that this must have.
+        alike: Correlation with the spot that it has at most: dirt that stays shows the same.
+        next: Pixels on each side of the square within which something shows at a pixel.
+        least_showing: Frames, of the two on each side, that must show something there, on either side that the shot
+            has: dirt falls on one place by chance once, hardly ever three times in five frames.
+        island: Pixels from a spot within which what changes there must end: a counter has a plate, dirt on a moving
+            scene not.
+    """
+
+    share: float = 0.5
+    contrast: float = 0.5
+    alike: float = 0.7
+    next: int = 3
+    least_showing: int = 2
+    island: int = 14
+
+
+_SPOT = CourseSpots()
+_COURSE = CourseShape()
+_CHANCE = CourseChances()
+_PLACE = ChangingPlace()
+_NEXT = np.ones((_PLACE.next, _PLACE.next), np.uint8)
 # Grey levels by which the spot must stand out: motion explains half of a numeral by the next one.
 _LEAST_CHANGE = 4.0
-# Pixels from a spot within which what changes there must end: a counter has a plate, dirt on a moving scene not.
-_ISLAND = 14
-# The residual is kept in steps of a level, up to this.
-_PEAK = 127.0
 
 
 @dataclass(frozen=True)
@@ -76,8 +153,8 @@ class _Spots:
     def like(self, sign: float, area: float, contrast: float) -> "_Spots":
         """Those that are like a spot."""
         alike = self.sign == sign
-        alike &= np.abs(np.log(self.area / area)) <= np.log(_AREA_RATIO)
-        alike &= np.abs(np.log(self.contrast / contrast)) <= np.log(_CONTRAST_RATIO)
+        alike &= np.abs(np.log(self.area / area)) <= np.log(_SPOT.area_ratio)
+        alike &= np.abs(np.log(self.contrast / contrast)) <= np.log(_SPOT.contrast_ratio)
         return self.only(alike)
 
     def only(self, which: NDArray) -> "_Spots":
@@ -148,12 +225,15 @@ class Courses:
     def _going(self, here: "_Seen", spots: "_Spots", others: "dict[int, _Seen | None]") -> NDArray[np.bool_]:
         """Tell which of the spots of a frame have a course, (N,)."""
         chances, alike = np.array([self._course(here, spots, number, others) for number in range(len(spots.area))]).T
-        gone = (chances < _ALONE) & (alike > _ALONE_ALIKE)
-        with_looks = (chances < _TOGETHER) & (alike > _TOGETHER_ALIKE)
-        for together, usual in ((with_looks, _SHARE_OF_DIRT), (chances < _BARELY, _SHARE_OF_DIRT_BARELY)):
+        gone = (chances < _CHANCE.alone) & (alike > _CHANCE.alone_alike)
+        with_looks = (chances < _CHANCE.together) & (alike > _CHANCE.together_alike)
+        for together, usual in (
+            (with_looks, _CHANCE.share_of_dirt),
+            (chances < _CHANCE.barely, _CHANCE.share_of_dirt_barely),
+        ):
             expected = usual * len(chances)
-            if together.sum() > expected + _DEVIATIONS * np.sqrt(expected * (1 - usual)):
-                gone |= spots.area <= _LARGER * np.median(spots.area[together])
+            if together.sum() > expected + _CHANCE.deviations * np.sqrt(expected * (1 - usual)):
+                gone |= spots.area <= _CHANCE.larger * np.median(spots.area[together])
         return gone
 
     def _spike(self, index: int) -> Plane:
@@ -168,8 +248,8 @@ class Courses:
             if comparison is None or not self._window.can_be_judged(index):
                 return None
             first, second = comparison.sides
-            residual = cv2.GaussianBlur(same_sign(first.residual, second.residual), (0, 0), 1.0)
-            excess = np.clip(np.rint(residual), -_PEAK, _PEAK).astype(np.int8)
+            residual = cv2.GaussianBlur(same_sign(first.residual, second.residual), (0, 0), _SPOT.sigma)
+            excess = np.clip(np.rint(residual), -_SPOT.peak, _SPOT.peak).astype(np.int8)
             spots, marks = _spots_of(self._spike(index))
             return _Seen(spots, marks, excess)
 
@@ -183,8 +263,8 @@ class Courses:
         Alike is the correlation with the less similar of the two other frames.
         """
         height, width = here.excess.shape
-        unit = max(1.0, width / _COLUMNS)
-        radius, slack = round(_PATCH * min(unit, 3.0)), round(_SLACK * min(unit, 3.0))
+        unit = max(1.0, width / _COURSE.columns)
+        radius, slack = (round(size * min(unit, _COURSE.largest_unit)) for size in (_COURSE.patch, _COURSE.slack))
         fewest, closest = np.inf, 0.0
         own: Plane | None = None
         for near_step, far_step in ((1, -1), (1, 2), (-1, -2)):
@@ -195,20 +275,20 @@ class Courses:
             near, far = near_seen.spots.like(*what), far_seen.spots.like(*what)
             shift = near.centre - spots.centre[number]
             distance = np.hypot(shift[:, 0], shift[:, 1])
-            within = (distance <= _FARTHEST * unit) & (distance >= _NEAREST * unit)
+            within = (distance <= _COURSE.farthest * unit) & (distance >= _COURSE.nearest * unit)
             if not within.any() or not len(far.area):
                 continue
             start, shift, distance = near.centre[within], shift[within], distance[within]
             ahead = spots.centre[number] + far_step / near_step * shift
             off = np.linalg.norm(ahead[:, None] - far.centre[None], axis=-1)
             nearest = off.argmin(axis=1)
-            off = np.maximum(off.min(axis=1), _EXACTNESS * unit)
+            off = np.maximum(off.min(axis=1), _COURSE.exactness * unit)
             density = len(near.area) / (height * width), len(far.area) / (height * width)
-            chances = density[0] * np.pi * np.maximum(distance, _LEAST_DISTANCE * unit) ** 2
+            chances = density[0] * np.pi * np.maximum(distance, _COURSE.least_distance * unit) ** 2
             chances *= density[1] * np.pi * off**2
             fewest = min(fewest, float(chances.min()))
-            for best in np.argsort(chances, kind="stable")[:3]:
-                if chances[best] < _TOGETHER:
+            for best in np.argsort(chances, kind="stable")[: _COURSE.tried]:
+                if chances[best] < _CHANCE.together:
                     own = here.patch(spots.centre[number], radius) if own is None else own
                     places = ((near_seen, start[best]), (far_seen, far.centre[nearest[best]]))
                     looks = (_correlation(own, seen.patch(at, radius + slack)) for seen, at in places)
@@ -223,7 +303,7 @@ class Courses:
         # Dirt that stays for some frames hardly stands out between two of them, no more than grain does elsewhere.
         if own < _LEAST_CHANGE:
             return False
-        least = _PLACE_CONTRAST * own
+        least = _PLACE.contrast * own
         sides: dict[bool, list[bool]] = {}
         alike = 1.0
         for step in (-2, -1, 1, 2):
@@ -232,20 +312,20 @@ class Courses:
                 continue
             side = sides.setdefault(step > 0, [])
             shown = cv2.dilate((np.abs(seen.excess[box].astype(np.float32)) >= least).astype(np.uint8), _NEXT)
-            shows = float(shown[inside].mean()) >= _PLACE_SHARE
+            shows = float(shown[inside].mean()) >= _PLACE.share
             side.append(shows and self._stands(index, index + step, box, inside))
             if not side[-1]:
                 continue
-            alike = min(alike, _correlation(here.patch(centre, _PATCH), seen.patch(centre, _PATCH)))
+            alike = min(alike, _correlation(here.patch(centre, _COURSE.patch), seen.patch(centre, _COURSE.patch)))
         # What comes and goes shows before and after; dirt that stays for some frames has a first and a last one.
         showing = sum(sum(side) for side in sides.values())
-        return showing >= _LEAST_SHOWING and all(any(side) for side in sides.values()) and alike < _PLACE_ALIKE
+        return showing >= _PLACE.least_showing and all(any(side) for side in sides.values()) and alike < _PLACE.alike
 
     def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
         """Tell whether what changes at a found spot, up to another frame, is an island in what stands still."""
         same = self._window.same_place(index, other)
         # Beyond the frame everything counts as changed.
-        (top, bottom), (left, right) = ((part.start - _ISLAND, part.stop + _ISLAND) for part in box)
+        (top, bottom), (left, right) = ((part.start - _PLACE.island, part.stop + _PLACE.island) for part in box)
         rows, columns = slice(max(0, top), bottom), slice(max(0, left), right)
         changed = ~same[rows, columns]
         margin = (
@@ -253,9 +333,9 @@ class Courses:
             (columns.start - left, max(0, right - same.shape[1])),
         )
         area = np.pad(changed, margin, constant_values=True)
-        area[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND] |= inside
+        area[_PLACE.island : -_PLACE.island, _PLACE.island : -_PLACE.island] |= inside
         _, parts = cv2.connectedComponents(area.astype(np.uint8), connectivity=4)
-        own = np.unique(parts[_ISLAND:-_ISLAND, _ISLAND:-_ISLAND][inside])
+        own = np.unique(parts[_PLACE.island : -_PLACE.island, _PLACE.island : -_PLACE.island][inside])
         edge = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
         return not np.isin(own, edge).any()
 
@@ -265,14 +345,14 @@ def _spots_of(spike: Plane) -> tuple[_Spots, _Marks]:
     measured: list[NDArray] = []
     places: list[NDArray[np.intp]] = []
     numbers: list[NDArray[np.int32]] = []
-    for sign, over in ((1.0, spike > _LEVELS), (-1.0, spike < -_LEVELS)):
+    for sign, over in ((1.0, spike > _SPOT.levels), (-1.0, spike < -_SPOT.levels)):
         count, parts, statistics, centres = cv2.connectedComponentsWithStats(over.view(np.uint8), connectivity=8)
         # What stands out is little of a frame: the rest is not looked at again.
         where = np.flatnonzero(over)
         part = parts.ravel()[where]
         area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
         contrast = np.bincount(part, weights=np.abs(spike.ravel()[where]), minlength=count) / np.maximum(area, 1)
-        kept = np.flatnonzero(area >= _LEAST_AREA)
+        kept = np.flatnonzero(area >= _SPOT.least_area)
         kept = kept[kept > 0]
         numbering = np.zeros(count, np.int32)
         numbering[kept] = np.arange(len(kept)) + 1 + sum(len(rows) for rows in measured)
@@ -280,7 +360,7 @@ def _spots_of(spike: Plane) -> tuple[_Spots, _Marks]:
         numbers.append(numbering[part])
         measured.append(np.column_stack([centres[kept], np.full(len(kept), sign), area[kept], contrast[kept]]))
     every = np.concatenate(measured)
-    strongest = np.sort(np.argsort(-every[:, 4] * np.sqrt(every[:, 3]), kind="stable")[:_MOST_SPOTS])
+    strongest = np.sort(np.argsort(-every[:, 4] * np.sqrt(every[:, 3]), kind="stable")[: _SPOT.most])
     renumbered = np.zeros(len(every) + 1, np.int32)
     renumbered[strongest + 1] = np.arange(len(strongest)) + 1
     every = every[strongest]

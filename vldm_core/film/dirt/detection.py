@@ -52,19 +52,32 @@ MARKED_ALL_OVER = f"more than {LARGEST_SHARE:.0%} of it would be taken for dirt;
 Detector = Literal["weight-free", "learned"]
 """How dirt is told from what moves."""
 
-# `dirt_probability` leaves the costly search for a spot elsewhere out where it is as good as sure that it is no dirt.
-_LEAST_CERTAINTY = 0.02
-# Pixels that the network is surer of than this are joined to spots that are looked for in the neighbours.
-_DOUBTFUL = 0.3
-# Planes of single precision that the network and what it looks at take at their peak.
-_PLANES_IN_WORK = 100
 
-# A share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
-_GREATER_PART = 0.4
+@dataclass(frozen=True, kw_only=True)
+class DirtJudgement:
+    """What is decided about spots besides what the user sets.
 
-# A defect ends softly: its rim belongs to the mask where it differs visibly, in grey levels.
-_RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-_RIM_LEVEL = 3.0
+    Attributes:
+        least_certainty: Certainty (0 … 1) below which the costly search for a spot elsewhere is left out where
+            probabilities are asked for: it is as good as sure that it is no dirt.
+        doubtful: Probability (0 … 1) above which the network's pixels are joined to spots that are looked for in the
+            neighbours. Lower joins neighbouring spots to one that has no twin.
+        planes_in_work: Planes of single precision that the network and what it looks at take at their peak.
+        greater_part: Share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
+        rim: Pixels on each side of the ellipse that a defect's soft rim may reach beyond what stands out: one wide.
+        rim_level: Grey levels by which a rim differs visibly, and so belongs to the mask.
+    """
+
+    least_certainty: float = 0.02
+    doubtful: float = 0.3
+    planes_in_work: int = 100
+    greater_part: float = 0.4
+    rim: int = 3
+    rim_level: float = 3.0
+
+
+_JUDGE = DirtJudgement()
+_RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JUDGE.rim, _JUDGE.rim))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +166,7 @@ def detect_dirt(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    wanted = settings.certainty if judged is None else min(settings.certainty, _LEAST_CERTAINTY)
+    wanted = settings.certainty if judged is None else min(settings.certainty, _JUDGE.least_certainty)
     window = FrameWindow(frames, motion=motion, first=first)
     finder = _finder(Comparisons(window), settings, wanted=wanted)
     # Frames that are not asked for stay untouched, and take up no memory.
@@ -217,7 +230,7 @@ def dirt_probability(
     _check_frames(frames)
     count, _, height, width = frames.shape
     window = FrameWindow(frames, motion=motion, first=first)
-    finder = _finder(Comparisons(window), settings, wanted=_LEAST_CERTAINTY)
+    finder = _finder(Comparisons(window), settings, wanted=_JUDGE.least_certainty)
     result = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         result[index] = torch.from_numpy(finder.certainty(index))
@@ -254,7 +267,7 @@ def _spots_on(ground: NDArray[np.bool_], spots: NDArray[np.bool_]) -> NDArray[np
         return ground
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(spots.astype(np.uint8), connectivity=8)
     on = np.bincount(parts[ground], minlength=len(statistics))
-    mostly = on > _GREATER_PART * statistics[:, cv2.CC_STAT_AREA]
+    mostly = on > _JUDGE.greater_part * statistics[:, cv2.CC_STAT_AREA]
     mostly[0] = False
     return ground | mostly[parts]
 
@@ -274,13 +287,15 @@ class _NetworkFinder:
         found = np.zeros((height, width), np.float32)
         if not self.window.can_be_judged(index):
             return found
-        for band in bands(height, width, self._network.reach, granularity=GRANULARITY, planes=_PLANES_IN_WORK):
+        for band in bands(height, width, self._network.reach, granularity=GRANULARITY, planes=_JUDGE.planes_in_work):
             planes = self._features.planes(index, band.around)
             if planes is None:
                 return found
             found[band.rows] = self._network.probability(planes).amax(dim=0).numpy()[band.within(1)]
-        found[self._moving(index, found) | _spots_on(self.window.arrives_or_leaves(index), found >= _DOUBTFUL)] = 0.0
-        found[self._courses.moving(index, found >= _DOUBTFUL)] = 0.0
+        found[
+            self._moving(index, found) | _spots_on(self.window.arrives_or_leaves(index), found >= _JUDGE.doubtful)
+        ] = 0.0
+        found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
@@ -294,7 +309,7 @@ class _NetworkFinder:
         luma, (first, second) = self.window.luma, comparison.references
         excess = same_sign(comparison.sides[0].residual, comparison.sides[1].residual)
         ratio = (second - index) / (first - index)
-        return moving_spots(certainty, _DOUBTFUL, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
+        return moving_spots(certainty, _JUDGE.doubtful, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""
@@ -323,7 +338,7 @@ class _SpotFinder:
                     found = cv2.max(found, self._stretch(first, last))
         # Single pixels of a defect that happen to look right would stand as pepper in the fill.
         found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
-        found[self._courses.moving(index, found >= _DOUBTFUL)] = 0.0
+        found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
         return found
 
     def forget(self, before: int) -> None:
@@ -360,4 +375,4 @@ class _SpotFinder:
         )
         found = np.concatenate([[0.0], certainty]).astype(np.float32)[spots.labels]
         rim = cv2.dilate(found, _RIM)
-        return np.where(np.abs(evidence.soft) > _RIM_LEVEL, rim, found)
+        return np.where(np.abs(evidence.soft) > _JUDGE.rim_level, rim, found)

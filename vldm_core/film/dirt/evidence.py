@@ -17,7 +17,25 @@ import numpy as np
 from ...arrays import Plane
 from ..sparse_planes import SparsePlane
 
-_NEAR_SIGMA, _WIDE_SIGMA = 0.7, 1.5
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceBlur:
+    """The blurs by which faint patches are found under grain.
+
+    Attributes:
+        near: Pixels of the small one, at which a wide one is cut off: it would carry a strong spot over its edge.
+        wide: Pixels of the wider one.
+        cut: A ratio: the wide one counts up to this many times the near one.
+        surroundings: Pixels of the blur that what the references show is held against.
+    """
+
+    near: float = 0.7
+    wide: float = 1.5
+    cut: float = 2
+    surroundings: float = 2.5
+
+
+_BLUR = EvidenceBlur()
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,12 @@ class Side:
     @cached_property
     def near(self) -> Plane:
         """The residual after a small blur."""
-        return cv2.GaussianBlur(self.residual, (0, 0), _NEAR_SIGMA)
+        return cv2.GaussianBlur(self.residual, (0, 0), _BLUR.near)
 
     @cached_property
     def wide(self) -> Plane:
         """The residual after a wider blur."""
-        return cv2.GaussianBlur(self.residual, (0, 0), _WIDE_SIGMA)
+        return cv2.GaussianBlur(self.residual, (0, 0), _BLUR.wide)
 
     @cached_property
     def magnitude(self) -> Plane:
@@ -91,12 +109,12 @@ class HeldSide:
     @property
     def near(self) -> Plane:
         """See `Side`."""
-        return cv2.GaussianBlur(self.residual, (0, 0), _NEAR_SIGMA)
+        return cv2.GaussianBlur(self.residual, (0, 0), _BLUR.near)
 
     @property
     def wide(self) -> Plane:
         """See `Side`."""
-        return cv2.GaussianBlur(self.residual, (0, 0), _WIDE_SIGMA)
+        return cv2.GaussianBlur(self.residual, (0, 0), _BLUR.wide)
 
     @property
     def magnitude(self) -> Plane:
@@ -163,9 +181,9 @@ def combine(first: Side | HeldSide, second: Side | HeldSide) -> Evidence:
         novelty=same_sign(first.novelty, second.novelty),
         residual=cv2.min(first.magnitude, second.magnitude),
         # Cut off at the narrow blur, or the wide one would carry a strong spot over its edge.
-        soft=cv2.min(cv2.max(wide, 2 * np.minimum(near, 0)), 2 * np.maximum(near, 0)),
+        soft=cv2.min(cv2.max(wide, _BLUR.cut * np.minimum(near, 0)), _BLUR.cut * np.maximum(near, 0)),
         disagreement=cv2.absdiff(first.look, second.look),
         detail=cv2.max(first.detail, second.detail),
-        structure=look - cv2.GaussianBlur(look, (0, 0), 2.5),
+        structure=look - cv2.GaussianBlur(look, (0, 0), _BLUR.surroundings),
         inconsistency=first.inconsistency + second.inconsistency,
     )

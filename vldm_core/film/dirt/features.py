@@ -5,6 +5,7 @@ for defects that stay, and what stands out in the frames before and after: somet
 explained, stands out there as well, a little further on.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -33,19 +34,37 @@ PLANES = SIGNED_PLANES + UNSIGNED_PLANES
 REACH = 2
 """Planes of a frame depend on the comparisons of this many frames on each side."""
 
-# Where the logarithm begins to bend: grey levels, and pixels for the inconsistency of the flow.
-_BEND = 2.0
-_BEND_PIXELS = 0.3
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureScale:
+    """How the planes are scaled. The shipped network was trained on them so: another value needs a new training.
+
+    Attributes:
+        bend: Grey levels where the logarithm of what stands out begins to bend.
+        bend_pixels: Pixels where that of the inconsistency of the flow does.
+        mid_grey: Grey level from which brightness counts.
+        brightness_unit: Grey levels that are 1 in the plane of brightness.
+        pixel_steps: Steps of a pixel to which errors of the flow are rounded: the last bit depends on where in memory a
+            frame happens to lie.
+        soft: Pixels of the blur that finds faint patches under grain.
+        surroundings: Pixels of the blur that a place is held against.
+        surroundings_reach: Rows on each side that a blur that wide depends on, in single precision: four deviations
+            and two rows.
+    """
+
+    bend: float = 2.0
+    bend_pixels: float = 0.3
+    mid_grey: float = 127.5
+    brightness_unit: float = 64.0
+    pixel_steps: float = 64
+    soft: float = 1.2
+    surroundings: float = 2.5
+    surroundings_reach: int = 12
+
+
+_SCALE = FeatureScale()
 # The two planes that are not compressed: brightness from mid-grey, and a flag.
 _PLAIN_PLANES = ("brightness", "one-sided")
-# Brightness counts from mid-grey in units of this.
-_BRIGHTNESS_UNIT = 64.0
-# Errors of the flow are rounded to steps of a pixel: the last bit depends on where in memory a frame happens to lie.
-_PIXEL_STEPS = np.float32(64)
-_SOFT = 1.2
-_SURROUNDINGS = 2.5
-# Rows on each side that a blur that wide depends on, in single precision: four deviations.
-_SURROUNDINGS_REACH = 12
 
 
 class DirtFeatures:
@@ -77,11 +96,13 @@ class DirtFeatures:
         frame = self._window.luma[index]
         height, _width = frame.shape
         rows = slice(*(rows or slice(None)).indices(height)[:2])
-        around = slice(max(0, rows.start - _SURROUNDINGS_REACH), min(height, rows.stop + _SURROUNDINGS_REACH))
+        around = slice(
+            max(0, rows.start - _SCALE.surroundings_reach), min(height, rows.stop + _SCALE.surroundings_reach)
+        )
 
         def detail(plane: Plane) -> Plane:
             """How the rows stand out from their surroundings."""
-            apart = plane - cv2.GaussianBlur(plane, (0, 0), _SURROUNDINGS)
+            apart = plane - cv2.GaussianBlur(plane, (0, 0), _SCALE.surroundings)
             return apart[rows.start - around.start : rows.stop - around.start]
 
         alone = self._standing_out(index, index)
@@ -93,11 +114,11 @@ class DirtFeatures:
             spike, soft, same_sign(*novelties),
             detail((before.look[around] + after.look[around]) / 2),
             detail(self._window.luma[index][around]),
-            (frame - np.float32(127.5)) / np.float32(_BRIGHTNESS_UNIT),
+            (frame - np.float32(_SCALE.mid_grey)) / np.float32(_SCALE.brightness_unit),
             *self._lasting(index, 2, rows), *self._lasting(index, 3, rows),
             self._spike(index - 1, rows), self._spike(index + 1, rows),
             cv2.absdiff(*looks), cv2.max(before.detail[rows], after.detail[rows]),
-            *(np.rint(side.inconsistency[rows] * _PIXEL_STEPS) / _PIXEL_STEPS for side in comparison.sides),
+            *(np.rint(side.inconsistency[rows] * _SCALE.pixel_steps) / _SCALE.pixel_steps for side in comparison.sides),
             np.full_like(frame, not comparison.references[0] < index < comparison.references[1]),
         ]  # fmt: skip
         if self._planes.shape[1:] != frame.shape:
@@ -107,7 +128,9 @@ class DirtFeatures:
             if name in _PLAIN_PLANES:
                 compressed[:] = plane
             else:
-                _compress(plane, _BEND_PIXELS if name.startswith("inconsistency") else _BEND, out=compressed)
+                _compress(
+                    plane, _SCALE.bend_pixels if name.startswith("inconsistency") else _SCALE.bend, out=compressed
+                )
         return torch.from_numpy(planes)
 
     def _compare_around(self, index: int) -> None:
@@ -129,7 +152,7 @@ class DirtFeatures:
         if comparison is None:
             return np.zeros(self._window.luma.shape[1:], bool)
         # A defect that stays differs from one side alone.
-        before, after = (cv2.GaussianBlur(side.residual, (0, 0), _SOFT) for side in comparison.sides)
+        before, after = (cv2.GaussianBlur(side.residual, (0, 0), _SCALE.soft) for side in comparison.sides)
         return _stronger(before, after) >= 0
 
     def forget(self, before: int) -> None:
@@ -175,7 +198,9 @@ class DirtFeatures:
             return spike, soft
         if start[2] != first - 1 or end[2] != last + 1:
             return None
-        shown = [cv2.GaussianBlur(self._window.luma[index], (0, 0), _SOFT / 2) for index in range(first, last + 1)]
+        shown = [
+            cv2.GaussianBlur(self._window.luma[index], (0, 0), _SCALE.soft / 2) for index in range(first, last + 1)
+        ]
         change = cv2.absdiff(shown[0], shown[-1])
         for frame, following in pairwise(shown):
             change = cv2.max(change, cv2.absdiff(frame, following))
@@ -196,7 +221,7 @@ class DirtFeatures:
         if comparison is None:
             return None
         held = comparison.sides[side]
-        return held.spike, cv2.GaussianBlur(held.residual, (0, 0), _SOFT), comparison.references[side]
+        return held.spike, cv2.GaussianBlur(held.residual, (0, 0), _SCALE.soft), comparison.references[side]
 
 
 def _stronger(first: Plane, second: Plane) -> Plane:

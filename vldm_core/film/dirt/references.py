@@ -7,6 +7,8 @@ A frame that differs from both its neighbours as a whole, hazed,
 burnt, blank or lit by a flash, tells nothing of the places of a speck in them, nor they of those in it.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -24,39 +26,77 @@ REACH = 2
 RADIUS = REACH + 1 + shot.RADIUS
 """Which references a frame has depends on this many neighbours on each side."""
 
-# Copies of one film frame differ by codec noise alone: up to 16 levels at edges on real films, after a small blur.
-# Dirt on one of them would show above that.
-_DUPLICATE_MEAN = 0.6
-_DUPLICATE_PEAK = 18.0
-# A drawn picture has large parts without any grain, in which 3×3 pixels differ by a level at most; of a film with grain
-# next to nothing is so even. Black and white, which a scan clips, do not count.
-_EVEN_LEVELS = 1.0
-_CLIPPED = (20.0, 245.0)
-_DRAWN_SHARE = 0.3
-# Whole frames are compared small, where grain and dirt hardly count, in blocks whose median no local thing moves.
-_SMALL_SIDE = 160
-_SMALL_BLOCK = 8
-# A frame stands apart where its median block differs from both neighbours, on one side of them, by so many grey levels
-# at least and by that much more than they differ from each other. Frames of moving scenes reach half of that
-# difference, a hazed frame 1.35 times, and a blank one 20 times.
-_APART_LEVELS = 4.0
-_APART_RATIO = 1.1
+
+@dataclass(frozen=True, kw_only=True)
+class CopyTest:
+    """What counts as a copy of the same film frame: it differs by codec noise alone.
+
+    Attributes:
+        mean: Grey levels that the two differ by on the average at most.
+        window: Pixels on each side of the square over which differences are averaged before the largest is taken.
+        peak: Grey levels that the largest is at most: up to 16 at edges on real films; dirt on one of them would show
+            above that.
+    """
+
+    mean: float = 0.6
+    window: int = 3
+    peak: float = 18.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnTest:
+    """What counts as a drawing: large parts without any grain; of a film with grain next to nothing is so even.
+
+    Attributes:
+        window: Pixels on each side of the square that must be even.
+        levels: Grey levels by which the pixels of an even square differ at most.
+        clipped: Grey levels below and above which a scan clips: black and white do not count.
+        share: Share of the frame that is even at least.
+    """
+
+    window: int = 3
+    levels: float = 1.0
+    clipped: tuple[float, float] = (20.0, 245.0)
+    share: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeFrameTest:
+    """What counts as a frame that differs from its neighbours as a whole.
+
+    Attributes:
+        side: Pixels of the longer side at which whole frames are compared: grain and dirt hardly count there.
+        block: Pixels on each side of the blocks whose median is taken, which no local thing moves.
+        levels: Grey levels by which the median block differs from both neighbours, on one side of them, at least.
+        ratio: How many times as much as they differ from each other it differs besides. Frames of moving scenes reach
+            half of that difference, a hazed frame 1.35 times, and a blank one 20 times.
+    """
+
+    side: int = 160
+    block: int = 8
+    levels: float = 4.0
+    ratio: float = 1.1
+
+
+_COPY = CopyTest()
+_DRAWN = DrawnTest()
+_APART = WholeFrameTest()
 
 
 def is_duplicate(frame: Plane, other: Plane) -> bool:
     """Tell whether two frames are scans or copies of the same film frame."""
     difference = cv2.absdiff(frame, other)
-    if float(difference.mean()) > _DUPLICATE_MEAN:
+    if float(difference.mean()) > _COPY.mean:
         return False
-    return float(cv2.blur(difference, (3, 3)).max()) <= _DUPLICATE_PEAK
+    return float(cv2.blur(difference, (_COPY.window,) * 2).max()) <= _COPY.peak
 
 
 def is_even(frame: Plane) -> bool:
     """Tell whether a frame shows even colours as a drawing without grain does."""
-    square = np.ones((3, 3), np.uint8)
-    even = cv2.dilate(frame, square) - cv2.erode(frame, square) <= _EVEN_LEVELS
-    even &= (frame > _CLIPPED[0]) & (frame < _CLIPPED[1])
-    return float(even.mean()) > _DRAWN_SHARE
+    square = np.ones((_DRAWN.window, _DRAWN.window), np.uint8)
+    even = cv2.dilate(frame, square) - cv2.erode(frame, square) <= _DRAWN.levels
+    even &= (frame > _DRAWN.clipped[0]) & (frame < _DRAWN.clipped[1])
+    return float(even.mean()) > _DRAWN.share
 
 
 def differs_as_a_whole(frame: Plane, neighbours: tuple[Plane, Plane], motions: tuple[MotionField, MotionField]) -> bool:
@@ -77,12 +117,12 @@ def differs_as_a_whole(frame: Plane, neighbours: tuple[Plane, Plane], motions: t
     before, after = (here - apply_gain(look, local_gain(look, here)) for look in looks)
     nearer = np.where(before * after > 0, np.minimum(np.abs(before), np.abs(after)), 0)
     apart, between = _median_block(nearer), _median_block(np.abs(gap))
-    return apart > _APART_LEVELS and apart > _APART_RATIO * between
+    return apart > _APART.levels and apart > _APART.ratio * between
 
 
 def _small(plane: Plane) -> Plane:
     height, width = plane.shape
-    scale = _SMALL_SIDE / max(height, width)
+    scale = _APART.side / max(height, width)
     if scale >= 1:
         return plane
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -90,7 +130,7 @@ def _small(plane: Plane) -> Plane:
 
 
 def _median_block(plane: Plane) -> float:
-    height, width = (max(1, side // _SMALL_BLOCK) for side in plane.shape)
+    height, width = (max(1, side // _APART.block) for side in plane.shape)
     return float(np.median(cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)))
 
 

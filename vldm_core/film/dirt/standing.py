@@ -6,6 +6,7 @@ prediction.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -16,12 +17,35 @@ from ...arrays import BoolArray, Plane
 SHORTEST_STAY = 4
 """Frames in a row that must show a thing at one place before it counts as standing: one more than dirt stays."""
 
-_WINDOW = np.ones((3, 3), np.uint8)
-# In how many deviations of the grain a pixel and a mean over 3×3 pixels still show the same, beyond what coding and
-# flicker change of them: grey levels, and a share of the brightness.
-_PIXEL_DEVIATIONS, _PIXEL_LEVELS = 3.0, 4.0
-_MEAN_DEVIATIONS, _MEAN_LEVELS = 1.2, 2.5
-_FLICKER = 0.03
+
+@dataclass(frozen=True, kw_only=True)
+class SamePlace:
+    """By how much two frames may differ at a place where they show the same.
+
+    Attributes:
+        window: Pixels on each side of the square that must agree as a whole; a single pixel agrees with anything now
+            and then.
+        pixel_deviations: Deviations of the grain that each pixel may differ by.
+        pixel_levels: Grey levels that coding adds to that.
+        mean_deviations: Deviations of the grain that the mean of the square may differ by: a third of what a pixel may
+            would be right for white grain, which that of film is not.
+        mean_levels: Grey levels that coding adds to that.
+        flicker: Share of the brightness by which flicker within the frame may change both.
+        gains: Least and largest ratio of the brightness of the two frames that is evened out before.
+    """
+
+    window: int = 3
+    pixel_deviations: float = 3.0
+    pixel_levels: float = 4.0
+    mean_deviations: float = 1.2
+    mean_levels: float = 2.5
+    flicker: float = 0.03
+    gains: tuple[float, float] = (0.5, 2.0)
+
+
+_SAME = SamePlace()
+_SQUARE = (_SAME.window, _SAME.window)
+_WINDOW = np.ones(_SQUARE, np.uint8)
 
 
 def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
@@ -36,10 +60,12 @@ def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
         grain: Deviation of the difference of two frames where they show the same, grey levels.
     """
     gain = (float(frame.mean()) + 1) / (float(other.mean()) + 1)
-    difference = frame - other * np.float32(np.clip(gain, 0.5, 2.0))
-    allowance = np.float32(_FLICKER) * cv2.blur(frame, (3, 3))
-    agrees = cv2.dilate(np.abs(difference), _WINDOW) <= allowance + (_PIXEL_DEVIATIONS * grain + _PIXEL_LEVELS)
-    agrees &= np.abs(cv2.blur(difference, (3, 3))) <= allowance + (_MEAN_DEVIATIONS * grain + _MEAN_LEVELS)
+    difference = frame - other * np.float32(np.clip(gain, *_SAME.gains))
+    allowance = np.float32(_SAME.flicker) * cv2.blur(frame, _SQUARE)
+    agrees = cv2.dilate(np.abs(difference), _WINDOW) <= allowance + (
+        _SAME.pixel_deviations * grain + _SAME.pixel_levels
+    )
+    agrees &= np.abs(cv2.blur(difference, _SQUARE)) <= allowance + (_SAME.mean_deviations * grain + _SAME.mean_levels)
     return cv2.dilate(agrees.astype(np.uint8), _WINDOW) > 0
 
 

@@ -1,36 +1,89 @@
 """Fill the holes of one frame: looks at its neighbours, mixed, unveiled, inpainted where nobody shows them, grained."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
+from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
 from ..motion.field import MotionField
 from .atlas import Atlas
 from .grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of
-from .neighbours import Look, brighten, gain_field, joint_costs, misfit, sample
+from .neighbours import Look, joint_costs, misfit, sample
 from .translucent import lift_veil
-from .window import SHRINK, HoleWindow
+from .window import HoleWindow
 
-# Variance in squared grey levels that grain alone gives; and how quickly a worse look loses its say.
-_GRAIN = 4.0
-_SHARPNESS = 3.0
-_HOPELESS = 1e4
-# A look with a smaller share of the best one's say is not asked; and fewer pixels are not worth a farther frame.
-_UNHEARD = 0.01
-_FEWEST_MISSING = 6
-_DOUBT = 2500.0
-# Share of the variance of grain that a mean of a few pixels has kept.
-_FALLBACK_GRAIN = 0.3
-_STREAK_SIGMA = 1.5
-_RIM = np.ones((5, 5), np.uint8)
-_FOOT = np.ones((7, 7), np.uint8)
-_LARGEST_STEP = 24.0
-_MEMBRANE_SIGMA = 3.0
-_LEAST_WEIGHT = 0.02
-_MOTION = np.float32(64.0)
+
+@dataclass(frozen=True, kw_only=True)
+class FillMix:
+    """How the looks at a hole are mixed.
+
+    Attributes:
+        grain: Grey levels², added to a cost before it is weighed: the variance that grain alone gives, below which two
+            looks are as good as each other.
+        sharpness: Power of the cost by which a worse look loses its say. Higher takes the best alone, with its grain
+            and its errors; lower blurs.
+        hopeless: Grey levels², cost of a place that nobody shows.
+        unheard: Share of the best look's say below which a look is not asked: it costs a lookup and changes nothing.
+        fewest_missing: Pixels that are missing still from which on a farther frame is looked at.
+        doubt: Grey levels², cost of a fill at which it and a given fallback count the same: 50 levels off.
+        fallback_grain: Share of the variance of grain that a fallback, a mean of a few pixels, has kept.
+        rim: Pixels on each side of the square by which holes are widened to leave their soft rim out: two wide.
+    """
+
+    grain: float = 4.0
+    sharpness: float = 3.0
+    hopeless: float = 1e4
+    unheard: float = 0.01
+    fewest_missing: int = 6
+    doubt: float = 2500.0
+    fallback_grain: float = 0.3
+    rim: int = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeamOffset:
+    """How the offset is measured that takes the seam off a fill.
+
+    Attributes:
+        foot: Pixels on each side of the square by which holes are widened: the foot of a defect, three wide, is fainter
+            than any mask shows, and would be spread inwards.
+        largest_step: Grey levels of a difference at the rim above which it is motion and not light.
+        motion: Grey levels² at which the say of a difference has fallen to a half, for the same reason.
+        sigma: Pixels over which the rim's differences are smoothed: grain averages out, and the light of the place
+            remains.
+        least_weight: Weight that "no offset" has, of 1 for a full surrounding: where hardly any rim is seen, the fill
+            is left as it is.
+    """
+
+    foot: int = 7
+    largest_step: float = 24.0
+    motion: float = 64.0
+    sigma: float = 3.0
+    least_weight: float = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpainting:
+    """How is painted what nobody shows.
+
+    Attributes:
+        sigma: Pixels of the blur of the surroundings before, and of the painted after: grain at the rim would be drawn
+            into streaks.
+        radius: Pixels around each that inpainting looks at: OpenCV's customary value; more costs with its square.
+    """
+
+    sigma: float = 1.5
+    radius: float = 3
+
+
+_MIX = FillMix()
+_SEAM = SeamOffset()
+_PAINT = Inpainting()
+_RIM = np.ones((_MIX.rim, _MIX.rim), np.uint8)
+_FOOT = np.ones((_SEAM.foot, _SEAM.foot), np.uint8)
 
 
 def fill(window: HoleWindow, index: int, *, reach: int, grain: float, fallback: Plane | None = None) -> Plane | None:
@@ -53,7 +106,7 @@ def fill(window: HoleWindow, index: int, *, reach: int, grain: float, fallback: 
     missing = ~_shown(atlas, looks)
     for distance in range(2, 1 + reach):
         # Farther frames drift; they are asked only where nobody nearer shows the place.
-        if int(missing.sum()) < _FEWEST_MISSING:
+        if int(missing.sum()) < _MIX.fewest_missing:
             break
         more = _looks(window, index, distance)
         gone = np.zeros(atlas.hole.shape, bool)
@@ -74,7 +127,7 @@ def fill(window: HoleWindow, index: int, *, reach: int, grain: float, fallback: 
         pixels = atlas.own[0][heard], atlas.own[1][heard]
         flow, weight = look.flow[pixels], weight[heard]
         values, across, down = sample(window.colour(look.other), x[heard] + flow[:, 0], y[heard] + flow[:, 1])
-        filled[heard] += weight[:, None] * brighten(values, look.gain[pixels][:, None])
+        filled[heard] += weight[:, None] * apply_gain(values, look.gain[pixels][:, None])
         if model is not None:
             share = kept_by_kernel(across, model.correlation[0]) * kept_by_kernel(down, model.correlation[1])
             # Along its several flows one neighbour mostly shows the same grain.
@@ -89,13 +142,13 @@ def fill(window: HoleWindow, index: int, *, reach: int, grain: float, fallback: 
         filled, through = lift_veil(atlas, picture[atlas.place], filled, cost)
     else:
         # A look at another frame that fits badly is worse than the fallback.
-        share = np.where(missing, 0, np.float32(_DOUBT) / (np.float32(_DOUBT) + cost)).astype(np.float32)
+        share = np.where(missing, 0, np.float32(_MIX.doubt) / (np.float32(_MIX.doubt) + cost)).astype(np.float32)
         filled = fallback + share[:, None] * (filled - fallback)
     if model is not None:
         left = sum((np.square(amount) for amount in kept.values()), np.zeros(len(missing), np.float32))
         left = np.where(missing, 0, np.square(share * (1 - through)) * left) + np.square(through)
         if fallback is not None:
-            left += _FALLBACK_GRAIN * np.square(1 - share)
+            left += _MIX.fallback_grain * np.square(1 - share)
         lost = np.sqrt(np.maximum(1 - left, 0) * model.variance[atlas.own])
         noise = grain_noise(atlas.place, model.correlation, model.mixing.shape[1], seed_of(window.grey(index)))
         filled = filled + grain * lost[:, None] * (noise @ model.mixing.T)
@@ -113,14 +166,16 @@ def _shown(atlas: Atlas, looks: list[Look]) -> BoolArray:
 def _weights(atlas: Atlas, looks: list[Look]) -> tuple[list[Plane], Plane]:
     """Share (N,) of every look in the fill, zero where none shows a place; and the expected squared error (N,)."""
     costs = [cost[atlas.own] for cost in joint_costs(looks)]
-    raw = [look.seen[atlas.own] * (cost + _GRAIN) ** -_SHARPNESS for look, cost in zip(looks, costs, strict=True)]
+    raw = [
+        look.seen[atlas.own] * (cost + _MIX.grain) ** -_MIX.sharpness for look, cost in zip(looks, costs, strict=True)
+    ]
     blank = np.zeros(len(atlas.own[0]), np.float32)
     loudest = np.max(raw, axis=0) if raw else blank
-    raw = [np.where(weight < _UNHEARD * loudest, 0, weight) for weight in raw]
+    raw = [np.where(weight < _MIX.unheard * loudest, 0, weight) for weight in raw]
     total = np.maximum(sum(raw, blank), 1e-24)
     weights = [weight / total for weight in raw]
     error = sum((weight * cost for weight, cost in zip(weights, costs, strict=True)), np.zeros_like(total))
-    return weights, np.where(total > 1e-24, error, np.float32(_HOPELESS)).astype(np.float32)
+    return weights, np.where(total > 1e-24, error, np.float32(_MIX.hopeless)).astype(np.float32)
 
 
 def _looks(window: HoleWindow, index: int, distance: int) -> list[Look]:
@@ -142,7 +197,7 @@ def _looks(window: HoleWindow, index: int, distance: int) -> list[Look]:
             seen = atlas.inside(way, *shape)
             if damaged:
                 seen &= atlas.look(window.damage(other), way) == 0
-            shown = brighten(atlas.look(window.grey(other), way), gain)
+            shown = apply_gain(atlas.look(window.grey(other), way), gain)
             looks.append(Look(other, step, way, gain, shown, seen, misfit(frame - shown, atlas.hole | ~seen)))
     return looks
 
@@ -151,13 +206,13 @@ def _gain(window: HoleWindow, index: int, other: int, motion: MotionField) -> Pl
     """Gain (H, W) of a frame over another one, looked up along a motion."""
     (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
     height, width = here.shape
-    small = motion.resized(height, width) / np.float32(SHRINK)
+    small = motion.resized(height, width) / np.float32(GAIN.shrink)
     x = small[..., 0] + np.arange(width, dtype=np.float32)
     y = small[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     both = np.dstack([there, known_there.astype(np.float32)])
     looked = cv2.remap(both, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     known = known & (looked[..., 1] == 1) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    return gain_field(here, looked[..., 0], known, window.holes[index].shape)
+    return local_gain_of_reduced(looked[..., 0], here, known, window.size)
 
 
 def _grain_of(window: HoleWindow, index: int, looks: list[Look]) -> Grain | None:
@@ -170,7 +225,7 @@ def _grain_of(window: HoleWindow, index: int, looks: list[Look]) -> Grain | None
     there = cv2.remap(window.grey(best.other), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
     free = atlas.cut(cv2.erode((~window.holes[index]).astype(np.uint8), _RIM)) > 0
     frame = atlas.cut(window.grey(index))
-    return measure_grain(atlas, frame, brighten(there, best.gain), free & best.seen, window.colour(index))
+    return measure_grain(atlas, frame, apply_gain(there, best.gain), free & best.seen, window.colour(index))
 
 
 def _membrane(atlas: Atlas, frame: Plane, looks: list[Look]) -> Plane:
@@ -184,12 +239,12 @@ def _membrane(atlas: Atlas, frame: Plane, looks: list[Look]) -> Plane:
     for look in looks:
         difference = frame - look.grey
         # A large difference is motion and not light.
-        known = (rim & look.seen & (np.abs(difference) < _LARGEST_STEP)).astype(np.float32)
-        known /= 1 + np.square(difference) / _MOTION
+        known = (rim & look.seen & (np.abs(difference) < _SEAM.largest_step)).astype(np.float32)
+        known /= 1 + np.square(difference) / _SEAM.motion
         total += known * difference
         weight += known
-    total, weight = (cv2.GaussianBlur(plane, (0, 0), _MEMBRANE_SIGMA) for plane in (total, weight))
-    offset = total / (weight + np.float32(_LEAST_WEIGHT))
+    total, weight = (cv2.GaussianBlur(plane, (0, 0), _SEAM.sigma) for plane in (total, weight))
+    offset = total / (weight + np.float32(_SEAM.least_weight))
     return np.asarray(fill_masked(offset, ~rim)[atlas.own])
 
 
@@ -205,10 +260,12 @@ def _inpainted(atlas: Atlas, picture: Plane, filled: Plane, missing: BoolArray) 
     shown[atlas.own] = filled
     # Inpainting draws grain at the rim into streaks, so it begins from surroundings without.
     known = (~todo).astype(np.float32)
-    weight = np.maximum(cv2.GaussianBlur(known, (0, 0), _STREAK_SIGMA), 1e-6)[..., None]
-    shown = cv2.GaussianBlur(shown * known[..., None], (0, 0), _STREAK_SIGMA).reshape(shown.shape) / weight
+    weight = np.maximum(cv2.GaussianBlur(known, (0, 0), _PAINT.sigma), 1e-6)[..., None]
+    shown = cv2.GaussianBlur(shown * known[..., None], (0, 0), _PAINT.sigma).reshape(shown.shape) / weight
     levels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     painted = cv2.GaussianBlur(
-        cv2.inpaint(levels, todo.astype(np.uint8), 3, cv2.INPAINT_NS).astype(np.float32), (0, 0), _STREAK_SIGMA
+        cv2.inpaint(levels, todo.astype(np.uint8), _PAINT.radius, cv2.INPAINT_NS).astype(np.float32),
+        (0, 0),
+        _PAINT.sigma,
     ).reshape(shown.shape)
     return np.where(missing[:, None], painted[atlas.own], filled).astype(np.float32)

@@ -16,12 +16,30 @@ from numpy.typing import NDArray
 from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
 
-# Variances in squared grey levels: what the fit inside a translucent defect may add.
-_LARGEST_VEIL_MISFIT = 600.0
-_AGREEMENT_SHARE = 0.5
-_PEDESTAL = 16.0
-_BLOCK = 8
-_FEWEST_IN_BLOCK = 12
+
+@dataclass(frozen=True, kw_only=True)
+class LookFit:
+    """How the expected error of a look at a neighbour is measured.
+
+    Attributes:
+        window: Pixels on each side of the square over which errors around a hole are averaged.
+        fine_sigma: Pixels: what a blur of this width takes off is the fine structure that shows through a veil.
+        veil_window: Pixels on each side of the square over which the misfit of that structure is averaged.
+        largest_veil_misfit: Grey levels² that the fit inside a translucent defect may add: an opaque one shows no
+            structure, and must not speak against every look alike without end.
+        agreement_window: Pixels on each side of the square over which past and future are compared.
+        agreement_share: Share of their disagreement that is added to the cost of both.
+    """
+
+    window: int = 3
+    fine_sigma: float = 2.5
+    veil_window: int = 7
+    largest_veil_misfit: float = 600.0
+    agreement_window: int = 5
+    agreement_share: float = 0.5
+
+
+_FIT = LookFit()
 
 
 Taps = tuple[NDArray, NDArray, NDArray, NDArray]
@@ -50,42 +68,14 @@ class Look:
     cost: Plane
 
 
-def brighten(values: Plane, gain: Plane) -> Plane:
-    """Apply a gain above the pedestal that keeps it meaningful in the dark."""
-    return (values + _PEDESTAL) * gain - _PEDESTAL
-
-
-def gain_field(frame: Plane, reference: Plane, known: BoolArray, shape: tuple[int, int]) -> Plane:
-    """Return the gain (H, W) that gives a reference the local brightness of a frame.
-
-    It is a smooth field through the medians of the ratio over blocks of 32 pixels of the frame.
-
-    Args:
-        frame: (H / 4, W / 4), reduced.
-        reference: Likewise, motion compensated.
-        known: Likewise; only these pixels count, and blocks with few of them follow their neighbours.
-        shape: (H, W).
-    """
-    height, width = frame.shape
-    ratio = np.where(known, (frame + _PEDESTAL) / np.maximum(reference + _PEDESTAL, 1.0), np.float32(np.inf))
-    ratio = np.pad(ratio, ((0, -height % _BLOCK), (0, -width % _BLOCK)), constant_values=np.inf)
-    rows, columns = ratio.shape[0] // _BLOCK, ratio.shape[1] // _BLOCK
-    blocks = ratio.reshape(rows, _BLOCK, columns, _BLOCK).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
-    count = np.isfinite(blocks).sum(axis=-1)
-    few = count < _FEWEST_IN_BLOCK
-    middle = np.take_along_axis(np.sort(blocks, axis=-1), np.maximum(count // 2, 0)[..., None] % (_BLOCK**2), -1)
-    medians = np.where(few, np.float32(1), middle[..., 0]).astype(np.float32)
-    gain = cv2.GaussianBlur(fill_masked(medians, few), (0, 0), 0.8)
-    field = cv2.resize(gain, (columns * _BLOCK, rows * _BLOCK), interpolation=cv2.INTER_LINEAR)[:height, :width]
-    return cv2.resize(np.clip(field, 0.5, 2.0), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-
-
 def misfit(difference: Plane, unknown: BoolArray) -> Plane:
     """Expected squared error of a look, from its difference to the frame."""
-    outside = fill_masked(cv2.blur(np.square(difference), (3, 3)), unknown)
+    outside = fill_masked(cv2.blur(np.square(difference), (_FIT.window,) * 2), unknown)
     # Inside a translucent defect the fine structure of the scene still shows.
-    fine = difference - cv2.GaussianBlur(difference, (0, 0), 2.5)
-    return outside + np.minimum(cv2.blur(np.square(fine), (7, 7)), np.float32(_LARGEST_VEIL_MISFIT))
+    fine = difference - cv2.GaussianBlur(difference, (0, 0), _FIT.fine_sigma)
+    return outside + np.minimum(
+        cv2.blur(np.square(fine), (_FIT.veil_window,) * 2), np.float32(_FIT.largest_veil_misfit)
+    )
 
 
 def joint_costs(looks: Sequence[Look]) -> list[Plane]:
@@ -94,12 +84,12 @@ def joint_costs(looks: Sequence[Look]) -> list[Plane]:
     for i, past in enumerate(looks):
         for j, future in enumerate(looks):
             if past.step < future.step:
-                apart = cv2.blur(np.square(past.grey - future.grey), (5, 5))
+                apart = cv2.blur(np.square(past.grey - future.grey), (_FIT.agreement_window,) * 2)
                 for own in (i, j):
                     known = nearest[own]
                     nearest[own] = apart if known is None else cv2.min(known, apart)
     return [
-        look.cost if plane is None else look.cost + np.float32(_AGREEMENT_SHARE) * plane
+        look.cost if plane is None else look.cost + np.float32(_FIT.agreement_share) * plane
         for look, plane in zip(looks, nearest, strict=True)
     ]
 

@@ -29,7 +29,7 @@ from .holes import fill
 from .window import HoleWindow
 
 LONGEST_REACH = 5
-"""Frames away on each side that a place may be looked up in."""
+"""Frames away on each side that a place may be looked up in: beyond, a chain of motions has drifted."""
 
 RADIUS = LONGEST_REACH + shot.RADIUS
 """The repair of a frame depends on this many frames on each side."""
@@ -41,8 +41,10 @@ MUCH_FILLED = f"more than {LARGE_SHARE:.0%} of it was marked and filled; compare
 """What a user is told of a frame that more was filled of."""
 
 _MOST_THREADS = 4
-# Bytes of planes that may be filled at a time.
+"""Threads that fill side by side: OpenCV's calls on small boxes are too short for more to pay."""
+
 _MOST_AT_WORK = 20 << 20
+"""Bytes of planes that may be filled at a time: each frame that is filled takes as much again as is held of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

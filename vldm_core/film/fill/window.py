@@ -1,5 +1,7 @@
 """Frames of a shot with their holes, for the repair: boxes around the holes, and motion that leads past them."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,18 +10,31 @@ from torch import Tensor
 from ...arrays import BoolArray, Plane
 from ...video.buffers.pictures import Clip
 from ...video.flow import fill_masked
+from ..flicker.local_gain import GAIN
 from ..motion.field import MotionField
 from ..motion.shot import ShotMotion
 from ..motion.window import FrameWindow
 from .atlas import Atlas
 
-SHRINK = 4
-"""Brightness is compared on frames reduced by this factor."""
 
-# The foot of a defect is fainter than any mask shows; brightness is matched on pixels farther than this from it.
-_FOOT = np.ones((9, 9), np.uint8)
-_REACHED = np.ones((3, 3), np.uint8)
-_RIM = np.ones((5, 5), np.uint8)
+@dataclass(frozen=True, kw_only=True)
+class HoleMargins:
+    """How far around a hole something is of it.
+
+    Attributes:
+        foot: Pixels on each side of the square by which holes are widened before brightness is matched: the foot of a
+            defect, four wide, is fainter than any mask shows, and a mean over many pixels would see it.
+        reached: Pixels on each side of the square in which interpolation mixes a pixel with its neighbours.
+        rim: Pixels on each side of the square by which holes are widened before motion is carried into them.
+    """
+
+    foot: int = 9
+    reached: int = 3
+    rim: int = 5
+
+
+_MARGINS = HoleMargins()
+_FOOT, _REACHED, _RIM = (np.ones((side, side), np.uint8) for side in (_MARGINS.foot, _MARGINS.reached, _MARGINS.rim))
 
 
 class HoleWindow(FrameWindow):
@@ -46,7 +61,7 @@ class HoleWindow(FrameWindow):
 
         def compute() -> tuple[Plane, BoolArray]:
             height, width = self.holes[index].shape
-            size = (max(1, width // SHRINK), max(1, height // SHRINK))
+            size = (max(1, width // GAIN.shrink), max(1, height // GAIN.shrink))
             foot = cv2.dilate(self.holes[index].astype(np.uint8), _FOOT).astype(np.float32)
             small = cv2.resize(self.grey(index), size, interpolation=cv2.INTER_AREA)
             return small, cv2.resize(foot, size, interpolation=cv2.INTER_AREA) == 0

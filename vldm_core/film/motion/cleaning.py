@@ -15,16 +15,33 @@ from ...arrays import BoolArray, FloatArray, Plane
 from ...video.flow import fill_masked
 from .field import enlarged_plane
 
-_SQUARE = np.ones((3, 3), np.uint8)
-_AROUND = np.ones((5, 5), np.uint8)
-_PATCH = np.ones((9, 9), np.uint8)
-"""The patches that motion is measured on have 8 pixels on a side; those that reach into a hole show part of it."""
-_SURELY_NEW = 8.0
-"""Grey levels beyond everything that both neighbours show in the 3×3 surroundings, from which on a pixel is a seed."""
-_NEW = 4.0
-"""Grey levels beyond both neighbours at the place, from which on a pixel beside a seed belongs to it."""
-_AGREEMENT = 0.7
-"""Share of what stands out by which the neighbours may differ from each other around it."""
+
+@dataclass(frozen=True, kw_only=True)
+class PlainTests:
+    """What is plainly damage.
+
+    Attributes:
+        surroundings: Pixels on each side of the square in the neighbours that may explain a pixel.
+        surely_new: Grey levels beyond everything that both neighbours show there, from which on a pixel is a seed.
+        around: Pixels on each side of the square around a seed in which pixels may belong to it.
+        new: Grey levels beyond both neighbours at the place, from which on they do.
+        agreement: Share of what stands out by which the neighbours may differ from each other around it.
+        agreement_window: Pixels on each side of the square over which they are compared.
+        patch: Pixels on each side of the square by which holes are widened before motion is carried into them: the
+            patches that motion is measured on have 8 on a side; those that reach into a hole show part of it.
+    """
+
+    surroundings: int = 3
+    surely_new: float = 8.0
+    around: int = 5
+    new: float = 4.0
+    agreement: float = 0.7
+    agreement_window: int = 5
+    patch: int = 9
+
+
+_PLAIN = PlainTests()
+_SQUARE, _AROUND, _PATCH = (np.ones((n, n), np.uint8) for n in (_PLAIN.surroundings, _PLAIN.around, _PLAIN.patch))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +101,10 @@ def plainly_damaged(
     if known is not None:
         novelty[known] = 0.0
     strength = np.abs(spike)
-    seeds = (novelty > _SURELY_NEW) & (cv2.blur(cv2.absdiff(first, second), (5, 5)) < _AGREEMENT * strength)
-    found = (cv2.dilate(seeds.view(np.uint8), _AROUND) > 0) & (strength > _NEW)
+    seeds = (novelty > _PLAIN.surely_new) & (
+        cv2.blur(cv2.absdiff(first, second), (_PLAIN.agreement_window,) * 2) < _PLAIN.agreement * strength
+    )
+    found = (cv2.dilate(seeds.view(np.uint8), _AROUND) > 0) & (strength > _PLAIN.new)
     return cv2.dilate(found.view(np.uint8), _SQUARE) > 0
 
 

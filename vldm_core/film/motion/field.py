@@ -9,10 +9,21 @@ from numpy.typing import NDArray
 from ...arrays import BoolArray, FloatArray
 from ...video.warping import CONSISTENCY_OFFSET, CONSISTENCY_SLOPE, inside_array, warp_array
 
-_WIDE_STEP = 16
-"""Pixels of a frame over which a motion is averaged before the median is taken of it, for the motion around a place."""
-_WIDE_MEDIAN = 5
-"""Side of that median, in such averages: about 80 pixels of the frame."""
+
+@dataclass(frozen=True, kw_only=True)
+class MotionAround:
+    """How the motion of what surrounds a place is had, over about 80×80 pixels.
+
+    Attributes:
+        step: Pixels of a frame over which a motion is averaged before the median is taken of it.
+        median: Averages on each side of that median, odd: what is smaller than half of it does not show.
+    """
+
+    step: int = 16
+    median: int = 5
+
+
+_SURROUNDINGS = MotionAround()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +66,9 @@ class MotionField:
 
     def around(self) -> "MotionField":
         """The motion of what surrounds a place, over about 80×80 pixels: something fast before it does not show."""
-        rows, columns = (max(1, side // _WIDE_STEP) for side in self.size)
+        rows, columns = (max(1, side // _SURROUNDINGS.step) for side in self.size)
         coarse = self.resized(rows, columns)
-        planes = [cv2.medianBlur(np.ascontiguousarray(coarse[..., axis]), _WIDE_MEDIAN) for axis in (0, 1)]
+        planes = [cv2.medianBlur(np.ascontiguousarray(coarse[..., axis]), _SURROUNDINGS.median) for axis in (0, 1)]
         return MotionField(np.dstack(planes), self.size)
 
     def then(self, onward: "MotionField") -> "MotionField":

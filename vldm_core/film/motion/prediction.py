@@ -1,40 +1,57 @@
 """How well a neighbour predicts a frame: which of two ways to look it up explains more, against what grain changes."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, FloatArray
+from ..robust import MAD_TO_SIGMA
 from .field import MotionField
 
-_WINDOW = np.ones((3, 3), np.uint8)
-_DEVIATION = 1.4826
-"""Deviations of a normal distribution in its median magnitude."""
-_LARGEST_DEVIATION = 8.0
-"""Grey levels: grain that is stronger still is taken for motion that was missed."""
-_SAMPLE_STEP = 3
-"""Every so many rows and columns are enough for a median."""
-_MUCH_BETTER = 0.4
-"""The largest share that the simpler look may leave of the difference along the flow."""
-_UNEXPLAINED_DEVIATIONS, _UNEXPLAINED_LEVELS = 2.5, 8.0
-"""How large the difference along the flow must be, in deviations of the grain and grey levels: where flow explains the
-place there is nothing to mend."""
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionTests:
+    """When one way to look a neighbour up explains a frame better than another.
+
+    Attributes:
+        window: Pixels on each side of the square over which differences are averaged.
+        largest_deviation: Grey levels: grain that is stronger still is taken for motion that was missed.
+        sample_step: Rows and columns from one sample of a median to the next: a ninth of the pixels is enough for one.
+        much_better: Share that the simpler look may leave of the difference along the motion.
+        unexplained_deviations: Deviations of the grain that the difference along the motion must exceed: where motion
+            explains the place there is nothing to repair.
+        unexplained_levels: Grey levels that are added to that.
+    """
+
+    window: int = 3
+    largest_deviation: float = 8.0
+    sample_step: int = 3
+    much_better: float = 0.4
+    unexplained_deviations: float = 2.5
+    unexplained_levels: float = 8.0
+
+
+_PREDICTION = PredictionTests()
+_SQUARE = (_PREDICTION.window, _PREDICTION.window)
+_WINDOW = np.ones(_SQUARE, np.uint8)
 
 
 def sampled_difference(frame: FloatArray, other: FloatArray, motion: MotionField) -> FloatArray:
     """Difference of a frame (H, W) to another, looked up along the motion, on every third row and column."""
     height, width = frame.shape
-    columns = np.arange(0, width, _SAMPLE_STEP, dtype=np.float32)
-    rows = np.arange(0, height, _SAMPLE_STEP, dtype=np.float32)[:, None]
+    columns = np.arange(0, width, _PREDICTION.sample_step, dtype=np.float32)
+    rows = np.arange(0, height, _PREDICTION.sample_step, dtype=np.float32)[:, None]
     x, y = (np.ascontiguousarray(plane) for plane in np.broadcast_arrays(columns, rows))
     flow = motion.at(x, y)
     look = cv2.remap(other, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(frame[::_SAMPLE_STEP, ::_SAMPLE_STEP] - look, np.float32)
+    return np.asarray(frame[:: _PREDICTION.sample_step, :: _PREDICTION.sample_step] - look, np.float32)
 
 
 def grain_of(difference: FloatArray) -> float:
     """Return the deviation of the grain in the difference of a frame to a prediction of it, grey levels, at most 8."""
-    return min(float(np.median(np.abs(difference))) * _DEVIATION, _LARGEST_DEVIATION)
+    return min(float(np.median(np.abs(difference))) * MAD_TO_SIGMA, _PREDICTION.largest_deviation)
 
 
 def much_better(frame: FloatArray, simple: FloatArray, compensated: FloatArray, grain: float) -> BoolArray:
@@ -46,9 +63,9 @@ def much_better(frame: FloatArray, simple: FloatArray, compensated: FloatArray, 
         compensated: (H, W), the same moved along the flow.
         grain: Deviation of the difference of two frames where they show the same, grey levels; see `grain_of`.
     """
-    left, along = (cv2.blur(cv2.absdiff(frame, look), (3, 3)) for look in (simple, compensated))
-    better = (left < np.float32(_MUCH_BETTER) * along) & (
-        along > np.float32(_UNEXPLAINED_DEVIATIONS * grain + _UNEXPLAINED_LEVELS)
+    left, along = (cv2.blur(cv2.absdiff(frame, look), _SQUARE) for look in (simple, compensated))
+    better = (left < np.float32(_PREDICTION.much_better) * along) & (
+        along > np.float32(_PREDICTION.unexplained_deviations * grain + _PREDICTION.unexplained_levels)
     )
     return cv2.dilate(better.view(np.uint8), _WINDOW) > 0
 

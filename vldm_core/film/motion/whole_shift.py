@@ -4,19 +4,41 @@ Dense flow is at a loss on a card with letters, whose ground shows nothing. What
 is one shift, and every stroke helps to measure that.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import Plane
 
-_BLUR = 1.0
-_STEPS = 5
-_LARGEST_STEP = 1.0
-# Every so many pixels of the longer side are looked at; a shift is one pair of numbers.
-_SAMPLES_ON_SIDE = 480
-_LEAST_SPREAD = 2.0
-_RIDGE = 1e-3
+
+@dataclass(frozen=True, kw_only=True)
+class ShiftFit:
+    """How one shift is fitted to a whole picture.
+
+    Attributes:
+        blur: Pixels of the blur before gradients are taken: without it grain is most of their energy.
+        steps: Gauss-Newton steps at most.
+        largest_step: Pixels of a step: a linear picture holds no farther.
+        enough: Pixels of a step below which the shift is exact enough: no stroke shows a hundredth.
+        samples_on_side: Pixels of the longer side that are looked at; a shift is one pair of numbers.
+        least_spread: Grey levels of the error that are taken for grain at least.
+        largest_error: Grey levels up to which an error counts in that spread; more is something that moves.
+        ridge: Share by which the curvature is raised: a picture that shows lines of one direction has none across.
+    """
+
+    blur: float = 1.0
+    steps: int = 5
+    largest_step: float = 1.0
+    enough: float = 0.01
+    samples_on_side: int = 480
+    least_spread: float = 2.0
+    largest_error: float = 40
+    ridge: float = 1e-3
+
+
+_SHIFT = ShiftFit()
 
 
 def whole_shift(frame: Plane, other: Plane, start: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -31,9 +53,9 @@ def whole_shift(frame: Plane, other: Plane, start: NDArray[np.float32]) -> NDArr
         start: (2,), where to begin, pixels.
     """
     height, width = frame.shape
-    step = max(1, max(height, width) // _SAMPLES_ON_SIDE)
+    step = max(1, max(height, width) // _SHIFT.samples_on_side)
     part = np.s_[::step, ::step]
-    here, there = (cv2.GaussianBlur(luma, (0, 0), _BLUR) for luma in (frame, other))
+    here, there = (cv2.GaussianBlur(luma, (0, 0), _SHIFT.blur) for luma in (frame, other))
     slope_x = cv2.Scharr(here, cv2.CV_32F, 1, 0, scale=1 / 32)[part]
     slope_y = cv2.Scharr(here, cv2.CV_32F, 0, 1, scale=1 / 32)[part]
     target = here[part]
@@ -41,20 +63,23 @@ def whole_shift(frame: Plane, other: Plane, start: NDArray[np.float32]) -> NDArr
         np.arange(0, width, step, dtype=np.float32), np.arange(0, height, step, dtype=np.float32)
     ))  # fmt: skip
     shift = start.astype(np.float64)
-    for _ in range(_STEPS):
+    for _ in range(_SHIFT.steps):
         look = cv2.remap(
             there, x + np.float32(shift[0]), y + np.float32(shift[1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         error = look - target
-        spread = max(_LEAST_SPREAD, 2 * float(np.sqrt(np.mean(np.square(np.clip(error, -40, 40))))))
+        spread = max(
+            _SHIFT.least_spread,
+            2 * float(np.sqrt(np.mean(np.square(np.clip(error, -_SHIFT.largest_error, _SHIFT.largest_error))))),
+        )
         weight = 1 / np.square(1 + np.square(error / spread))
         design = np.stack([slope_x.ravel(), slope_y.ravel(), np.ones(error.size, np.float32)])
         weighted = design * weight.ravel()
         normal = (weighted @ design.T).astype(np.float64)
-        normal[[0, 1], [0, 1]] *= 1 + _RIDGE
+        normal[[0, 1], [0, 1]] *= 1 + _SHIFT.ridge
         normal[[0, 1, 2], [0, 1, 2]] += 1e-6
         change = np.linalg.solve(normal, (weighted @ error.ravel()).astype(np.float64))[:2]
-        shift -= np.clip(change, -_LARGEST_STEP, _LARGEST_STEP)
-        if np.abs(change).max() < 0.01:
+        shift -= np.clip(change, -_SHIFT.largest_step, _SHIFT.largest_step)
+        if np.abs(change).max() < _SHIFT.enough:
             break
     return shift.astype(np.float32)

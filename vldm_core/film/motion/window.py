@@ -14,9 +14,9 @@ from .prediction import grain_of, sampled_difference
 from .shot import ShotMotion
 
 _MOST_HELD = 384 << 20
-"""Bytes of frames that may be held as numbers."""
+"""Bytes of frames that may be held as numbers: some 30 planes of a 2K scan."""
 _LEAST_PLANES = 30
-"""And planes of a very large frame, below which the same ones would be made again and again."""
+"""Planes of a very large frame that may be held in any case: with fewer the same ones are made again and again."""
 
 
 class FrameWindow:

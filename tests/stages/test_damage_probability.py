@@ -28,10 +28,12 @@ def _damaged(count: int = 12, height: int = 96, width: int = 128) -> torch.Tenso
 def test_masks_are_the_probability_above_the_certainty():
     frames = _damaged()
     shots = (Shot(first=0, last=12),)
-    masks = detect_damage(frames, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
-    judged = damage_probability(frames, shots=shots, dirt=DirtSettings(), lines=ScratchSettings())
+    # With larger ones alone, a speck of a pixel or two is likely dirt that is not marked.
+    dirt = DirtSettings(min_size=1)
+    masks = detect_damage(frames, shots=shots, dirt=dirt, lines=ScratchSettings())
+    judged = damage_probability(frames, shots=shots, dirt=dirt, lines=ScratchSettings())
     assert bool(masks.dirt.any()) and bool(masks.scratch.any())
-    assert torch.equal(judged.dirt >= DirtSettings().certainty, masks.dirt > 0)
+    assert torch.equal(judged.dirt >= dirt.certainty, masks.dirt > 0)
     assert bool((judged.scratch[masks.scratch > 0] > 0).all())
     for plane in (judged.dirt, judged.scratch):
         assert plane.shape == (12, 96, 128)

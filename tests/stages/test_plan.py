@@ -15,6 +15,7 @@ from benchmarks.film.methods import METHODS as FILM_METHODS
 from benchmarks.film.methods import OURS
 from benchmarks.prerestore.material import repair as repair_for_benchmark
 from vldm_core.film.dirt.detection import DirtSettings
+from vldm_core.film.motion.shot import ShotMotion
 from vldm_core.film.scratches.settings import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
@@ -35,6 +36,7 @@ from vldm_core.stages.stage_frame import StageFrame
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.writing.clip import write_clip
 
+from ..film.dirt.dirt_scenes import scene, speckled
 from ..prerestore.test_network import trained
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,7 +266,7 @@ def test_an_interrupt_is_looked_for_at_every_frame_of_a_window(kind):
     frames, stage, beats = film(count), made(kind), []
 
     def run(beat) -> list[StageFrame[int]]:
-        return list(stage.run(marked(frames), context(frames, stage, window=count, beat=beat)))
+        return list(StagePlan((stage,)).run(marked(frames), context(frames, stage, window=count, beat=beat)))
 
     assert len(run(lambda *_: beats.append(1))) == count
     assert len(beats) >= count
@@ -279,7 +281,7 @@ def test_an_interrupt_is_looked_for_at_every_frame_of_a_window(kind):
 
         shot = context(frames, stage, window=count, beat=interrupt)
         with pytest.raises(StopError):
-            list(stage.run(marked(frames), shot))
+            list(StagePlan((stage,)).run(marked(frames), shot))
         assert len(calls) == at
         assert shot.faults.notices.summary() == (), "it is not taken for a fault of a frame"
 
@@ -306,7 +308,7 @@ def test_a_stage_changes_what_it_says_and_nothing_on_bars(kind):
     assert outside is not None
     assert bool(outside[:, : BAR - 1].all())
     given = list(marked(frames))
-    result = list(stage.run(iter(given), shot))
+    result = list(StagePlan((stage,)).run(iter(given), shot))
     assert [frame.origin for frame in result] == list(range(len(frames)))
     touched = False
     for came, went in zip(given, result, strict=True):
@@ -333,7 +335,7 @@ def test_a_frame_depends_on_no_neighbour_beyond_the_radius(kind):
     shot = context(frames, stage, window=len(frames))
     other = frames.clone()
     other[stage.radius + 1 :] = 1 - other[stage.radius + 1 :]
-    one, two = (next(stage.run(marked(clip), shot)) for clip in (frames, other))
+    one, two = (next(StagePlan((stage,)).run(marked(clip), shot)) for clip in (frames, other))
     assert torch.equal(one.image, two.image)
     assert torch.equal(one.dirt, two.dirt)
     assert torch.equal(one.scratch, two.scratch)
@@ -403,3 +405,34 @@ def test_a_module_that_names_the_order_is_found(tmp_path, text):
     path = tmp_path / "other.py"
     path.write_text(text)
     assert naming_the_order(path)
+
+
+@pytest.mark.parametrize("window", [4, 24])
+def test_the_motion_of_a_pair_is_estimated_once_each_way(window, monkeypatch):
+    """Every stage, in windows that overlap, asks for the same motion; and what is behind is let go."""
+    estimated: list[tuple[str, int, int]] = []
+    held: list[int] = []
+
+    class Recorded(ShotMotion):
+        def _estimate(self, here, there):
+            estimated.append(("quick", here, there))
+            return super()._estimate(here, there)
+
+        def _refine(self, here, there):
+            estimated.append(("refined", here, there))
+            return super()._refine(here, there)
+
+        def release(self, name, before):
+            super().release(name, before)
+            held.append(len(self._lumas._values))
+
+    monkeypatch.setattr("vldm_core.stages.plan.ShotMotion", Recorded)
+    frames, _ = speckled(scene(30, HEIGHT, WIDTH), per_frame=4)
+    plan = StagePlan.from_settings(replace(ALL, prerestore=None, stabilise=None))
+    shot = ShotContext(analysis=analyse_shot(frames, plan.analysis, HEIGHT, WIDTH), window=window)
+    stream = (StageFrame(image=frame, origin=t, number=t) for t, frame in enumerate(frames))
+    assert len(list(plan.run(stream, shot))) == 30
+    assert len(estimated) == len(set(estimated))
+    refined = {pair[1:] for pair in estimated if pair[0] == "refined"}
+    assert refined == {(t, t + 1) for t in range(29)} | {(t + 1, t) for t in range(29)}
+    assert held[-1] < 40, "a few frames around the last one"

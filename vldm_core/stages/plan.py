@@ -6,9 +6,10 @@ only what is repaired and of one brightness. The picture is moved last, because 
 coordinates.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
+from ..film.motion.shot import ShotMotion
 from .analysis import AnalysisSettings, ShotAnalysis
 from .settings import StageSettings
 from .single.dirt import MarkDirt, RepairDirt
@@ -127,10 +128,29 @@ class StagePlan:
         Returns:
             Every frame, in order.
         """
-        for stage in self.of_shot(shot.analysis):
+        stages = self.of_shot(shot.analysis)
+        asking = [stage for stage in stages if stage.motion is not None]
+        shot = replace(shot, motion=ShotMotion())
+        for stage in asking:
+            shot.motion.expect(stage.name, refined=stage.motion == "refined")
+        for stage in stages:
+            if asking and stage is asking[0]:
+                frames = _measured(frames, shot.motion, stage.scope)
             frames = _with_room(frames, shot, stage.room_before(shot.room))
             frames = _with_room(stage.run(frames, shot), shot, stage.room_after(shot.room))
         return frames
+
+
+def _measured(frames: Frames[Origin], motion: ShotMotion, scope: Scope) -> Frames[Origin]:
+    """Show the frames of a shot to its motion, before the first stage that asks for it.
+
+    What is marked by then is damage, or repaired damage, and tells nothing of how the scene moves.
+    """
+    for position, frame in enumerate(frames):
+        holes = None if scope is Scope.MARKS else frame.dirt if scope is Scope.MARKED_PIXELS else frame.damage()
+        motion.take(frame.picture, None if holes is None else holes > 0)
+        yield frame.having(position=position)
+    motion.end()
 
 
 def _with_room(frames: Frames[Origin], shot: ShotContext, largest: int) -> Frames[Origin]:

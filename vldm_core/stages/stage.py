@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
 from ..containment import Faults, Watch
+from ..film.motion.shot import ShotMotion
 from ..prerestore.network import PreRestorer
 from ..progress import Progress, silent
 from ..video.buffers.windows import window_size
@@ -89,6 +90,7 @@ class ShotContext:
         beat: Called between two frames of a window; may raise to interrupt.
         faults: What is done about frames that a stage cannot do.
         room: How large frames may be for stages to run side by side.
+        motion: Of the shot, the same for all stages of a run; the plan makes it.
     """
 
     analysis: ShotAnalysis
@@ -97,6 +99,7 @@ class ShotContext:
     beat: Progress = silent
     faults: Faults = field(default_factory=Faults)
     room: Room = field(default_factory=Room)
+    motion: ShotMotion = field(default_factory=ShotMotion)
 
     @property
     def size(self) -> int:
@@ -139,6 +142,8 @@ class Stage(ABC):
         radius: Neighbours on each side that what it makes of a frame depends on; None where it carries what it has seen
             along the shot.
         cost: Time that it takes.
+        motion: How well it has to know the motion of the shot: not at all, by the quick estimate, or refined. A stage
+            that asks for motion lets go of it by its name, see `ShotMotion.release`.
     """
 
     name: ClassVar[str]
@@ -146,6 +151,7 @@ class Stage(ABC):
     scope: ClassVar[Scope]
     radius: ClassVar[int | None] = 0
     cost: ClassVar[StageCost] = StageCost()
+    motion: ClassVar[Literal["quick", "refined"] | None] = None
 
     @classmethod
     @abstractmethod

@@ -89,6 +89,7 @@ class StageFrame(Generic[Origin]):
         scratch_probability: (H, W), how likely each pixel is a scratch, likewise.
         latent: (4, h/8, w/8), the picture as pre-restoration leaves it in the VAE's unscaled units, h and w being H and
             W rounded up to a multiple of 8; None where there is none.
+        position: The frame's place in its shot, from 0, as the motion of the shot counts; 0 where no stage asks for it.
         origin: Whatever the caller wants to get back with the frame.
         number: The frame in the film, from 0, for notices; None when not known.
     """
@@ -98,6 +99,7 @@ class StageFrame(Generic[Origin]):
     dirt: _Mask = _Mask()
     scratch: _Mask = _Mask()
     number: int | None = None
+    position: int = 0
     dirt_probability: Tensor | None = None
     scratch_probability: Tensor | None = None
     latent: Tensor | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -31,6 +31,7 @@ class MarkDirt(Stage):
     scope: ClassVar[Scope] = Scope.MARKS
     radius: ClassVar[int] = detection.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=155.0)
+    motion: ClassVar[Literal["refined"]] = "refined"
 
     settings: DirtSettings
     probability: bool = False
@@ -54,12 +55,22 @@ class MarkDirt(Stage):
                 shot.faults.notices.add(self.name, reason, frame=window[index].number)
 
             if not self.probability:
-                return detect_dirt(images(window), self.settings, keep=core, progress=watch.beat, tell=tell)[core]
+                return detect_dirt(
+                    images(window),
+                    self.settings,
+                    keep=core,
+                    motion=shot.motion,
+                    first=window[0].position,
+                    progress=watch.beat,
+                    tell=tell,
+                )[core]
             judged: dict[int, Tensor] = {}
             found = detect_dirt(
                 images(window),
                 self.settings,
                 keep=core,
+                motion=shot.motion,
+                first=window[0].position,
                 progress=watch.beat,
                 tell=tell,
                 judged=lambda index, certainty: judged.update({index: torch.from_numpy(certainty).to(torch.float32)}),
@@ -78,6 +89,7 @@ class MarkDirt(Stage):
         marked = over_windows(placed, find, watch=watch, size=shot.size, radius=self.radius, room=shot.room, put=put)
         for frame in marked:
             yield frame.having(origin=frame.origin[1])
+            shot.motion.release(self.name, frame.position + 1 - self.radius)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +105,7 @@ class RepairDirt(Stage):
     scope: ClassVar[Scope] = Scope.MARKED_PIXELS
     radius: ClassVar[int] = repair.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=45.0)
+    motion: ClassVar[Literal["refined"]] = "refined"
 
     settings: DirtRepairSettings
 
@@ -108,9 +121,17 @@ class RepairDirt(Stage):
             for frame, mask in zip(window[core], where[core], strict=True):
                 if float(mask.float().mean()) > repair.LARGE_SHARE:
                     shot.faults.notices.add(self.name, repair.MUCH_FILLED, frame=frame.number)
-            return repair_dirt(images(window), where, self.settings, keep=core, progress=watch.beat)[core]
+            return repair_dirt(
+                images(window),
+                where,
+                self.settings,
+                keep=core,
+                motion=shot.motion,
+                first=window[0].position,
+                progress=watch.beat,
+            )[core]
 
-        return over_windows(
+        repaired = over_windows(
             frames,
             change,
             watch=watch,
@@ -119,3 +140,6 @@ class RepairDirt(Stage):
             room=shot.room,
             concerns=lambda frame: frame.is_marked("dirt"),
         )
+        for frame in repaired:
+            yield frame
+            shot.motion.release(self.name, frame.position + 1 - self.radius)

@@ -16,7 +16,7 @@ import vldm_core.film
 
 ROOT = Path(vldm_core.film.__file__).parent
 
-NOT_DONE: tuple[str, ...] = ("scratches/",)
+NOT_DONE: tuple[str, ...] = ()
 """Files, and rooms, relative to the film rooms, in which numbers may still stand bare."""
 
 UNITS = re.compile(

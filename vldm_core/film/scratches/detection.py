@@ -55,6 +55,8 @@ __all__ = [
 ]
 
 _LOCKED_WEAVE = 0.15
+"""Pixels, standard deviation of the scene's sideways motion in a window, below which it stands still against the film:
+what stays in place then tells nothing."""
 
 
 class ScratchAnalyser:

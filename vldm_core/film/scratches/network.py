@@ -15,7 +15,10 @@ from ...files.networks import WEIGHTS, NetworkKind
 from .search.appearance import FAR_PLANES, NEAR_PLANES, NUMBERS, TIME_PLANES, Appearance
 
 _NEAR_GROUPS = 9
+"""Groups of columns over which what lies near the path is pooled: the line and both its sides are kept apart."""
+
 _GROUPS = 4
+"""Groups of columns over which what lies far from it, and what changes over time, is pooled: more coarsely."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from .search.motion_test import CrossProfile
 from .search.paths import Path
 
 _NEAR_FRAMES = 2
+"""Frames before and after one in which a line that shows there counts as there: grain hides it for a moment."""
 
 EDGE_SHARE = 0.025
 """Share of the picture's width, at its left and right edge, in which no line is looked for."""

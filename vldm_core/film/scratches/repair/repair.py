@@ -26,6 +26,8 @@ from ...fill.window import HoleWindow
 from .cross_profile import LEVEL, Strip, measure_profile, other_view, straightened
 
 _VIEWS = 4
+"""Frames before and after one in which its line is measured too: the scene behind it differs, the line does not."""
+
 RADIUS = _VIEWS + FILL_RADIUS
 """A repaired frame depends on so many frames on each side: lines are measured over a few, and filled from others."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....arrays import BoolArray, FloatArray
+from ...robust import MAD_TO_SIGMA
 from ..sampling import sampled
 
 
@@ -82,7 +83,7 @@ def rows_present(
     usual = abs(depth)
     here = float(np.clip(np.median(seen), _RULES.shallowest * usual, _RULES.deepest * usual))
     # Grain and the scene differ from row to row, the line does not.
-    spread = max(_RULES.least_spread, 1.4826 * float(np.median(np.abs(np.diff(contrast[known])))) / np.sqrt(2))
+    spread = max(_RULES.least_spread, MAD_TO_SIGMA * float(np.median(np.abs(np.diff(contrast[known])))) / np.sqrt(2))
     word = np.clip(
         here * (contrast - _RULES.share * here) / (spread**2 + _RULES.unrest * unrest),
         -_RULES.largest_word,

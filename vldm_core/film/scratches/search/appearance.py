@@ -27,14 +27,28 @@ TIMES = 16
 """Columns of the pictures over time."""
 
 NEAR_PLANES = 6
+"""Planes of the picture near the path; the network that ships was trained on as many."""
+
 FAR_PLANES = 3
+"""Planes of the picture far from it."""
+
 TIME_PLANES = 4
+"""Planes of the picture over time."""
+
 NUMBERS = 18
+"""Numbers that say of the path as a whole what no picture of it shows."""
 
 _REACH = COLUMNS // 2
+"""Columns on each side of the path."""
+
 _FAR_STEP = 4
+"""Columns of the frame that are one in the picture far from the path."""
+
 _LEAST_DEPTH = 1.5
+"""Grey levels that a line is taken to be deep at least, where planes are given in units of its depth."""
+
 _CLIP = 3.0
+"""Factor of that depth up to which planes are told: what stands out more is no line's doing."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

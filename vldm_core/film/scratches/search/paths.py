@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
+from ...robust import MAD_TO_SIGMA
 from ..sampling import sampled
 
 
@@ -187,7 +188,7 @@ def scaled_sums(sums: FloatArray) -> FloatArray:
     """Scale (T, n, W) sums to unit spread where there is no line, and blank the border."""
     width = sums.shape[2]
     # The sums of neighbouring bands are correlated, so their spread is measured.
-    spread = 1.4826 * float(np.median(np.abs(sums[:, sums.shape[1] // 2])))
+    spread = MAD_TO_SIGMA * float(np.median(np.abs(sums[:, sums.shape[1] // 2])))
     scaled = sums / np.float32(max(spread, 1e-6))
     scaled[..., : PATH_RULES.border] = 0
     scaled[..., width - PATH_RULES.border :] = 0

@@ -9,7 +9,7 @@ from vldm_core.prior.call import UNetCall
 from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
 
-SIDE, FRAMES, SIGMA = 8, 8, 1.0
+SIDE, FRAMES, SIGMA = 8, 6, 1.0
 
 
 def moving_waves(clips: int, generator: torch.Generator) -> Tensor:
@@ -75,18 +75,18 @@ def train(module: nn.Module, denoise, steps: int, rate: float, frames: int, seed
 @torch.no_grad()
 def errors(denoise) -> tuple[float, float]:
     """Return the root mean square error of x0's change from frame to frame, and of x0, on clips nobody trained on."""
-    clean, noisy = noisy_pair(32, torch.Generator().manual_seed(77))
+    clean, noisy = noisy_pair(16, torch.Generator().manual_seed(77))
     found = denoise(noisy)
     return (found - clean).diff(dim=1).square().mean().sqrt().item(), (found - clean).square().mean().sqrt().item()
 
 
 def test_trained_layers_flicker_less_on_unseen_clips() -> None:
     toy = Toy()
-    train(toy.unet, toy.frame_by_frame, steps=80, rate=3e-3, frames=2, seed=1)
+    train(toy.unet, toy.frame_by_frame, steps=60, rate=3e-3, frames=2, seed=1)
     toy.unet.requires_grad_(False)
     weights = {key: tensor.clone() for key, tensor in toy.unet.state_dict().items()}
     flicker, error = errors(toy.frame_by_frame)
-    train(toy.layers, toy.in_time, steps=60, rate=4e-3, frames=FRAMES, seed=2)
+    train(toy.layers, toy.in_time, steps=45, rate=4e-3, frames=FRAMES, seed=2)
     trained_flicker, trained_error = errors(toy.in_time)
     assert trained_flicker < 0.8 * flicker
     assert trained_error < error

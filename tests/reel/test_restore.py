@@ -1,5 +1,6 @@
 """A reel is restored as a stream: same frames in and out, nothing lost, memory that does not grow."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -191,12 +192,14 @@ _PEAK = """
 import resource, sys
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
-if sys.argv[3]:
+weights, *films = sys.argv[1:]
+if weights:
     settings = ReelSettings(dirt=None, lines=None, prerestore=PreRestoration(weights=sys.argv[3]))
 else:
     settings = ReelSettings(prerestore=None)
-restore_film(sys.argv[1], sys.argv[2], settings)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+for film in films:
+    restore_film(film, film + ".out.mkv", settings)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
@@ -208,9 +211,11 @@ def test_memory_does_not_grow_with_the_reel(tmp_path, stages):
         # A small network: how many frames are held does not depend on its width.
         weights = str(tmp_path / "tiny.safetensors")
         KIND.save(trained(), Path(weights))
-    peaks = []
-    for count in (64, 160):
-        film = write_film(tmp_path / f"{count}.mkv", count)
-        command = [sys.executable, "-c", _PEAK, str(film), str(tmp_path / f"out{count}.mkv"), weights]
-        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    assert peaks[1] < 1.08 * peaks[0]
+    films = [str(write_film(tmp_path / f"{count}.mkv", count)) for count in (96, 192)]
+    command = [sys.executable, "-c", _PEAK, weights, *films]
+    # In one process, the short film first: the peak can only stay or rise. How much of the allocator's arenas, several
+    # for each thread, lies empty is chance; so there is one.
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+    short, long = (int(line) for line in printed.split())
+    assert long < 1.06 * short

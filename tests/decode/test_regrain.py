@@ -4,15 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vldm_core.decode.regrain import (
-    GrainAnalyser,
-    MeasuredGrain,
-    RegrainSettings,
-    add_grain,
-    grain_field,
-    missing_grain,
-    regrain,
-)
+from vldm_core.decode.grain_measure import GrainAnalyser, MeasuredGrain
+from vldm_core.decode.regrain import RegrainSettings, add_grain, grain_field, missing_grain, regrain
 from vldm_core.errors import SettingsError
 from vldm_core.video.shots import Shot
 

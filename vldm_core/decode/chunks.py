@@ -28,7 +28,10 @@ TEMPORAL_HALO = 4
 """Frames of halo that make the chunks of a temporal VAE invisible."""
 
 _LONGEST_AUTO = 24
+"""Frames of a chunk that is chosen automatically at most: beyond, the halo costs little and memory grows on."""
+
 _LONGEST = 4096
+"""Frames of a chunk or halo at most; a guard against mistyped numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,19 +35,42 @@ from ..errors import SettingsError
 from ..progress import Progress, Pulse, silent
 from ..video.luma import luma
 from ..video.shots import Shot, covering_shots
-from .colour_space import lab_from_rgb, rgb_from_lab
+from .lab_curves import follow_curves, matching_curves, quantiles_of
 
-_LEVELS = 5
-_VARIANCE_FLOOR = 1e-5
-# The blur of 5 levels is about 13 pixels wide (sigma), so every other pixel holds all of it.
-_STEP = 2
-_BINS = 2048
-_QUANTILES = 1025
-_LAB_RANGES = ((0.0, 100.0), (-128.0, 128.0), (-128.0, 128.0))
-# A block of this many pixels is coloured when its mean channels differ by more than this; noise averages out before.
-_BLOCK = 8
-_COLOURED = 5.0 / 255.0
-_COLOURED_SHARE = 0.005
+
+@dataclass(frozen=True, kw_only=True)
+class ColourFit:
+    """How low frequencies and spreads are measured.
+
+    Attributes:
+        levels: Levels of the wavelet, as is customary: together a blur about 13 pixels wide (sigma).
+        step: Pixels from one kept pixel of such a blur to the next: every other one holds all of it.
+        variance_floor: Of [0, 1]², added to a variance before its root is divided by; AdaIN's customary value.
+    """
+
+    levels: int = 5
+    step: int = 2
+    variance_floor: float = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourTest:
+    """What tells a film in colour from a monochrome one.
+
+    Attributes:
+        block: Pixels on each side of the blocks whose mean channels are compared; noise averages out before.
+        spread: Of [0, 1], by which the channels of a coloured block differ at least: five grey levels, above what
+            codecs leave of colour in grey.
+        share: Share of the blocks that are coloured in a film in colour at least. Lower takes stains for colour.
+    """
+
+    block: int = 8
+    spread: float = 5.0 / 255.0
+    share: float = 0.005
+
+
+_FIT = ColourFit()
+_COLOUR = ColourTest()
 
 Method = Literal["off", "wavelet", "adain", "lab"]
 
@@ -87,7 +110,7 @@ class ColourSettings:
             raise SettingsError(f"colour period is {self.period}; use 2 frames or more")
 
 
-def low_frequencies(frames: Tensor, levels: int = _LEVELS) -> Tensor:
+def low_frequencies(frames: Tensor, levels: int = _FIT.levels) -> Tensor:
     """Blur with the à-trous wavelet: [1 2 1]⊗[1 2 1]/16, spread 1, 2, 4, … pixels, borders repeated.
 
     Args:
@@ -138,7 +161,7 @@ def adain_fix(content: Tensor, style: Tensor) -> Tensor:
 def _moments(frames: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation per frame and channel, each (T, C, 1, 1)."""
     variance, mean = (part[..., None, None] for part in _spread(frames))
-    return mean, (variance + _VARIANCE_FLOOR).sqrt()
+    return mean, (variance + _FIT.variance_floor).sqrt()
 
 
 def _spread(frames: Tensor) -> tuple[Tensor, Tensor]:
@@ -173,7 +196,7 @@ class ColourTrack:
     @property
     def monochrome(self) -> bool:
         """Whether the reference has no colour to speak of."""
-        return self.coloured < _COLOURED_SHARE
+        return self.coloured < _COLOUR.share
 
 
 class ColourAnalyser:
@@ -209,10 +232,10 @@ class ColourAnalyser:
         self._done += 1
 
     def _count_colour(self, style: Tensor) -> None:
-        means = functional.avg_pool2d(style[None], _BLOCK, ceil_mode=True)[0]
+        means = functional.avg_pool2d(style[None], _COLOUR.block, ceil_mode=True)[0]
         spread = means.amax(dim=0) - means.amin(dim=0)
         self._blocks += spread.numel()
-        self._coloured_blocks += int((spread > _COLOURED).sum())
+        self._coloured_blocks += int((spread > _COLOUR.spread).sum())
 
     def _measure(self, content: Tensor, style: Tensor) -> list[Tensor]:
         """Return what is summed over the shot."""
@@ -223,7 +246,7 @@ class ColourAnalyser:
         if method == "adain":
             return [part for frame in (content, style) for part in _spread(frame.double())]
         if method == "lab":
-            return [_quantiles(content), _quantiles(style)]
+            return [quantiles_of(content), quantiles_of(style)]
         return []
 
     def finish(self) -> ColourTrack:
@@ -245,10 +268,10 @@ class ColourAnalyser:
             fields["knots"] = self._solve(self._sums[0])
         elif self._settings.method == "adain":
             variance, mean, wanted_variance, wanted_mean = (total[0] / self._done for total in self._sums)
-            gain = ((wanted_variance + _VARIANCE_FLOOR) / (variance + _VARIANCE_FLOOR)).sqrt()
+            gain = ((wanted_variance + _FIT.variance_floor) / (variance + _FIT.variance_floor)).sqrt()
             fields |= {"gain": gain.float(), "offset": (wanted_mean - gain * mean).float()}
         else:
-            fields["curves"] = _curves(self._sums[0] / self._done, self._sums[1] / self._done)
+            fields["curves"] = matching_curves(self._sums[0] / self._done, self._sums[1] / self._done)
         return ColourTrack(settings=self._settings, frames=self._frames, coloured=coloured, **fields)
 
     def _solve(self, sums: Tensor) -> Tensor:
@@ -266,66 +289,13 @@ def _hats(frame: int, frames: int, knots: int) -> Tensor:
 
 def _reduced(low: Tensor) -> Tensor:
     """Keep every few pixels of a blurred picture, averaged."""
-    return functional.avg_pool2d(low, _STEP, ceil_mode=True, count_include_pad=False)
+    return functional.avg_pool2d(low, _FIT.step, ceil_mode=True, count_include_pad=False)
 
 
 def _enlarged(reduced: Tensor, height: int, width: int) -> Tensor:
     """Interpolate a reduced picture; the centres of the blocks stay where they were."""
-    whole = functional.interpolate(reduced, scale_factor=_STEP, mode="bilinear", align_corners=False)
+    whole = functional.interpolate(reduced, scale_factor=_FIT.step, mode="bilinear", align_corners=False)
     return whole[..., :height, :width]
-
-
-def _quantiles(frame: Tensor) -> Tensor:
-    """Quantiles of L*, a*, b* of (1, 3, H, W) at even shares from 0 to 1, (3, quantiles) float64."""
-    lab = lab_from_rgb(frame.clamp(0, 1))[0]
-    shares = torch.linspace(0, 1, _QUANTILES, dtype=torch.float64)
-    found = []
-    for values, (lowest, highest) in zip(lab, _LAB_RANGES, strict=True):
-        counts = torch.histc(values, _BINS, lowest, highest).double()
-        edges = torch.linspace(lowest, highest, _BINS + 1, dtype=torch.float64)
-        # Empty bins have no share; without them the sum rises at every step.
-        filled = functional.pad(counts > 0, (1, 0), value=True)
-        filled[:-1] |= counts > 0
-        reached = functional.pad(counts.cumsum(0), (1, 0)) / counts.sum()
-        found.append(_interpolate(shares, reached[filled], edges[filled]))
-    return torch.stack(found)
-
-
-def _curves(content: Tensor, style: Tensor) -> Tensor:
-    """Monotone curves that give one distribution the other: their values at the edges of the bins, (3, bins + 1)."""
-    curves = []
-    for channel, (lowest, highest) in enumerate(_LAB_RANGES):
-        edges = torch.linspace(lowest, highest, _BINS + 1, dtype=torch.float64)
-        # A trace of a slope makes the quantiles rise everywhere, so that the inverse exists.
-        slope = torch.linspace(0, 1e-6, _QUANTILES, dtype=torch.float64)
-        before, after = content[channel] + slope, style[channel] + slope
-        inside = _interpolate(edges, before, after)
-        # Beyond what was seen the curve goes on in parallel.
-        curves.append(inside + (edges - before[0]).clamp(max=0) + (edges - before[-1]).clamp(min=0))
-    return torch.stack(curves).float()
-
-
-def _interpolate(x: Tensor, knots: Tensor, values: Tensor) -> Tensor:
-    """Piecewise linear interpolation at ``x`` of ``values`` at rising ``knots``."""
-    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
-    left = right - 1
-    share = ((x - knots[left]) / (knots[right] - knots[left]).clamp(min=1e-12)).clamp(0, 1)
-    return values[left] + share * (values[right] - values[left])
-
-
-def _follow_curves(frame: Tensor, curves: Tensor, lightness: bool) -> Tensor:
-    """Send the L*, a*, b* of (1, 3, H, W) through curves."""
-    lab = lab_from_rgb(frame.clamp(0, 1))
-    channels = []
-    for channel, (lowest, highest) in enumerate(_LAB_RANGES):
-        values = lab[:, channel]
-        if channel or lightness:
-            position = ((values - lowest) / (highest - lowest) * _BINS).clamp(0, _BINS)
-            left = position.floor().long().clamp(max=_BINS - 1)
-            curve = curves[channel].to(values)
-            values = curve[left] + (position - left) * (curve[left + 1] - curve[left])
-        channels.append(values)
-    return rgb_from_lab(torch.stack(channels, dim=1))
 
 
 def apply_colour(
@@ -362,7 +332,7 @@ def _fix_frame(frame: Tensor, reference: Tensor, settings: ColourSettings) -> Te
         return wavelet_fix(frame, reference)
     if settings.method == "adain":
         return adain_fix(frame, reference)
-    return _follow_curves(frame, _curves(_quantiles(frame), _quantiles(reference)), settings.lightness)
+    return follow_curves(frame, matching_curves(quantiles_of(frame), quantiles_of(reference)), settings.lightness)
 
 
 def _fix_by_track(frame: Tensor, track: ColourTrack, index: int) -> Tensor:
@@ -373,7 +343,7 @@ def _fix_by_track(frame: Tensor, track: ColourTrack, index: int) -> Tensor:
     if track.gain is not None and track.offset is not None:
         return frame * track.gain[:, None, None] + track.offset[:, None, None]
     assert track.curves is not None
-    return _follow_curves(frame, track.curves, track.settings.lightness)
+    return follow_curves(frame, track.curves, track.settings.lightness)
 
 
 def match_colour(
@@ -422,7 +392,7 @@ def match_colour(
     for shot, track in zip(parts, tracks, strict=True):
         for t in range(shot.first, shot.last):
             result[t] = apply_colour(
-                frames[t], reference[t], track, t - shot.first, monochrome=coloured < _COLOURED_SHARE
+                frames[t], reference[t], track, t - shot.first, monochrome=coloured < _COLOUR.share
             )
             applying.step(result[t])
     return result

@@ -15,8 +15,10 @@ _RGB_TO_XYZ = (
     (0.2126729, 0.7151522, 0.0721750),
     (0.0193339, 0.1191920, 0.9503041),
 )
-# The cube root becomes a line below this share of white: (6/29)³, with the slope that continues it.
+"""Factors of linear R, G and B in X, Y and Z (IEC 61966-2-1)."""
+
 _DELTA = 6.0 / 29.0
+"""The cube root becomes a line below the cube of this, a share of white, with the slope that continues it (CIE 15)."""
 
 
 def lab_from_rgb(frames: Tensor) -> Tensor:

@@ -24,13 +24,11 @@ from torch.nn import functional
 
 from ..errors import SettingsError
 from ..files.networks import NetworkKind
-from ..prerestore.blocks import Double, FeedForward, WindowAttention, residual_blocks
+from ..prerestore.blocks import FULL_WIDTH, SLOPE, Double, FeedForward, WindowAttention, residual_blocks
 from ..prerestore.network import LATENT_CHANNELS
 
 Source = Literal["latent", "decoder", "picture"]
 
-_SLOPE = 0.1
-_FULL = 12
 _LEVELS: Mapping[str, tuple[int, ...]] = {"latent": (2,), "decoder": (0, 1, 2), "picture": (0, 1)}
 """Of the features, at which level there is something from the prior: 0 is 1/2 of the size, 2 is 1/8."""
 
@@ -91,8 +89,8 @@ class FusionDecoder(nn.Module):
         self.middle = residual_blocks(quarter, config.blocks)
         self.from_quarter = Double(quarter, half)
         self.top = residual_blocks(half, config.blocks)
-        self.to_full = nn.Conv2d(half, 4 * _FULL, 3, padding=1)
-        self.head = nn.Conv2d(_FULL, 3, 3, padding=1)
+        self.to_full = nn.Conv2d(half, 4 * FULL_WIDTH, 3, padding=1)
+        self.head = nn.Conv2d(FULL_WIDTH, 3, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -130,7 +128,7 @@ class FusionDecoder(nn.Module):
             mixed.append(own)
         quarter = self.middle(self.from_eighth(self.bottom(mixed[2]), mixed[1]))
         half = self.top(self.from_quarter(quarter, mixed[0]))
-        full = functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), _SLOPE)
+        full = functional.leaky_relu(functional.pixel_shuffle(self.to_full(half), 2), SLOPE)
         # Times 0 would still turn -0 into 0 and a broken prior into NaN.
         return torch.where(share > 0, picture + share * self.head(full), picture)
 

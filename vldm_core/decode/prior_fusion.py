@@ -21,6 +21,7 @@ PriorAt = Callable[[int, int], Mapping[int, Tensor]]
 """Gives what comes from the prior for frames first … last - 1 of the shot, by level; see `FusionDecoder`."""
 
 _FRAMES_AT_ONCE = 4
+"""Frames whose features of the prior are held at a time; memory grows with them."""
 
 
 def prior_latents(latents: Tensor) -> PriorAt:

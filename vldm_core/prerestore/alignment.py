@@ -17,6 +17,7 @@ NEARBY_CHANNELS = 6
 """Of `nearby`: three colours of two neighbours."""
 
 _RIM = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
+"""The pixel on each side that interpolation mixes in."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_SLOPE = 0.1
+SLOPE = 0.1
+"""Factor on what is below 0 in the activations of the pre-restorer and the fusion; shipped weights are made for it."""
+
+FULL_WIDTH = 12
+"""Channels of the features of both at full size: few, because there are four times as many pixels as anywhere else."""
+
 _LARGEST_PART = 64 << 20
 """Bytes that the scores of attention, or a feed-forward's widest layer, may take at once when nothing is learnt."""
 _LARGEST_CACHED_PART = 4 << 20
@@ -32,7 +37,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, C, H, W) for (N, C, H, W)."""
-        return self.conv2(functional.leaky_relu(self.conv1(x), _SLOPE, inplace=True)).add_(x)
+        return self.conv2(functional.leaky_relu(self.conv1(x), SLOPE, inplace=True)).add_(x)
 
 
 def residual_blocks(channels: int, count: int) -> nn.Sequential:
@@ -54,7 +59,7 @@ class Halve(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, after, H/2, W/2) for (N, before, H, W)."""
-        return functional.leaky_relu(self.conv(x), _SLOPE, inplace=True)
+        return functional.leaky_relu(self.conv(x), SLOPE, inplace=True)
 
 
 class Double(nn.Module):
@@ -74,7 +79,7 @@ class Double(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Return (N, after, 2H, 2W) for x (N, before, H, W) and skip (N, after, 2H, 2W)."""
-        larger = functional.pixel_shuffle(functional.leaky_relu(self.conv(x), _SLOPE, inplace=True), 2)
+        larger = functional.pixel_shuffle(functional.leaky_relu(self.conv(x), SLOPE, inplace=True), 2)
         return self.join(torch.cat((larger, skip), dim=1))
 
 

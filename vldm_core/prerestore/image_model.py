@@ -22,13 +22,29 @@ _LOG = logging.getLogger(__name__)
 SMALLEST_TILE = 128
 """Pixels below which a tile is mostly border."""
 
-_FIRST_TILE = 512
-_TILE_STEP = 64
-# Pixels of a frame over which tiles are crossfaded, and that are thrown away beyond.
-_OVERLAP = 32
-_HALO = 16
-# An estimate that covers the usual networks, as ComfyUI makes it, per pixel that goes in and pixel that comes out.
-_BYTES_PER_PIXEL = 3 * 4 * 384
+
+@dataclass(frozen=True, kw_only=True)
+class TileChoice:
+    """How frames are cut into tiles for a still-image model.
+
+    Attributes:
+        first: Pixels on each side of the tiles that are tried first when a whole frame does not fit.
+        step: Pixels by which tiles are smaller or larger: networks that work in windows or on reduced pictures want
+            multiples.
+        overlap: Pixels of a frame over which tiles are crossfaded.
+        halo: Pixels that are thrown away beyond, where the border of a tile shows.
+        bytes_per_pixel: Bytes that a network takes per pixel that goes in and factor of enlargement: an estimate that
+            covers the usual networks, as ComfyUI makes it.
+    """
+
+    first: int = 512
+    step: int = 64
+    overlap: int = 32
+    halo: int = 16
+    bytes_per_pixel: int = 3 * 4 * 384
+
+
+_TILES = TileChoice()
 
 
 class ImageModel(Protocol):
@@ -122,12 +138,12 @@ def first_tile(height: int, width: int, model: ImageModel, free_bytes: float, se
     pixels = free_bytes / bytes_needed(1, 1, model)
     if tall * wide <= pixels:
         return None
-    return max(SMALLEST_TILE, int(pixels**0.5) // _TILE_STEP * _TILE_STEP)
+    return max(SMALLEST_TILE, int(pixels**0.5) // _TILES.step * _TILES.step)
 
 
 def bytes_needed(height: int, width: int, model: ImageModel) -> float:
     """Estimate what a model needs, beside its weights, for a picture that goes in."""
-    return height * width * _BYTES_PER_PIXEL * max(1, model.scale)
+    return height * width * _TILES.bytes_per_pixel * max(1, model.scale)
 
 
 def resized(picture: Tensor, size: tuple[int, int]) -> Tensor:
@@ -222,7 +238,7 @@ class FrameRestorer:
         """Run the model on (1, C, H, W), in one piece or in tiles."""
         if self._tile is None or max(given.shape[-2:]) <= self._tile:
             return self._run(given)
-        return tiled(self._run, PictureTileSettings(size=self._tile, overlap=_OVERLAP, halo=_HALO))(given)
+        return tiled(self._run, PictureTileSettings(size=self._tile, overlap=_TILES.overlap, halo=_TILES.halo))(given)
 
     def _run(self, given: Tensor) -> Tensor:
         model = self._model
@@ -237,10 +253,10 @@ class FrameRestorer:
 
     def _take_smaller_tiles(self, height: int, width: int) -> None:
         largest = max(height, width)
-        if self._tile is None and largest > _FIRST_TILE:
-            tile = _FIRST_TILE
+        if self._tile is None and largest > _TILES.first:
+            tile = _TILES.first
         else:
-            tile = min(largest, self._tile or largest) // 2 // _TILE_STEP * _TILE_STEP
+            tile = min(largest, self._tile or largest) // 2 // _TILES.step * _TILES.step
         if tile < SMALLEST_TILE or getattr(self._model.tiling, "name", "") == "INTERNAL":
             used = "whole frames" if self._tile is None else f"tiles of {self._tile} pixels"
             raise VLDMError(

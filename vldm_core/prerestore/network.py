@@ -21,7 +21,7 @@ from torch.nn import functional
 from ..errors import SettingsError
 from ..files.networks import NetworkKind
 from .alignment import NEARBY_CHANNELS, Alignment, aligned, soundness
-from .blocks import Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
+from .blocks import FULL_WIDTH, SLOPE, Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
 
 SCALE = 8
 """Height and width of the frames must be multiples of this."""
@@ -30,16 +30,16 @@ STATE_SCALE = 4
 """Size of a frame over that of the travelling state."""
 
 LATENT_CHANNELS = 4
+"""Channels of a latent of Stable Diffusion."""
 
-_SLOPE = 0.1
-_FULL = 12
 _CONTRAST, _APART = 4.0, 8.0
 """Factors that bring pictures and the distance to neighbours to about unit variance."""
 _SHARES = 2
+"""Planes in which the full picture takes over a share of each neighbour: one before, one after."""
 _SHARE_SCALE = 4.0
 """Factor on the shares of the neighbours, which are to grow faster than what is added in grey levels."""
 _RESIDUAL = 0.1
-"""Strength of what a residual block adds at the start."""
+"""Factor on what a residual block adds at the start of training: deep stacks begin close to the identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +159,10 @@ class PreRestorer(nn.Module):
         self.decode_quarter = residual_blocks(quarter, config.decoder_blocks[0])
         self.from_quarter = Double(quarter, half)
         self.decode_half = residual_blocks(half, config.decoder_blocks[1])
-        self.to_full = nn.Conv2d(half, 4 * _FULL, 3, padding=1)
+        self.to_full = nn.Conv2d(half, 4 * FULL_WIDTH, 3, padding=1)
         self.heads = nn.ModuleList(
             nn.Conv2d(width, 3 + (_SHARES if level == 0 else 0), 3, padding=1)
-            for level, width in enumerate((_FULL, half, quarter, eighth))
+            for level, width in enumerate((FULL_WIDTH, half, quarter, eighth))
         )
         self.latent = nn.Conv2d(eighth, LATENT_CHANNELS, 3, padding=1) if config.latent else None
         self.apply(_start)
@@ -268,7 +268,7 @@ class PreRestorer(nn.Module):
             nearby = frames.new_zeros(*shape, NEARBY_CHANNELS, *frames.shape[3:])
         seen = torch.cat((_CONTRAST * (frames - 0.5), masks[:, :, None].to(frames), _APART * nearby), dim=2)
         seen = seen.flatten(0, 1)
-        half = functional.leaky_relu(self.stem(functional.pixel_unshuffle(seen, 2)), _SLOPE, inplace=True)
+        half = functional.leaky_relu(self.stem(functional.pixel_unshuffle(seen, 2)), SLOPE, inplace=True)
         half = self.encode_half(half)
         quarter = self.encode_quarter(self.to_quarter(half))
         return half.unflatten(0, shape), quarter.unflatten(0, shape)
@@ -317,7 +317,7 @@ class PreRestorer(nn.Module):
             halves: (N, C, H/2, W/2) of `encode`.
         """
         half = self.decode_half(self.from_quarter(quarter, halves))
-        return half, functional.pixel_shuffle(functional.leaky_relu(self.to_full(half), _SLOPE, inplace=True), 2)
+        return half, functional.pixel_shuffle(functional.leaky_relu(self.to_full(half), SLOPE, inplace=True), 2)
 
     def change(self, full: Tensor, nearby: Tensor | None) -> Tensor:
         """Return what full-size features (N, C, H, W), with `nearby` (N, 6, H, W), add to a picture: (N, 3, H, W)."""
@@ -376,7 +376,7 @@ class _Step(nn.Module):
             volume = torch.stack((travelled, near, here), dim=2)
             mixed = here + (trust[:, None] > 0) * self.volume(volume)[:, :, 0]
         joined = self.join(torch.cat((mixed, travelled), dim=1))
-        return self.refine(functional.leaky_relu(joined, _SLOPE, inplace=True))
+        return self.refine(functional.leaky_relu(joined, SLOPE, inplace=True))
 
 
 def _start(module: nn.Module) -> None:
@@ -385,7 +385,7 @@ def _start(module: nn.Module) -> None:
     torch's own let it fade, so that the heads see next to nothing and learn for hundreds of steps to see it.
     """
     if isinstance(module, nn.Conv2d | nn.Conv3d):
-        nn.init.kaiming_normal_(module.weight, a=_SLOPE)
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, ResidualBlock):

@@ -35,8 +35,9 @@ _TABLES = ("state_dict", "params_ema", "params")
 _WRAPPER = "module."
 # Of the complete first version of DiffBIR.
 _PART = "preprocess_model."
-# The largest restorer has 22 million numbers.
 _MOST_NUMBERS = 250_000_000
+"""Numbers that a file may hold: the largest restorer has 22 million."""
+
 _HINT = "put a stage-1 file of DiffBIR here, or load other image models with the host's Load Upscale Model"
 # What a file may be instead, by the keys that tell; the first that fits.
 _OTHERS: tuple[tuple[str, Callable[[str], bool]], ...] = (

@@ -30,11 +30,23 @@ from .steadying import Steadier
 MOST_TEMPORAL = 0.9
 """Beyond, a film would stand still in its first frame."""
 
-# Pixels of the film: what is smooth in a change, and over how many pixels a mask fades out.
-_SMOOTH_SIGMA = 6.0
-_MASK_RIM = 4
-# Share of undamaged pixels in the neighbourhood below which there is no change to continue.
-_LEAST_SOUND = 1e-3
+
+@dataclass(frozen=True, kw_only=True)
+class UnderMasks:
+    """How a change is continued under a mask.
+
+    Attributes:
+        sigma: Pixels of the film: what of a change is smoother than this is continued.
+        rim: Pixels of the film over which a mask fades out.
+        least_sound: Share of undamaged pixels in the neighbourhood below which there is no change to continue.
+    """
+
+    sigma: float = 6.0
+    rim: int = 4
+    least_sound: float = 1e-3
+
+
+_UNDER_MASK = UnderMasks()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,13 +158,13 @@ def _spared(change: Tensor, mask: Tensor, share: float) -> Tensor:
     ratio = size[-1] / marked.shape[-1]
     if marked.shape != size:
         marked = functional.interpolate(marked[None, None], size, mode="nearest")[0, 0]
-    rim = max(1, round(_MASK_RIM * ratio))
+    rim = max(1, round(_UNDER_MASK.rim * ratio))
     inside = takeover(marked, rim, rim).to(change)
     # The mean over the undamaged pixels around, which fades to no change where there are none: the model's change under
     # the mask does not count, or a low-pass of what it invents would be let in.
     sound = (1 - inside)[None]
-    sigma = _SMOOTH_SIGMA * ratio
-    smooth = gaussian(change * sound, sigma) / (gaussian(sound, sigma) + _LEAST_SOUND)
+    sigma = _UNDER_MASK.sigma * ratio
+    smooth = gaussian(change * sound, sigma) / (gaussian(sound, sigma) + _UNDER_MASK.least_sound)
     return torch.lerp(change, smooth + share * (change - smooth), inside)
 
 

@@ -29,12 +29,14 @@ from ..video.buffers.bands import Band, bands
 from ..video.buffers.pictures import Picture
 from ..video.flow import enlarged, estimate_reduced
 from .alignment import NEARBY_CHANNELS, alignments, soundness
+from .blocks import FULL_WIDTH
 from .held import FLOW, Chain, HeldFrame, hold, seen
 from .network import SCALE, STATE_SCALE, PreRestorer, ShotState
 
 _GRAIN_SIGMA = 1.2
+"""Pixels of the blur that parts fine texture, which may be grain, from the rest."""
 _FRAMES_AT_ONCE = 8
-_WIDTH_AT_FULL = 12
+"""Frames that a graphics card encodes or decodes at a time; a processor does one."""
 _MOST_KEPT = 512 << 20
 """Bytes of what is encoded of a segment that are kept; of larger frames it is made again when it is needed."""
 _PLANES_IN_WORK = 60
@@ -486,7 +488,7 @@ def memory_needed(network: PreRestorer, height: int, width: int, settings: PreRe
     # Of a segment: features at 1/2; features at 1/4 as they come, as they travel, and the states both ways, joined.
     kept = held * half / 4 + (3 * held + 4 * settings.segment) * quarter / 16
     # Of a frame in work: about six such features at 1/2 at a time, and those at full size.
-    working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * _WIDTH_AT_FULL + NEARBY_CHANNELS)
+    working = _FRAMES_AT_ONCE * (6 * half / 4 + 3 * FULL_WIDTH + NEARBY_CHANNELS)
     return height * width * like.element_size() * (kept + working)
 
 

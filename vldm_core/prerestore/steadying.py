@@ -25,9 +25,22 @@ from ..video.warping import warp
 from .alignment import alignments
 
 _FLOW = FlowSettings(quality="fast")
-# Pixels over which two frames are compared, and the difference in tone at which the weight has fallen to 1/e.
-_TONE_SIGMA = 2.0
-_TONE = 0.06
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToneAgreement:
+    """When two restored frames agree in tone.
+
+    Attributes:
+        sigma: Pixels over which they are compared: detail that crawls averages out, light that has changed does not.
+        tone: Of [0, 1], the difference at which the weight has fallen to 1/e: some 15 grey levels.
+    """
+
+    sigma: float = 2.0
+    tone: float = 0.06
+
+
+_AGREEMENT = ToneAgreement()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +87,8 @@ class Steadier:
         if self._before is not None:
             flow, trust = _motion(self._before, luma, marked, restored)
             moved = warp(self._before.restored, flow)
-            tone = gaussian(moved - restored, _TONE_SIGMA * restored.shape[-1] / luma.shape[1]).abs().amax(0)
-            weight = self._strength * trust * torch.exp(-((tone / _TONE) ** 2))
+            tone = gaussian(moved - restored, _AGREEMENT.sigma * restored.shape[-1] / luma.shape[1]).abs().amax(0)
+            weight = self._strength * trust * torch.exp(-((tone / _AGREEMENT.tone) ** 2))
             restored = restored + weight * (moved - restored)
         self._before = _Before(luma=luma, mask=marked, restored=restored)
         return restored

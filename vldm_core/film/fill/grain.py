@@ -2,7 +2,7 @@
 
 The grain of a frame is measured around its holes: the difference to a neighbour in time, looked up without
 interpolation, holds twice its variance where the scene is flat. Places are chosen by how flat the scene is there, which
-does not depend on the grain, as in :mod:`vldm_core.decode.regrain`. Strength is measured in every box, because grain
+does not depend on the grain, as in `decode.grain_measure`. Strength is measured in every box, because grain
 depends on brightness; correlation and the covariance of the channels over all boxes. What a fill has kept of its
 grain follows from its weights and its interpolation kernel, and only the missing variance is added.
 

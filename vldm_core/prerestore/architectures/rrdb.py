@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from spandrel.architectures.ESRGAN import ESRGANArch
 
 _RESIDUAL = 0.2
+"""Factor on what each block adds; of the published networks."""
+
 _SLOPE = 0.2
+"""Factor on what is below 0 in their activations."""
 
 
 @dataclass(frozen=True, kw_only=True)

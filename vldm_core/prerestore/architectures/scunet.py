@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from spandrel.architectures.SCUNet import SCUNetArch
 
 _STAGES = ("m_down1.", "m_down2.", "m_down3.", "m_body.", "m_up3.", "m_up2.", "m_up1.")
-# Heads are this wide, and half of the channels attend.
 _HEAD = 32
+"""Channels of a head of the published network; half of the channels attend."""
+
 _MULTIPLE = 64
+"""Pixels that the sides of a frame must be multiples of: windows of 8, at an eighth of the size."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FIRST, _OWN_FIRST = "conv_first.1.", "conv_first."
 _UPSAMPLERS = {2: 1, 4: 2, 8: 3}
+"""Layers that double the picture, by the factor that they enlarge it by together."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,8 @@
-"""Every number that decides something in the film rooms says what it is counted in, and why it is what it is."""
+"""Every number that decides something about a picture says what it is counted in, and why it is what it is."""
 
 import ast
 import importlib
 import inspect
-import pkgutil
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -12,16 +11,20 @@ from typing import Any
 
 import pytest
 
-import vldm_core.film
+import vldm_core
 
-ROOT = Path(vldm_core.film.__file__).parent
+ROOT = Path(vldm_core.__file__).parent
+
+ROOMS = ("film", "prerestore", "decode", "stages")
+"""Rooms in which pictures are changed."""
 
 NOT_DONE: tuple[str, ...] = ()
-"""Files, and rooms, relative to the film rooms, in which numbers may still stand bare."""
+"""Files in which numbers may still stand bare, from the root of the package on."""
 
 UNITS = re.compile(
     r"\b(pixels?|px|rows?|columns?|frames?|cells?|parts?|planes?|numbers?|bands?|points?|times|threads?|bytes"
-    r"|grey levels?|levels|degrees?|shares?|ratio|factor|deviations?|correlation|exponent|logarithms?|log odds|steps?"
+    r"|grey levels?|levels?|degrees?|shares?|ratio|factors?|channels?|scores?|deviations?"
+    r"|correlation|exponent|logarithms?|log odds|steps?"
     r"|per cent|weight|power|confidence|sigma|spots?|neighbours?|squares?|groups|views|0 … 1)\b",
     re.IGNORECASE,
 )
@@ -29,7 +32,8 @@ UNITS = re.compile(
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in ROOT.rglob("*.py") if not path.relative_to(ROOT).as_posix().startswith(NOT_DONE))
+    found = (path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))
+    return [path for path in found if path.relative_to(ROOT).as_posix() not in NOT_DONE]
 
 
 def is_number(value: ast.expr | None) -> bool:
@@ -84,10 +88,11 @@ def test_bare_numbers_are_seen():
 def constant_classes() -> list[type[Any]]:
     """Frozen dataclasses whose attributes are all numbers with a value given: what the rooms decide by."""
     found = []
-    for module in pkgutil.walk_packages(vldm_core.film.__path__, "vldm_core.film."):
-        classes: list[Any] = list(vars(importlib.import_module(module.name)).values())
+    for path in modules():
+        name = ".".join(("vldm_core", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+        classes: list[Any] = list(vars(importlib.import_module(name)).values())
         for value in classes:
-            own = inspect.isclass(value) and is_dataclass(value) and value.__module__ == module.name
+            own = inspect.isclass(value) and is_dataclass(value) and value.__module__ == name
             if own and all(isinstance(field.default, int | float | tuple) for field in fields(value)):
                 found.append(value)
     return found

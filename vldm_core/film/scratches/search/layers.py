@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
 
 from ....arrays import FloatArray
 from .scene_motion import STILL_BANDS, local_displacement, overall_displacement
@@ -41,6 +42,7 @@ class LayerRules:
         scene_penalty: The same on the scene layer: keeps what hardly a frame has seen at 0.
         scene_iterations: Steps of conjugate gradients while the motion of the scene is still being found.
         iterations: Steps of conjugate gradients once it is known.
+        solved: Length of the remainder below which no step is taken: there is nothing to be explained.
     """
 
     band_rows: int = 16
@@ -51,6 +53,7 @@ class LayerRules:
     scene_penalty: float = 0.001
     scene_iterations: int = 4
     iterations: int = 10
+    solved: float = 1e-6
 
 
 _RULES = LayerRules()
@@ -224,38 +227,27 @@ class LayerModel:
             )
 
         target = self._look_back @ profiles.ravel()
-        start = _conjugate_gradients(scene_only, target, np.zeros_like(target), scene_weight, _RULES.scene_iterations)
+        start = _solved(scene_only, target, np.zeros_like(target), scene_weight, _RULES.scene_iterations)
         target = np.concatenate((profiles.sum(axis=0).ravel(), target))
         start = np.concatenate((np.zeros(size, np.float32), start))
         weight = np.concatenate((np.full(size, (1 + _RULES.film_penalty) * frames, np.float32), scene_weight))
-        layers = _conjugate_gradients(both, target, start, weight, iterations)
+        layers = _solved(both, target, start, weight, iterations)
         return layers[:size].reshape(bands, width), (self._look @ layers[size:]).reshape(self._shape)
 
 
-def _conjugate_gradients(
+def _solved(
     apply: Callable[[FloatArray], FloatArray],
     target: FloatArray,
     start: FloatArray,
     diagonal: FloatArray,
     iterations: int,
 ) -> FloatArray:
-    """Solve apply(x) = target for a symmetric positive definite operator, with a diagonal preconditioner."""
-    solution = start.copy()
-    remainder = target - apply(solution)
-    ready = remainder / diagonal
-    direction = ready.copy()
-    energy = float(remainder @ ready)
-    for _ in range(iterations):
-        if energy <= 1e-12:
-            break
-        image = apply(direction)
-        step = energy / float(direction @ image)
-        solution += step * direction
-        remainder -= step * image
-        ready = remainder / diagonal
-        renewed = float(remainder @ ready)
-        direction = ready + (renewed / energy) * direction
-        energy = renewed
+    """Take steps of conjugate gradients towards apply(x) = target, for a symmetric positive definite operator."""
+    square = (target.size, target.size)
+    operator = LinearOperator(square, matvec=apply, dtype=target.dtype)
+    preconditioner = LinearOperator(square, matvec=lambda x: x / diagonal, dtype=target.dtype)
+    solution: FloatArray
+    solution, _ = cg(operator, target, start, rtol=0, atol=_RULES.solved, maxiter=iterations, M=preconditioner)
     return solution
 
 

@@ -194,7 +194,7 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
 weights, *films = sys.argv[1:]
 if weights:
-    settings = ReelSettings(dirt=None, lines=None, prerestore=PreRestoration(weights=sys.argv[3]))
+    settings = ReelSettings(dirt=None, lines=None, prerestore=PreRestoration(weights=weights))
 else:
     settings = ReelSettings(prerestore=None)
 for film in films:

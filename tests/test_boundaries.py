@@ -174,7 +174,14 @@ def test_a_planted_cycle_is_found(tmp_path):
         "prerestore/run.py imports decode/tiles.py",
         "video/reader.py imports film/dirt.py",
     ]
-    assert circles(tmp_path) == ["decode/tiles.py", "film/one.py", "film/two.py", "prerestore/run.py"]
+    assert circles(tmp_path) == [
+        "decode/tiles.py",
+        "film/dirt.py",
+        "film/one.py",
+        "film/two.py",
+        "prerestore/run.py",
+        "video/reader.py",
+    ]
 
 
 def test_no_folder_holds_more_than_a_dozen_files():

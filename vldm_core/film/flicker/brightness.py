@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...arrays import DoubleArray, FloatArray
+from ...video.warping import inside_array, warp_array
 from ..motion.scene import FrameMotion
 from ..robust import MAD_TO_SIGMA
 
@@ -179,9 +180,6 @@ class BrightnessComparer:
             field = field.reshape(cells, rows * columns).astype(np.float64)
             parts.append(field - field.mean(axis=0))
         self._surfaces = np.concatenate(parts, axis=1)
-        self._grid_x, self._grid_y = np.meshgrid(
-            np.arange(_GRID.width, dtype=np.float32), np.arange(_GRID.height, dtype=np.float32)
-        )
 
     @property
     def size(self) -> int:
@@ -235,10 +233,8 @@ class BrightnessComparer:
         """
         # The displacement belongs to content of the earlier frame; between neighbours it is smooth enough to be
         # looked up at the later place.
-        source_x = self._grid_x - displacement[..., 0]
-        source_y = self._grid_y - displacement[..., 1]
-        moved = cv2.remap(before, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        inside = (source_x >= 0) & (source_x <= _GRID.width - 1) & (source_y >= 0) & (source_y <= _GRID.height - 1)
+        back = -displacement
+        moved, inside = warp_array(before, back), inside_array(back)
         low, high = np.minimum(moved, after), np.maximum(moved, after)
         weight = (inside & (low > _USABLE.darkest) & (high < _USABLE.brightest)).astype(np.float32)
         seen = _part_means(weight)

@@ -10,14 +10,14 @@ from .decode.regrain import Regrain
 from .film.detect_damage import DetectDamage
 from .film.detect_shots import DetectShots
 from .film.refine_mask import RefineMask
-from .film.remove_flicker import RemoveFlicker
+from .film.remove_flicker import RemoveFlickerNode
 from .film.repair_damage import RepairDamage
 from .film.simulate_damage import SimulateDamage
-from .film.stabilise import Stabilise
+from .film.stabilise import StabiliseNode
 from .host.models import register_folders
 from .prerestore.load_prerestorer import LoadPreRestorer
 from .prerestore.load_stage1 import LoadStage1
-from .prerestore.pre_restore import PreRestore
+from .prerestore.pre_restore import PreRestoreNode
 from .prerestore.restore_with_image_model import RestoreWithImageModel
 from .prior.fit import FitForPrior, UndoFit
 from .prior.long_video_windows import LongVideoWindows
@@ -49,12 +49,12 @@ class VLDMExtension(ComfyExtension):
             DetectDamage,
             RefineMask,
             RepairDamage,
-            RemoveFlicker,
+            RemoveFlickerNode,
             LoadPreRestorer,
-            PreRestore,
+            PreRestoreNode,
             LoadStage1,
             RestoreWithImageModel,
-            Stabilise,
+            StabiliseNode,
             Compare,
             RestoreReel,
             SimulateDamage,

@@ -286,3 +286,12 @@ def test_what_nodes_refuse_is_told_once():
         and [ast.unparse(each) for each in node.decorator_list] != ["classmethod", "one_error"]
     ]
     assert not wrong
+
+
+def test_no_name_of_a_class_has_two_meanings():
+    places: dict[str, list[str]] = {}
+    for path in (path for top in ("vldm_core", "nodes", "benchmarks") for path in python_files(ROOT / top)):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}

@@ -38,7 +38,7 @@ from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.masks import MaskEdit
-from vldm_core.film.motion.shot import MotionSettings as ShotMotionSettings
+from vldm_core.film.motion.shot import MotionModuleSettings as ShotMotionSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.scratches.settings import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
@@ -46,7 +46,7 @@ from vldm_core.prerestore.image_model import FrameSettings
 from vldm_core.prerestore.restore_images import ImageModelSettings
 from vldm_core.prerestore.run import PreRestoreSettings
 from vldm_core.prerestore.shipped import PreRestoration
-from vldm_core.prior.temporal.animatediff import MotionSettings
+from vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.reel.prior import PriorReelSettings
 from vldm_core.reel.prior_company import ReelControl
@@ -318,7 +318,7 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "working_side": at_least(64),
         "held_bytes": at_least(1),
     },
-    MotionSettings: {
+    MotionModuleSettings: {
         "strength": between(0, 10),
     },
     AttentionWindows: {

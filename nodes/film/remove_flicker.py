@@ -31,7 +31,7 @@ def flash_input() -> io.Float.Input:
 
 
 @findable("deflicker", "flicker", "brightness", "old film", "film restoration")
-class RemoveFlicker(io.ComfyNode):
+class RemoveFlickerNode(io.ComfyNode):
     """IMAGE to IMAGE of even brightness."""
 
     @classmethod

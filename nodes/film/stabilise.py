@@ -15,7 +15,7 @@ from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots, settings_i
 
 
 @findable("stabilize", "steady", "gate weave", "jitter", "shake", "old film")
-class Stabilise(io.ComfyNode):
+class StabiliseNode(io.ComfyNode):
     """IMAGE to IMAGE without gate weave."""
 
     @classmethod

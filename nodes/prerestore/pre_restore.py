@@ -19,7 +19,7 @@ from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, PreRestorer, Shot
 
 
 @findable("denoise", "degrain", "grain", "deblur", "sharpen", "noise", "compression", "old film", "film restoration")
-class PreRestore(io.ComfyNode):
+class PreRestoreNode(io.ComfyNode):
     """IMAGE and masks to IMAGE and LATENT."""
 
     @classmethod

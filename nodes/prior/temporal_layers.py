@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...vldm_core.files.weights import read_header
 from ...vldm_core.prior.attachment import Attachment
-from ...vldm_core.prior.temporal.animatediff import MotionSettings
+from ...vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from ...vldm_core.prior.temporal.animatediff_files import read_motion_modules
 from ...vldm_core.prior.temporal.attention import AttentionWindows
 from ...vldm_core.prior.temporal.files import METADATA_KEY, read_temporal_layers
@@ -123,7 +123,7 @@ class ApplyTemporalLayers(io.ComfyNode):
         if ours:
             attachment = read_temporal_layers(path, view, windows=windows, strength=strength)
         else:
-            attachment = read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
+            attachment = read_motion_modules(path, MotionModuleSettings(strength=strength, windows=windows))
         patched = with_attachment(patched, attachment, "temporal" if ours else "motion")
         if schedule == "linear" or (schedule == "auto" and attachment.linear_schedule):
             patched = with_schedule(patched, NoiseSchedule.stable_diffusion("linear"))

@@ -9,7 +9,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.attachment import Attachment
 from vldm_core.prior.attachment_files import load_attachments, read_attachment, save_attachments
-from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 
@@ -20,7 +20,9 @@ def layers() -> TemporalLayers:
 
 
 def modules() -> MotionModules:
-    settings = MotionSettings(strength=0.5, frame_strengths=(1.0, 0.5), windows=AttentionWindows(length=8, stride=2))
+    settings = MotionModuleSettings(
+        strength=0.5, frame_strengths=(1.0, 0.5), windows=AttentionWindows(length=8, stride=2)
+    )
     return MotionModules(MotionConfig(version="v3", channels=(("down.0.0", 32),), positions=32), settings)
 
 

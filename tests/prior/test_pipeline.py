@@ -18,7 +18,7 @@ from vldm_core.prior.clip_sampling import smaller
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.lora.per_frame import LowRank, ShotLora
 from vldm_core.prior.pipeline import ControlHint
-from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
@@ -213,7 +213,7 @@ def temporal_layers(pipeline, seed: int = 3) -> TemporalLayers:
 def motion_modules(seed: int = 4) -> MotionModules:
     torch.manual_seed(seed)
     modules = MotionModules(
-        MotionConfig.published("v3", (32, 64)), MotionSettings(strength=0.7, windows=AttentionWindows(length=8))
+        MotionConfig.published("v3", (32, 64)), MotionModuleSettings(strength=0.7, windows=AttentionWindows(length=8))
     )
     for parameter in modules.parameters():
         torch.nn.init.normal_(parameter, std=0.1)

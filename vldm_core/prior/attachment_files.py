@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import SettingsError
 from ..files.weights import WeightFileError, read_contents, read_header
 from .attachment import Attachment
-from .temporal.animatediff import MotionModules, MotionSettings
+from .temporal.animatediff import MotionModules, MotionModuleSettings
 from .temporal.animatediff_files import read_motion_modules, save_motion_modules
 from .temporal.attention import AttentionWindows
 from .temporal.files import METADATA_KEY, read_temporal_layers, save_temporal_layers
@@ -43,7 +43,7 @@ def read_attachment(
         temporal = METADATA_KEY in read_contents(path)
     if temporal:
         return read_temporal_layers(path, windows=windows, strength=strength)
-    return read_motion_modules(path, MotionSettings(strength=strength, windows=windows))
+    return read_motion_modules(path, MotionModuleSettings(strength=strength, windows=windows))
 
 
 def save_attachments(attachments: Mapping[str, Attachment], folder: Path) -> None:
@@ -108,7 +108,7 @@ def _read(folder: Path, entry: Mapping[str, Any]) -> Attachment:
         values["windows"] = _windows(values["windows"])
         if values["frame_strengths"] is not None:
             values["frame_strengths"] = tuple(values["frame_strengths"])
-        return read_motion_modules(file, MotionSettings(**values), version=entry["version"])
+        return read_motion_modules(file, MotionModuleSettings(**values), version=entry["version"])
     raise WeightFileError(f"attachments of kind {entry['kind']!r} are not known; update the pack")
 
 

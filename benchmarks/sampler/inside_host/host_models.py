@@ -159,11 +159,13 @@ class _Bench:
         return self._long_motion(AttentionWindows(length=length, stride=stride))
 
     def _long_motion(self, windows: Any) -> Run:
-        from pack.vldm_core.prior.temporal.animatediff import MotionSettings
+        from pack.vldm_core.prior.temporal.animatediff import MotionModuleSettings
 
         # Published modules know 32 positions; these know the whole long clip, so that there is something to compare.
         modules = self._motion("v2", max(32, self._options["long_frames"]))
-        return self._sampling(self._attached(modules.configured(MotionSettings(windows=windows)), "motion"), "long")
+        return self._sampling(
+            self._attached(modules.configured(MotionModuleSettings(windows=windows)), "motion"), "long"
+        )
 
     def shot_lora(self) -> Run:
         from pack.nodes.host.prior import view_of

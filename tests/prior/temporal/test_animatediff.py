@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vldm_core.errors import SettingsError
 from vldm_core.prior.attachment import calling
 from vldm_core.prior.call import UNetCall
-from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModule, MotionModules, MotionSettings
+from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModule, MotionModules, MotionModuleSettings
 from vldm_core.prior.temporal.animatediff_files import motion_modules_from
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.prior.unet import UNetView
@@ -61,7 +61,7 @@ def test_a_module_meets_the_published_implementation(version) -> None:
     for index in range(2):
         key = f"{prefix}temporal_transformer.transformer_blocks.0.attention_blocks.{index}.pos_encoder.pe"
         state[key] = pe
-    modules = motion_modules_from(state, MotionSettings(windows=None))
+    modules = motion_modules_from(state, MotionModuleSettings(windows=None))
     module = modules.layers["down_0_0"]
     assert isinstance(module, MotionModule) and module.positions == length
     with torch.inference_mode():
@@ -174,7 +174,7 @@ def per_frame(norm: nn.GroupNorm, arguments: tuple[Tensor, ...], output: Tensor)
     return torch.stack(frames, 2)
 
 
-def tiny_modules(version: Any = "v2", settings: MotionSettings | None = None) -> MotionModules:
+def tiny_modules(version: Any = "v2", settings: MotionModuleSettings | None = None) -> MotionModules:
     modules = MotionModules(MotionConfig.published(version, WIDTHS), settings)
     return awake(modules)
 
@@ -192,7 +192,7 @@ def test_strength_zero_is_off(unet, version) -> None:
     before = run(unet, None, whole_clip(3), x, context)
     modules = tiny_modules(version)
     assert (run(unet, modules, whole_clip(3), x, context) - before).abs().max() > 1e-3
-    for settings in (MotionSettings(strength=0.0), MotionSettings(frame_strengths=(0.0, 0.0, 0.0))):
+    for settings in (MotionModuleSettings(strength=0.0), MotionModuleSettings(frame_strengths=(0.0, 0.0, 0.0))):
         assert torch.equal(run(unet, modules.configured(settings), whole_clip(3), x, context), before)
     assert torch.equal(run(unet, None, whole_clip(3), x, context), before)
     assert not any(module._forward_hooks for module in unet.modules())
@@ -212,7 +212,7 @@ def test_strength_scales_what_is_added() -> None:
 def test_strengths_belong_to_frames_of_the_clip(unet) -> None:
     # A context window over frames 2 to 4 takes the strengths of those frames, whatever their place in the batch.
     x, context = inputs(3)
-    settings = MotionSettings(frame_strengths=(0.0, 0.0, 1.0, 1.0, 1.0))
+    settings = MotionModuleSettings(frame_strengths=(0.0, 0.0, 1.0, 1.0, 1.0))
     modules = tiny_modules()
     window = UNetCall(frames=(2, 3, 4), chunks=(0,), segments=((0, 3),))
     whole = run(unet, modules, whole_clip(3), x, context)
@@ -249,11 +249,11 @@ def test_long_clips_go_through_windows(unet) -> None:
     x, context = inputs(26)
     assert torch.isfinite(run(unet, modules, whole_clip(26), x, context)).all()
     with pytest.raises(SettingsError, match="24 positions"):
-        run(unet, modules.configured(MotionSettings(windows=None)), whole_clip(26), x, context)
+        run(unet, modules.configured(MotionModuleSettings(windows=None)), whole_clip(26), x, context)
     cut = whole_clip(26, cut=13)
-    assert torch.isfinite(run(unet, modules.configured(MotionSettings(windows=None)), cut, x, context)).all()
+    assert torch.isfinite(run(unet, modules.configured(MotionModuleSettings(windows=None)), cut, x, context)).all()
     with pytest.raises(SettingsError, match="windows of 32"):
-        modules.configured(MotionSettings(windows=AttentionWindows(length=32)))
+        modules.configured(MotionModuleSettings(windows=AttentionWindows(length=32)))
 
 
 def test_a_module_for_another_unet_is_refused(unet) -> None:
@@ -268,7 +268,7 @@ def test_a_module_for_another_unet_is_refused(unet) -> None:
 
 def test_settings_are_checked() -> None:
     with pytest.raises(SettingsError, match="-1"):
-        MotionSettings(strength=-1)
+        MotionModuleSettings(strength=-1)
     with pytest.raises(SettingsError, match="v4"):
         MotionConfig(version="v4", channels=(("mid", 32),), positions=32)  # type: ignore[arg-type]
 

@@ -69,7 +69,7 @@ class MotionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionSettings:
+class MotionModuleSettings:
     """How motion modules are used.
 
     Attributes:
@@ -190,13 +190,13 @@ class MotionModules(Attachment):
     def __init__(
         self,
         config: MotionConfig,
-        settings: MotionSettings | None = None,
+        settings: MotionModuleSettings | None = None,
         *,
         modules: nn.ModuleDict | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.settings = settings or MotionSettings()
+        self.settings = settings or MotionModuleSettings()
         if modules is None:
             modules = nn.ModuleDict(
                 {
@@ -212,7 +212,7 @@ class MotionModules(Attachment):
                 "positions; make the windows shorter"
             )
 
-    def configured(self, settings: MotionSettings) -> "MotionModules":
+    def configured(self, settings: MotionModuleSettings) -> "MotionModules":
         """Return an attachment that uses the same weights in another way."""
         return MotionModules(self.config, settings, modules=self.layers)
 

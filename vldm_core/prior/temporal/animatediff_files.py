@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...files.weights import WeightFileError, read_contents, read_header, some, tensors_of
-from .animatediff import HEADS, MotionConfig, MotionModules, MotionSettings, MotionVersion, module_name
+from .animatediff import HEADS, MotionConfig, MotionModules, MotionModuleSettings, MotionVersion, module_name
 
 MotionLayout = Literal["original", "diffusers"]
 
@@ -51,7 +51,7 @@ _POSITIONS = (
 
 
 def read_motion_modules(
-    path: Path, settings: MotionSettings | None = None, *, version: MotionVersion | None = None
+    path: Path, settings: MotionModuleSettings | None = None, *, version: MotionVersion | None = None
 ) -> MotionModules:
     """Read motion modules from a .safetensors, .ckpt, .pt or .pth file of either layout.
 
@@ -73,7 +73,7 @@ def read_motion_modules(
 
 
 def motion_modules_from(
-    state: Mapping[str, Tensor], settings: MotionSettings | None = None, *, version: MotionVersion | None = None
+    state: Mapping[str, Tensor], settings: MotionModuleSettings | None = None, *, version: MotionVersion | None = None
 ) -> MotionModules:
     """Make motion modules from a state dict of either layout, with or without the prefix `module.`.
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from comfy_api.input_impl import VideoFromFile
 from pack.nodes.film.detect_damage import DetectDamage
-from pack.nodes.film.remove_flicker import RemoveFlicker
+from pack.nodes.film.remove_flicker import RemoveFlickerNode
 from pack.nodes.film.repair_damage import RepairDamage
-from pack.nodes.film.stabilise import Stabilise
-from pack.nodes.prerestore.pre_restore import PreRestore
+from pack.nodes.film.stabilise import StabiliseNode
+from pack.nodes.prerestore.pre_restore import PreRestoreNode
 from pack.nodes.reel.restore_reel import RestoreReel
 from pack.vldm_core.errors import StageError
 from pack.vldm_core.prerestore import contained
@@ -101,15 +101,15 @@ STAGES = {
         (scratches, "repair_scratches", faulty_frames),
     ),
     "flicker": (
-        lambda images: RemoveFlicker.execute(images, 1.0, True, 24.0),
+        lambda images: RemoveFlickerNode.execute(images, 1.0, True, 24.0),
         (flicker, "apply_flicker", faulty_frames),
     ),
     "stabilise": (
-        lambda images: Stabilise.execute(images, 1.0, 24.0, 20.0),
+        lambda images: StabiliseNode.execute(images, 1.0, 24.0, 20.0),
         (weave, "apply_stabilise", faulty_frames),
     ),
     "pre-restoration": (
-        lambda images: PreRestore.execute(images, 1.0, 0.3),
+        lambda images: PreRestoreNode.execute(images, 1.0, 0.3),
         (contained, "pre_restore_stream", faulty_network),
     ),
 }

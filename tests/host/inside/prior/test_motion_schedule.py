@@ -11,7 +11,7 @@ from inside.sampling import SCALE, conditioning, random, sample
 from pack.nodes.prior.temporal_layers import ApplyTemporalLayers
 from pack.vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
 from pack.vldm_core.prior.schedulers import DrivenScheduler, with_linear_betas
-from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionModuleSettings
 from pack.vldm_core.prior.temporal.animatediff_files import read_motion_modules, save_motion_modules
 from pack.vldm_core.prior.temporal.attention import AttentionWindows
 from pack.vldm_core.prior.unet import UNetView
@@ -48,7 +48,7 @@ def test_node_and_pipeline_sample_alike(motion_file):
     noise, latent = random(6, 4, 8, 8), random(6, 4, 8, 8, seed=5)
     positive, negative = conditioning(), conditioning(seed=3)
     found = sample(patched, positive, negative, noise, latent, sigmas=sigmas)
-    attachment = read_motion_modules(motion_file, MotionSettings(windows=INSIDE))
+    attachment = read_motion_modules(motion_file, MotionModuleSettings(windows=INSIDE))
     with attachment.attached(UNetView(twin)), torch.no_grad():
         denoiser = ClipDenoiser(
             twin,

@@ -9,7 +9,7 @@ from inside.prior.headless import Mixing, headless
 from inside.sampling import SCALE, conditioning, random, sample
 from pack.nodes.host.prior import with_attachment, with_shots
 from pack.nodes.host.regions import with_regions
-from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionSettings
+from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionModuleSettings
 from pack.vldm_core.prior.temporal.attention import AttentionWindows
 from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from pack.vldm_core.prior.unet import UNetView
@@ -50,7 +50,7 @@ def temporal_in_windows(view):
 def motion(view):
     channels = tuple((site.layer, site.channels) for site in view.layers())
     config = MotionConfig(version="v2", channels=channels, positions=32)
-    return moved(MotionModules(config, settings=MotionSettings(windows=INSIDE)))
+    return moved(MotionModules(config, settings=MotionModuleSettings(windows=INSIDE)))
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.masks import MaskEdit
-from vldm_core.film.motion.shot import MotionModuleSettings as ShotMotionSettings
+from vldm_core.film.motion.shot import MotionSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.scratches.settings import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
@@ -314,7 +314,7 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "segment": between(1, 256),
         "lookahead": between(0, 256),
     },
-    ShotMotionSettings: {
+    MotionSettings: {
         "working_side": at_least(64),
         "held_bytes": at_least(1),
     },
@@ -422,7 +422,7 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
 }
 # Numbers that have no range, or one that only a model or a film decides.
 FREE = {
-    ShotMotionSettings: {"copy_levels", "copy_peak"},
+    MotionSettings: {"copy_levels", "copy_peak"},
     GuidanceSettings: {"sigma_start", "sigma_end"},
     PriorReelSettings: {"steps", "strength", "seed"},
 }

@@ -15,8 +15,17 @@ import vldm_core
 
 ROOT = Path(vldm_core.__file__).parent
 
-ROOMS = ("film", "prerestore", "decode", "stages")
-"""Rooms in which pictures are changed."""
+ROOMS = (
+    "film",
+    "prerestore",
+    "decode",
+    "stages",
+    "video/shots.py",
+    "video/flow.py",
+    "video/warping.py",
+    "video/luma.py",
+)
+"""Rooms in which pictures are changed, and files with what they measure by."""
 
 NOT_DONE: tuple[str, ...] = ()
 """Files in which numbers may still stand bare, from the root of the package on."""
@@ -25,14 +34,15 @@ UNITS = re.compile(
     r"\b(pixels?|px|rows?|columns?|frames?|cells?|parts?|planes?|numbers?|bands?|points?|times|threads?|bytes"
     r"|grey levels?|levels?|degrees?|shares?|ratio|factors?|channels?|scores?|deviations?"
     r"|correlation|exponent|logarithms?|log odds|steps?"
-    r"|per cent|weight|power|confidence|sigma|spots?|neighbours?|squares?|groups|views|0 … 1)\b",
+    r"|per cent|weight|power|confidence|sigma|spots?|neighbours?|squares?|groups|views|0 … 1)(?![a-z])",
     re.IGNORECASE,
 )
 """Words that say what a number is counted in."""
 
 
 def modules() -> list[Path]:
-    found = (path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))
+    places = (ROOT / room for room in ROOMS)
+    found = (path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py"))))
     return [path for path in found if path.relative_to(ROOT).as_posix() not in NOT_DONE]
 
 

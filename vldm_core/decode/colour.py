@@ -33,7 +33,7 @@ from torch.nn import functional
 
 from ..errors import SettingsError
 from ..progress import Progress, Pulse, silent
-from ..video.luma import luma
+from ..video.luma import COLOURED, luma
 from ..video.shots import Shot, covering_shots
 from .lab_curves import follow_curves, matching_curves, quantiles_of
 
@@ -53,24 +53,7 @@ class ColourFit:
     variance_floor: float = 1e-5
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColourTest:
-    """What tells a film in colour from a monochrome one.
-
-    Attributes:
-        block: Pixels on each side of the blocks whose mean channels are compared; noise averages out before.
-        spread: Of [0, 1], by which the channels of a coloured block differ at least: five grey levels, above what
-            codecs leave of colour in grey.
-        share: Share of the blocks that are coloured in a film in colour at least. Lower takes stains for colour.
-    """
-
-    block: int = 8
-    spread: float = 5.0 / 255.0
-    share: float = 0.005
-
-
 _FIT = ColourFit()
-_COLOUR = ColourTest()
 
 Method = Literal["off", "wavelet", "adain", "lab"]
 
@@ -196,7 +179,7 @@ class ColourTrack:
     @property
     def monochrome(self) -> bool:
         """Whether the reference has no colour to speak of."""
-        return self.coloured < _COLOUR.share
+        return self.coloured < COLOURED.share
 
 
 class ColourAnalyser:
@@ -232,10 +215,10 @@ class ColourAnalyser:
         self._done += 1
 
     def _count_colour(self, style: Tensor) -> None:
-        means = functional.avg_pool2d(style[None], _COLOUR.block, ceil_mode=True)[0]
+        means = functional.avg_pool2d(style[None], COLOURED.block, ceil_mode=True)[0]
         spread = means.amax(dim=0) - means.amin(dim=0)
         self._blocks += spread.numel()
-        self._coloured_blocks += int((spread > _COLOUR.spread).sum())
+        self._coloured_blocks += int((spread > COLOURED.spread).sum())
 
     def _measure(self, content: Tensor, style: Tensor) -> list[Tensor]:
         """Return what is summed over the shot."""
@@ -392,7 +375,7 @@ def match_colour(
     for shot, track in zip(parts, tracks, strict=True):
         for t in range(shot.first, shot.last):
             result[t] = apply_colour(
-                frames[t], reference[t], track, t - shot.first, monochrome=coloured < _COLOUR.share
+                frames[t], reference[t], track, t - shot.first, monochrome=coloured < COLOURED.share
             )
             applying.step(result[t])
     return result

@@ -50,18 +50,49 @@ class PreparedLuma:
         return clean
 
 
-_LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-# DIS reads out of bounds on pictures of a few pixels and returns NaN on long thin ones; below this it gets padding.
-_SMALLEST_SIDE = 64
-_LARGEST_ASPECT = 8
-# Brightness statistics: the frame is shrunk to blocks of this size, then averaged over a window of this share of it.
-_STATISTICS_BLOCK = 16
-_STATISTICS_WINDOW = 0.3
-_LARGEST_CONTRAST_RATIO = 1.35
-_LARGEST_STRETCH = 4.0
-# A spike stands still where the partner differs by no more than this share of the level that makes it a spike: codecs
-# and grain change a letter by less, and dirt on one frame differs by more than the whole level.
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+"""Factors of R, G and B in luma (Rec. ITU-R BT.601-7, section 2.5.1)."""
+
 _STANDING_SHARE = 0.5
+"""A spike stands still where the partner differs by no more than this share of the level that makes it a spike: codecs
+and grain change a letter by less, and dirt on one frame differs by more than the whole level."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisNeeds:
+    """What OpenCV's DIS needs of its pictures.
+
+    Attributes:
+        smallest_side: Pixels below which pictures get padding: it reads out of bounds on those of a few pixels.
+        largest_aspect: Ratio of the sides above which they do: it returns NaN on long thin ones.
+        white: Grey level to which dark pictures are stretched, for it works on 8 bits.
+        largest_stretch: Factor of that stretch at most: beyond, it brings up grain.
+    """
+
+    smallest_side: int = 64
+    largest_aspect: int = 8
+    white: float = 235.0
+    largest_stretch: float = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalBrightness:
+    """How the brightness of a frame is brought to that of another.
+
+    Attributes:
+        block: Pixels on each side of the blocks to which frames are shrunk.
+        window: Share of the frame over which the statistics of the blocks are averaged: smooth, as flicker is, and not
+            pulled by what moves.
+        largest_ratio: Ratio of contrasts at most; more is another picture.
+    """
+
+    block: int = 16
+    window: float = 0.3
+    largest_ratio: float = 1.35
+
+
+_DIS = DisNeeds()
+_BRIGHTNESS = LocalBrightness()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +120,8 @@ class FlowSettings:
     def __post_init__(self) -> None:
         if self.quality not in ("fine", "fast"):
             raise SettingsError(f"flow quality is {self.quality!r}; use 'fine' or 'fast'")
-        if self.working_side < _SMALLEST_SIDE:
-            raise SettingsError(f"flow working_side is {self.working_side}; use {_SMALLEST_SIDE} or more")
+        if self.working_side < _DIS.smallest_side:
+            raise SettingsError(f"flow working_side is {self.working_side}; use {_DIS.smallest_side} or more")
         if not 0 <= self.spike_threshold <= 255:
             raise SettingsError(f"flow spike_threshold is {self.spike_threshold}; use 0 (off) … 255 grey levels")
 
@@ -113,7 +144,7 @@ def to_luma(frames: Tensor) -> FloatArray:
         grey = pixels[..., 0, :, :]
     elif channels == 3:
         red, green, blue = pixels.unbind(-3)
-        grey = red * _LUMA_WEIGHTS[0] + green * _LUMA_WEIGHTS[1] + blue * _LUMA_WEIGHTS[2]
+        grey = red * LUMA_WEIGHTS[0] + green * LUMA_WEIGHTS[1] + blue * LUMA_WEIGHTS[2]
     else:
         raise SettingsError(f"frames have {channels} channels; luma needs 3 (RGB) or 1")
     return cast(FloatArray, (grey * 255.0).contiguous().numpy())
@@ -188,8 +219,8 @@ def normalise_brightness(luma: FloatArray, reference: FloatArray) -> FloatArray:
         (H, W) float32, `luma` with the local mean and contrast of `reference`; not clipped.
     """
     height, width = luma.shape
-    coarse = (max(1, round(width / _STATISTICS_BLOCK)), max(1, round(height / _STATISTICS_BLOCK)))
-    window = tuple(max(1, round(_STATISTICS_WINDOW * side)) | 1 for side in coarse)
+    coarse = (max(1, round(width / _BRIGHTNESS.block)), max(1, round(height / _BRIGHTNESS.block)))
+    window = tuple(max(1, round(_BRIGHTNESS.window * side)) | 1 for side in coarse)
 
     def moments(picture: NDArray) -> tuple[NDArray, NDArray]:
         # Contrast is measured between blocks and not between pixels, so grain and dirt do not count.
@@ -202,7 +233,7 @@ def normalise_brightness(luma: FloatArray, reference: FloatArray) -> FloatArray:
     target_mean, target_variance = moments(reference)
     # The constant keeps flat regions, where the ratio is noise, at the ratio of the means' neighbourhood: no change.
     ratio = np.sqrt((target_variance + 9.0) / (variance + 9.0))
-    ratio = np.clip(ratio, 1.0 / _LARGEST_CONTRAST_RATIO, _LARGEST_CONTRAST_RATIO).astype(np.float32)
+    ratio = np.clip(ratio, 1.0 / _BRIGHTNESS.largest_ratio, _BRIGHTNESS.largest_ratio).astype(np.float32)
     offset = target_mean - mean * ratio
     scale = cv2.resize(ratio, (width, height), interpolation=cv2.INTER_LINEAR)
     shift = cv2.resize(offset, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -382,12 +413,12 @@ def _flow_between(first: PreparedLuma, second: PreparedLuma, settings: FlowSetti
         there = normalise_brightness(there, here)
     # Dark material would leave DIS, which works on 8 bits, with a handful of levels; both frames get the same gain.
     peak = float(np.percentile(here[::4, ::4], 99.5))
-    gain = min(max(235.0 / max(peak, 1.0), 1.0), _LARGEST_STRETCH)
+    gain = min(max(_DIS.white / max(peak, 1.0), 1.0), _DIS.largest_stretch)
     # The conversion rounds to nearest, ties to even, and saturates.
     pair = [cv2.add(picture * np.float32(gain), np.zeros(1), dtype=cv2.CV_8U) for picture in (here, there)]
 
     height, width = here.shape
-    least = max(_SMALLEST_SIDE, -(-max(height, width) // _LARGEST_ASPECT))
+    least = max(_DIS.smallest_side, -(-max(height, width) // _DIS.largest_aspect))
     bottom, right = max(0, least - height), max(0, least - width)
     if bottom or right:
         pair = [cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE) for picture in pair]

@@ -1,8 +1,9 @@
-"""The one place that turns RGB frames into luma.
+"""The one place that turns RGB frames into luma, and says what counts as colour beside it.
 
 Every film stage measures on luma in grey levels (0..255), because thresholds of the film literature are stated so.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,27 @@ from torch import Tensor
 
 from .buffers.keyed_cache import Once
 from .buffers.pictures import Clip
+from .flow import LUMA_WEIGHTS as LUMA_WEIGHTS
 from .flow import to_luma
 
-LUMA_WEIGHTS = (0.299, 0.587, 0.114)
-"""Weights of R, G and B (Rec. ITU-R BT.601-7, section 2.5.1)."""
+
+@dataclass(frozen=True, kw_only=True)
+class ColourTest:
+    """What tells a film in colour from a monochrome one.
+
+    Attributes:
+        block: Pixels on each side of the blocks whose mean channels are compared; noise averages out before.
+        spread: Of [0, 1], by which the channels of a coloured block differ at least: five grey levels, above what
+            codecs leave of colour in grey.
+        share: Share of the blocks that are coloured in a film in colour at least. Lower takes stains for colour.
+    """
+
+    block: int = 8
+    spread: float = 5.0 / 255.0
+    share: float = 0.005
+
+
+COLOURED = ColourTest()
 
 
 def luma(frames: Tensor) -> Tensor:

@@ -35,31 +35,77 @@ from torch import Tensor
 
 from ..errors import SettingsError
 
-_SMALL_WIDTH = 80
-_SMALL_HEIGHT = (32, 128)
-_BLOCK_ROWS, _BLOCK_COLUMNS = 4, 5
-# Search range as a share of the small width: content may move by a tenth of the frame between two frames.
-_SEARCH = 0.1
-# Variance (grey levels squared, of the small frame) at which a block counts half: grain leaves about 0.1 there.
-_HALF_WEIGHT_VARIANCE = 3.0
-# What is smoother than this (Gaussian sigma as a share of the small width) may be a flicker field and is taken out.
-_DETAIL_SIGMA = 0.075
-_FLAT_DEVIATION = 0.3
-# Weight, in blocks, of the comparison of brightness and colour, which decides between frames without structure.
-_TONE_WEIGHT = 1.5
-# A frame with less than this share of the structure usual around it is a flash or black.
-_BLANK = 0.2
-_SUSPICIOUS_CONTENT = 12.0
-_SUSPICIOUS_HASH = 0.2
-_SUSPICIOUS_TONE = 0.3
-# A first or last shot may be shorter than the minimum, but not as short as a flash.
-_SHORTEST_END = 3
-# Frames of a shot that is as short as a flash, but shows a picture of its own. One frame alone may be anything.
-_SHORTEST = 2
-# The frames of such a shot are this much more like each other than they are like those around them.
-_COHERENT = 0.6
-# Blocks of the 20 that show something in it, at least: a flash or a burn has fewer.
-_LEAST_STRUCTURE = 5.0
+
+@dataclass(frozen=True, kw_only=True)
+class SmallComparison:
+    """How two frames are compared, made small so that grain, dirt and weave hardly count.
+
+    Attributes:
+        width: Pixels of the small frame.
+        height: Least and largest height in pixels of it, for frames of unusual shape.
+        rows: Blocks from top to bottom that are looked for in the other frame.
+        columns: Blocks from left to right.
+        search: Share of the small width by which content may move between two frames.
+        half_weight_variance: Grey levels² of the small frame, variance at which a block counts half: grain leaves about
+            0.1 there.
+        detail_sigma: Share of the small width: what is smoother than a Gaussian of this deviation may be a flicker
+            field and is taken out.
+        flat_deviation: Grey levels, deviation of a block up to which it shows nothing that could be found.
+        tone_weight: Blocks that the comparison of brightness and colour counts for, which decides between frames
+            without structure.
+    """
+
+    width: int = 80
+    height: tuple[int, int] = (32, 128)
+    rows: int = 4
+    columns: int = 5
+    search: float = 0.1
+    half_weight_variance: float = 3.0
+    detail_sigma: float = 0.075
+    flat_deviation: float = 0.3
+    tone_weight: float = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class CutSuspicion:
+    """When a cut is suspected at all, and looked at closely; low, for what is missed here is missed.
+
+    Attributes:
+        content: Threshold of PySceneDetect's content detector, in its units, mean change of hue, saturation and
+            brightness in levels; its own default is 27.
+        hash: Share of the bits of a perceptual hash that differ; the default is 0.395.
+        tone: Change of brightness and colour beyond what flicker does, 0 … 1.
+    """
+
+    content: float = 12.0
+    hash: float = 0.2
+    tone: float = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class BriefShots:
+    """What tells a shot of a few frames from a flash.
+
+    Attributes:
+        blank: Share of the structure usual around it below which a frame is a flash or black.
+        shortest_end: Frames of a first or last shot at least: it may be shorter than the minimum, but not as short as a
+            flash.
+        shortest: Frames of a shot that is as short as a flash, but shows a picture of its own. One frame alone may be
+            anything.
+        coherent: Share of the threshold of a cut by which its frames differ from each other at most.
+        least_structure: Blocks of the 20 that show something in it, at least: a flash or a burn has fewer.
+    """
+
+    blank: float = 0.2
+    shortest_end: int = 3
+    shortest: int = 2
+    coherent: float = 0.6
+    least_structure: float = 5.0
+
+
+_SMALL = SmallComparison()
+_SUSPICION = CutSuspicion()
+_BRIEF = BriefShots()
 
 
 @dataclass(frozen=True, order=True)
@@ -131,11 +177,11 @@ class _Look:
 
     def __init__(self, image: NDArray[np.uint8]) -> None:
         height, width = image.shape[:2]
-        factor = max(1, width // _SMALL_WIDTH)
+        factor = max(1, width // _SMALL.width)
         small_height, small_width = height // factor, width // factor
-        if small_height < _SMALL_HEIGHT[0] or small_height > _SMALL_HEIGHT[1] or small_width < _SMALL_WIDTH // 2:
-            small_height = min(max(round(height * _SMALL_WIDTH / width), _SMALL_HEIGHT[0]), _SMALL_HEIGHT[1])
-            reduced = cv2.resize(image, (_SMALL_WIDTH, small_height), interpolation=cv2.INTER_AREA)
+        if small_height < _SMALL.height[0] or small_height > _SMALL.height[1] or small_width < _SMALL.width // 2:
+            small_height = min(max(round(height * _SMALL.width / width), _SMALL.height[0]), _SMALL.height[1])
+            reduced = cv2.resize(image, (_SMALL.width, small_height), interpolation=cv2.INTER_AREA)
         else:
             # A whole factor is reduced several times faster than an arbitrary one.
             top, left = (height - small_height * factor) // 2, (width - small_width * factor) // 2
@@ -143,7 +189,7 @@ class _Look:
             reduced = cv2.resize(part, (small_width, small_height), interpolation=cv2.INTER_AREA)
         self.colour = cv2.medianBlur(reduced, 3)
         self.luma = cv2.cvtColor(self.colour, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        self.detail = self.luma - cv2.GaussianBlur(self.luma, (0, 0), _DETAIL_SIGMA * self.luma.shape[1])
+        self.detail = self.luma - cv2.GaussianBlur(self.luma, (0, 0), _SMALL.detail_sigma * self.luma.shape[1])
 
     def normalised(self) -> NDArray[np.uint8]:
         """BGR picture with the brightness and contrast of the luma made the same for all frames."""
@@ -155,12 +201,12 @@ class _Look:
     @cached_property
     def blocks(self) -> list[tuple[slice, slice]]:
         height, width = self.luma.shape
-        rows = np.linspace(0, height, _BLOCK_ROWS + 1).round().astype(int)
-        columns = np.linspace(0, width, _BLOCK_COLUMNS + 1).round().astype(int)
+        rows = np.linspace(0, height, _SMALL.rows + 1).round().astype(int)
+        columns = np.linspace(0, width, _SMALL.columns + 1).round().astype(int)
         return [
             np.s_[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-            for i in range(_BLOCK_ROWS)
-            for j in range(_BLOCK_COLUMNS)
+            for i in range(_SMALL.rows)
+            for j in range(_SMALL.columns)
         ]
 
     @cached_property
@@ -172,7 +218,7 @@ class _Look:
     @cached_property
     def structure(self) -> float:
         """How many blocks show something."""
-        return float((np.square(self.deviations) / (np.square(self.deviations) + _HALF_WEIGHT_VARIANCE)).sum())
+        return float((np.square(self.deviations) / (np.square(self.deviations) + _SMALL.half_weight_variance)).sum())
 
     @cached_property
     def tone(self) -> tuple[float, float, float]:
@@ -189,19 +235,19 @@ def _unlike(before: _Look, after: _Look) -> float:
     that of the same place in the other frame. Frames without structure are compared by their tone.
     """
     _height, width = before.detail.shape
-    reach = max(2, round(_SEARCH * width))
+    reach = max(2, round(_SMALL.search * width))
     around = cv2.copyMakeBorder(after.detail, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
     variance = np.square(np.maximum(before.deviations, after.deviations))
-    weights = variance / (variance + _HALF_WEIGHT_VARIANCE)
+    weights = variance / (variance + _SMALL.half_weight_variance)
     loss = 0.0
     for block, deviation, weight in zip(before.blocks, before.deviations, weights, strict=True):
         match = 0.0
-        if deviation > _FLAT_DEVIATION and weight > 0:
+        if deviation > _SMALL.flat_deviation and weight > 0:
             rows, columns = block
             field = around[rows.start : rows.stop + 2 * reach, columns.start : columns.stop + 2 * reach]
             match = float(cv2.matchTemplate(field, before.detail[block], cv2.TM_CCOEFF_NORMED).max())
         loss += weight * (1.0 - min(max(match, 0.0), 1.0))
-    return (loss + _TONE_WEIGHT * _tone_change(before, after)) / (float(weights.sum()) + _TONE_WEIGHT)
+    return (loss + _SMALL.tone_weight * _tone_change(before, after)) / (float(weights.sum()) + _SMALL.tone_weight)
 
 
 def _tone_change(before: _Look, after: _Look) -> float:
@@ -215,7 +261,7 @@ def _tone_change(before: _Look, after: _Look) -> float:
 def _blank(looks: list[_Look]) -> list[bool]:
     """Tell which frames show far less than most of their neighbours on one side of a suspected cut."""
     usual = float(np.median([look.structure for look in looks]))
-    return [look.structure < _BLANK * usual for look in looks]
+    return [look.structure < _BRIEF.blank * usual for look in looks]
 
 
 class FilmCutDetector(SceneDetector):
@@ -227,8 +273,8 @@ class FilmCutDetector(SceneDetector):
     def __init__(self, settings: ShotSettings | None = None) -> None:
         super().__init__()
         self._settings = settings or ShotSettings()
-        self._content = ContentDetector(threshold=_SUSPICIOUS_CONTENT, min_scene_len=0)
-        self._hash = HashDetector(threshold=_SUSPICIOUS_HASH, min_scene_len=0)
+        self._content = ContentDetector(threshold=_SUSPICION.content, min_scene_len=0)
+        self._hash = HashDetector(threshold=_SUSPICION.hash, min_scene_len=0)
         self._reach = self._settings.min_length - 1
         self._looks: deque[_Look] = deque(maxlen=2 * self._reach)
         self._suspects: deque[tuple[int, FrameTimecode]] = deque()
@@ -259,7 +305,7 @@ class FilmCutDetector(SceneDetector):
         # Both detectors must see every frame, so no short-circuit.
         suspicions = self._content.process_frame(timecode, normalised) + self._hash.process_frame(timecode, normalised)
         # Frames without structure are all alike once normalised; there only the tone tells.
-        if self._looks and (suspicions or _tone_change(self._looks[-1], look) > _SUSPICIOUS_TONE):
+        if self._looks and (suspicions or _tone_change(self._looks[-1], look) > _SUSPICION.tone):
             self._suspects.append((self._count, timecode))
         self._looks.append(look)
         self._count += 1
@@ -273,7 +319,7 @@ class FilmCutDetector(SceneDetector):
 
     def post_process(self, timecode: FrameTimecode) -> list[FrameTimecode]:
         """Decide about the last frames with what there is; see `process_frame`."""
-        cuts = self._confirm(self._count - min(_SHORTEST_END, self._settings.min_length))
+        cuts = self._confirm(self._count - min(_BRIEF.shortest_end, self._settings.min_length))
         while self._suspects:
             index, timecode = self._suspects.popleft()
             if self._is_short_shot(index, self._count) and self._for_good(index):
@@ -285,7 +331,7 @@ class FilmCutDetector(SceneDetector):
         cuts = []
         while self._suspects and self._suspects[0][0] <= newest:
             index, timecode = self._suspects.popleft()
-            least = self._settings.min_length if self._last_cut else min(_SHORTEST_END, self._settings.min_length)
+            least = self._settings.min_length if self._last_cut else min(_BRIEF.shortest_end, self._settings.min_length)
             long_enough = index - self._last_cut >= least or self._is_short_shot(self._last_cut, index)
             if not long_enough:
                 continue
@@ -293,7 +339,7 @@ class FilmCutDetector(SceneDetector):
                 # A damaged last frame differs from its own shot enough to be taken for the first of the next.
                 while (
                     self._suspects
-                    and self._suspects[0][0] == index + 1 <= self._count - _SHORTEST_END
+                    and self._suspects[0][0] == index + 1 <= self._count - _BRIEF.shortest_end
                     and self._belongs_before(index)
                     and self._for_good(index + 1)
                 ):
@@ -309,7 +355,7 @@ class FilmCutDetector(SceneDetector):
 
     def _is_insertion(self, index: int, end: int) -> bool:
         """Tell whether the frames from `index` to `end` are a short shot after which the one before it goes on."""
-        if not _SHORTEST <= end - index < self._reach + 1 or end >= self._count:
+        if not _BRIEF.shortest <= end - index < self._reach + 1 or end >= self._count:
             return False
         before, _ = self._sides(index)
         _, after = self._sides(end)
@@ -322,13 +368,15 @@ class FilmCutDetector(SceneDetector):
     def _is_short_shot(self, index: int, end: int) -> bool:
         """Tell whether the frames from `index` to `end` show a picture of their own, whatever is around them."""
         inside = self._between(index, end)
-        if not _SHORTEST <= end - index == len(inside):
+        if not _BRIEF.shortest <= end - index == len(inside):
             return False
         oldest = self._count - len(self._looks)
         usual = float(np.median([look.structure for look in list(self._looks)[max(0, index - oldest - self._reach) :]]))
-        full = all(look.structure >= _BLANK * usual and look.structure >= _LEAST_STRUCTURE for look in inside)
+        full = all(
+            look.structure >= _BRIEF.blank * usual and look.structure >= _BRIEF.least_structure for look in inside
+        )
         alike = (_unlike(one, other) for one, other in pairwise(inside))
-        return full and max(alike) < _COHERENT * self._settings.threshold
+        return full and max(alike) < _BRIEF.coherent * self._settings.threshold
 
     def _between(self, index: int, end: int) -> list[_Look]:
         """The frames from `index` to `end` as far as they are held."""

@@ -21,7 +21,10 @@ from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
 
 CONSISTENCY_SLOPE = 0.01
+"""Share of the squared lengths of two opposite flows that their squared sum may have (Sundaram et al., equation 5)."""
+
 CONSISTENCY_OFFSET = 0.5
+"""Pixels² that are added to that."""
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:

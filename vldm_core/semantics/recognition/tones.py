@@ -7,16 +7,15 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ...errors import SettingsError
+from ...video.luma import COLOURED
 
 Tone = Literal["monochrome", "tinted", "coloured"]
 
-# As in the colour stage of the decoder: grain averages out over blocks, and what is left tells colour.
-_BLOCK = 8
-_COLOURED = 5.0 / 255.0
-_COLOURED_SHARE = 0.005
 _LEVELS = 16
-# A level of brightness needs some blocks before its own mean says anything.
+"""Levels of brightness at which the colour of a tint is told."""
+
 _LEAST_BLOCKS = 4
+"""Blocks that a level of brightness needs before its own mean says anything."""
 
 
 def measure_tone(frames: Tensor) -> Tone | None:
@@ -36,14 +35,14 @@ def measure_tone(frames: Tensor) -> Tone | None:
         raise SettingsError(f"frames must be (T, 3, H, W), got {tuple(frames.shape)}")
     if len(frames) == 0:
         return None
-    means = avg_pool2d(frames.float(), _BLOCK, ceil_mode=True).flatten(2)
+    means = avg_pool2d(frames.float(), COLOURED.block, ceil_mode=True).flatten(2)
     spread = means.amax(1) - means.amin(1)
-    if float((spread > _COLOURED).double().mean()) < _COLOURED_SHARE:
+    if float((spread > COLOURED.spread).double().mean()) < COLOURED.share:
         return "monochrome"
     # Reels are tinted shot by shot, but exposure drifts: every frame is measured against itself.
     beside = [_beside_the_tint(picture) for picture in means]
-    share = sum(float((distance > _COLOURED).double().mean()) for distance in beside) / len(beside)
-    return "tinted" if share < _COLOURED_SHARE else "coloured"
+    share = sum(float((distance > COLOURED.spread).double().mean()) for distance in beside) / len(beside)
+    return "tinted" if share < COLOURED.share else "coloured"
 
 
 def _beside_the_tint(blocks: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ...arrays import BoolArray, Plane
 from ...video.flow import fill_masked
+from ...video.warping import inside_array, warp_array
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
 from ..motion.field import MotionField
 from .atlas import Atlas
@@ -207,11 +208,8 @@ def _gain(window: HoleWindow, index: int, other: int, motion: MotionField) -> Pl
     (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
     height, width = here.shape
     small = motion.resized(height, width) / np.float32(GAIN.shrink)
-    x = small[..., 0] + np.arange(width, dtype=np.float32)
-    y = small[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    both = np.dstack([there, known_there.astype(np.float32)])
-    looked = cv2.remap(both, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    known = known & (looked[..., 1] == 1) & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    looked = warp_array(np.dstack([there, known_there.astype(np.float32)]), small)
+    known = known & (looked[..., 1] == 1) & inside_array(small)
     return local_gain_of_reduced(looked[..., 0], here, known, window.size)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vldm_core.errors import SettingsError, VLDMError
-from vldm_core.prerestore.alignment import Alignment, alignments, nearby
+from vldm_core.film.motion.shot import ShotMotion
+from vldm_core.prerestore.alignment import Alignment, alignment_of, nearby
 from vldm_core.prerestore.network import PreRestorer
 from vldm_core.prerestore.run import PreRestoreSettings, apply, pre_restore, pre_restore_stream
-from vldm_core.video.flow import FlowSettings, estimate_flow
 
 from ..testers import interrupt_comes_out
 from .test_network import trained
@@ -47,12 +48,19 @@ def test_a_segment_sees_the_neighbours_that_a_clip_has(masked) -> None:
 
     network = Watched(trained().config).eval()
     pre_restore(frames, network, PreRestoreSettings(segment=5), masks=masks)
+    motion = ShotMotion()
+    motion.expect("test", refined=False)
+    for frame, mask in zip(frames, masks, strict=True):
+        motion.take(frame, mask)
+    motion.end()
     backward, forward = (
-        estimate_flow(frames, masks=masks, settings=FlowSettings(quality="fast"), direction=way)
-        for way in ("backward", "forward")
+        torch.from_numpy(np.stack([motion.between(t + a, t + 1 - a).full() for t in range(4)])).permute(0, 3, 1, 2)
+        for a in (1, 0)
     )
     wanted = nearby(frames, backward, forward, masks)
-    assert torch.equal(torch.cat(seen), wanted) and wanted.abs().sum() > 0
+    assert wanted.abs().sum() > 0
+    # Where motion is confirmed is told by cells of the motion, not by pixels.
+    assert (torch.cat(seen) != wanted).float().mean() < 0.04
 
 
 @settings(max_examples=8, deadline=None)
@@ -154,13 +162,13 @@ def test_what_was_encoded_of_the_lookahead_serves_the_next_segment(monkeypatch, 
 
     aligned: list[int] = []
 
-    def counted(*given: Tensor, scale: int) -> tuple[Alignment, Alignment]:
+    def counted(*given: Tensor, scale: int) -> Alignment:
         aligned.append(scale)
-        return alignments(*given, scale=scale)
+        return alignment_of(*given, scale=scale)
 
-    monkeypatch.setattr("vldm_core.prerestore.run.alignments", counted)
+    monkeypatch.setattr("vldm_core.prerestore.run.alignment_of", counted)
     kept, few = run()
-    assert len(aligned) == 16, "once a pair"
+    assert len(aligned) == 2 * 16, "once a pair each way"
     monkeypatch.setattr("vldm_core.prerestore.run._Runner._keeps_ahead", lambda *_, **__: False)
     again, many = run()
     assert torch.equal(kept, again)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError
 from ..video.warping import consistency, consistency_array, warp, warp_array
 
@@ -63,18 +63,26 @@ def alignments(backward: Tensor, forward: Tensor, masks: Tensor, *, scale: int) 
         raise SettingsError(f"frames of {tuple(backward.shape[-2:])} cannot be divided by {scale}; pad them first")
     sound = soundness(masks, scale=scale).to(backward.dtype)
 
-    def prepared(flow: Tensor, back: Tensor, here: Tensor, there: Tensor) -> Alignment:
-        shape = flow.shape[:2]
-        right = consistency(flow, back).to(flow.dtype)
-        small = functional.avg_pool2d(flow.flatten(0, 1), scale).unflatten(0, shape) / scale
-        right = functional.avg_pool2d(right.flatten(0, 1)[:, None], scale)[:, 0].unflatten(0, shape)
-        shown = warp(there[:, :, None], small)[:, :, 0]
-        return Alignment(flow=small, trust=right * here * (shown > 0.999).to(flow.dtype))
+    before = alignment_of(backward, consistency(backward, forward), sound[:, 1:], sound[:, :-1], scale=scale)
+    after = alignment_of(forward, consistency(forward, backward), sound[:, :-1], sound[:, 1:], scale=scale)
+    return before, after
 
-    return (
-        prepared(backward, forward, sound[:, 1:], sound[:, :-1]),
-        prepared(forward, backward, sound[:, :-1], sound[:, 1:]),
-    )
+
+def alignment_of(flow: Tensor, right: Tensor, here: Tensor, there: Tensor, *, scale: int) -> Alignment:
+    """Prepare one direction of a clip; see `alignments`.
+
+    Args:
+        flow: (B, N, 2, H, W), pixels: lives on the frames that look up a neighbour.
+        right: (B, N, H, W), True where that flow can be right.
+        here: (B, N, H/scale, W/scale), `soundness` of these frames.
+        there: (B, N, H/scale, W/scale), of the neighbours.
+        scale: Size of a frame over that of its features.
+    """
+    shape = flow.shape[:2]
+    small = functional.avg_pool2d(flow.flatten(0, 1), scale).unflatten(0, shape) / scale
+    share = functional.avg_pool2d(right.to(flow.dtype).flatten(0, 1)[:, None], scale)[:, 0].unflatten(0, shape)
+    shown = warp(there[:, :, None], small)[:, :, 0]
+    return Alignment(flow=small, trust=share * here * (shown > 0.999).to(flow.dtype))
 
 
 def nearby(frames: Tensor, backward: Tensor, forward: Tensor, masks: Tensor) -> Tensor:
@@ -98,8 +106,8 @@ def nearby(frames: Tensor, backward: Tensor, forward: Tensor, masks: Tensor) -> 
     result = torch.zeros(len(frames), NEARBY_CHANNELS, *frames.shape[-2:])
     for t in range(len(frames) - 1):
         later, earlier = (pictures[t + 1], damage[t + 1]), (pictures[t], damage[t])
-        result[t + 1, :3] = seen_from(*later, *earlier, back[t], ahead[t])
-        result[t, 3:] = seen_from(*earlier, *later, ahead[t], back[t])
+        result[t + 1, :3] = seen_from(*later, *earlier, back[t], consistency_array(back[t], ahead[t]))
+        result[t, 3:] = seen_from(*earlier, *later, ahead[t], consistency_array(ahead[t], back[t]))
     return result
 
 
@@ -114,7 +122,7 @@ def seen_from(
     there: FloatArray,
     damaged_there: NDArray[np.bool_],
     flow: FloatArray,
-    back: FloatArray,
+    right: BoolArray,
 ) -> Tensor:
     """Return what another frame shows at the place of every pixel, less what is here; see `nearby`.
 
@@ -124,13 +132,13 @@ def seen_from(
         there: (H, W, 3), the other frame.
         damaged_there: (H, W).
         flow: (H, W, 2), pixels, lives here and looks the other frame up.
-        back: (H, W, 2), the other way round.
+        right: (H, W), where that flow can be right.
 
     Returns:
         (3, H, W); 0 where either frame is damaged or the flow cannot be right.
     """
     spoilt = cv2.dilate(damaged_there.astype(np.float32), _RIM)
-    lost = damaged_here | (warp_array(spoilt, flow) > 0) | ~consistency_array(flow, back)
+    lost = damaged_here | (warp_array(spoilt, flow) > 0) | ~right
     apart = warp_array(there, flow) - here
     apart[lost] = 0
     return torch.from_numpy(apart.transpose(2, 0, 1))

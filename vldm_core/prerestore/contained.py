@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from ..containment import Watch, check_finite
+from ..film.motion.shot import ShotMotion
 from ..video.buffers.pictures import Picture
 from .network import PreRestorer
 from .run import PreRestoredFrame, PreRestoreSettings, pre_restore_stream
@@ -31,7 +32,12 @@ class GivenFrame(NamedTuple):
 
 
 def contained_stream(
-    frames: Iterable[GivenFrame], network: PreRestorer, settings: PreRestoreSettings | None = None, *, watch: Watch
+    frames: Iterable[GivenFrame],
+    network: PreRestorer,
+    settings: PreRestoreSettings | None = None,
+    *,
+    watch: Watch,
+    motion: ShotMotion | None = None,
 ) -> Iterator[PreRestoredFrame | None]:
     """Pre-restore one shot; see `vldm_core.prerestore.run.pre_restore_stream`.
 
@@ -40,6 +46,7 @@ def contained_stream(
         network: On the device and in the precision to run in.
         settings: Defaults to `PreRestoreSettings()`.
         watch: Told of frames that cannot be done; its sign of life is called between the steps of a segment.
+        motion: Of the shot, which has been shown the frames already; None measures it on them.
 
     Yields:
         One frame per frame; None for one that has to be handed on as it came.
@@ -48,6 +55,7 @@ def contained_stream(
     source = watch.drawn(frames)
     # Read, but not yet made; after a failure they are given to the network again.
     waiting: deque[GivenFrame] = deque()
+    first = 0
 
     def given() -> Iterator[tuple[Tensor | Picture, Tensor | None]]:
         for frame in tuple(waiting):
@@ -57,12 +65,13 @@ def contained_stream(
             yield frame.image, frame.mask
 
     while True:
-        stream = pre_restore_stream(given(), network, settings, beat=watch.beat)
+        stream = pre_restore_stream(given(), network, settings, motion=motion, first=first, beat=watch.beat)
         try:
             for made in stream:
                 check_finite(made.image)
                 yield made
                 waiting.popleft()
+                first += 1
             return
         except Exception as error:  # whatever a frame does to the network stays with the frame
             watch.settle(error)
@@ -71,19 +80,26 @@ def contained_stream(
         finally:
             stream.close()  # type: ignore[attr-defined]
         count = min(settings.segment, len(waiting))
-        yield from _apart([waiting[index] for index in range(count)], network, settings, watch)
+        yield from _apart([waiting[index] for index in range(count)], network, settings, watch, motion, first)
         for _ in range(count):
             waiting.popleft()
+        first += count
 
 
 def _apart(
-    frames: Sequence[GivenFrame], network: PreRestorer, settings: PreRestoreSettings, watch: Watch
+    frames: Sequence[GivenFrame],
+    network: PreRestorer,
+    settings: PreRestoreSettings,
+    watch: Watch,
+    motion: ShotMotion | None,
+    position: int,
 ) -> list[PreRestoredFrame | None]:
     """Do frames of a shot without its other frames, and as few at once as it takes."""
 
     def attempt(first: int, last: int) -> list[PreRestoredFrame]:
         part = ((frame.image, frame.mask) for frame in frames[first:last])
-        made = list(pre_restore_stream(part, network, settings, beat=watch.beat))
+        where = position + first
+        made = list(pre_restore_stream(part, network, settings, motion=motion, first=where, beat=watch.beat))
         for one in made:
             # What is not finite has spoilt the state that the others were made with.
             check_finite(one.image)

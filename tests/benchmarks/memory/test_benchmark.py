@@ -87,7 +87,8 @@ print(peak_memory_mb() - loaded)
 """
 
 # Planes of 1920×1080 in single precision.
-MOST_PLANES = {"find": 155, "fill": 70, "lines": 90}
+# Filling measures the motion of its frames too where none is given, beside in a thread of its own.
+MOST_PLANES = {"find": 155, "fill": 85, "lines": 90}
 
 
 @pytest.mark.parametrize("stage", MOST_PLANES)

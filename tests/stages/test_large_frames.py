@@ -32,7 +32,6 @@ from vldm_core.video.flow import (
     FlowSettings,
     enlarged,
     estimate_pair,
-    estimate_prepared,
     estimate_reduced,
     prepare_luma,
     to_luma,
@@ -191,7 +190,6 @@ def test_a_flow_kept_at_its_working_size_is_the_flow() -> None:
     assert reduced.shape == (36, 96, 2)
     wanted = estimate_pair(luma[0], luma[1], settings=settings)
     assert np.array_equal(enlarged(reduced, (90, 240)), wanted)
-    assert np.array_equal(estimate_prepared(prepared[0], prepared[1], (90, 240), settings=settings), wanted)
     assert enlarged(reduced, (36, 96)) is reduced
 
 

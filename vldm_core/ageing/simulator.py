@@ -217,12 +217,6 @@ class Simulator:
         """Return the line scratches seen in at least one of the frames first … last - 1."""
         return self._lines.between(first, last) if self._lines else ()
 
-    def line_position(self, line: ScratchLine, index: int) -> float:
-        """Return where a line crosses half the height in frame ``index``, px, before scanner weave."""
-        if self._lines is None:
-            raise SettingsError("These settings have no lines; set SimulationSettings.lines.")
-        return self._lines.position(line, index)
-
     def line_masks(self, index: int) -> dict[LineKind, Tensor]:
         """Return the nominal line masks of frame ``index``, one per kind of line.
 

@@ -274,7 +274,7 @@ def estimate_pair(
 def prepare_luma(
     luma: FloatArray, *, mask: NDArray | None = None, settings: FlowSettings | None = None
 ) -> PreparedLuma:
-    """Prepare a frame for `estimate_prepared`, once for all the flows it takes part in.
+    """Prepare a frame for `estimate_reduced`, once for all the flows it takes part in.
 
     Args:
         luma: (H, W) float32, grey levels 0 … 255.
@@ -285,26 +285,6 @@ def prepare_luma(
         The frame with and without its spikes: which of them stand still shows only beside another frame.
     """
     return _prepare(luma, mask, settings or FlowSettings())
-
-
-def estimate_prepared(
-    here: PreparedLuma, there: PreparedLuma, size: tuple[int, int], *, settings: FlowSettings | None = None
-) -> FloatArray:
-    """Estimate the flow between two frames from `prepare_luma`; the same as `estimate_pair` on the frames themselves.
-
-    Args:
-        here: The frame that the flow lives on, prepared.
-        there: The frame that is looked up, prepared with the same settings.
-        size: (H, W) of the frames before they were prepared.
-        settings: Defaults to `FlowSettings()`.
-
-    Returns:
-        (H, W, 2) float32, pixels.
-
-    Raises:
-        SettingsError: The frames differ in size.
-    """
-    return enlarged(estimate_reduced(here, there, settings=settings), size)
 
 
 def estimate_reduced(here: PreparedLuma, there: PreparedLuma, *, settings: FlowSettings | None = None) -> FloatArray:
@@ -318,7 +298,7 @@ def estimate_reduced(here: PreparedLuma, there: PreparedLuma, *, settings: FlowS
         settings: Defaults to `FlowSettings()`.
 
     Returns:
-        (h, w, 2) float32, pixels of the working size. `enlarged` makes of it what `estimate_prepared` gives.
+        (h, w, 2) float32, pixels of the working size. `enlarged` makes of it what `estimate_pair` gives.
 
     Raises:
         SettingsError: The frames differ in size.

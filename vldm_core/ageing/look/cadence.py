@@ -76,11 +76,6 @@ class Timeline:
         self._cuts: list[int] = []
         self._lost: list[int] = []
 
-    @property
-    def trivial(self) -> bool:
-        """Whether every frame shows the clean frame of its own number."""
-        return self._splices is None and (self._model is None or (self._model.duplicates == 0 and self._gaps is None))
-
     def film_frame(self, index: int) -> int:
         """Return the film frame that frame ``index`` of the damaged film shows; at most ``index``."""
         while self._repeats(index):

@@ -74,10 +74,6 @@ class WeaveLayer:
         """Return the image (H, W, 3) of frame ``index`` displaced; the border is mirrored."""
         return displaced(image, self.displacement(index))
 
-    def apply_mask(self, index: int, mask: FloatArray) -> FloatArray:
-        """Return a mask (H, W) displaced like the picture; the border is empty."""
-        return displaced_mask(mask, self.displacement(index))
-
 
 def displaced(image: FloatArray, place: Displacement, *, outside: float | None = None) -> FloatArray:
     """Return an image (H, W, 3) where a displacement puts it.

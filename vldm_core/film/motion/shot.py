@@ -212,10 +212,6 @@ class ShotMotion:
 
         return self._once.get(("whole", here, there), compute)
 
-    def grid_luma(self, position: int) -> FloatArray:
-        """The luma of a frame as motion is measured on it, with its spikes, (h, w) grey levels."""
-        return self._luma(position).plain
-
     def _neighbours(self, here: int, there: int) -> MotionField:
         return self.directly(here, there) if self._refined else self.quick(here, there)
 

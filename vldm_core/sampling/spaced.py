@@ -81,6 +81,22 @@ def cfg_schedule(timestep: float, scale: float, total: int = 1000) -> float:
     return 1 + scale * (1 - math.cos(math.pi * ((total - timestep) / total) ** 5)) / 2
 
 
+def falling_steps(sigmas: Sequence[float]) -> tuple[tuple[float, float], ...]:
+    """Return the noise levels before and after each step of a schedule.
+
+    Args:
+        sigmas: The schedule.
+
+    Raises:
+        SettingsError: It does not fall.
+    """
+    levels = [float(sigma) for sigma in sigmas]
+    pairs = tuple(pairwise(levels))
+    if any(not (0 <= after < before < math.inf) for before, after in pairs):
+        raise SettingsError(f"sigmas are {levels}; they must be finite and fall from step to step, to 0 at the least")
+    return pairs
+
+
 def sample_spaced(
     denoise: Denoise,
     x: Tensor,
@@ -103,11 +119,7 @@ def sample_spaced(
     Raises:
         SettingsError: The sigmas do not fall.
     """
-    levels = [float(sigma) for sigma in sigmas]
-    pairs = list(pairwise(levels))
-    if any(not (0 <= after < before < math.inf) for before, after in pairs):
-        raise SettingsError(f"sigmas are {levels}; they must be finite and fall from step to step, to 0 at the least")
-    for step, (before, after) in enumerate(pairs):
+    for step, (before, after) in enumerate(falling_steps(sigmas)):
         x0 = denoise(x, before)
         if callback is not None:
             callback(step, before, x0)

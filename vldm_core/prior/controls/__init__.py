@@ -1,0 +1,1 @@
+"""Published restoration controls, one folder per system."""

@@ -1,0 +1,1 @@
+"""CoSeR (Sun et al., CVPR 2024), as the endorsed reproduction by Tianhe Wu has it."""

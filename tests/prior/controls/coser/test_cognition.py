@@ -8,53 +8,20 @@ from torch.nn import functional
 
 from vldm_core.errors import SettingsError
 from vldm_core.files.weights import WeightFileError
-from vldm_core.prior.controls.coser.cognition import LARGEST_SIDE, CognitiveEncoder, normalised
+from vldm_core.prior.controls.coser.cognition import LARGEST_SIDE, normalised
 from vldm_core.prior.controls.coser.presr import PreSR, PreSRConfig
 from vldm_core.prior.controls.coser.qformer import QFormer, QFormerConfig, is_unused, published_name
 
+from .tiny_coser import encoder, q_former_file, random_weights
+
 Q_FORMER = QFormerConfig(width=32, vision=24, inner=48, depth=4, crossed=(0, 2), queries=6, heads=4)
-PRE_SR = PreSRConfig(features=8, blocks=3)
-
-
-def random_weights(network, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.2
-            parameter.copy_(scale * torch.randn(parameter.shape, generator=generator))
-    return network.eval()
-
-
-def q_former_file(seed=0):
-    """The part below `global_adapter.` of a file, with the tables and layers for text that BERT brings along."""
-    network = random_weights(QFormer(Q_FORMER), seed)
-    file = {published_name(key): value for key, value in network.state_dict().items()}
-    width, inner = Q_FORMER.width, Q_FORMER.inner
-    file["Qformer.embeddings.position_ids"] = torch.arange(16)[None]
-    file["Qformer.embeddings.word_embeddings.weight"] = torch.zeros(30, width)
-    file["Qformer.embeddings.position_embeddings.weight"] = torch.zeros(16, width)
-    for layer in range(Q_FORMER.depth):
-        at = f"Qformer.encoder.layer.{layer}"
-        file |= {f"{at}.intermediate.dense.weight": torch.zeros(inner, width)}
-        file |= {f"{at}.intermediate.dense.bias": torch.zeros(inner)}
-        file |= {f"{at}.output.dense.weight": torch.zeros(width, inner), f"{at}.output.dense.bias": torch.zeros(width)}
-        file |= {f"{at}.output.LayerNorm.{kind}": torch.zeros(width) for kind in ("weight", "bias")}
-    return network, file
-
-
-def encoder_file(*, projection=True):
-    file = {f"pre_sr_model.{key}": value for key, value in random_weights(PreSR(PRE_SR)).state_dict().items()}
-    file |= {f"global_adapter.{key}": value for key, value in q_former_file()[1].items()}
-    if projection:
-        file["cond_stage_model.model.visual.proj"] = torch.randn(40, Q_FORMER.vision)
-    return file
 
 
 class TestQFormer:
     def test_it_is_transformers_q_former_of_blip2(self):
         from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-        network, file = q_former_file()
+        network, file = q_former_file(Q_FORMER)
         config = Blip2QFormerConfig(
             hidden_size=Q_FORMER.width,
             num_hidden_layers=Q_FORMER.depth,
@@ -104,14 +71,14 @@ class TestQFormer:
         assert QFormerConfig.of(file) == QFormerConfig()
 
     def test_a_file_comes_back_as_it_was_written(self):
-        network, file = q_former_file(seed=3)
+        network, file = q_former_file(Q_FORMER, seed=3)
         read = QFormer.from_published(file, heads=Q_FORMER.heads)
         assert read.config == Q_FORMER
         vision = torch.randn(1, 5, Q_FORMER.vision)
         assert torch.equal(read(vision), network(vision))
 
     def test_a_file_that_does_not_fit_is_refused_with_a_list(self):
-        _, file = q_former_file()
+        _, file = q_former_file(Q_FORMER)
         del file["Qformer.encoder.layer.1.output_query.dense.bias"]
         file["Qformer.encoder.layer.0.adapter.weight"] = torch.zeros(1)
         file["Qformer.embeddings.LayerNorm.bias"] = torch.zeros(7)
@@ -125,7 +92,7 @@ class TestQFormer:
     def test_a_file_of_something_else_is_refused(self):
         with pytest.raises(WeightFileError, match="query_tokens is missing"):
             QFormer.from_published({"x": torch.zeros(1)})
-        _, file = q_former_file()
+        _, file = q_former_file(Q_FORMER)
         with pytest.raises(WeightFileError, match="5 attention heads do not divide"):
             QFormer.from_published(file, heads=5)
 
@@ -168,10 +135,10 @@ class TestPreSR:
 
 class TestCognition:
     def test_frames_become_tokens_of_language(self):
-        encoder = CognitiveEncoder.from_published(encoder_file(), heads=Q_FORMER.heads)
-        pictures = encoder.pictures(torch.rand(2, 3, 12, 20), side=32)
+        looking = encoder(Q_FORMER)
+        pictures = looking.pictures(torch.rand(2, 3, 12, 20), side=32)
         assert pictures.shape == (2, 3, 32, 32)
-        assert encoder(torch.randn(2, 17, 40)).shape == (2, Q_FORMER.queries, Q_FORMER.width)
+        assert looking(torch.randn(2, 17, 40)).shape == (2, Q_FORMER.queries, Q_FORMER.width)
 
     def test_clip_looks_at_all_tokens_before_its_last_norm(self):
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
@@ -188,31 +155,31 @@ class TestCognition:
         )
         clip = CLIPVisionModelWithProjection(config).eval()
         random_weights(clip)
-        encoder = CognitiveEncoder.from_published(encoder_file(projection=False), heads=Q_FORMER.heads)
+        looking = encoder(Q_FORMER, projection=False)
         frames = torch.rand(2, 3, 12, 20)
         with torch.no_grad():
-            found = encoder.look(frames, clip)
-            pixels = normalised(encoder.pictures(frames, side=32))
+            found = looking.look(frames, clip)
+            pixels = normalised(looking.pictures(frames, side=32))
             vision = clip.vision_model
             x = vision.pre_layrnorm(vision.embeddings(pixels))
             for layer in vision.encoder.layers:
                 x = layer(x, attention_mask=None)
                 x = x[0] if isinstance(x, tuple) else x
             assert x.shape == (2, 17, 40)  # with the class token
-            wanted = encoder.q_former(x @ clip.visual_projection.weight.t())
+            wanted = looking.q_former(x @ clip.visual_projection.weight.t())
         torch.testing.assert_close(found, wanted)
 
     def test_a_large_frame_is_looked_at_reduced(self):
-        encoder = CognitiveEncoder.from_published(encoder_file(), heads=Q_FORMER.heads)
+        looking = encoder(Q_FORMER)
         seen = []
-        encoder.pre_sr.register_forward_pre_hook(lambda _module, given: seen.append(tuple(given[0].shape[-2:])))
-        encoder.pictures(torch.rand(1, 3, LARGEST_SIDE, LARGEST_SIDE // 2 * 3))
-        encoder.pictures(torch.rand(1, 3, 2 * LARGEST_SIDE, 3 * LARGEST_SIDE))
+        looking.pre_sr.register_forward_pre_hook(lambda _module, given: seen.append(tuple(given[0].shape[-2:])))
+        looking.pictures(torch.rand(1, 3, LARGEST_SIDE, LARGEST_SIDE // 2 * 3))
+        looking.pictures(torch.rand(1, 3, 2 * LARGEST_SIDE, 3 * LARGEST_SIDE))
         assert seen == [(LARGEST_SIDE, LARGEST_SIDE // 2 * 3)] * 2
 
     def test_another_clip_or_none_is_refused(self):
-        encoder = CognitiveEncoder.from_published(encoder_file(projection=False), heads=Q_FORMER.heads)
+        looking = encoder(Q_FORMER, projection=False)
         with pytest.raises(SettingsError, match="give visual_projection"):
-            encoder(torch.randn(1, 5, 40))
+            looking(torch.randn(1, 5, 40))
         with pytest.raises(SettingsError, match=r"is \(40, 7\), but \(40, 24\) is needed"):
-            encoder(torch.randn(1, 5, 40), projection=torch.zeros(40, 7))
+            looking(torch.randn(1, 5, 40), projection=torch.zeros(40, 7))

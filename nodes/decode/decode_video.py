@@ -8,7 +8,7 @@ from torch import Tensor
 from ...vldm_core.decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
 from ...vldm_core.video.shots import Shot
 from ..host.node_run import NodeProgress
-from ..host.vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, new_image, vae_decoder
+from ..host.prior.vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, new_image, vae_decoder
 from ..sockets import CATEGORY, Shots
 from ..validation import one_error
 

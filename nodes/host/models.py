@@ -12,6 +12,14 @@ MOTION = "animatediff_models"
 """The folder that other packs use for AnimateDiff's motion modules, so that nobody needs them twice."""
 
 PRERESTORE = "vldm_prerestore"
+CONTROL = "vldm_control"
+"""Restoration controls of published systems, in their own layouts."""
+
+CONTROLNETS = "controlnet"
+UNETS = "diffusion_models"
+CHECKPOINTS = "checkpoints"
+"""The host's own folders, where users of such systems may have their files already."""
+
 LORAS = "loras"
 UPSCALERS = "upscale_models"
 """The host's folder of still-image models."""
@@ -23,7 +31,7 @@ CLIPS = "vldm_clip"
 
 def register_folders() -> None:
     """Tell the host about the folders; those that it knows already keep their places."""
-    for name in (TEMPORAL, MOTION, PRERESTORE):
+    for name in (TEMPORAL, MOTION, PRERESTORE, CONTROL):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, extensions = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, set(extensions) | set(SUFFIXES))

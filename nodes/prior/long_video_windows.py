@@ -7,8 +7,8 @@ from comfy_api.latest import io
 from ...vldm_core.sampling.regions.tiles import WEIGHTS, TileSettings
 from ...vldm_core.sampling.regions.windows import FUSES, SCHEDULES, WindowSettings
 from ..host.node_run import not_one_of
-from ..host.prior import check_family, with_shots
-from ..host.regions import with_regions
+from ..host.prior.attachments import check_family, with_shots
+from ..host.prior.regions import with_regions
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
 from .inputs import PIXELS_PER_LATENT, shots_input

@@ -11,8 +11,8 @@ from ...vldm_core.sampling.noise.clip_noise import VideoNoiseSettings
 from ...vldm_core.sampling.propagation import PropagationSettings
 from ...vldm_core.sampling.restoration import Material, Restoration, RestorationSettings
 from ..host.node_run import ImageBatch, NodeProgress, not_one_of
-from ..host.prior import check_family, with_shots, with_transform
-from ..host.sampler import clip_latent, gradient_decoder, scaled, schedule_of
+from ..host.prior.attachments import check_family, with_shots, with_transform
+from ..host.prior.sampler import clip_latent, gradient_decoder, scaled, schedule_of
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
 from .inputs import frames_of, mask_of, shots_input

@@ -14,9 +14,9 @@ from ...vldm_core.sampling.regions.tiles import TileSettings
 from ...vldm_core.sampling.regions.windows import WindowSettings
 from ...vldm_core.sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
 from ..host.node_run import ImageBatch, NodeProgress, not_one_of
-from ..host.prior import check_family, with_cfg, with_shots, with_transform
-from ..host.regions import with_regions
-from ..host.sampler import (
+from ..host.prior.attachments import check_family, with_cfg, with_shots, with_transform
+from ..host.prior.regions import with_regions
+from ..host.prior.sampler import (
     SAMPLERS,
     SCHEDULERS,
     begin_at,

@@ -12,7 +12,7 @@ from ...vldm_core.prior.lora.per_frame import ShotLora, read_lora, strengths_of_
 from ...vldm_core.video.shots import Shot
 from ...vldm_core.wording import counted
 from ..host.models import LORAS, file_state, folders_of
-from ..host.prior import check_family, with_attachment, with_shots
+from ..host.prior.attachments import check_family, with_attachment, with_shots
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
 from .inputs import shots_input

@@ -13,7 +13,7 @@ from ...vldm_core.prior.temporal.files import METADATA_KEY, read_temporal_layers
 from ...vldm_core.sampling.schedule import NoiseSchedule
 from ..host.models import MOTION, TEMPORAL, file_state, model_files, model_path, no_such_file
 from ..host.node_run import not_one_of
-from ..host.prior import check_family, view_of, with_attachment, with_schedule, with_shots
+from ..host.prior.attachments import check_family, view_of, with_attachment, with_schedule, with_shots
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
 from .inputs import shots_input

@@ -12,7 +12,7 @@ from ...vldm_core.sampling.noise.clip_noise import VideoNoiseSettings
 from ...vldm_core.sampling.restoration import Material, Restoration, RestorationSettings
 from ...vldm_core.sampling.schedule import NoiseSchedule
 from ..host.node_run import ImageBatch, NodeProgress, frames_from_image, not_one_of
-from ..host.prior import with_noise
+from ..host.prior.attachments import with_noise
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
 from .inputs import shots_input

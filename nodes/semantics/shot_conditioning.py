@@ -8,7 +8,8 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.semantics.prompts.prompt_text import written_prompts
 from ...vldm_core.semantics.prompts.prompts import TEMPLATES
 from ...vldm_core.semantics.table.table import ShotTable
-from ..host.conditioning import (
+from ..host.node_run import NodeProgress, not_one_of
+from ..host.prior.conditioning import (
     Conditioning,
     encode_prompts,
     pictures_of_shots,
@@ -17,7 +18,6 @@ from ..host.conditioning import (
     with_picture_embeddings,
     with_picture_tokens,
 )
-from ..host.node_run import NodeProgress, not_one_of
 from ..sockets import SEMANTICS_CATEGORY, UNLINKED
 from ..sockets import ShotTable as ShotTableSocket
 from ..validation import one_error

@@ -12,7 +12,7 @@ def decoders(options: Options) -> dict[str, Run]:
     """Make the variants that decode; see `host_models.build`."""
     from comfy.ldm.models.autoencoder import AutoencoderKL
     from comfy.sd import VAE
-    from pack.nodes.host.vae import OUT_OF_MEMORY, frames_in_memory, is_temporal, new_image, vae_decoder
+    from pack.nodes.host.prior.vae import OUT_OF_MEMORY, frames_in_memory, is_temporal, new_image, vae_decoder
     from pack.vldm_core.decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
 
     nodes = host_nodes()

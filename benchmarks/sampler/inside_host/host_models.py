@@ -115,12 +115,12 @@ class _Bench:
         return self._once(f"motion {version} {positions}", make)
 
     def _attached(self, attachment: Any, name: str) -> Any:
-        from pack.nodes.host.prior import with_attachment
+        from pack.nodes.host.prior.attachments import with_attachment
 
         return with_attachment(self._model, attachment, name)
 
     def _windowed(self) -> Any:
-        from pack.nodes.host.regions import with_regions
+        from pack.nodes.host.prior.regions import with_regions
         from pack.vldm_core.sampling.regions.windows import WindowSettings
 
         length, overlap = self._options["window_length"], self._options["window_overlap"]
@@ -136,7 +136,7 @@ class _Bench:
         return self._sampling(self._windowed(), "long")
 
     def temporal_layers(self) -> Run:
-        from pack.nodes.host.prior import view_of
+        from pack.nodes.host.prior.attachments import view_of
         from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 
         layers = TemporalLayers(TemporalConfig.for_unet(view_of(self._model), heads=HEADS))
@@ -168,7 +168,7 @@ class _Bench:
         )
 
     def shot_lora(self) -> Run:
-        from pack.nodes.host.prior import view_of
+        from pack.nodes.host.prior.attachments import view_of
         from pack.vldm_core.prior.lora.per_frame import LowRank, ShotLora, named_layers
 
         pattern = re.compile(r"(down_blocks|mid_block|up_blocks)_.*_attn[12]_(to_[qkv]|to_out_0)")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from inside.models import tiny_control
 from inside.sampling import assert_same, conditioning, random, sample
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 
 FRAMES = 11

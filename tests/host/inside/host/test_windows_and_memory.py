@@ -4,8 +4,8 @@ import pytest
 import torch
 from comfy.model_management import OOM_EXCEPTION
 from inside.sampling import conditioning, random, sample
-from pack.nodes.host.prior import with_attachment, with_shots
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import with_attachment, with_shots
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.prior.attachment import Attachment
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 from pack.vldm_core.video.shots import Shot

@@ -5,8 +5,8 @@ import pytest
 import torch
 from inside.prior.headless import Mixing
 from inside.sampling import conditioning, random, sample
-from pack.nodes.host.prior import with_attachment
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import with_attachment
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 
 

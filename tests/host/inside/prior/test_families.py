@@ -10,8 +10,8 @@ import torch
 from inside.models import patcher, shaken
 from inside.prior.loras import lora_tensors
 from inside.sampling import assert_same, random
-from pack.nodes.host.conditioning import scheduled
-from pack.nodes.host.prior import check_family, view_of, with_attachment
+from pack.nodes.host.prior.attachments import check_family, view_of, with_attachment
+from pack.nodes.host.prior.conditioning import scheduled
 from pack.nodes.prior.long_video_windows import LongVideoWindows
 from pack.nodes.prior.restoration_guidance import RestorationGuidanceNode
 from pack.nodes.prior.restoration_sampler import RestorationSampler

@@ -6,8 +6,8 @@ import safetensors.torch
 import torch
 from inside.prior.loras import lora_tensors
 from inside.sampling import assert_same, conditioning, random, sample
-from pack.nodes.host.prior import view_of, with_attachment, with_noise, with_transform
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import view_of, with_attachment, with_noise, with_transform
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.prior.lora.per_frame import ShotLora, named_layers, read_lora
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 

@@ -7,8 +7,8 @@ import torch
 from inside.models import tiny_pair
 from inside.prior.headless import Mixing, headless
 from inside.sampling import SCALE, conditioning, random, sample
-from pack.nodes.host.prior import with_attachment, with_shots
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import with_attachment, with_shots
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules, MotionModuleSettings
 from pack.vldm_core.prior.temporal.attention import AttentionWindows
 from pack.vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers

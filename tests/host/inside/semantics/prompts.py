@@ -3,7 +3,7 @@
 from typing import Any
 
 from comfy.patcher_extension import WrappersMP
-from pack.nodes.host.prior import FRAMES_KEY
+from pack.nodes.host.prior.attachments import FRAMES_KEY
 
 
 class Counted:

@@ -12,8 +12,8 @@ import torch
 from inside.models import CONTEXT, filled, image_vae, patcher, tiny_clip, tiny_pair, tiny_vision
 from inside.sampling import assert_same, random, sample
 from inside.semantics.prompts import Counted, spied
-from pack.nodes.host.prior import with_shots
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import with_shots
+from pack.nodes.host.prior.regions import with_regions
 from pack.nodes.semantics.choose_key_frames import KeyFrames
 from pack.nodes.semantics.clip_models import CONNECTED
 from pack.nodes.semantics.era import Era

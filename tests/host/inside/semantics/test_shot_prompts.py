@@ -5,9 +5,9 @@ import torch
 from inside.models import CONTEXT, tiny_clip
 from inside.sampling import assert_same, random, sample
 from inside.semantics.prompts import Counted, spied
-from pack.nodes.host.conditioning import encode_prompts, scheduled
-from pack.nodes.host.prior import with_shots
-from pack.nodes.host.regions import with_regions
+from pack.nodes.host.prior.attachments import with_shots
+from pack.nodes.host.prior.conditioning import encode_prompts, scheduled
+from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.progress import silent
 from pack.vldm_core.sampling.regions.windows import WindowSettings

@@ -11,10 +11,10 @@ import torch
 from comfy.clip_vision import Output
 from torch import Tensor
 
-from ...vldm_core.errors import SettingsError
-from ...vldm_core.progress import Progress
-from ...vldm_core.semantics.prompts.conditioning import equally_long, one_for_all, over_frames
-from ...vldm_core.video.shots import Shot
+from ....vldm_core.errors import SettingsError
+from ....vldm_core.progress import Progress
+from ....vldm_core.semantics.prompts.conditioning import equally_long, one_for_all, over_frames
+from ....vldm_core.video.shots import Shot
 
 # CONDITIONING of the host: entries [tokens (n, L, C), options].
 Conditioning = list[list[Any]]

@@ -10,8 +10,8 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ...vldm_core.decode.chunks import Decode
-from ...vldm_core.errors import SettingsError
+from ....vldm_core.decode.chunks import Decode
+from ....vldm_core.errors import SettingsError
 
 if TYPE_CHECKING:
     from comfy.sd import VAE

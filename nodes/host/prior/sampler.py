@@ -13,10 +13,10 @@ from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ...vldm_core.errors import SettingsError
-from ...vldm_core.sampling.guidance import Decode
-from ...vldm_core.sampling.schedule import NoiseSchedule
-from ...vldm_core.sampling.spaced import sample_spaced, spaced_sigmas
+from ....vldm_core.errors import SettingsError
+from ....vldm_core.sampling.guidance import Decode
+from ....vldm_core.sampling.schedule import NoiseSchedule
+from ....vldm_core.sampling.spaced import sample_spaced, spaced_sigmas
 
 SPACED = "spaced_ddpm"
 """DiffBIR's sampler and its schedule, next to the host's."""

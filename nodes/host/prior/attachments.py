@@ -16,15 +16,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection, WrappersMP
 from torch import Tensor
 
-from ...vldm_core.errors import SettingsError
-from ...vldm_core.prior.attachment import Attached, Attachment
-from ...vldm_core.prior.call import UNetCall, segments_of
-from ...vldm_core.prior.unet import UNetLayoutError, UNetView, layout_of
-from ...vldm_core.prior.unet_families import SUPPORTED
-from ...vldm_core.sampling.cfg import ClassifierFreeGuidance
-from ...vldm_core.sampling.schedule import NoiseSchedule
-from ...vldm_core.sampling.state import StepState, X0Transform, step_state
-from ...vldm_core.video.shots import Shot
+from ....vldm_core.errors import SettingsError
+from ....vldm_core.prior.attachment import Attached, Attachment
+from ....vldm_core.prior.call import UNetCall, segments_of
+from ....vldm_core.prior.unet import UNetLayoutError, UNetView, layout_of
+from ....vldm_core.prior.unet_families import SUPPORTED
+from ....vldm_core.sampling.cfg import ClassifierFreeGuidance
+from ....vldm_core.sampling.schedule import NoiseSchedule
+from ....vldm_core.sampling.state import StepState, X0Transform, step_state
+from ....vldm_core.video.shots import Shot
 
 # Keys of ours in the host's transformer options. Their values are tuples: the host merges lists by appending.
 SHOTS_KEY = "vldm_shots"

@@ -17,14 +17,14 @@ from comfy.patcher_extension import WrappersMP
 from comfy.utils import common_upscale
 from torch import Tensor
 
-from ...vldm_core.errors import SettingsError
-from ...vldm_core.sampling.regions.plan import Region, blend, described, plan_regions, smaller
-from ...vldm_core.sampling.regions.tiles import TileSettings
-from ...vldm_core.sampling.regions.windows import WindowSettings
-from ...vldm_core.sampling.state import step_state
-from ...vldm_core.video.shots import Shot
+from ....vldm_core.errors import SettingsError
+from ....vldm_core.sampling.regions.plan import Region, blend, described, plan_regions, smaller
+from ....vldm_core.sampling.regions.tiles import TileSettings
+from ....vldm_core.sampling.regions.windows import WindowSettings
+from ....vldm_core.sampling.state import step_state
+from ....vldm_core.video.shots import Shot
+from .attachments import FRAMES_KEY, SHOTS_KEY
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
-from .prior import FRAMES_KEY, SHOTS_KEY
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The Stable Diffusion prior in the host: MODEL, VAE, CONDITIONING and sampling."""

@@ -1,0 +1,68 @@
+"""Tokens beside the prompt: the same as a longer text, for those items that get them, and nothing for the others."""
+
+import pytest
+import torch
+
+from vldm_core.errors import SettingsError
+from vldm_core.prior.controls.coser.language import append_tokens, cross_attentions
+from vldm_core.prior.unet import UNetView
+
+from ...tiny_models import CONTEXT, tiny_unet
+
+X, TEXT, TOKENS = torch.randn(3, 4, 8, 8), torch.randn(3, 7, CONTEXT), torch.randn(3, 5, CONTEXT)
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return tiny_unet()
+
+
+def run(unet, text, items=slice(None)):
+    with torch.no_grad():
+        return unet(X[items], 20, encoder_hidden_states=text).sample
+
+
+def appended(unet, chosen):
+    chosen = torch.tensor(chosen)
+    handles = append_tokens(UNetView(unet), lambda size: (chosen, TOKENS[chosen]) if size == 3 else None)
+    try:
+        return run(unet, TEXT)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class TestTokens:
+    def test_for_all_they_are_a_longer_text(self, unet):
+        wanted = run(unet, torch.cat([TEXT, TOKENS], dim=1))
+        assert torch.equal(appended(unet, [True, True, True]), wanted)
+
+    def test_for_some_the_others_have_their_own_text_alone(self, unet):
+        found = appended(unet, [True, False, True])
+        longer = run(unet, torch.cat([TEXT, TOKENS], dim=1))
+        torch.testing.assert_close(found[[0, 2]], longer[[0, 2]], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found[1:2], run(unet, TEXT)[1:2], rtol=0, atol=1e-5)
+        assert (longer - run(unet, TEXT)).abs().amax(dim=(1, 2, 3)).min() > 1e-2
+
+    def test_for_nobody_nothing_changes_and_nothing_stays_behind(self, unet):
+        plain = run(unet, TEXT)
+        handles = append_tokens(UNetView(unet), lambda _size: None)
+        assert torch.equal(run(unet, TEXT), plain)
+        for handle in handles:
+            handle.remove()
+        appended(unet, [True, False, False])
+        assert torch.equal(run(unet, TEXT), plain)
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
+
+    def test_every_cross_attention_of_the_unet_is_reached(self, unet):
+        found = list(cross_attentions(UNetView(unet)))
+        assert set(found) == {module for name, module in unet.named_modules() if name.endswith("attn2")}
+        assert len(found) == 16
+
+    def test_a_masked_text_is_refused(self, unet):
+        handles = append_tokens(UNetView(unet), lambda size: (torch.ones(size, dtype=torch.bool), TOKENS))
+        mask = torch.ones(3, 7)
+        with pytest.raises(SettingsError, match="without a mask"):
+            unet(X, 20, encoder_hidden_states=TEXT, encoder_attention_mask=mask)
+        for handle in handles:
+            handle.remove()

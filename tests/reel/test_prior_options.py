@@ -147,6 +147,8 @@ def test_every_option_has_its_place_in_the_settings() -> None:
         {"propagation": 0.0},
         {"noise_schedule": "linear"},
         {"sampler": "spaced_ddpm"},
+        {"sampler": "edm_dpm++_3m_sde"},
+        {"sampler": "edm_dpm++_2m"},
         {"colour": "off"},
         {"fusion": "frequency"},
         {"fusion": "weight", "fusion_weight": 0.5},

@@ -61,8 +61,8 @@ class PriorOptions:
     ] = 0.4
     steps: Annotated[int, _model(min=1, max=1000, help="Steps of the whole schedule; strength × steps are run.")] = 20
     sampler: Annotated[
-        Literal["scheduler", "spaced_ddpm"],
-        _model(help="scheduler: the model's own; spaced_ddpm: DiffBIR's."),
+        Literal["scheduler", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"],
+        _model(help="scheduler: the model's own; spaced_ddpm: DiffBIR's; edm_…: DiffBIR 2.1's, from pure noise."),
     ] = "scheduler"
     cfg: Annotated[float, _model(min=0, help="How strongly the prompts guide; 1 is fastest.")] = 4.0
     short_side: Annotated[int, _model(min=64, help="Smaller films are enlarged to this for the model.")] = 512
@@ -76,8 +76,11 @@ class PriorOptions:
     ] = 16
     attention_stride: Annotated[int, _time(min=1, help="Frames from one attention window to the next.")] = 4
     noise_schedule: Annotated[
-        Literal["auto", "model", "linear"],
-        _time(help="auto: linear betas for motion modules, which were trained with them, else the model's own."),
+        Literal["auto", "model", "linear", "zero_snr"],
+        _time(
+            help="auto: linear betas for motion modules, which were trained with them, else the model's own. zero_snr: "
+            "for checkpoints that predict v from pure noise on, as DiffBIR 2.1's model."
+        ),
     ] = "auto"
     era_map: Annotated[
         Path | None, _time(metavar="FILE", help="JSON that says which era uses which LoRA file, and how strongly.")

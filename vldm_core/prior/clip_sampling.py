@@ -14,7 +14,7 @@ from ..sampling.regions.plan import described, smaller
 from ..sampling.regions.tiles import TileSettings
 from ..sampling.regions.windows import WindowSettings
 from ..sampling.restoration import Restoration, RestorationSettings
-from ..sampling.spaced import sample_spaced, spaced_sigmas
+from ..sampling.samplers import OwnSampler
 from ..video.shots import Shot
 from .attachment import Attachment
 from .denoiser import ClipDenoiser, Control, DenoiserSettings
@@ -33,8 +33,8 @@ class ClipSampling:
         unet: diffusers' `UNet2DConditionModel`, with the attachments on it.
         restoration: Noise, start and transforms of the clip.
         settings: Windows, tiles, guidance and rounds; the same that the restoration was built from.
-        drive: The scheduler; the spaced sampler only takes its noise schedule and prediction.
-        spaced: How many steps of how many the spaced DDPM sampler runs; None samples with the scheduler.
+        drive: The scheduler; a sampler of the package takes its noise schedule, prediction and number of steps.
+        own: Sampler of the package; None samples with the scheduler.
         positive: (1 or T, L, C) text conditioning.
         negative: Likewise.
         shots: Shots that cover the clip.
@@ -52,7 +52,7 @@ class ClipSampling:
     positive: Tensor
     negative: Tensor
     shots: Sequence[Shot]
-    spaced: tuple[int, int] | None = None
+    own: OwnSampler | None = None
     attachments: Sequence[Attachment] = ()
     controls: Sequence[Control] = ()
     seed: int = 0
@@ -62,14 +62,14 @@ class ClipSampling:
     @property
     def sigmas(self) -> tuple[float, ...]:
         """The schedule, falling, with the level at its end."""
-        if self.spaced is None:
+        if self.own is None:
             return self.drive.sigmas
-        run, steps = self.spaced
-        return spaced_sigmas(self.drive.schedule, steps)[-(run + 1) :]
+        levels = self.own.levels(self.drive.schedule, self.drive.whole, self.drive.prediction)
+        return levels[-(self.drive.steps + 1) :]
 
     def timestep(self, sigma: float) -> float:
         """Return the UNet's timestep at one of the sigmas."""
-        if self.spaced is None:
+        if self.own is None:
             return self.drive.timestep(sigma)
         return float(round(self.drive.schedule.timestep(sigma)))
 
@@ -104,7 +104,7 @@ class ClipSampling:
 
     def _rounds(self, windows: WindowSettings | None, tiles: TileSettings | None, like: Tensor) -> Tensor:
         sigmas, rounds = self.sigmas, self.settings.rounds
-        calls = self.drive.calls if self.spaced is None else len(sigmas) - 1
+        calls = self.drive.calls if self.own is None else len(sigmas) - 1
         steps = _Steps(self.progress, calls * rounds)
         denoiser = ClipDenoiser(
             self.unet,
@@ -139,8 +139,8 @@ class ClipSampling:
         def noise(step: int) -> Tensor:
             return self.restoration.step_noise(step).to(start)
 
-        if self.spaced is not None:
-            return sample_spaced(denoiser, start, sigmas, noise, done)
+        if self.own is not None:
+            return self.own.sample(denoiser, start, sigmas, noise, done)
         # One generator per frame, so that a frame's noise does not depend on how many others there are.
         generators = [
             torch.Generator().manual_seed(mixed_seed(self.seed, _SAMPLER_NOISE, self.first_frame + frame))

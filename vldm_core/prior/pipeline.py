@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
@@ -26,6 +26,7 @@ from ..decode.temporal_vae import temporal_decode
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
+from ..sampling.samplers import OWN_SAMPLERS
 from ..sampling.schedule import Prediction
 from ..video.frames import check_frames
 from ..video.geometry import FitPlan, FitSettings, fit, plan_fit
@@ -40,15 +41,15 @@ from .clip_sampling import ClipSampling
 from .control_hint import ControlHint as ControlHint
 from .denoiser import Control
 from .finish import FinishSettings, finish_clip
-from .schedulers import DrivenScheduler, with_linear_betas
+from .schedulers import DrivenScheduler, with_linear_betas, with_zero_terminal_snr
 from .unet import UNetView
 
 _LOG = logging.getLogger(__name__)
 
-Sampler = Literal["scheduler", "spaced_ddpm"]
-SAMPLERS = ("scheduler", "spaced_ddpm")
-NoiseScheduleChoice = Literal["auto", "model", "linear"]
-NOISE_SCHEDULES = ("auto", "model", "linear")
+Sampler = Literal["scheduler", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+NoiseScheduleChoice = Literal["auto", "model", "linear", "zero_snr"]
+NOISE_SCHEDULES: tuple[NoiseScheduleChoice, ...] = get_args(NoiseScheduleChoice)
 MULTIPLE = 8
 """Pixels of the picture for a pixel of the latent."""
 
@@ -241,9 +242,12 @@ class VideoRestorationPipeline(
             num_inference_steps: Steps of the whole schedule.
             strength: How far the clip is noised, 0 … 1: ⌊steps · strength⌋ steps are run, as in diffusers'
                 image-to-image pipelines. The sampler node's S steps at denoise d are ⌊S / d⌋ steps at strength d here.
-            sampler: "scheduler": the pipeline's. "spaced_ddpm": DiffBIR's, on the scheduler's noise schedule.
+            sampler: "scheduler": the pipeline's. "spaced_ddpm": that of DiffBIR 1 and 2, on the scheduler's noise
+                schedule. "edm_dpm++_3m_sde" and "edm_dpm++_2m": those of DiffBIR 2.1, see :mod:`.sampling.edm`.
             noise_schedule: "auto": betas that rise linearly where motion modules are attached, which were trained with
-                them, else the model's own. "model": the model's own. "linear": always linear.
+                them, else the model's own. "model": the model's own. "linear": always linear. "zero_snr": the model's
+                own with pure noise as its last step, for models that were fine-tuned so and whose scheduler does not
+                say it.
             seed: Same seed, same result.
             shots: Shots that cover the clip; None is one shot. Only whether a film is monochrome (`finish.colour`) and
                 the grain of shots too short to measure are decided over all of them.
@@ -311,7 +315,7 @@ class VideoRestorationPipeline(
                     restoration=restoration,
                     settings=settings,
                     drive=drive,
-                    spaced=(drive.steps, num_inference_steps) if sampler == "spaced_ddpm" else None,
+                    own=OWN_SAMPLERS.get(sampler),
                     positive=positive,
                     negative=negative,
                     shots=parts,
@@ -366,6 +370,8 @@ class VideoRestorationPipeline(
         trained = any(attachment.linear_schedule for attachment in self._attachments.values())
         linear = noise_schedule == "linear" or (noise_schedule == "auto" and trained)
         scheduler = with_linear_betas(self.scheduler) if linear else self.scheduler
+        if noise_schedule == "zero_snr":
+            scheduler = with_zero_terminal_snr(scheduler)
         return DrivenScheduler(scheduler, steps=num_inference_steps, strength=strength)
 
     def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:

@@ -51,6 +51,7 @@ class DrivenScheduler:
     Attributes:
         prediction: What the scheduler takes the network to predict.
         schedule: The training schedule.
+        whole: Steps of the whole schedule.
         steps: Steps that are run.
         sigmas: Falling, one per step, and the level that is reached at the end; empty without steps.
 
@@ -65,7 +66,7 @@ class DrivenScheduler:
             raise SettingsError(f"steps {steps} and strength {strength}: use 1 step or more and 0 … 1")
         self._scheduler = copy.deepcopy(scheduler)
         self._preserving = type(scheduler).__name__ in PRESERVING
-        self._steps = steps
+        self.whole = steps
         self.steps = min(int(steps * strength + 1e-9), steps)
         self._skipped = (steps - self.steps) * int(getattr(scheduler, "order", 1))
         self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
@@ -134,9 +135,9 @@ class DrivenScheduler:
     def _prepare(self, device: torch.device | str) -> Any:
         scheduler = self._scheduler
         try:
-            scheduler.set_timesteps(self._steps, device=device)
+            scheduler.set_timesteps(self.whole, device=device)
         except ValueError as error:
-            raise SettingsError(f"{type(scheduler).__name__} cannot take {self._steps} steps: {error}") from error
+            raise SettingsError(f"{type(scheduler).__name__} cannot take {self.whole} steps: {error}") from error
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(self._skipped)
         return scheduler
@@ -186,6 +187,22 @@ def with_linear_betas(scheduler: Any) -> Any:
     if "rescale_betas_zero_snr" in scheduler.config:
         changed["rescale_betas_zero_snr"] = False
     return type(scheduler).from_config(scheduler.config, **changed)
+
+
+def with_zero_terminal_snr(scheduler: Any) -> Any:
+    """Return a scheduler like another one whose last training step is pure noise (arXiv:2305.08891, algorithm 1).
+
+    Raises:
+        SettingsError: Its class cannot be driven or does not know it, or the network predicts eps, which says nothing
+            about the picture there.
+    """
+    check_scheduler(scheduler)
+    name = type(scheduler).__name__
+    if "rescale_betas_zero_snr" not in scheduler.config:
+        raise SettingsError(f"{name} has no zero terminal SNR; use EulerDiscreteScheduler or DDIMScheduler")
+    if _PREDICTIONS[scheduler.config.prediction_type] != "v":
+        raise SettingsError("zero terminal SNR is for models that predict v; this one predicts eps, so leave it out")
+    return type(scheduler).from_config(scheduler.config, rescale_betas_zero_snr=True)
 
 
 def schedule_of(scheduler: Any) -> NoiseSchedule:

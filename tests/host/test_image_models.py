@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from ..prerestore.ncnn_weights import published_state
 from ..prerestore.stage1_nets import BSRNET_OF_SPANDREL, published, write
 
 pytestmark = pytest.mark.host
@@ -180,3 +181,12 @@ def test_strength_masks_and_steadiness_act(host, files):
 def test_tiles_and_small_frames(host, files):
     assert f"{FRAMES} frames" in succeeded(host, graph("swinir.ckpt", tile_size=128, short_side=150))
     assert f"{FRAMES} frames" in succeeded(host, graph("swinir.ckpt", short_side=64))
+
+
+def test_a_published_network_goes_through_the_graph(host, files):
+    # Real-ESRGAN's own weights, through the host's loader: another film than what went in, and no error on the way.
+    write(files / "RealESRGAN_x4plus.pth", {"params_ema": published_state()})
+    prompt = graph("RealESRGAN_x4plus.pth", STOCK)
+    prompt["few"]["inputs"]["length"] = 1
+    text = succeeded(host, prompt)
+    assert "1 frame" in text and "identical" not in text

@@ -46,6 +46,7 @@ from vldm_core.prerestore.image_model import FrameSettings
 from vldm_core.prerestore.restore_images import ImageModelSettings
 from vldm_core.prerestore.run import PreRestoreSettings
 from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.reel.prior import PriorReelSettings
@@ -327,6 +328,13 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
     },
     PriorReelSettings: {
         "most_frames": at_least(12),
+    },
+    ControlSettings: {
+        "strength": between(0, 10),
+        "start": between(0, 1),
+        "end": between(0, 1),
+        "in_damage": between(0, 1),
+        "reuse": between(1, 16),
     },
     ReelControl: {
         "strength": between(0, 10),

@@ -26,7 +26,7 @@ _VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "
 def checkpoint(pipeline) -> dict[str, Tensor]:
     """Return the state dict of an original checkpoint."""
     layers = pipeline.unet.config.layers_per_block
-    state = {f"model.diffusion_model.{_unet(k, layers)}": v for k, v in pipeline.unet.state_dict().items()}
+    state = {f"model.diffusion_model.{unet_name(k, layers)}": v for k, v in pipeline.unet.state_dict().items()}
     for key, value in pipeline.vae.state_dict().items():
         name = _vae(key, len(pipeline.vae.config.block_out_channels))
         is_projection = re.search(r"attn_1\.(q|k|v|proj_out)\.weight", name) is not None
@@ -36,7 +36,8 @@ def checkpoint(pipeline) -> dict[str, Tensor]:
     return {key: value.detach().clone().contiguous() for key, value in state.items()}
 
 
-def _unet(key: str, layers: int) -> str:
+def unet_name(key: str, layers: int) -> str:
+    """Return the original name, without prefix, of one of diffusers' UNet keys."""
     module, _, kind = key.rpartition(".")
     if module in _UNET:
         return f"{_UNET[module]}.{kind}"

@@ -5,7 +5,7 @@ of PyTorch's older format are pickles; they are read with `weights_only=True`, w
 plain containers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,42 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     if not isinstance(contents, Mapping):
         raise WeightFileError(f"{path} holds a {type(contents).__name__}, not a table of weights")
     return dict(contents)
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Read which tensors a weight file holds, those below `state_dict` or those at the top, and `module.` taken away.
+
+    Raises:
+        WeightFileError: See :func:`read_contents`.
+    """
+    if path.suffix.lower() == ".safetensors":
+        found = read_header(path).shapes
+    else:
+        found = {key: tuple(tensor.shape) for key, tensor in tensors_of(read_contents(path, mapped=True)).items()}
+    return {bare(key): shape for key, shape in found.items()}
+
+
+def read_wanted(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """Read some tensors of a weight file and leave the others on the disk.
+
+    Args:
+        path: The file.
+        wanted: Chooses keys as :func:`read_shapes` gives them.
+
+    Raises:
+        WeightFileError: See :func:`read_contents`.
+    """
+    if path.suffix.lower() != ".safetensors":
+        contents = tensors_of(read_contents(path, mapped=True))
+        return {bare(key): tensor for key, tensor in contents.items() if wanted(bare(key))}
+    keys = [key for key in read_header(path).shapes if wanted(bare(key))]
+    with safe_open(path, framework="pt") as file:
+        return {bare(key): file.get_tensor(key) for key in keys}
+
+
+def bare(key: str) -> str:
+    """Return a key without what training on several devices puts before it."""
+    return key.removeprefix("module.")
 
 
 def tensors_of(contents: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ diffusion-model wrapper does, headlessly the sampling loop.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -17,7 +17,12 @@ from .call import UNetCall
 from .unet import UNetView
 
 Change = Callable[[Tensor, UNetCall], Tensor]
-"""What an attachment does to the output (B, C, h, w) of a hooked module."""
+"""What an attachment does to the output (B, C, h, w) of a hooked module, or to one of its inputs."""
+
+Argument = Literal["picture", "text"]
+"""Which input: the first, or the text conditioning of a transformer."""
+
+_TEXT_NAMES = ("context", "encoder_hidden_states")
 
 
 class Attached:
@@ -54,14 +59,22 @@ class Attachment(nn.Module):
         """
         raise NotImplementedError
 
+    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Argument, Change]]:
+        """Return which modules of the UNet to hook before they run, and what to do to which of their inputs."""
+        return ()
+
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed.
 
         Raises:
             SettingsError: The attachment was made for another UNet.
         """
-        pairs = list(self.changes(view))
-        return Attached([module.register_forward_hook(self._hook(change)) for module, change in pairs])
+        after, before = list(self.changes(view)), list(self.input_changes(view))
+        handles = [module.register_forward_hook(self._hook(change)) for module, change in after]
+        for module, argument, change in before:
+            hook = self._hook_before(argument, change)
+            handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        return Attached(handles)
 
     @contextmanager
     def attached(self, view: UNetView) -> Iterator[None]:
@@ -83,14 +96,31 @@ class Attachment(nn.Module):
 
     def _hook(self, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
         def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
-            if self._call is None:
-                raise SettingsError(
-                    f"{type(self).__name__} ran without being told which frames the batch holds; "
-                    "run the UNet inside `during(UNetCall(...))`"
-                )
-            return _repacked(output, change(_unpacked(output), self._call))
+            return _repacked(output, change(_unpacked(output), self._known_call()))
 
         return hook
+
+    def _hook_before(self, argument: Argument, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(_module: nn.Module, positional: Any, named: Any) -> Any:
+            names = _TEXT_NAMES if argument == "text" else ("hidden_states", "x")
+            place = 1 if argument == "text" else 0
+            if len(positional) > place:
+                changed = change(positional[place], self._known_call())
+                return (*positional[:place], changed, *positional[place + 1 :]), named
+            name = next((name for name in names if name in named), None)
+            if name is None:
+                raise SettingsError(f"{type(_module).__name__} was called without its {argument}")
+            return positional, {**named, name: change(named[name], self._known_call())}
+
+        return hook
+
+    def _known_call(self) -> UNetCall:
+        if self._call is None:
+            raise SettingsError(
+                f"{type(self).__name__} ran without being told which frames the batch holds; "
+                "run the UNet inside `during(UNetCall(...))`"
+            )
+        return self._call
 
 
 def _unpacked(output: Any) -> Tensor:

@@ -6,7 +6,7 @@ order. With context windows the frames are a part of the clip.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from torch import Tensor
@@ -16,6 +16,21 @@ from ..video.shots import Shot
 
 CONDITIONED = 0
 UNCONDITIONED = 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UNetInput:
+    """What the UNet is given.
+
+    Attributes:
+        x: (N · F, C, h, w), noisy latents as the network takes them.
+        timesteps: (N · F,).
+        context: (N · F, L, D) text conditioning.
+    """
+
+    x: Tensor
+    timesteps: Tensor
+    context: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +44,9 @@ class UNetCall:
             shot. They cover all positions in order.
         sigma: Noise level, k-diffusion convention; None when the caller does not know it.
         progress: 0 at the first step of the schedule, 1 at the end; None when the caller does not know it.
+        corner: First row and column, on the latent's grid, of the part of the picture that the batch shows.
+        size: Rows and columns of the latent of the whole picture; None where the batch shows all of it.
+        inputs: What the UNet is given; None when the caller does not say.
     """
 
     frames: tuple[int, ...]
@@ -36,6 +54,9 @@ class UNetCall:
     segments: tuple[tuple[int, int], ...]
     sigma: float | None = None
     progress: float | None = None
+    corner: tuple[int, int] = (0, 0)
+    size: tuple[int, int] | None = None
+    inputs: UNetInput | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.frames or not self.chunks:

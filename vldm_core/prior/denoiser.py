@@ -21,7 +21,7 @@ from ..sampling.schedule import PREDICTIONS, NoiseSchedule, Prediction, model_in
 from ..sampling.state import X0Transform, step_state
 from ..video.shots import Shot
 from .attachment import Attachment, calling
-from .call import CONDITIONED, UNCONDITIONED, UNetCall, segments_of
+from .call import CONDITIONED, UNCONDITIONED, UNetCall, UNetInput, segments_of
 
 _PIXELS_PER_LATENT = 8
 
@@ -161,6 +161,9 @@ class ClipDenoiser:
             segments=segments_of(region.frames, self._shots),
             sigma=sigma,
             progress=progress,
+            corner=(region.top, region.left),
+            size=(clip.shape[-2], clip.shape[-1]),
+            inputs=UNetInput(x=scaled, timesteps=time, context=text),
         )
         with calling(self._attachments, call):
             extra = self._control(scaled, time, text, region, len(clip), progress)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.attachment import Attached, Attachment
-from ....vldm_core.prior.call import UNetCall, segments_of
+from ....vldm_core.prior.call import UNetCall, UNetInput, segments_of
 from ....vldm_core.prior.unet import UNetLayoutError, UNetView, layout_of
 from ....vldm_core.prior.unet_families import SUPPORTED
 from ....vldm_core.sampling.cfg import ClassifierFreeGuidance
@@ -29,6 +29,8 @@ from ....vldm_core.video.shots import Shot
 # Keys of ours in the host's transformer options. Their values are tuples: the host merges lists by appending.
 SHOTS_KEY = "vldm_shots"
 FRAMES_KEY = "vldm_frames"
+CORNER_KEY = "vldm_corner"
+SIZE_KEY = "vldm_size"
 
 
 def view_of(model: ModelPatcher) -> UNetView:
@@ -102,7 +104,9 @@ def with_attachment(model: ModelPatcher, attachment: Attachment, name: str) -> M
             attached.remove()
 
     def run(executor: Callable[..., Tensor], x: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        with attachment.during(unet_call(x, _transformer_options(args, kwargs))):
+        context = kwargs["context"] if "context" in kwargs else args[0]
+        inputs = UNetInput(x=x, timesteps=timesteps, context=context)
+        with attachment.during(unet_call(x, _transformer_options(args, kwargs), inputs)):
             return executor(x, timesteps, *args, **kwargs)
 
     patched = model.clone()
@@ -120,13 +124,14 @@ def _transformer_options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[
     return kwargs["transformer_options"] if "transformer_options" in kwargs else args[3]
 
 
-def unet_call(x: Tensor, options: dict[str, Any]) -> UNetCall:
+def unet_call(x: Tensor, options: dict[str, Any], inputs: UNetInput | None = None) -> UNetCall:
     """Tell from the host's transformer options what a forward pass is about.
 
     Args:
         x: (N · F, C, h, w), chunks of conditioning after each other.
         options: The host's transformer options. Frames come from our windows, from the host's own context windows, or
             are the whole batch.
+        inputs: What the UNet is given.
 
     Raises:
         SettingsError: The batch is no clip, or the shots are of another clip.
@@ -139,7 +144,16 @@ def unet_call(x: Tensor, options: dict[str, Any]) -> UNetCall:
     if sigma is not None and "sample_sigmas" in options:
         state = step_state(sigma, options["sample_sigmas"].tolist())
         progress = state.step / state.steps
-    return UNetCall(frames=frames, chunks=chunks, segments=segments_of(frames, shots), sigma=sigma, progress=progress)
+    return UNetCall(
+        frames=frames,
+        chunks=chunks,
+        segments=segments_of(frames, shots),
+        sigma=sigma,
+        progress=progress,
+        corner=options.get(CORNER_KEY, (0, 0)),
+        size=options.get(SIZE_KEY),
+        inputs=inputs,
+    )
 
 
 def _frames(batch: int, chunks: int, options: dict[str, Any]) -> tuple[int, ...]:

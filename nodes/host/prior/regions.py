@@ -23,7 +23,7 @@ from ....vldm_core.sampling.regions.tiles import TileSettings
 from ....vldm_core.sampling.regions.windows import WindowSettings
 from ....vldm_core.sampling.state import step_state
 from ....vldm_core.video.shots import Shot
-from .attachments import FRAMES_KEY, SHOTS_KEY
+from .attachments import CORNER_KEY, FRAMES_KEY, SHOTS_KEY, SIZE_KEY
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,12 @@ class _Regions:
         def evaluate(region: Region) -> list[Tensor]:
             model_management.throw_exception_if_processing_interrupted()
             index = torch.tensor(region.frames, device=x.device)
-            part = {**model_options, "transformer_options": {**options, FRAMES_KEY: region.frames}}
+            here = {
+                FRAMES_KEY: region.frames,
+                CORNER_KEY: (region.top, region.left),
+                SIZE_KEY: (x.shape[-2], x.shape[-1]),
+            }
+            part = {**model_options, "transformer_options": {**options, **here}}
             cut = [self._cut_all(cond, region, x) for cond in conds]
             return executor(model, cut, _crop(x[index], region), timestep[index], part)
 

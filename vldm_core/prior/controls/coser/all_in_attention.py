@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ....errors import SettingsError
 from ....files.weights import WeightFileError
-from .layout import fill, numbered, shape_of
+from ..layout import fill, numbered, shape_of
 
 GROUPS = 32
 """Groups of the norm before a feature's projection; published."""

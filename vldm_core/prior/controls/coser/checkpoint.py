@@ -14,9 +14,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ....files.weights import WeightFileError, read_contents, some, tensors_of
+from ..layout import below
 from .all_in_attention import AllInAttention
 from .cognition import PRE_SR, Q_FORMER, CognitiveEncoder
-from .layout import below
 
 UNET = "model.diffusion_model."
 BRANCH = "structcond_stage_model."

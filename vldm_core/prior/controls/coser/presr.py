@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ....errors import SettingsError
 from ....files.weights import WeightFileError
-from .layout import fill, numbered, shape_of
+from ..layout import fill, numbered, shape_of
 
 _SLOPE = 0.1
 """Slope of the leaky ReLUs below zero, a ratio; published."""

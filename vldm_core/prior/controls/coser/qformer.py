@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ....errors import SettingsError
 from ....files.weights import WeightFileError
-from .layout import fill, numbered, shape_of
+from ..layout import fill, numbered, shape_of
 
 _EPS = 1e-12
 """BERT's constant in the square root of every LayerNorm, in squares of a feature."""

@@ -1,0 +1,70 @@
+"""Files of published systems are told, read, and refused with a list."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.oracles import load_oracle
+from vldm_core.files.weights import WeightFileError
+from vldm_core.prior.controls.diffbir.branch import DiffBirControl
+from vldm_core.prior.controls.reading import find_control, read_control
+
+BRANCH = {"input_blocks.0.0.weight": torch.zeros(32, 8, 3, 3), "middle_block_out.0.weight": torch.zeros(8, 8, 1, 1)}
+
+
+def saved(path, tensors):
+    if path.suffix == ".safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save({"state_dict": {f"module.{key}": value for key, value in tensors.items()}}, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["control.safetensors", "control.pth"])
+@pytest.mark.parametrize("prefix", ["", "control_model."])
+def test_diffbir(tmp_path, name, prefix):
+    weights = load_oracle("diffbir_control").weights("control")
+    beside = {"model.diffusion_model.out.2.bias": torch.zeros(4), "betas": torch.zeros(10)} if prefix else {}
+    path = saved(tmp_path / name, {prefix + key: value for key, value in weights.items()} | beside)
+    found = find_control([path])
+    assert found.format.system == "DiffBIR"
+    assert not found.missing
+    control = read_control([path], heads=(2, 4, 8, 8))
+    assert isinstance(control, DiffBirControl)
+    state = control.branch.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in weights.items())
+
+
+def test_another_file_is_refused(tmp_path):
+    path = saved(tmp_path / "other.safetensors", {"something": torch.zeros(3)})
+    with pytest.raises(WeightFileError, match="is not a part of a known restoration control"):
+        find_control([path])
+
+
+def test_an_incomplete_file_is_refused_with_a_list(tmp_path):
+    path = saved(tmp_path / "control.safetensors", BRANCH)
+    with pytest.raises(WeightFileError, match="missing"):
+        read_control([path])
+
+
+def test_a_folder_without_weights_is_refused(tmp_path):
+    with pytest.raises(WeightFileError, match="holds no weight file"):
+        find_control([tmp_path])
+
+
+class Hostile:
+    """Runs code where it is unpickled without care."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return open, (str(self.mark), "w")
+
+
+def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path):
+    mark = tmp_path / "ran"
+    torch.save({**BRANCH, "x": Hostile(mark)}, tmp_path / "control.pth")
+    with pytest.raises(WeightFileError, match="may run code"):
+        find_control([tmp_path / "control.pth"])
+    assert not mark.exists()

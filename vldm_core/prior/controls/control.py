@@ -1,0 +1,301 @@
+"""A restoration control: a side network that looks at the degraded picture, and the places of the UNet where it speaks.
+
+A published system is a :class:`ControlSystem`: modules with the published weights, a way from the hint to features, and
+places in the UNet that change with those features. :class:`RestorationControl` puts one on a UNet for one clip: it runs
+the side network before every pass (or every few steps), cuts hints to windows and tiles, and weighs what the system
+changes by step, frame and damage. Both hosts run the same code: everything hangs on canonical names of a `UNetView`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import SettingsError
+from ..attachment import Argument, Attachment, Change
+from ..call import UNetCall
+from ..unet import UNetView
+from .gain import Gain, gain_of, weighed
+from .material import ControlMaterial, HintKind
+from .settings import ControlSettings
+
+Features = Mapping[str, Tensor]
+"""What a side network hands to the places, by a name of the system's own. The batch comes first."""
+
+PlaceChange = Callable[[Tensor, Features], Tensor]
+"""What a place makes of what passes it: (B, C, h, w) at a map, (B, h · w, C) at tokens, (B, L, D) at a text."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlRequest:
+    """What a side network is asked.
+
+    Attributes:
+        x: (B, 4, h, w), noisy latents as the UNet takes them; one per frame where the system reads no text, else one
+            per chunk and frame.
+        timesteps: (B,).
+        context: (B, L, D), text conditioning.
+        hint: (B, 4, h, w) or (B, 3, 8·h, 8·w).
+        tokens: (B, n, d) or None.
+        reference: (B, 4, h, w) or None.
+        strength: The published factor on what the side network adds; 1 for systems that publish none.
+    """
+
+    x: Tensor
+    timesteps: Tensor
+    context: Tensor
+    hint: Tensor
+    tokens: Tensor | None = None
+    reference: Tensor | None = None
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlPlace:
+    """Where a system changes what passes the UNet.
+
+    Attributes:
+        module: The host's module.
+        at: "output": what it gives. "picture" or "text": what it is given.
+        change: See `PlaceChange`; it must not write into what it is given.
+        tokens: Whether a picture passes as (B, h · w, C).
+        scale: The latent's sides are divided by this here, rounded up.
+    """
+
+    module: nn.Module
+    at: Literal["output"] | Argument
+    change: PlaceChange
+    tokens: bool = False
+    scale: int = 1
+
+
+class ControlSystem(nn.Module):
+    """Base of the published systems: their weights, and what they do with a UNet.
+
+    Attributes:
+        name: As published.
+        hint: What it looks at.
+        reads_text: Whether its features depend on the text or the noise of a chunk of conditioning; without, one look
+            serves all chunks.
+        scales_itself: Whether `strength` of a request is published and applied by `features`; without, all that the
+            system changes is weighed by it.
+    """
+
+    name: ClassVar[str]
+    hint: ClassVar[HintKind]
+    reads_text: ClassVar[bool] = True
+    scales_itself: ClassVar[bool] = True
+
+    def features(self, request: ControlRequest) -> Features:
+        """Look at the hint.
+
+        Raises:
+            SettingsError: Something that the system needs was not given.
+        """
+        raise NotImplementedError
+
+    def places(self, view: UNetView) -> Iterable[ControlPlace]:
+        """Return where the system changes the UNet, in the order in which the changes are to happen.
+
+        Raises:
+            SettingsError: The system was made for another UNet.
+        """
+        raise NotImplementedError
+
+
+class RestorationControl(Attachment):
+    """A system on a UNet, for one clip.
+
+    Args:
+        system: The system. Several clips may share it.
+        material: What it looks at.
+        settings: How strongly.
+
+    Raises:
+        SettingsError: The material does not fit the system.
+    """
+
+    def __init__(
+        self, system: ControlSystem, material: ControlMaterial, settings: ControlSettings | None = None
+    ) -> None:
+        super().__init__()
+        material.check(system.hint, system.name)
+        self.system = system
+        self.material = material
+        self.settings = settings or ControlSettings()
+        self._looks = _Looks(self.settings.reuse)
+        self._features: Features | None = None
+        self._gain: Gain | None = None
+
+    def changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
+        """Return the places where outputs change."""
+        return [(place.module, self._change(place)) for place in self.system.places(view) if place.at == "output"]
+
+    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Argument, Change]]:
+        """Return the places where inputs change."""
+        return [
+            (place.module, place.at, self._change(place)) for place in self.system.places(view) if place.at != "output"
+        ]
+
+    @contextmanager
+    def during(self, call: UNetCall) -> Iterator[None]:
+        """Look at the hint, unless the control is off, and say what the forward passes inside this block are about."""
+        before = self._features, self._gain
+        self._features = self._gain = None
+        factor = self.settings.at_step(call.progress)
+        try:
+            with super().during(call):
+                if self.settings.strength > 0 and factor > 0:
+                    self._look(call, factor)
+                yield
+        finally:
+            self._features, self._gain = before
+
+    def _look(self, call: UNetCall, factor: float) -> None:
+        part = self.material.of(call)
+        own = 1.0 if self.system.scales_itself else self.settings.strength
+        frames = [factor * own * self.settings.at_frame(part.first_frame + frame) for frame in call.frames]
+        if not any(frames):
+            return
+        self._gain = gain_of(frames, part.damage, self.settings.in_damage, chunks=len(call.chunks))
+        found = self._looks.known(call, self.system.reads_text)
+        if found is None:
+            found = self.system.features(self._request(call, part))
+            self._looks.keep(found, call, self.system.reads_text)
+        if not self.system.reads_text and len(call.chunks) > 1:
+            found = {name: tensor.repeat(len(call.chunks), *[1] * (tensor.ndim - 1)) for name, tensor in found.items()}
+        self._features = found
+
+    def _request(self, call: UNetCall, part: ControlMaterial) -> ControlRequest:
+        assert call.inputs is not None
+        given, count = call.inputs, len(call.chunks) if self.system.reads_text else 1
+        batch = count * len(call.frames)
+
+        def each(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.repeat(count, *[1] * (tensor.ndim - 1))
+
+        hint = each(part.hint)
+        assert hint is not None
+        return ControlRequest(
+            x=given.x[:batch],
+            timesteps=given.timesteps[:batch],
+            context=given.context[:batch],
+            hint=hint,
+            tokens=each(part.tokens),
+            reference=each(part.reference),
+            strength=self.settings.strength if self.system.scales_itself else 1.0,
+        )
+
+    def _change(self, place: ControlPlace) -> Change:
+        def change(passing: Tensor, _call: UNetCall) -> Tensor:
+            if self._features is None:
+                return passing
+            changed = place.change(passing, self._features)
+            if place.at == "text":
+                return changed
+            assert self._gain is not None
+            return weighed(passing, changed, self._gain, tokens=place.tokens, scale=place.scale)
+
+        return change
+
+
+class _Looks:
+    """What was seen lately, for controls that look every few steps.
+
+    A step is a noise level. A rising level is a new sampling, and a second pass of the same region at one level is
+    another evaluation of the step's sampler, or a new sampling of one step: both look anew.
+    """
+
+    def __init__(self, reuse: int) -> None:
+        self._reuse = reuse
+        self._sigma: float | None = None
+        self._step = 0
+        self._kept: dict[object, tuple[int, int, Features]] = {}
+
+    def known(self, call: UNetCall, reads_text: bool) -> Features | None:
+        """Return what was seen of this region within the last steps; None to look."""
+        if self._reuse == 1 or call.sigma is None:
+            return None
+        if self._sigma is not None and call.sigma > self._sigma:
+            self._kept.clear()
+        if call.sigma != self._sigma:
+            self._sigma, self._step = call.sigma, self._step + 1
+        key = _key(call, reads_text)
+        if key not in self._kept:
+            return None
+        seen, used, features = self._kept[key]
+        if self._step - seen >= self._reuse or used == self._step:
+            return None
+        self._kept[key] = (seen, self._step, features)
+        return features
+
+    def keep(self, features: Features, call: UNetCall, reads_text: bool) -> None:
+        """Remember what was seen."""
+        if self._reuse > 1 and call.sigma is not None:
+            self._kept[_key(call, reads_text)] = (self._step, self._step, features)
+
+
+def _key(call: UNetCall, reads_text: bool) -> object:
+    assert call.inputs is not None
+    return call.frames, call.corner, tuple(call.inputs.x.shape[-2:]), call.chunks if reads_text else None
+
+
+def residual_places(view: UNetView, residuals: int) -> list[ControlPlace]:
+    """Return the places of a ControlNet's residuals: the UNet's skips, where the way up takes them, and its middle.
+
+    Features are named `residual.0` … in the order of the way down, and `middle`.
+
+    Args:
+        view: The UNet.
+        residuals: How many the side network gives without the middle.
+
+    Raises:
+        SettingsError: The UNet has another number of skips.
+    """
+    up = [site for site in view.of_kind("res") if site.name.startswith("up.")]
+    if len(up) != residuals:
+        raise SettingsError(
+            f"this control gives {residuals} residuals, and the UNet takes {len(up)} skips; choose a model of the "
+            "family that the control was made for"
+        )
+
+    def add(name: str) -> PlaceChange:
+        def change(joined: Tensor, features: Features) -> Tensor:
+            residual = features[name].to(joined)
+            # What comes up lies before the skip.
+            rising = joined.shape[1] - residual.shape[1]
+            return torch.cat([joined[:, :rising], joined[:, rising:] + residual], dim=1)
+
+        return change
+
+    middle = view["mid.1.res"]
+    found = [
+        ControlPlace(module=middle.module, at="output", change=_plus_middle, scale=middle.scale),
+    ]
+    for index, site in enumerate(up):
+        found.append(
+            ControlPlace(
+                module=site.module, at="picture", change=add(f"residual.{residuals - 1 - index}"), scale=site.scale
+            )
+        )
+    return found
+
+
+def _plus_middle(passing: Tensor, features: Features) -> Tensor:
+    return passing + features["middle"].to(passing)
+
+
+def check_text_width(view: UNetView, width: int, system: str) -> None:
+    """Check that a system was trained with the text of a UNet's family.
+
+    Raises:
+        SettingsError: It was not.
+    """
+    if view.context_dim != width:
+        raise SettingsError(
+            f"this file of {system} was made for models with text {width} wide, and this model's text is "
+            f"{view.context_dim} wide; choose a model of the family that the control was made for"
+        )

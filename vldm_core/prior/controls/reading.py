@@ -1,0 +1,106 @@
+"""Reading published controls: which system files belong to, what is missing, and the system itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ...files.weights import SUFFIXES, WeightFileError, read_shapes, read_wanted
+from .control import ControlSystem
+from .diffbir.files import DIFFBIR
+from .format import ControlFormat, Part, Shapes
+
+FORMATS: tuple[ControlFormat, ...] = (DIFFBIR,)
+"""Every system that is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundControl:
+    """What files turned out to be.
+
+    Attributes:
+        format: The system.
+        parts: File of each part that was found, by the part's name.
+        missing: Parts that the system needs and no file holds.
+        absent: Parts that would add something and no file holds.
+    """
+
+    format: ControlFormat
+    parts: Mapping[str, Path]
+    missing: tuple[Part, ...]
+    absent: tuple[Part, ...]
+
+
+def parts_of(shapes: Shapes) -> tuple[tuple[ControlFormat, Part], ...]:
+    """Return the parts of systems that a file holds, told by its shapes."""
+    return tuple((known, part) for known in FORMATS for part in known.parts if part.found(shapes))
+
+
+def find_control(paths: Sequence[Path]) -> FoundControl:
+    """Tell which system files belong to.
+
+    Args:
+        paths: Files, or folders as diffusers saves them, with the files of a system below.
+
+    Raises:
+        WeightFileError: A file is unreadable or no part of a known system, or files belong to several systems.
+    """
+    files = [file for path in paths for file in _files(path)]
+    if not files:
+        raise WeightFileError("no file was given; give the files of one restoration control")
+    held: dict[str, dict[str, Path]] = {}
+    for file in files:
+        found = parts_of(read_shapes(file))
+        if not found:
+            raise WeightFileError(
+                f"{file} is not a part of a known restoration control ({', '.join(f.system for f in FORMATS)})"
+            )
+        for known, part in found:
+            held.setdefault(known.system, {}).setdefault(part.name, file)
+    # Systems share kinds of parts: the one of which most is there is meant.
+    most = max(len(found) for found in held.values())
+    likely = [known for known in FORMATS if len(held.get(known.system, {})) == most]
+    chosen = next((known for known in likely if set(held[known.system].values()) == set(files)), None)
+    if chosen is None:
+        raise WeightFileError(
+            f"the files belong to different systems: {', '.join(held)}; give the files of one restoration control"
+        )
+    lacking = [part for part in chosen.parts if part.name not in held[chosen.system]]
+    return FoundControl(
+        format=chosen,
+        parts=held[chosen.system],
+        missing=tuple(part for part in lacking if not part.optional),
+        absent=tuple(part for part in lacking if part.optional),
+    )
+
+
+def read_control(paths: Sequence[Path], *, heads: tuple[int, ...] | None = None) -> ControlSystem:
+    """Read a system.
+
+    Args:
+        paths: See :func:`find_control`.
+        heads: Attention heads at each level of its networks, which no file says; None is as published.
+
+    Raises:
+        WeightFileError: See :func:`find_control`; or a part is missing or does not fit. The message lists what.
+    """
+    found = find_control(paths)
+    if found.missing:
+        wanted = " and ".join(f"its {part.name} ({part.files})" for part in found.missing)
+        there = " and ".join(f"the {name} of {found.format.system} in {path}" for name, path in found.parts.items())
+        raise WeightFileError(f"{there} is there, but {wanted} is missing; give it too")
+    tensors: dict[str, dict[str, Tensor]] = {}
+    for part in found.format.parts:
+        if part.name in found.parts:
+            tensors[part.name] = read_wanted(found.parts[part.name], part.takes)
+    return found.format.build(tensors, heads)
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
+    if not found:
+        raise WeightFileError(f"{path} holds no weight file ({', '.join(SUFFIXES)})")
+    return found

@@ -196,16 +196,18 @@ def with_transform(model: ModelPatcher, transform: X0Transform) -> ModelPatcher:
 def with_cfg(model: ModelPatcher, guidance: ClassifierFreeGuidance) -> ModelPatcher:
     """Return a clone whose conditioned and unconditioned predictions are joined by the core's CFG.
 
-    It takes the host's one slot for that, so a patch such as RescaleCFG before it has no effect.
+    It comes before whatever else is patched in after CFG, and takes the place of what is in the host's one slot for CFG
+    itself, such as RescaleCFG. It does not use that slot: the host wants the difference to the noisy x there and takes
+    it from x again, which at a sigma of 10 000 leaves x0 accurate to 0.001 only.
     """
     patched = model.clone()
 
     def join(arguments: dict[str, Any]) -> Tensor:
         x = arguments["input"]
-        # The host wants the difference to x back.
-        return x - guidance(arguments["cond_denoised"], arguments["uncond_denoised"], x, state_of(arguments))
+        return guidance(arguments["cond_denoised"], arguments["uncond_denoised"], x, state_of(arguments))
 
-    patched.set_model_sampler_cfg_function(join)
+    others = patched.model_options.get("sampler_post_cfg_function", [])
+    patched.model_options["sampler_post_cfg_function"] = [join, *others]
     return patched
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
 import comfy.utils
@@ -15,14 +16,11 @@ from torch import Tensor
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.sampling.guidance import Decode
-from ....vldm_core.sampling.schedule import NoiseSchedule
-from ....vldm_core.sampling.spaced import sample_spaced, spaced_sigmas
+from ....vldm_core.sampling.samplers import OWN_SAMPLERS, OWN_SCHEDULES, Sampling
+from ....vldm_core.sampling.schedule import NoiseSchedule, Prediction
 
-SPACED = "spaced_ddpm"
-"""DiffBIR's sampler and its schedule, next to the host's."""
-
-SAMPLERS = (*comfy.samplers.SAMPLER_NAMES, SPACED)
-SCHEDULERS = (*comfy.samplers.SCHEDULER_NAMES, SPACED)
+SAMPLERS = (*comfy.samplers.SAMPLER_NAMES, *OWN_SAMPLERS)
+SCHEDULERS = (*comfy.samplers.SCHEDULER_NAMES, *OWN_SCHEDULES)
 
 
 def schedule_of(model: ModelPatcher) -> NoiseSchedule:
@@ -37,6 +35,12 @@ def schedule_of(model: ModelPatcher) -> NoiseSchedule:
     return NoiseSchedule(alphas_cumprod=1 / (1 + sigmas.double().cpu().square()))
 
 
+def prediction_of(model: ModelPatcher) -> Prediction:
+    """Return what a MODEL predicts, with what ModelSamplingDiscrete has changed; anything but v counts as eps."""
+    sampling = model.get_model_object("model_sampling")
+    return "v" if isinstance(sampling, comfy.model_sampling.V_PREDICTION) else "eps"
+
+
 def sigmas_of(model: ModelPatcher, scheduler: str, steps: int, denoise: float) -> Tensor:
     """Return the falling noise levels of a sampling, with the final 0.
 
@@ -47,8 +51,8 @@ def sigmas_of(model: ModelPatcher, scheduler: str, steps: int, denoise: float) -
         denoise: 1 starts at the top; less starts lower in a schedule of more steps, as the host's samplers do.
     """
     total = steps if denoise > 0.9999 else int(steps / denoise)
-    if scheduler == SPACED:
-        sigmas = torch.tensor(spaced_sigmas(schedule_of(model), total))
+    if scheduler in OWN_SCHEDULES:
+        sigmas = torch.tensor(OWN_SCHEDULES[scheduler](schedule_of(model), total, prediction_of(model)))
     else:
         sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, total)
     return sigmas[-(steps + 1) :].float()
@@ -114,13 +118,13 @@ def run_sampler(
         sampler: One of `SAMPLERS`.
         sigmas: From `sigmas_of`.
         seed: For samplers that draw noise on the way.
-        step_noise: Standard normal noise (T, 4, h, w) for a step, for the spaced sampler.
+        step_noise: Standard normal noise (T, 4, h, w) for a step, for the samplers of the package.
 
     Returns:
         (T, 4, h, w), unscaled.
     """
-    if sampler == SPACED:
-        function = comfy.samplers.KSAMPLER(_spaced(step_noise))
+    if sampler in OWN_SAMPLERS:
+        function = comfy.samplers.KSAMPLER(_own(OWN_SAMPLERS[sampler].sample, step_noise))
     else:
         function = comfy.samplers.sampler_object(sampler)
     callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
@@ -131,7 +135,7 @@ def run_sampler(
     return samples.to(model_management.intermediate_device())
 
 
-def _spaced(step_noise: Callable[[int], Tensor]) -> Callable[..., Tensor]:
+def _own(run: Sampling, step_noise: Callable[[int], Tensor]) -> Callable[..., Tensor]:
     def sample(
         model: Any,
         x: Tensor,
@@ -152,7 +156,7 @@ def _spaced(step_noise: Callable[[int], Tensor]) -> Callable[..., Tensor]:
             if callback is not None:
                 callback({"i": step, "sigma": sigma, "denoised": x0, "x": current})
 
-        return sample_spaced(denoise, x, sigmas.tolist(), lambda step: step_noise(step).to(x), after)
+        return run(denoise, x, sigmas.tolist(), lambda step: step_noise(step).to(x), after)
 
     return sample
 

@@ -61,6 +61,8 @@ def test_without_damage_and_at_full_strength_it_is_the_film(model):
     [
         {"sampler_name": "dpmpp_2m_sde", "scheduler": "karras"},
         {"sampler_name": "spaced_ddpm", "scheduler": "spaced_ddpm"},
+        {"sampler_name": "edm_dpm++_3m_sde", "scheduler": "diffbir_edm"},
+        {"sampler_name": "edm_dpm++_2m", "scheduler": "karras"},
         {"sampler_name": "uni_pc"},
         {"denoise": 1.0, "settings": {"start": "noise"}},
         {"denoise": 1.0, "settings": {"start": "added_noise"}},
@@ -75,7 +77,7 @@ def test_without_damage_and_at_full_strength_it_is_the_film(model):
     ids=lambda changes: ", ".join(changes),
 )
 def test_every_knob_acts(model, found, changes):
-    """Every family of samplers and the spaced one; every start; FreeInit; tiles; rescale."""
+    """Every family of samplers and those of the package; every start; FreeInit; tiles; rescale."""
     if "settings" in changes:
         changes = {**changes, "settings": settings(**changes["settings"])}
     other = restore(model, **changes)

@@ -56,6 +56,11 @@ def published(name: str) -> tuple[float, int, float]:
     return config["scale"], config["repeat"], float(divisor)
 
 
+def test_every_output_of_the_oracle_is_checked() -> None:
+    names = {f"{name}.{what}" for name in ("mse", "w_mse") for what in ("delta", "loss", "rgb.pred_x0")}
+    assert set(oracle().about["outputs"]) == names | {"mse.latent.delta", "mse.latent.pred_x0"}
+
+
 def test_the_published_weight_map() -> None:
     oracle().check("weight_map", edge_weight(oracle().input("target")), kind="mid")
 

@@ -23,6 +23,9 @@ FIRST_BETA, LAST_BETA, TRAINING_STEPS = 0.00085, 0.012, 1000
 # Zero terminal SNR means an infinite sigma, which samplers cannot start from. ComfyUI puts this in its place (sigma
 # 4518.76), and so do we, so that the tables agree.
 _LEAST_ALPHA_CUMPROD = 4.8973451890853435e-08
+PURE_NOISE = 4000.0
+"""σ from which on a level stands for pure noise. In the place of an infinite σ diffusers puts 4096, ComfyUI 4518.76 and
+DiffBIR 10 000; without zero terminal SNR the last level is 14.6."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

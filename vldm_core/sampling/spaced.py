@@ -6,7 +6,8 @@ space, x = x0 + σ ε, one step from σ to σ' < σ becomes
 
     x' = x0 + (σ'/σ)² (x - x0) + σ' √(1 - (σ'/σ)²) ε,
 
-which :func:`sample_spaced` uses, so that it plugs into any host that works with sigmas.
+which :func:`sample_spaced` uses, so that it plugs into any host that works with sigmas. From pure noise, σ = ∞, the
+middle term is 0; with the large σ that stands for it, 2 % of the next noise would be the old one.
 """
 
 import math
@@ -16,7 +17,7 @@ from itertools import pairwise
 from torch import Tensor
 
 from ..errors import SettingsError
-from .schedule import NoiseSchedule
+from .schedule import PURE_NOISE, NoiseSchedule
 
 Denoise = Callable[[Tensor, float], Tensor]
 """(x in sigma space, sigma) to x0."""
@@ -123,7 +124,8 @@ def sample_spaced(
         x0 = denoise(x, before)
         if callback is not None:
             callback(step, before, x0)
-        ratio = (after / before) ** 2
+        # The posterior from pure noise holds nothing of the noise, only of x0.
+        ratio = (after / before) ** 2 if before < PURE_NOISE else 0.0
         x = x0 + ratio * (x - x0)
         if after > 0:
             x = x + after * math.sqrt(1 - ratio) * noise_fn(step)

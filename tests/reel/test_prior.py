@@ -155,13 +155,18 @@ def test_without_a_share_of_the_prior_the_repair_comes_out_exactly(pipeline, tmp
         assert after.info.pix_fmt == before.info.pix_fmt
 
 
-@pytest.mark.parametrize("sampler", ["spaced_ddpm", "edm_dpm++_3m_sde"])
-def test_the_command_line_restores_a_film(model, film, tmp_path, sampler) -> None:
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        ["--sampler", "spaced_ddpm"],
+        # As DiffBIR 2.1 samples.
+        ["--sampler", "edm_dpm++_3m_sde", "--prediction", "v", "--noise-schedule", "zero_snr", "--start", "noise"],
+    ],
+)
+def test_the_command_line_restores_a_film(model, film, tmp_path, sampling) -> None:
     command = ["restore", str(film), str(tmp_path / "out.mkv"), "--prior", str(model), "--prompt", "a street"]
     command += ["--steps", "2", "--strength", "0.5", "--short-side", "64", "--window", "4", "--tile", "64", "--grain"]
-    result = runner.invoke(
-        app, [*command, "--negative", "blur", "--max-frames", "6", "--device", "cpu", "--sampler", sampler]
-    )
+    result = runner.invoke(app, [*command, "--negative", "blur", "--max-frames", "6", "--device", "cpu", *sampling])
     assert result.exit_code == 0, result.output
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
     assert packets(tmp_path / "out.mkv", "video") == packets(film, "video")

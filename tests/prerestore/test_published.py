@@ -227,4 +227,4 @@ class TestRefusals:
         with pytest.raises(WeightFileError, match="does not exist"):
             read_stage1(tmp_path / "absent.pth")
         with pytest.raises(WeightFileError, match="does not end in"):
-            read_stage1(write(tmp_path / "net.bin", published("bsrnet")))
+            read_stage1(write(tmp_path / "net.gguf", published("bsrnet")))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..errors import VLDMError
 
-PICKLED = (".ckpt", ".pt", ".pth")
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
 
 

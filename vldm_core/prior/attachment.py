@@ -5,7 +5,7 @@ know which host it runs in. Before every forward pass the host tells it what the
 diffusion-model wrapper does, headlessly the sampling loop.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar, Literal
 
@@ -63,13 +63,19 @@ class Attachment(nn.Module):
         """Return which modules of the UNet to hook before they run, and what to do to which of their inputs."""
         return ()
 
+    def hooks(
+        self, view: UNetView
+    ) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Argument, Change]]]:
+        """Return all `changes` and all `input_changes`, which together make one attachment."""
+        return list(self.changes(view)), list(self.input_changes(view))
+
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed.
 
         Raises:
             SettingsError: The attachment was made for another UNet.
         """
-        after, before = list(self.changes(view)), list(self.input_changes(view))
+        after, before = self.hooks(view)
         handles = [module.register_forward_hook(self._hook(change)) for module, change in after]
         for module, argument, change in before:
             hook = self._hook_before(argument, change)

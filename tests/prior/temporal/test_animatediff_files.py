@@ -182,7 +182,7 @@ def test_pickles_run_no_code(tmp_path, monkeypatch) -> None:
 def test_files_that_are_none(tmp_path) -> None:
     with pytest.raises(WeightFileError, match="does not exist"):
         read_motion_modules(tmp_path / "mm.safetensors")
-    for name, message in (("mm.bin", "does not end"), ("mm.safetensors", "readable"), ("mm.ckpt", "plain weights")):
+    for name, message in (("mm.gguf", "does not end"), ("mm.safetensors", "readable"), ("mm.ckpt", "plain weights")):
         path = tmp_path / name
         path.write_bytes(b"<!DOCTYPE html>" * 10)
         with pytest.raises(WeightFileError, match=message):

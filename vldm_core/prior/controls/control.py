@@ -6,7 +6,7 @@ the side network before every pass (or every few steps), cuts hints to windows a
 changes by step, frame and damage. Both hosts run the same code: everything hangs on canonical names of a `UNetView`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -130,15 +130,24 @@ class RestorationControl(Attachment):
         self._features: Features | None = None
         self._gain: Gain | None = None
 
+    def hooks(
+        self, view: UNetView
+    ) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Argument, Change]]]:
+        """Return the places where outputs change and those where inputs do, of one asking of the system."""
+        # Places of one asking may hand something on to each other.
+        places = list(self.system.places(view))
+        return (
+            [(place.module, self._change(place)) for place in places if place.at == "output"],
+            [(place.module, place.at, self._change(place)) for place in places if place.at != "output"],
+        )
+
     def changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
         """Return the places where outputs change."""
-        return [(place.module, self._change(place)) for place in self.system.places(view) if place.at == "output"]
+        return self.hooks(view)[0]
 
     def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Argument, Change]]:
         """Return the places where inputs change."""
-        return [
-            (place.module, place.at, self._change(place)) for place in self.system.places(view) if place.at != "output"
-        ]
+        return self.hooks(view)[1]
 
     @contextmanager
     def during(self, call: UNetCall) -> Iterator[None]:

@@ -14,6 +14,9 @@ from .format import ControlFormat, Part, Shapes
 FORMATS: tuple[ControlFormat, ...] = (DIFFBIR,)
 """Every system that is known."""
 
+_NETWORKS = ("controlnet", "unet")
+"""Folders of networks as diffusers saves them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundControl:
@@ -98,9 +101,15 @@ def read_control(paths: Sequence[Path], *, heads: tuple[int, ...] | None = None)
 
 
 def _files(path: Path) -> list[Path]:
+    """Return a file, or the weight files of a folder that hold parts of systems."""
     if not path.is_dir():
         return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and file.suffix.lower() in SUFFIXES)
+    # Training leaves its own state, which may be of any size, beside the folders of the networks.
+    below = [path / name for name in _NETWORKS if (path / name).is_dir()] or [path]
+    found = [file for each in below for file in sorted(each.rglob("*")) if file.is_file()]
+    found = [file for file in found if file.suffix.lower() in SUFFIXES]
     if not found:
         raise WeightFileError(f"{path} holds no weight file ({', '.join(SUFFIXES)})")
-    return found
+    safe = {file.with_suffix("") for file in found if file.suffix.lower() == ".safetensors"}
+    # Networks are published in both kinds of file.
+    return [file for file in found if file.suffix.lower() == ".safetensors" or file.with_suffix("") not in safe]

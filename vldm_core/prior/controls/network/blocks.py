@@ -6,6 +6,7 @@ once, because a control is a copy of parts of the UNet and has to run without ei
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,14 @@ from ....errors import SettingsError
 GROUPS = 32
 _RES_EPS, _TRANSFORMER_EPS = 1e-5, 1e-6
 _LONGEST_PERIOD = 10000.0
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""How queries (B, heads, n, d) look at keys and values (B, heads, m, d); returns (B, heads, n, d)."""
+
+
+def attend_to_all(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return scaled dot-product attention over all positions; see `Attend`."""
+    return functional.scaled_dot_product_attention(query, key, value)
 
 
 def timestep_embedding(timesteps: Tensor, channels: int) -> Tensor:
@@ -82,14 +91,14 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context, channels, bias=False)
         self.to_out = nn.Sequential(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None, attend: Attend = attend_to_all) -> Tensor:
         """Return (B, n, channels) for x (B, n, channels) and a context (B, m, context)."""
         looked = x if context is None else context
         q, k, v = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.to_q(x), self.to_k(looked), self.to_v(looked))
         )
-        return self.to_out(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.to_out(attend(q, k, v).transpose(1, 2).flatten(2))
 
 
 class _GatedLinear(nn.Module):
@@ -126,10 +135,10 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.norm3 = nn.LayerNorm(channels)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor, attend: Attend = attend_to_all) -> Tensor:
         """Return (B, n, channels) for x (B, n, channels) and a context (B, m, context)."""
-        x = x + self.attn1(self.norm1(x))
-        x = x + self.attn2(self.norm2(x), context)
+        x = x + self.attn1(self.norm1(x), attend=attend)
+        x = x + self.attn2(self.norm2(x), context, attend=attend)
         return x + self.ff(self.norm3(x))
 
 
@@ -152,8 +161,11 @@ class SpatialTransformer(nn.Module):
         self.proj_out = nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
         self.linear = linear
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return (B, channels, h, w) for x (B, channels, h, w) and a context (B, m, context)."""
+    def forward(self, x: Tensor, context: Tensor, attend: Attend = attend_to_all) -> Tensor:
+        """Return (B, channels, h, w) for x (B, channels, h, w) and a context (B, m, context).
+
+        `attend` says how both attentions look; the context of one that does not look everywhere lies on x's grid.
+        """
         height = x.shape[-2]
         inside = self.norm(x)
         if not self.linear:
@@ -162,7 +174,7 @@ class SpatialTransformer(nn.Module):
         if self.linear:
             inside = self.proj_in(inside)
         for block in self.transformer_blocks:
-            inside = block(inside, context)
+            inside = block(inside, context, attend)
         if self.linear:
             inside = self.proj_out(inside)
         inside = inside.transpose(1, 2).unflatten(2, (height, -1))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .control import ControlSystem
+from .defaults import DEFAULTS, PublishedDefaults
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of every tensor of a file, by its key there."""
@@ -56,3 +57,13 @@ class ControlFormat:
     hint: str
     parts: tuple[Part, ...]
     build: Callable[[Parts, tuple[int, ...] | None], ControlSystem]
+
+    @property
+    def published(self) -> tuple[PublishedDefaults, ...]:
+        """How its versions are run where they are published, the recommended one first."""
+        return DEFAULTS[self.system]
+
+    @property
+    def defaults(self) -> PublishedDefaults:
+        """How the version that is recommended is run."""
+        return self.published[0]

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ...errors import SettingsError
 from ...files.text import is_blank
+from ...prior.controls.defaults import DEFAULTS, PublishedDefaults
 from .damage_words import clean_damage_words
 
 _WORD = re.compile(r"\w+")
@@ -35,33 +36,17 @@ class PromptTemplate:
     negative: str = ""
 
 
+def _published(defaults: PublishedDefaults, prefers: Literal["caption", "tags"] = "caption") -> PromptTemplate:
+    return PromptTemplate(prefers=prefers, added=defaults.prompt_added, negative=defaults.negative)
+
+
 TEMPLATES = MappingProxyType(
     {
         "plain": PromptTemplate(),
-        "DiffBIR v2": PromptTemplate(
-            negative="low quality, blurry, low-resolution, noisy, unsharp, weird textures",
-        ),
-        "DiffBIR v2.1": PromptTemplate(
-            added=(
-                "Cinematic, High Contrast, highly detailed, taken using a Canon EOS R camera, "
-                "hyper detailed photo - realistic maximum detail, 32k, Color Grading, ultra HD, "
-                "extreme meticulous detailing, skin pore detailing, hyper sharpness, perfect without deformations."
-            ),
-            negative=(
-                "painting, oil painting, illustration, drawing, art, sketch, oil painting, cartoon, CG Style, "
-                "3D render, unreal engine, blurring, dirty, messy, worst quality, low quality, frames, watermark, "
-                "signature, jpeg artifacts, deformed, lowres, over-smooth."
-            ),
-        ),
-        "PASD": PromptTemplate(
-            added="clean, high-resolution, 8k",
-            negative="blurry, dotted, noise, raster lines, unclear, lowres, over-smoothed",
-        ),
-        "SeeSR": PromptTemplate(
-            prefers="tags",
-            added="clean, high-resolution, 8k",
-            negative="dotted, noise, blur, lowres, smooth",
-        ),
+        "DiffBIR v2": _published(DEFAULTS["DiffBIR"][1]),
+        "DiffBIR v2.1": _published(DEFAULTS["DiffBIR"][0]),
+        "PASD": _published(DEFAULTS["PASD"][0]),
+        "SeeSR": _published(DEFAULTS["SeeSR"][0], prefers="tags"),
     }
 )
 """Templates by name. "plain" adds nothing; the others are the defaults of DiffBIR, PASD and SeeSR."""

@@ -31,6 +31,10 @@ class Attached:
     def __init__(self, handles: list[RemovableHandle]) -> None:
         self._handles = handles
 
+    def add(self, handles: Iterable[RemovableHandle]) -> None:
+        """Take further hooks, which go with the others."""
+        self._handles += handles
+
     def remove(self) -> None:
         """Take the hooks off. Doing it twice is harmless."""
         while self._handles:

@@ -13,10 +13,11 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ...errors import SettingsError
-from ..attachment import Argument, Attachment, Change
-from ..call import UNetCall
+from ..attachment import Argument, Attached, Attachment, Change
+from ..call import CONDITIONED, UNetCall
 from ..unet import UNetView
 from .gain import Gain, gain_of, weighed
 from .material import ControlMaterial, HintKind
@@ -72,6 +73,21 @@ class ControlPlace:
     scale: int = 1
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlState:
+    """What a control is doing in the running pass of the UNet.
+
+    Attributes:
+        features: What its system saw.
+        gain: How much of its changes is kept.
+        call: What the pass is about.
+    """
+
+    features: Features
+    gain: Gain
+    call: UNetCall
+
+
 class ControlSystem(nn.Module):
     """Base of the published systems: their weights, and what they do with a UNet.
 
@@ -82,12 +98,15 @@ class ControlSystem(nn.Module):
             serves all chunks.
         scales_itself: Whether `strength` of a request is published and applied by `features`; without, all that the
             system changes is weighed by it.
+        conditioned_alone: Whether it looks at the conditioned chunk only, with its text: one item for each frame, and
+            the places have them once for all chunks.
     """
 
     name: ClassVar[str]
     hint: ClassVar[HintKind]
     reads_text: ClassVar[bool] = True
     scales_itself: ClassVar[bool] = True
+    conditioned_alone: ClassVar[bool] = False
 
     def features(self, request: ControlRequest) -> Features:
         """Look at the hint.
@@ -104,6 +123,15 @@ class ControlSystem(nn.Module):
             SettingsError: The system was made for another UNet.
         """
         raise NotImplementedError
+
+    def hooks(self, view: UNetView, now: Callable[[], "ControlState | None"]) -> list[RemovableHandle]:
+        """Hook what no place can say, such as texts that differ in length between chunks.
+
+        Args:
+            view: The UNet.
+            now: The state of the running pass; None while the control is off.
+        """
+        return []
 
 
 class RestorationControl(Attachment):
@@ -129,6 +157,22 @@ class RestorationControl(Attachment):
         self._looks = _Looks(self.settings.reuse)
         self._features: Features | None = None
         self._gain: Gain | None = None
+        self._texts: dict[tuple[int, ...], Tensor] = {}
+
+    def attach(self, view: UNetView) -> Attached:
+        """Hook the UNet until the result is removed.
+
+        Raises:
+            SettingsError: The system was made for another UNet.
+        """
+        attached = super().attach(view)
+        attached.add(self.system.hooks(view, self._now))
+        return attached
+
+    def _now(self) -> ControlState | None:
+        if self._features is None or self._gain is None:
+            return None
+        return ControlState(features=self._features, gain=self._gain, call=self._known_call())
 
     def hooks(
         self, view: UNetView
@@ -180,8 +224,11 @@ class RestorationControl(Attachment):
 
     def _request(self, call: UNetCall, part: ControlMaterial) -> ControlRequest:
         assert call.inputs is not None
-        given, count = call.inputs, len(call.chunks) if self.system.reads_text else 1
-        batch = count * len(call.frames)
+        given, frames = call.inputs, len(call.frames)
+        count = len(call.chunks) if self.system.reads_text and not self.system.conditioned_alone else 1
+        rows, text = slice(count * frames), given.context[: count * frames]
+        if self.system.conditioned_alone:
+            rows, text = self._conditioned(call)
 
         def each(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.repeat(count, *[1] * (tensor.ndim - 1))
@@ -189,14 +236,29 @@ class RestorationControl(Attachment):
         hint = each(part.hint)
         assert hint is not None
         return ControlRequest(
-            x=given.x[:batch],
-            timesteps=given.timesteps[:batch],
-            context=given.context[:batch],
+            x=given.x[rows],
+            timesteps=given.timesteps[rows],
+            context=text,
             hint=hint,
             tokens=each(part.tokens),
             reference=each(part.reference),
             strength=self.settings.strength if self.system.scales_itself else 1.0,
         )
+
+    def _conditioned(self, call: UNetCall) -> tuple[slice, Tensor]:
+        """Return the rows of the conditioned chunk and its text.
+
+        A host may run the unconditioned chunk alone. Its latents are the same; the text is then the one that the
+        conditioned chunk of these frames last had, or, before there was one, its own.
+        """
+        assert call.inputs is not None
+        frames = len(call.frames)
+        if CONDITIONED not in call.chunks:
+            return slice(frames), self._texts.get(call.frames, call.inputs.context[:frames])
+        first = call.chunks.index(CONDITIONED) * frames
+        rows = slice(first, first + frames)
+        self._texts[call.frames] = call.inputs.context[rows]
+        return rows, call.inputs.context[rows]
 
     def _change(self, place: ControlPlace) -> Change:
         def change(passing: Tensor, _call: UNetCall) -> Tensor:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from ...files.weights import SUFFIXES, WeightFileError, read_shapes, read_wanted
 from .control import ControlSystem
+from .coser.files import COSER
 from .diffbir.files import DIFFBIR
 from .format import ControlFormat, Part, Shapes
 
-FORMATS: tuple[ControlFormat, ...] = (DIFFBIR,)
+FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, COSER)
 """Every system that is known."""
 
 _NETWORKS = ("controlnet", "unet")

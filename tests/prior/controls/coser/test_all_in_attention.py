@@ -40,45 +40,39 @@ def transformer_of(oracle):
 
 @ORACLES
 class TestPublishedNumbers:
+    @torch.no_grad()
     def test_a_transformer_gives_what_the_original_gives(self, name):
         oracle = load_oracle(name)
         layers, transformer = layers_of(oracle), transformer_of(oracle)
         heads = oracle.about["config"]["block"]["n_heads"]
         context = torch.cat([oracle.input("context"), oracle.input("lr_prompt")], dim=1)
-        (looked,) = layers.look(oracle.input("lr"), oracle.input("ref"), heads)
-        (block,) = layers.blocks()
 
         def first(_module, given):
-            return (block(given[0][None], looked, 1.0)[0], *given[1:])
+            return (layers(given[0], oracle.input("lr"), oracle.input("ref"), heads=heads), *given[1:])
 
-        with torch.no_grad():
-            oracle.check("gen_mode", transformer(oracle.input("x"), encoder_hidden_states=context).sample)
-            transformer.transformer_blocks[0].register_forward_pre_hook(first)
-            oracle.check("out", transformer(oracle.input("x"), encoder_hidden_states=context).sample)
+        oracle.check("gen_mode", transformer(oracle.input("x"), encoder_hidden_states=context).sample)
+        transformer.transformer_blocks[0].register_forward_pre_hook(first)
+        oracle.check("out", transformer(oracle.input("x"), encoder_hidden_states=context).sample)
 
+    @torch.no_grad()
     def test_on_the_way_too(self, name):
         oracle = load_oracle(name)
         layers = layers_of(oracle)
         heads = oracle.about["config"]["block"]["n_heads"]
-        with torch.no_grad():
-            feature = layers._fitted(oracle.input("lr"), layers.dubconv_lna)
-            oracle.check("norm_clr_lna", layers.norm_clr_lna(feature), "mid")
-            (looked,) = layers.look(oracle.input("lr"), oracle.input("ref"), heads)
-            height, width = oracle.input("x").shape[-2:]
-            matched = looked.matched.transpose(1, 2).unflatten(2, (height, width))
-            oracle.check("zero_conv_r_lna", matched, "mid")
+        hint, reference = layers.hint_tokens(oracle.input("lr")), layers.reference_tokens(oracle.input("ref"))
+        oracle.check("proj_in_clr_lna", hint, "mid")
+        matched = layers.transformer_blocks[0].matched(hint, reference, heads)
+        height, width = oracle.input("x").shape[-2:]
+        oracle.check("zero_conv_r_lna", matched.transpose(1, 2).unflatten(2, (height, width)), "mid")
 
+    @torch.no_grad()
     def test_the_best_fitting_tokens_are_the_same(self, name):
         oracle = load_oracle(name)
         layers = layers_of(oracle)
         heads = oracle.about["config"]["block"]["n_heads"]
-        (block,) = layers.blocks()
-        hint = layers.proj_in_clr_lna(
-            layers.norm_clr_lna(layers._fitted(oracle.input("lr"), layers.dubconv_lna)).flatten(2).transpose(1, 2)
-        )
-        reference = layers.norm_cref_lna(layers._fitted(oracle.input("ref"), layers.dubconv_r_lna))
-        query = block.attn4_ref_lna.to_q(hint).unflatten(-1, (heads, -1)).transpose(1, 2)
-        key = block.attn4_ref_lna.to_k(reference.flatten(2).transpose(1, 2)).unflatten(-1, (heads, -1)).transpose(1, 2)
+        hard = layers.transformer_blocks[0].attn4_ref_lna
+        query = hard.to_q(layers.hint_tokens(oracle.input("lr"))).unflatten(-1, (heads, -1)).transpose(1, 2)
+        key = hard.to_k(layers.reference_tokens(oracle.input("ref"))).unflatten(-1, (heads, -1)).transpose(1, 2)
         # Its values are the keys' numbers, so what comes back names the key.
         number = torch.arange(key.shape[2], dtype=torch.float32)[:, None].expand_as(key)
         score = hard_attention(query, key, torch.ones_like(key))
@@ -118,45 +112,24 @@ class TestHardAttention:
 
 
 class TestParts:
+    @torch.no_grad()
     def test_without_a_reference_only_the_frame_is_looked_at(self):
         oracle = load_oracle("coser_aia")
         layers = layers_of(oracle)
-        (block,) = layers.blocks()
-        x = torch.randn(1, 2, 96, 64)
-        (with_it,) = layers.look(oracle.input("lr"), oracle.input("ref"), 4)
-        (without,) = layers.look(oracle.input("lr"), None, 4)
-        assert without.matched is None
-        with torch.no_grad():
-            block.zero_conv_r_lna.weight.zero_(), block.zero_conv_r_lna.bias.zero_()
-            (silent,) = layers.look(oracle.input("lr"), oracle.input("ref"), 4)
-            assert torch.equal(block(x, without, 1.0), block(x, silent, 1.0))
-            assert not torch.equal(block(x, without, 1.0), block(x, with_it, 1.0))
+        x, hint, reference = torch.randn(2, 96, 64), oracle.input("lr"), oracle.input("ref")
+        with_it, without = layers(x, hint, reference, heads=4), layers(x, hint, None, heads=4)
+        layers.transformer_blocks[0].zero_conv_r_lna.weight.zero_()
+        layers.transformer_blocks[0].zero_conv_r_lna.bias.zero_()
+        assert torch.equal(layers(x, hint, reference, heads=4), without)
+        assert (with_it - without).abs().max() > 1e-2
 
-    def test_a_weight_of_zero_changes_nothing_where_it_stands(self):
-        oracle = load_oracle("coser_aia")
-        layers = layers_of(oracle)
-        (block,) = layers.blocks()
-        (looked,) = layers.look(oracle.input("lr"), oracle.input("ref"), 4)
-        x = torch.randn(2, 2, 96, 64)
-        weight = torch.ones(2, 96, 1)
-        weight[0] = 0
-        weight[1, :40] = 0
-        with torch.no_grad():
-            found = block(x, looked, weight)
-        assert torch.equal(found[:, 0], x[:, 0])
-        assert torch.equal(found[:, 1, :40], x[:, 1, :40])
-        assert not torch.equal(found[:, 1, 40:], x[:, 1, 40:])
-
+    @torch.no_grad()
     def test_chunks_of_conditioning_do_not_see_each_other(self):
         oracle = load_oracle("coser_aia")
         layers = layers_of(oracle)
-        (block,) = layers.blocks()
-        (looked,) = layers.look(oracle.input("lr"), oracle.input("ref"), 4)
-        x = torch.randn(2, 2, 96, 64)
-        with torch.no_grad():
-            both = block(x, looked, 1.0)
-            alone = torch.cat([block(chunk[None], looked, 1.0) for chunk in x])
-        torch.testing.assert_close(both, alone, rtol=0, atol=1e-6)
+        x, hint, reference = torch.randn(4, 96, 64), oracle.input("lr"), oracle.input("ref")
+        alone = torch.cat([layers(chunk, hint, reference, heads=4) for chunk in x.chunk(2)])
+        torch.testing.assert_close(layers(x, hint, reference, heads=4), alone, rtol=0, atol=1e-6)
 
     def test_a_file_that_does_not_fit_is_refused_with_a_list(self):
         weights = added(load_oracle("coser_aia").weights("block"))

@@ -6,11 +6,18 @@ import torch
 from torch import Tensor
 
 from vldm_core.prior.controls.coser.all_in_attention import AllInAttention, AllInAttentionConfig
+from vldm_core.prior.controls.coser.branch import CoserBranch
 from vldm_core.prior.controls.coser.cognition import CognitiveEncoder
+from vldm_core.prior.controls.coser.files import COSER
 from vldm_core.prior.controls.coser.presr import PreSR, PreSRConfig
 from vldm_core.prior.controls.coser.qformer import QFormer, QFormerConfig, published_name
+from vldm_core.prior.controls.coser.system import CoserControl
+from vldm_core.prior.controls.network.encoder import EncoderConfig
 
 CLIP_WIDTH = 40
+CONTEXT = 64
+CHANNELS = (32, 64, 128, 128)
+HEADS = (2, 4, 8, 8)
 Q_FORMER = QFormerConfig(width=64, vision=24, inner=48, depth=4, crossed=(0, 2), queries=6, heads=16)
 PRE_SR = PreSRConfig(features=8, blocks=3)
 
@@ -58,16 +65,67 @@ def encoder(config: QFormerConfig = Q_FORMER, *, projection: bool = True) -> Cog
     return CognitiveEncoder.from_published(encoder_file(config, projection=projection), heads=config.heads)
 
 
-def attention_file(places: dict[str, tuple[int, int]], seed: int = 1) -> dict[str, Tensor]:
-    """All-in-Attention of several transformers.
-
-    Args:
-        places: The original's name of a transformer -> (its channels, channels of its features).
-        seed: Of the weights.
-    """
+def attention_file(channels: tuple[int, ...] = CHANNELS, seed: int = 1) -> dict[str, Tensor]:
+    """All-in-Attention of a UNet of four levels."""
+    low, middle, high, _ = channels
+    places = {"middle_block.1": (high, high)}
+    for number, (width, features) in enumerate(
+        [
+            (high, high),
+            (high, high),
+            (high, middle),
+            (middle, middle),
+            (middle, middle),
+            (middle, low),
+            *[(low, low)] * 3,
+        ]
+    ):
+        places[f"output_blocks.{number + 3}.1"] = (width, features)
     file: dict[str, Tensor] = {}
-    for number, (place, (channels, features)) in enumerate(places.items()):
-        config = AllInAttentionConfig(channels=channels, features=features)
-        layers = random_weights(AllInAttention(config), seed + number)
+    for number, (place, (width, features)) in enumerate(places.items()):
+        layers = random_weights(AllInAttention(AllInAttentionConfig(channels=width, features=features)), seed + number)
         file |= {f"model.diffusion_model.{place}.{key}": value for key, value in layers.state_dict().items()}
     return file
+
+
+def branch_config(channels: tuple[int, ...] = CHANNELS, *, linear: bool = True) -> EncoderConfig:
+    """Shape of a control branch: as published, its second level has no transformers."""
+    return EncoderConfig(
+        channels=channels,
+        attended=(True, False, True, False),
+        context=CONTEXT,
+        heads=HEADS,
+        linear=linear,
+    )
+
+
+def control_file(channels: tuple[int, ...] = CHANNELS, *, linear: bool = True, seed: int = 20) -> dict[str, Tensor]:
+    """What a complete checkpoint adds to the UNet, without the cognitive encoder."""
+    branch = random_weights(CoserBranch(branch_config(channels, linear=linear)), seed)
+    state = branch.state_dict()
+    return attention_file(channels) | {f"structcond_stage_model.{key}": value for key, value in state.items()}
+
+
+def coser_control(file: dict[str, Tensor] | None = None) -> CoserControl:
+    found = COSER.build({"control": file or control_file()}, HEADS)
+    assert isinstance(found, CoserControl)
+    return found
+
+
+def sd2_unet(seed: int = 0, *, channels: tuple[int, ...] = CHANNELS) -> Any:
+    """diffusers' UNet of Stable Diffusion 2.x's shape: linear projections, heads by level."""
+    from diffusers import UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    kinds = ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"]
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=channels,
+        down_block_types=tuple(kinds),
+        up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(kinds)),
+        layers_per_block=2,
+        cross_attention_dim=CONTEXT,
+        attention_head_dim=HEADS,
+        use_linear_projection=True,
+    )
+    return random_weights(unet, seed).requires_grad_(False)

@@ -12,7 +12,7 @@ Then the transformer goes on with its own blocks. Without a reference step 1 is 
 UNet features have half the channels and pass a 3×3 convolution first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....errors import SettingsError
+from ....files.published import fill, numbered, shape_of
 from ....files.weights import WeightFileError
-from ..layout import fill, numbered, shape_of
 
 GROUPS = 32
 """Groups of the norm before a feature's projection; published."""
@@ -73,21 +73,6 @@ class AllInAttentionConfig:
             raise WeightFileError(f"the All-in-Attention of this file is unknown: {error}") from error
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Looked:
-    """What one block takes from the features of F frames of n tokens.
-
-    Attributes:
-        keys: (F, heads, n, d) of the frame's tokens.
-        values: Likewise.
-        matched: (F, n, C), what the reference adds; None without one.
-    """
-
-    keys: Tensor
-    values: Tensor
-    matched: Tensor | None
-
-
 class _Projections(nn.Module):
     """The projections of an attention, with the names of the checkpoint."""
 
@@ -114,31 +99,30 @@ class _Block(nn.Module):
         self.norm4_lna = nn.LayerNorm(channels)
         self.norm5_lna = nn.LayerNorm(channels)
 
-    def look(self, hint: Tensor, reference: Tensor | None, heads: int) -> Looked:
-        """Take what the frame (F, n, C) and the reference (F, m, C) give."""
-        soft, hard = self.attn3_lr_lna, self.attn4_ref_lna
-        matched = None
-        if reference is not None:
-            found = hard_attention(
-                _per_head(hard.to_q(hint), heads),
-                _per_head(hard.to_k(reference), heads),
-                _per_head(hard.to_v(reference), heads),
-            )
-            matched = _pointwise(self.zero_conv_r_lna, hard.to_out(found.transpose(1, 2).flatten(2)))
-        return Looked(keys=_per_head(soft.to_k(hint), heads), values=_per_head(soft.to_v(hint), heads), matched=matched)
+    def matched(self, hint: Tensor, reference: Tensor, heads: int) -> Tensor:
+        """Return what the reference's tokens (F, m, C) add to the frame's (F, n, C)."""
+        hard = self.attn4_ref_lna
+        found = hard_attention(
+            _per_head(hard.to_q(hint), heads),
+            _per_head(hard.to_k(reference), heads),
+            _per_head(hard.to_v(reference), heads),
+        )
+        return _pointwise(self.zero_conv_r_lna, hard.to_out(found.transpose(1, 2).flatten(2)))
 
-    def forward(self, x: Tensor, looked: Looked, weight: Tensor | float) -> Tensor:
-        """Return x (N, F, n, C) with what was looked at; `weight` (F, n, 1) or a factor for all."""
-        if looked.matched is not None:
-            x = x + weight * looked.matched
-        chunks, frames, tokens, _ = x.shape
-        heads = looked.keys.shape[1]
-        # All chunks of conditioning look at the same frame: their queries lie one behind the other.
-        query = self.attn3_lr_lna.to_q(self.norm4_lna(x)).unflatten(-1, (heads, -1))
-        query = query.permute(1, 3, 0, 2, 4).reshape(frames, heads, chunks * tokens, -1)
-        found = functional.scaled_dot_product_attention(query, looked.keys, looked.values)
+    def forward(self, x: Tensor, hint: Tensor, reference: Tensor | None, heads: int) -> Tensor:
+        """Return x (N, F, n, C), N chunks of conditioning, after looking at the frame's tokens and the reference's."""
+        if reference is not None:
+            x = x + self.matched(hint, reference, heads)
+        soft, (chunks, frames, tokens, _) = self.attn3_lr_lna, x.shape
+        # All chunks look at the same frame: their queries lie one behind the other.
+        query = soft.to_q(self.norm4_lna(x)).unflatten(-1, (heads, -1)).permute(1, 3, 0, 2, 4)
+        found = functional.scaled_dot_product_attention(
+            query.reshape(frames, heads, chunks * tokens, -1),
+            _per_head(soft.to_k(hint), heads),
+            _per_head(soft.to_v(hint), heads),
+        )
         found = found.unflatten(2, (chunks, tokens)).permute(2, 0, 3, 1, 4).flatten(3)
-        return x + weight * _pointwise(self.zero_conv_lna, self.attn3_lr_lna.to_out(found))
+        return x + _pointwise(self.zero_conv_lna, soft.to_out(found))
 
 
 class AllInAttention(nn.Module):
@@ -179,28 +163,31 @@ class AllInAttention(nn.Module):
         fill(layers, tensors, what)
         return layers.eval()
 
-    def look(self, hint: Tensor, reference: Tensor | None, heads: int) -> list[Looked]:
-        """Take what features give to every block.
+    def forward(self, x: Tensor, hint: Tensor, reference: Tensor | None, *, heads: int, block: int = 0) -> Tensor:
+        """Return the tokens with which one of the transformer's blocks begins.
 
         Args:
+            x: (N · F, n, C), tokens of the UNet: chunks of conditioning, each with the same F frames.
             hint: (F, features, h, w) of the degraded frames; twice as large where `halved`.
             reference: Likewise of the references; None leaves the hard attention out.
             heads: Attention heads of the transformer.
+            block: Number of the block.
 
         Returns:
-            One item for each block of the transformer.
+            (N · F, n, C).
         """
-        tokens = self.proj_in_clr_lna(_tokens(self.norm_clr_lna(self._fitted(hint, self.dubconv_lna))))
-        theirs = None
-        if reference is not None:
-            theirs = _tokens(self.norm_cref_lna(self._fitted(reference, self.dubconv_r_lna)))
-        return [block.look(tokens, theirs, heads) for block in self.blocks()]
+        tokens = self.hint_tokens(hint)
+        theirs = None if reference is None else self.reference_tokens(reference)
+        within = self.transformer_blocks[block]
+        return within(x.unflatten(0, (-1, len(hint))), tokens, theirs, heads).flatten(0, 1)
 
-    def blocks(self) -> Iterator[_Block]:
-        """Yield the added layers of every block."""
-        for block in self.transformer_blocks:
-            assert isinstance(block, _Block)
-            yield block
+    def hint_tokens(self, feature: Tensor) -> Tensor:
+        """Return (F, n, C) of the degraded frames."""
+        return self.proj_in_clr_lna(_tokens(self.norm_clr_lna(self._fitted(feature, self.dubconv_lna))))
+
+    def reference_tokens(self, feature: Tensor) -> Tensor:
+        """Return (F, n, C) of the references."""
+        return _tokens(self.norm_cref_lna(self._fitted(feature, self.dubconv_r_lna)))
 
     def _fitted(self, feature: Tensor, widen: nn.Module | None) -> Tensor:
         if widen is not None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....errors import SettingsError
-from ..layout import below, shape_of
+from ....files.published import below, shape_of
 from .presr import PreSR
 from .qformer import QFormer
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....errors import SettingsError
+from ....files.published import fill, numbered, shape_of
 from ....files.weights import WeightFileError
-from ..layout import fill, numbered, shape_of
 
 _SLOPE = 0.1
 """Slope of the leaky ReLUs below zero, a ratio; published."""

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ....errors import SettingsError
+from ....files.published import fill, numbered, shape_of
 from ....files.weights import WeightFileError
-from ..layout import fill, numbered, shape_of
 
 _EPS = 1e-12
 """BERT's constant in the square root of every LayerNorm, in squares of a feature."""

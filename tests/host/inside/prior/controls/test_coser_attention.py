@@ -27,11 +27,9 @@ def test_the_hosts_transformer_gives_what_the_original_gives(name):
         {key: value for key, value in weights.items() if "_lna" in key}, halved=config["merge_x2"]
     )
     context = torch.cat([oracle.input("context"), oracle.input("lr_prompt")], dim=1)
-    (looked,) = layers.look(oracle.input("lr"), oracle.input("ref"), config["n_heads"])
-    (block,) = layers.blocks()
 
     def first(_module, given):
-        return (block(given[0][None], looked, 1.0)[0], *given[1:])
+        return (layers(given[0], oracle.input("lr"), oracle.input("ref"), heads=config["n_heads"]), *given[1:])
 
     with torch.no_grad():
         oracle.check("gen_mode", transformer(oracle.input("x"), context=context))

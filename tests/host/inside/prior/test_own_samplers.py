@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, RescaleCFG
 from inside.models import tiny_pair
 from inside.prior.restoring import FRAMES, LATENT, NEGATIVE, POSITIVE, restore, settings
 from inside.sampling import SCALE
@@ -132,3 +132,19 @@ def test_noise_alone_is_what_the_network_sees_at_ten_thousand(model):
 def test_the_node_offers_them_after_the_hosts():
     assert SAMPLERS[-3:] == tuple(OWN_SAMPLERS) and SCHEDULERS[-2:] == tuple(OWN_SCHEDULES)
     assert len(set(SAMPLERS)) == len(SAMPLERS) and len(set(SCHEDULERS)) == len(SCHEDULERS)
+
+
+def test_the_packages_cfg_takes_the_place_of_the_hosts_and_comes_before_other_patches(model):
+    how = {"settings": settings(cfg_schedule="diffbir"), "guidance": 0.0}
+    wanted = restore(model, **how)
+    (rescaled,) = RescaleCFG().patch(model, 1.0)
+    assert torch.equal(restore(rescaled, **how), wanted)
+    assert not torch.equal(restore(rescaled, guidance=0.0), restore(model, guidance=0.0))
+    doubled, seen = model.clone(), []
+
+    def after(arguments: dict[str, Any]) -> torch.Tensor:
+        seen.append(arguments["denoised"])
+        return 2 * arguments["denoised"]
+
+    doubled.set_model_sampler_post_cfg_function(after)
+    assert (restore(doubled, **how) - 2 * seen[-1] / SCALE).abs().max() < 1e-3

@@ -1,5 +1,7 @@
 """CoSeR on diffusers' UNet: a reference composed of diffusers' ControlNet and written-out formulas, and its rules."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional
@@ -93,8 +95,10 @@ def written_out(x, feature, reference, file, place, heads):
 
     def normed(picture, side, norm):
         if f"{UNET}{place}.{side}.weight" in file:
-            picture = functional.conv2d(picture, *weights(side), padding=1)
-        return functional.group_norm(picture, 32, *weights(norm), eps=1e-6).flatten(2).mT
+            weight, bias = weights(side)
+            picture = functional.conv2d(picture, weight, bias, padding=1)
+        weight, bias = weights(norm)
+        return functional.group_norm(picture, 32, weight, bias, 1e-6).flatten(2).mT
 
     def attention(query, context, name, hard):
         q, k, v = (
@@ -140,7 +144,7 @@ def composed(unet, file, text, *, reference=REFERENCE, conditioned=TEXT, tokens=
     places = {"middle_block.1": ("mid.attn", 12)}
     places |= {f"output_blocks.{n}.1": (f"{layer}.attn", 11 - n) for n, layer in enumerate(layers) if n >= 3}
     for place, (site, number) in places.items():
-        block = view[site].module.transformer_blocks[0]
+        block: Any = view[site].module.transformer_blocks[0]  # type: ignore[index]
 
         def before(_module, given, place=place, number=number, heads=block.attn1.heads):
             theirs = None if looked is None else looked[number]

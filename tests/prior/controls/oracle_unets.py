@@ -1,5 +1,6 @@
 """UNets of the oracles in diffusers' classes, and one forward pass of them as a call of a clip."""
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,19 @@ def unet_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Modu
     )
     plain = {key.removeprefix("model.diffusion_model."): value for key, value in weights.items()}
     unet.load_state_dict({key: plain[unet_name(key, config["num_res_blocks"])] for key in unet.state_dict()})
+    return unet.eval()
+
+
+def published_unet(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:
+    """Build diffusers' UNet from the configuration and weights of one of its kin (`down_blocks.…`).
+
+    What is not in a plain UNet is left aside.
+    """
+    from diffusers import UNet2DConditionModel
+
+    own = inspect.signature(UNet2DConditionModel.__init__).parameters
+    unet = UNet2DConditionModel(**{key: value for key, value in config.items() if key in own})
+    unet.load_state_dict({key: weights[key] for key in unet.state_dict()})
     return unet.eval()
 
 

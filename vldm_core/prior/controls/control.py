@@ -108,6 +108,13 @@ class ControlSystem(nn.Module):
     scales_itself: ClassVar[bool] = True
     conditioned_alone: ClassVar[bool] = False
 
+    def accept(self, material: ControlMaterial) -> None:
+        """Check what this system alone asks of a clip's material, once for each clip; most ask nothing.
+
+        Raises:
+            SettingsError: Something is missing or does not fit.
+        """
+
     def features(self, request: ControlRequest) -> Features:
         """Look at the hint.
 
@@ -151,6 +158,7 @@ class RestorationControl(Attachment):
     ) -> None:
         super().__init__()
         material.check(system.hint, system.name)
+        system.accept(material)
         self.system = system
         self.material = material
         self.settings = settings or ControlSettings()

@@ -11,8 +11,9 @@ from .control import ControlSystem
 from .coser.files import COSER
 from .diffbir.files import DIFFBIR
 from .format import ControlFormat, Part, Shapes
+from .seesr.files import SEESR
 
-FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, COSER)
+FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, SEESR, COSER)
 """Every system that is known."""
 
 _NETWORKS = ("controlnet", "unet")

@@ -91,11 +91,13 @@ class Attention(nn.Module):
         self.to_v = nn.Linear(context, channels, bias=False)
         self.to_out = nn.Sequential(nn.Linear(channels, channels))
 
-    def forward(self, x: Tensor, context: Tensor | None = None, attend: Attend = attend_to_all) -> Tensor:
-        """Return (B, n, channels) for x (B, n, channels) and a context (B, m, context)."""
+    def forward(
+        self, x: Tensor, context: Tensor | None = None, attend: Attend = attend_to_all, *, heads: int | None = None
+    ) -> Tensor:
+        """Return (B, n, channels) for x (B, n, channels) and a context (B, m, context); `heads` replaces its own."""
         looked = x if context is None else context
         q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            part.unflatten(-1, (heads or self.heads, -1)).transpose(1, 2)
             for part in (self.to_q(x), self.to_k(looked), self.to_v(looked))
         )
         return self.to_out(attend(q, k, v).transpose(1, 2).flatten(2))
@@ -135,10 +137,12 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.norm3 = nn.LayerNorm(channels)
 
-    def forward(self, x: Tensor, context: Tensor, attend: Attend = attend_to_all) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor, attend: Attend = attend_to_all, *, heads: int | None = None
+    ) -> Tensor:
         """Return (B, n, channels) for x (B, n, channels) and a context (B, m, context)."""
-        x = x + self.attn1(self.norm1(x), attend=attend)
-        x = x + self.attn2(self.norm2(x), context, attend=attend)
+        x = x + self.attn1(self.norm1(x), attend=attend, heads=heads)
+        x = x + self.attn2(self.norm2(x), context, attend=attend, heads=heads)
         return x + self.ff(self.norm3(x))
 
 
@@ -161,10 +165,13 @@ class SpatialTransformer(nn.Module):
         self.proj_out = nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
         self.linear = linear
 
-    def forward(self, x: Tensor, context: Tensor, attend: Attend = attend_to_all) -> Tensor:
+    def forward(
+        self, x: Tensor, context: Tensor, attend: Attend = attend_to_all, *, heads: int | None = None
+    ) -> Tensor:
         """Return (B, channels, h, w) for x (B, channels, h, w) and a context (B, m, context).
 
         `attend` says how both attentions look; the context of one that does not look everywhere lies on x's grid.
+        `heads` replaces its own number, which no file says: a transformer that joins a UNet takes that of the UNet.
         """
         height = x.shape[-2]
         inside = self.norm(x)
@@ -174,7 +181,7 @@ class SpatialTransformer(nn.Module):
         if self.linear:
             inside = self.proj_in(inside)
         for block in self.transformer_blocks:
-            inside = block(inside, context, attend)
+            inside = block(inside, context, attend, heads=heads)
         if self.linear:
             inside = self.proj_out(inside)
         inside = inside.transpose(1, 2).unflatten(2, (height, -1))

@@ -4,6 +4,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .compare.compare import Compare
 from .decode.decode_video import DecodeVideo
+from .decode.decode_with_feature_wrapping import DecodeWithFeatureWrapping
 from .decode.fuse_restoration import FuseRestoration
 from .decode.match_colour import MatchColour
 from .decode.regrain import Regrain
@@ -74,6 +75,7 @@ class VLDMExtension(ComfyExtension):
             RestorationSampler,
             RestorationSettingsNode,
             DecodeVideo,
+            DecodeWithFeatureWrapping,
             FuseRestoration,
             MatchColour,
             Regrain,

@@ -47,6 +47,7 @@ from vldm_core.prerestore.restore_images import ImageModelSettings
 from vldm_core.prerestore.run import PreRestoreSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.controls.settings import ControlSettings
+from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.reel.prior import PriorReelSettings
@@ -410,6 +411,9 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
     FlowSettings: {
         "working_side": at_least(64),
         "spike_threshold": between(0, 255),
+    },
+    FinishSettings: {
+        "fidelity": between(0, 1),
     },
     FitSettings: {
         "short_side": at_least(1),

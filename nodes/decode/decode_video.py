@@ -13,7 +13,8 @@ from ..sockets import CATEGORY, Shots
 from ..validation import one_error
 
 _SHOTS_TOOLTIP = "From Detect Shots, on the same frames: nothing is mixed across a cut. Unconnected: one shot."
-_SMALLEST_TILE = 128
+SMALLEST_TILE = 128
+"""Pixels below which a tile is mostly border."""
 
 
 class DecodeVideo(io.ComfyNode):
@@ -81,8 +82,8 @@ class DecodeVideo(io.ComfyNode):
     @one_error
     def validate_inputs(cls, tile_size: int | None = None) -> bool | str:
         """Refuse tiles that are all overlap."""
-        if tile_size is not None and 0 < tile_size < _SMALLEST_TILE:
-            return f"tile_size is {tile_size}; use 0 for automatic, or {_SMALLEST_TILE} pixels or more"
+        if tile_size is not None and 0 < tile_size < SMALLEST_TILE:
+            return f"tile_size is {tile_size}; use 0 for automatic, or {SMALLEST_TILE} pixels or more"
         return True
 
     @classmethod

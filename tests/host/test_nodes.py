@@ -41,6 +41,7 @@ NODES = {
     "VLDM_RestorationSampler",
     "VLDM_RestorationSettings",
     "VLDM_DecodeVideo",
+    "VLDM_DecodeWithFeatureWrapping",
     "VLDM_FuseRestoration",
     "VLDM_MatchColour",
     "VLDM_Regrain",
@@ -50,6 +51,7 @@ FILES = {
     ("VLDM_LoadStage1", "file"),
     ("VLDM_CaptionShots", "captioner"),
     ("VLDM_ApplyTemporalLayers", "file"),
+    ("VLDM_DecodeWithFeatureWrapping", "file"),
 }
 WORKFLOWS = set(workflow_names.TITLES.values())
 

@@ -9,6 +9,7 @@ from ..decode.colour import ColourSettings, match_colour
 from ..decode.fusion import FusionSettings, fuse
 from ..decode.memory_fallback import DecodeSettings
 from ..decode.regrain import RegrainSettings, regrain
+from ..decode.wrapping.wrapped import PUBLISHED_FIDELITY, check_fidelity
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..video.geometry import FitPlan, unfit
@@ -24,12 +25,18 @@ class FinishSettings:
         colour: Gives the picture the colours of the film.
         fusion: Joins the picture with the film that went in.
         grain: Gives the picture the grain of the film that went in.
+        fidelity: How much the film counts where the decoder is wrapped, 0 … 1; without feature wrapping it does
+            nothing.
     """
 
     decode: DecodeSettings = field(default_factory=DecodeSettings)
     colour: ColourSettings | None = field(default_factory=ColourSettings)
     fusion: FusionSettings | None = None
     grain: RegrainSettings | None = None
+    fidelity: float = PUBLISHED_FIDELITY
+
+    def __post_init__(self) -> None:
+        check_fidelity(self.fidelity)
 
     def check(self, *, masks: bool) -> None:
         """Check that what the settings need is there.

@@ -23,6 +23,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..decode.chunks import TEMPORAL_HALO, Decode
 from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
 from ..decode.temporal_vae import temporal_decode
+from ..decode.wrapping.headless import decode_frames, wrap
+from ..decode.wrapping.network import FeatureWrapping
 from ..errors import SettingsError
 from ..progress import Progress, silent
 from ..sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
@@ -39,8 +41,6 @@ from .checkpoints.single_file import checkpoint_configuration
 from .checkpoints.tokens import check_tokenizer
 from .clip_sampling import ClipSampling
 from .control_hint import ControlHint as ControlHint
-from .controls.control import RestorationControl
-from .controls.use import ControlUse as ControlUse
 from .denoiser import Control
 from .finish import FinishSettings, finish_clip
 from .schedulers import DrivenScheduler, with_linear_betas, with_zero_terminal_snr
@@ -223,10 +223,10 @@ class VideoRestorationPipeline(
         shots: Sequence[Shot] | None = None,
         masks: Tensor | None = None,
         control: ControlHint | None = None,
-        controls: Sequence[ControlUse] = (),
         fitting: FitSettings | None = _FIT,
         finish: FinishSettings | None = None,
         temporal_decoder: nn.Module | None = None,
+        feature_wrapping: FeatureWrapping | None = None,
         first_frame: int = 0,
         shot_start: int | None = None,
         output: Literal["frames", "latents"] = "frames",
@@ -256,11 +256,11 @@ class VideoRestorationPipeline(
                 the grain of shots too short to measure are decided over all of them.
             masks: (T, H, W), 1 = damaged; what is not damaged is kept (`settings.consistency`).
             control: For the ControlNet; None leaves it out.
-            controls: Restoration controls, which mix; each is on the UNet for the length of this call. Masks tell them
-                where their hint is a guess.
             fitting: How frames are brought to a size that the model knows; None wants sides divisible by 8.
             finish: Decoding, colour, fusion and grain.
             temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
+            feature_wrapping: From :func:`.decode.wrapping.network.read_feature_wrapping`: the frames steer the decoder,
+                as far as `finish.fidelity` says; None decodes without. Not together with a temporal decoder.
             first_frame: Number of the first frame in the film; noise and grain depend on it.
             shot_start: Film frame at which the first shot begins, where the frames begin inside it; None is
                 `first_frame`.
@@ -284,13 +284,11 @@ class VideoRestorationPipeline(
         self._check_material(frames, masks, control)
         if output == "frames":
             finish.check(masks=masks is not None)
+        wrapped = wrap(self.vae, feature_wrapping, fidelity=finish.fidelity, temporal_decoder=temporal_decoder)
         prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
         drive = self.drive(
             num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
         )
-        view = UNetView(self.unet)
-        size = plan.fitted_height // MULTIPLE, plan.fitted_width // MULTIPLE
-        prepared = [use.prepared(frames, size, view) for use in controls]
         if not drive.sigmas and strength > 0:
             _LOG.warning(
                 "strength %s runs no step of %d: the clip is only encoded and decoded", strength, num_inference_steps
@@ -300,6 +298,10 @@ class VideoRestorationPipeline(
         fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
+            view = UNetView(self.unet)
+            for attachment in self._attachments.values():
+                attachment.to(device=self._execution_device, dtype=self.unet.dtype)
+                stack.enter_context(attachment.attached(view))
             positive, negative = self._encode_prompts(prompts, negatives, parts)
             material = Material(
                 latent=self._encode(fitted, progress),
@@ -309,12 +311,6 @@ class VideoRestorationPipeline(
                 first_frame=first_frame,
                 shot_start=shot_start,
             )
-            # Encoded before the controls take their memory.
-            self._look(controls, prepared, material, plan, progress)
-            attachments = (*self._attachments.values(), *prepared)
-            for attachment in attachments:
-                attachment.to(device=self._execution_device, dtype=self.unet.dtype)
-                stack.enter_context(attachment.attached(view))
             found = material.latent
             if drive.sigmas:
                 restoration = Restoration(
@@ -329,7 +325,7 @@ class VideoRestorationPipeline(
                     positive=positive,
                     negative=negative,
                     shots=parts,
-                    attachments=attachments,
+                    attachments=tuple(self._attachments.values()),
                     controls=self._controls(control, plan),
                     seed=seed,
                     first_frame=first_frame,
@@ -338,7 +334,19 @@ class VideoRestorationPipeline(
             latents = found.float().cpu()
             if output == "latents":
                 return RestorationOutput(latents=latents, frames=None)
-            pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
+            if wrapped is None:
+                pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
+            else:
+                pictures = decode_frames(
+                    latents,
+                    fitted,
+                    wrapped,
+                    finish.decode,
+                    vae=self.vae,
+                    decode=self._plain_decode(),
+                    device=self._execution_device,
+                    progress=progress,
+                )
         result = finish_clip(
             pictures,
             finish,
@@ -442,13 +450,13 @@ class VideoRestorationPipeline(
         table = dict(zip(texts, found, strict=True))
         return tuple(_of_frames([table[text] for text in chosen], shots) for chosen in (prompts, negatives))  # type: ignore
 
-    def _encode(self, frames: Tensor, progress: Progress, phase: str = "encode") -> Tensor:
+    def _encode(self, frames: Tensor, progress: Progress) -> Tensor:
         """Encode frame by frame to scaled latents (T, 4, h, w), float32, where the models run."""
         device, latents = self._execution_device, []
         for t in range(len(frames)):
             picture = frames[t : t + 1].to(device=device, dtype=self.vae.dtype) * 2 - 1
             latents.append(self._encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
-            progress(phase, t + 1, len(frames))
+            progress("encode", t + 1, len(frames))
         return torch.cat(latents)
 
     def _encode_frame(self, picture: Tensor) -> Any:
@@ -483,11 +491,7 @@ class VideoRestorationPipeline(
         if temporal_decoder is not None:
             decode = temporal_decode(temporal_decoder.to(device), scale=self.vae.config.scaling_factor)
         else:
-            whole = self._with_gradient()
-
-            def decode(part: Tensor) -> Tensor:
-                return whole(part.to(device)).clamp(0, 1)
-
+            decode = self._plain_decode()
         plan = choose_plan(
             settings,
             temporal=temporal_decoder is not None,
@@ -497,21 +501,13 @@ class VideoRestorationPipeline(
         )
         return decode_within_memory(latents, decode, plan, shots=shots, progress=progress)
 
-    def _look(
-        self,
-        uses: Sequence[ControlUse],
-        controls: Sequence[RestorationControl],
-        material: Material,
-        plan: FitPlan,
-        progress: Progress,
-    ) -> None:
-        def encode(pictures: Tensor, phase: str) -> Tensor:
-            return self._encode(pictures, progress, phase)
+    def _plain_decode(self) -> Decode:
+        device, whole = self._execution_device, self._with_gradient()
 
-        for use, control in zip(uses, controls, strict=True):
-            use.look(
-                control, material, (plan.height, plan.width), fitted=lambda frames: fit(frames, plan), encode=encode
-            )
+        def decode(part: Tensor) -> Tensor:
+            return whole(part.to(device)).clamp(0, 1)
+
+        return decode
 
     def _controls(self, control: ControlHint | None, plan: FitPlan) -> tuple[Control, ...]:
         if control is None:

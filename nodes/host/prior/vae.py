@@ -4,13 +4,17 @@
 Here the chunk that is given is decoded in one call; memory that runs out is reported, not worked around.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from comfy import model_management
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....vldm_core.decode.chunks import Decode
+from ....vldm_core.decode.wrapping.network import read_feature_wrapping
+from ....vldm_core.decode.wrapping.wrapped import Encode
 from ....vldm_core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -48,19 +52,19 @@ def check_latents(vae: "VAE", samples: Tensor) -> None:
         )
 
 
-def frames_in_memory(vae: "VAE", samples: Tensor) -> float:
-    """Load a VAE and return how many whole frames of the latents it can decode in one call."""
+def frames_in_memory(vae: "VAE", samples: Tensor, *beside: ModelPatcher) -> float:
+    """Load a VAE and what works beside it, and return how many whole frames it can decode in one call."""
     one = vae.memory_used_decode((1, *samples.shape[1:]), vae.vae_dtype)
-    wanted = one * (_TEMPORAL_FRAMES if is_temporal(vae) else 1)
-    model_management.load_models_gpu([vae.patcher], memory_required=wanted, force_full_load=vae.disable_offload)
+    _load(vae, one * (_TEMPORAL_FRAMES if is_temporal(vae) else 1), beside)
     return float(model_management.get_free_memory(vae.device) / one)
 
 
-def vae_decoder(vae: "VAE") -> Decode:
+def vae_decoder(vae: "VAE", *beside: ModelPatcher) -> Decode:
     """Return a VAE as the core calls it.
 
     Args:
         vae: The host's VAE.
+        beside: What has to be on the device while it decodes.
 
     Returns:
         Unscaled latents (F, C, h, w), as a LATENT has them, to pictures (F, 3, H, W) in [0, 1], float32, on the host's
@@ -68,12 +72,48 @@ def vae_decoder(vae: "VAE") -> Decode:
     """
 
     def run(latents: Tensor) -> Tensor:
-        needed = vae.memory_used_decode(latents.shape, vae.vae_dtype) * len(latents)
-        model_management.load_models_gpu([vae.patcher], memory_required=needed, force_full_load=vae.disable_offload)
+        _load(vae, vae.memory_used_decode(latents.shape, vae.vae_dtype) * len(latents), beside)
         decoded = vae.first_stage_model.decode(latents.to(vae.vae_dtype).to(vae.device))
         return vae.process_output(decoded.to(vae.output_device).float())
 
     return run
+
+
+def vae_encoder(vae: "VAE", *beside: ModelPatcher) -> Encode:
+    """Return what runs a VAE's encoder over pictures (F, 3, H, W) in [0, 1], all in one call.
+
+    Args:
+        vae: The host's VAE.
+        beside: What has to stay on the device.
+    """
+
+    def run(pictures: Tensor) -> object:
+        _load(vae, vae.memory_used_encode(pictures.shape, vae.vae_dtype) * len(pictures), beside)
+        return vae.first_stage_model.encode(vae.process_input(pictures).to(vae.vae_dtype).to(vae.device))
+
+    return run
+
+
+def wrapping_model(vae: "VAE", path: Path) -> ModelPatcher:
+    """Read layers of feature wrapping as a model that lives where a VAE lives, and whose memory the host manages.
+
+    Raises:
+        WeightFileError: The file is unreadable or holds something else.
+    """
+    return ModelPatcher(
+        read_feature_wrapping(path).to(vae.vae_dtype),
+        load_device=vae.device,
+        offload_device=model_management.vae_offload_device(),
+    )
+
+
+def _load(vae: "VAE", needed: float, beside: tuple[ModelPatcher, ...]) -> None:
+    model_management.load_models_gpu(
+        [vae.patcher, *beside], memory_required=needed, force_full_load=vae.disable_offload
+    )
+    for patcher in beside:
+        # With --novram the host leaves weights behind and expects layers of its own kind to fetch them.
+        patcher.model.to(patcher.load_device)
 
 
 def new_image(vae: "VAE", samples: Tensor) -> Tensor:

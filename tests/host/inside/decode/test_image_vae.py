@@ -5,7 +5,7 @@ import pytest
 import torch
 from inside.models import count_decodes, image_vae
 from pack.nodes.decode.decode_video import DecodeVideo
-from pack.nodes.host import vae as host_vae
+from pack.nodes.host.prior import vae as host_vae
 from pack.vldm_core.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("without_gradients")

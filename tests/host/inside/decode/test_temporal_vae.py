@@ -5,7 +5,7 @@ import pytest
 import torch
 from comfy.sd import VAE
 from inside.models import count_decodes, filled
-from pack.nodes.host import vae as host_vae
+from pack.nodes.host.prior import vae as host_vae
 from pack.vldm_core.decode.temporal_vae import build_temporal_decoder, convert_decoder, is_temporal, temporal_decode
 
 pytestmark = pytest.mark.usefixtures("without_gradients")

@@ -23,7 +23,6 @@ from ..control import (
     ControlState,
     ControlSystem,
     Features,
-    Need,
     PlaceChange,
     check_text_width,
 )
@@ -52,8 +51,6 @@ class CoserControl(ControlSystem):
     hint: ClassVar[HintKind] = "latent"
     scales_itself: ClassVar[bool] = False
     conditioned_alone: ClassVar[bool] = True
-    takes_tokens: ClassVar[Need] = "optional"
-    takes_reference: ClassVar[Need] = "optional"
 
     def __init__(
         self,

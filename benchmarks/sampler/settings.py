@@ -111,7 +111,7 @@ class SamplerBenchmarkSettings:
         clip = VARIANTS[variant].clip
         if clip == "decoded":
             return self.decode_frames
-        return (self.frames if clip == "short" else self.long_frames) * self.steps
+        return (self.frames if clip == "short" else self.long_frames) * self.steps * VARIANTS[variant].longer
 
     def target(self, variant: str) -> "Target[SamplerBenchmarkReport] | None":
         """Return what the ratio of a variant should be; at most L/(L-o) plus 3 % for windows of the whole UNet."""

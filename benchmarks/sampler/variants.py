@@ -27,6 +27,10 @@ class Variant:
         target: Largest ratio that is good enough, or None. Windows of the whole UNet have a target that follows from
             the settings instead, see `SamplerBenchmarkSettings.target`.
         ours: Whether the figure is this package's.
+        control: Published restoration control that looks at the clip, or None.
+        family: Of the UNet: Stable Diffusion 1.x or 2.x.
+        reuse: Steps that one look of the control serves.
+        longer: Factor on the steps of the settings.
     """
 
     description: str
@@ -36,6 +40,46 @@ class Variant:
     equal_to: str | None = None
     target: float | None = None
     ours: bool = True
+    control: str | None = None
+    family: Literal["sd1", "sd2"] = "sd1"
+    reuse: int = 1
+    longer: int = 1
+
+
+CONTROLS: tuple[tuple[str, str, Literal["sd1", "sd2"]], ...] = (("diffbir", "DiffBIR", "sd2"),)
+"""Published controls: variant, name and family of the UNet."""
+
+_PUBLISHED = {"diffbir": 1.335}
+"""Arithmetic of a UNet under the original control over that of the UNet alone, at 64×64 latents."""
+
+
+def _controls() -> dict[str, Variant]:
+    """Return the references and the variants of restoration controls."""
+    found = {
+        "stock_sd2": Variant(description="the host's KSampler, 2.x", against=None, ours=False, family="sd2"),
+        "stock_sd2_twice": Variant(
+            description="the host's KSampler, 2.x, twice the steps", against=None, ours=False, family="sd2", longer=2
+        ),
+    }
+    for name, title, family in CONTROLS:
+        second = family == "sd2"
+        found[name] = Variant(
+            description=f"with {title}'s control",
+            against="stock_sd2" if second else STOCK,
+            target=_PUBLISHED.get(name),
+            control=name,
+            family=family,
+        )
+    found["diffbir_reused"] = Variant(
+        description="with DiffBIR's control, which looks in every second step",
+        against="stock_sd2_twice",
+        target=1.2,
+        control="diffbir",
+        family="sd2",
+        reuse=2,
+        longer=2,
+    )
+    return found
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -72,6 +116,7 @@ VARIANTS: Mapping[str, Variant] = {
         description="diffusers' AnimateDiffPipeline, v2", also=("diffusers_unet",), ours=False
     ),
     "ade_v2": Variant(description="ComfyUI-AnimateDiff-Evolved, v2", equal_to="motion_v2", ours=False),
+    **_controls(),
     "frame_by_frame": Variant(description="the host's VAE, frame by frame", clip="decoded", against=None, ours=False),
     "decode_chunks": Variant(
         description="our decode with its defaults",
@@ -108,6 +153,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "attention_windows": ("motion_long", "attention_windows"),
     "diffusers_animatediff": (STOCK, "motion_v2", "diffusers_unet", "diffusers_animatediff"),
     "ade_v2": (STOCK, "motion_v2", "ade_v2"),
+    **{name: (STOCK if family == "sd1" else "stock_sd2", name) for name, _, family in CONTROLS},
+    "diffbir_reused": ("stock_sd2_twice", "diffbir_reused"),
     "decode": ("frame_by_frame", "decode_chunks", "decode_batch", "decode_tiles", "decode_host_tiles"),
 }
 """Processes and the variants that run in each; references come before what is compared with them."""

@@ -70,7 +70,12 @@ class SamplerWorker:
             VLDMError: The worker failed; the message ends with what it logged.
         """
         self._group = group
-        return Loaded(**self._ask("load", group=group, names=list(GROUPS[group]), settings=asdict(settings)))
+        plans = {
+            name: {"control": v.control, "family": v.family, "reuse": v.reuse, "longer": v.longer}
+            for name in GROUPS[group]
+            for v in (VARIANTS[name],)
+        }
+        return Loaded(**self._ask("load", group=group, plans=plans, settings=asdict(settings)))
 
     def warm_up(self, name: str) -> float:
         """Run a variant once, untimed; return its floating-point operations.

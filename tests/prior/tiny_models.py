@@ -4,6 +4,8 @@ import torch
 from torch import nn
 
 from vldm_core.prior.call import UNetCall
+from vldm_core.prior.controls.diffbir.branch import DiffBirControl
+from vldm_core.prior.controls.network.encoder import EncoderConfig
 
 CONTEXT = 64
 
@@ -30,6 +32,20 @@ def tiny_unet(seed: int = 0, *, block_out_channels: tuple[int, ...] = (32, 64, 1
             if parameter.ndim >= 2:
                 nn.init.normal_(parameter, std=(parameter[0].numel()) ** -0.5)
     return unet.eval()
+
+
+def tiny_diffbir(seed: int = 3) -> DiffBirControl:
+    """DiffBIR's control for the UNet of the tiny pipeline, with weights that act."""
+    torch.manual_seed(seed)
+    config = EncoderConfig(
+        in_channels=8, channels=(32, 64), attended=(True, False), context=CONTEXT, heads=(1, 1), linear=False
+    )
+    control = DiffBirControl(config)
+    with torch.no_grad():
+        for parameter in control.parameters():
+            if parameter.ndim >= 2:
+                nn.init.normal_(parameter, std=(parameter[0].numel()) ** -0.5)
+    return control.eval()
 
 
 def whole_clip(frames: int, *, chunks: tuple[int, ...] = (0,), cut: int | None = None) -> UNetCall:

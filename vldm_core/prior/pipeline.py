@@ -41,6 +41,8 @@ from .checkpoints.single_file import checkpoint_configuration
 from .checkpoints.tokens import check_tokenizer
 from .clip_sampling import ClipSampling
 from .control_hint import ControlHint as ControlHint
+from .controls.control import RestorationControl
+from .controls.use import ControlUse as ControlUse
 from .denoiser import Control
 from .finish import FinishSettings, finish_clip
 from .schedulers import DrivenScheduler, with_linear_betas, with_zero_terminal_snr
@@ -223,6 +225,7 @@ class VideoRestorationPipeline(
         shots: Sequence[Shot] | None = None,
         masks: Tensor | None = None,
         control: ControlHint | None = None,
+        controls: Sequence[ControlUse] = (),
         fitting: FitSettings | None = _FIT,
         finish: FinishSettings | None = None,
         temporal_decoder: nn.Module | None = None,
@@ -256,6 +259,8 @@ class VideoRestorationPipeline(
                 the grain of shots too short to measure are decided over all of them.
             masks: (T, H, W), 1 = damaged; what is not damaged is kept (`settings.consistency`).
             control: For the ControlNet; None leaves it out.
+            controls: Restoration controls, which mix; each is on the UNet for the length of this call. Masks tell them
+                where their hint is a guess.
             fitting: How frames are brought to a size that the model knows; None wants sides divisible by 8.
             finish: Decoding, colour, fusion and grain.
             temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
@@ -289,6 +294,9 @@ class VideoRestorationPipeline(
         drive = self.drive(
             num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
         )
+        view = UNetView(self.unet)
+        size = plan.fitted_height // MULTIPLE, plan.fitted_width // MULTIPLE
+        prepared = [use.prepared(frames, size, view) for use in controls]
         if not drive.sigmas and strength > 0:
             _LOG.warning(
                 "strength %s runs no step of %d: the clip is only encoded and decoded", strength, num_inference_steps
@@ -298,10 +306,6 @@ class VideoRestorationPipeline(
         fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
-            view = UNetView(self.unet)
-            for attachment in self._attachments.values():
-                attachment.to(device=self._execution_device, dtype=self.unet.dtype)
-                stack.enter_context(attachment.attached(view))
             positive, negative = self._encode_prompts(prompts, negatives, parts)
             material = Material(
                 latent=self._encode(fitted, progress),
@@ -311,6 +315,12 @@ class VideoRestorationPipeline(
                 first_frame=first_frame,
                 shot_start=shot_start,
             )
+            # Encoded before the controls take their memory.
+            self._look(controls, prepared, material, plan, progress)
+            attachments = (*self._attachments.values(), *prepared)
+            for attachment in attachments:
+                attachment.to(device=self._execution_device, dtype=self.unet.dtype)
+                stack.enter_context(attachment.attached(view))
             found = material.latent
             if drive.sigmas:
                 restoration = Restoration(
@@ -325,7 +335,7 @@ class VideoRestorationPipeline(
                     positive=positive,
                     negative=negative,
                     shots=parts,
-                    attachments=tuple(self._attachments.values()),
+                    attachments=attachments,
                     controls=self._controls(control, plan),
                     seed=seed,
                     first_frame=first_frame,
@@ -450,13 +460,13 @@ class VideoRestorationPipeline(
         table = dict(zip(texts, found, strict=True))
         return tuple(_of_frames([table[text] for text in chosen], shots) for chosen in (prompts, negatives))  # type: ignore
 
-    def _encode(self, frames: Tensor, progress: Progress) -> Tensor:
+    def _encode(self, frames: Tensor, progress: Progress, phase: str = "encode") -> Tensor:
         """Encode frame by frame to scaled latents (T, 4, h, w), float32, where the models run."""
         device, latents = self._execution_device, []
         for t in range(len(frames)):
             picture = frames[t : t + 1].to(device=device, dtype=self.vae.dtype) * 2 - 1
             latents.append(self._encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
-            progress("encode", t + 1, len(frames))
+            progress(phase, t + 1, len(frames))
         return torch.cat(latents)
 
     def _encode_frame(self, picture: Tensor) -> Any:
@@ -500,6 +510,22 @@ class VideoRestorationPipeline(
             width=width,
         )
         return decode_within_memory(latents, decode, plan, shots=shots, progress=progress)
+
+    def _look(
+        self,
+        uses: Sequence[ControlUse],
+        controls: Sequence[RestorationControl],
+        material: Material,
+        plan: FitPlan,
+        progress: Progress,
+    ) -> None:
+        def encode(pictures: Tensor, phase: str) -> Tensor:
+            return self._encode(pictures, progress, phase)
+
+        for use, control in zip(uses, controls, strict=True):
+            use.look(
+                control, material, (plan.height, plan.width), fitted=lambda frames: fit(frames, plan), encode=encode
+            )
 
     def _plain_decode(self) -> Decode:
         device, whole = self._execution_device, self._with_gradient()

@@ -9,11 +9,12 @@ Imported by `host_worker` only, when the process already is a host and the pack 
 import asyncio
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from host_controls import SYSTEMS, controlled
 from host_decoders import decoders
 from host_networks import (
     HEADS,
@@ -21,10 +22,10 @@ from host_networks import (
     SD_WIDTH,
     Options,
     Run,
-    context_width,
     fill,
     host_model,
     host_nodes,
+    text_width,
     unet_config,
 )
 from torch import Tensor
@@ -42,12 +43,16 @@ class UnavailableError(RuntimeError):
     """A variant cannot run here; the message says why."""
 
 
-def build(group: str, names: Sequence[str], options: Options) -> dict[str, Run]:
+Plan = dict[str, Any]
+"""What a variant is beside its name: `control`, `family`, `reuse` and `longer` of `benchmarks.sampler.variants`."""
+
+
+def build(group: str, plans: Mapping[str, Plan], options: Options) -> dict[str, Run]:
     """Make the variants of a group.
 
     Args:
         group: Name of the group.
-        names: Names of its variants.
+        plans: Its variants by name.
         options: The settings.
 
     Raises:
@@ -55,23 +60,25 @@ def build(group: str, names: Sequence[str], options: Options) -> dict[str, Run]:
     """
     if group == "decode":
         return decoders(options)
-    bench = _Bench(options)
+    bench = _Bench(options, next(iter(plans.values()))["family"])
+    if any(plan["control"] for plan in plans.values()):
+        return {name: bench.restoring(plan) for name, plan in plans.items()}
     if group == "diffusers_animatediff":
         bench.require_diffusers()
-    return {name: getattr(bench, name)() for name in names}
+    return {name: getattr(bench, name)() for name in plans}
 
 
 class _Bench:
     """One UNet and the ways to sample with it; every public method makes the variant of its name."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, family: str) -> None:
         self._options = options
         self._width, self._seed = options["width"], options["seed"]
         self._widths = tuple(self._width * level for level in LEVELS)
-        self._model = host_model(self._width, self._seed)
+        self._model = host_model(self._width, self._seed, family)
         self._shared: dict[str, Any] = {}
-        self._text = self._noise(1, _TOKENS, context_width(self._width), salt=1)
-        self._no_text = self._noise(1, _TOKENS, context_width(self._width), salt=2)
+        self._text = self._noise(1, _TOKENS, text_width(family, self._width), salt=1)
+        self._no_text = self._noise(1, _TOKENS, text_width(family, self._width), salt=2)
 
     def _noise(self, *shape: int, salt: int) -> Tensor:
         return torch.randn(*shape, generator=torch.Generator().manual_seed(self._seed + salt))
@@ -80,13 +87,13 @@ class _Bench:
         frames, side = self._options["frames" if clip == "short" else "long_frames"], self._options["latent"]
         return self._noise(frames, 4, side, side, salt=3)
 
-    def _sampling(self, model: Any, clip: str = "short", **conditioning: Any) -> Run:
+    def _sampling(self, model: Any, clip: str = "short", *, steps: int | None = None, **conditioning: Any) -> Run:
         """Return the host's KSampler, as its node calls it, on a MODEL."""
         import comfy.sample
 
         noise = self._clip_noise(clip)
         latent = torch.zeros_like(noise)
-        steps, cfg = self._options["steps"], self._options["cfg"]
+        steps, cfg = steps or self._options["steps"], self._options["cfg"]
 
         def run() -> Tensor:
             positive, negative = [[self._text, dict(conditioning)]], [[self._no_text, dict(conditioning)]]
@@ -128,6 +135,16 @@ class _Bench:
 
     def stock(self) -> Run:
         return self._sampling(self._model)
+
+    def restoring(self, plan: Plan) -> Run:
+        """Make a variant with a restoration control, or what it is compared with."""
+        steps = self._options["steps"] * plan["longer"]
+        if plan["control"] is None:
+            return self._sampling(self._model, steps=steps)
+        system = self._once(plan["control"], lambda: SYSTEMS[plan["control"]](self._width, self._seed + 10))
+        frames, side = self._options["frames"], self._options["latent"]
+        model = controlled(self._model, system, frames, side, self._seed, reuse=plan["reuse"])
+        return self._sampling(model, steps=steps)
 
     def stock_long(self) -> Run:
         return self._sampling(self._model, "long")
@@ -260,7 +277,7 @@ class _Bench:
             unet: Any = UNet2DConditionModel(
                 sample_size=64,
                 block_out_channels=self._widths,
-                cross_attention_dim=context_width(self._width),
+                cross_attention_dim=text_width("sd1", self._width),
                 attention_head_dim=HEADS,
             )
         unet.load_state_dict(self._diffusers_weights(), assign=True)
@@ -285,7 +302,7 @@ class _Bench:
         with torch.device("meta"):
             unet: Any = UNetMotionModel(
                 block_out_channels=self._widths,
-                cross_attention_dim=context_width(self._width),
+                cross_attention_dim=text_width("sd1", self._width),
                 num_attention_heads=HEADS,
                 motion_num_attention_heads=HEADS,
                 motion_max_seq_length=32,

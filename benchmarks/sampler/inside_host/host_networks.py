@@ -20,8 +20,14 @@ LEVELS = (1, 2, 4, 4)
 """Channels of the levels of Stable Diffusion 1.x's UNet, in widths of the first."""
 
 HEADS = 8
-SD_WIDTH, SD_CONTEXT = 320, 768
-"""Channels of its first level, and of its text conditioning."""
+SD_WIDTH = 320
+"""Channels of its first level."""
+
+_TEXT = {"sd1": 768, "sd2": 1024}
+"""Channels of the text conditioning of Stable Diffusion 1.x and 2.x."""
+
+_HEAD_CHANNELS, _NARROW_HEAD_CHANNELS = 64, 32
+"""Channels of an attention head of Stable Diffusion 2.x, and of narrow models, whose widths 64 need not divide."""
 
 
 def fill(module: nn.Module, seed: int, gain: float = 1.0) -> None:
@@ -43,8 +49,9 @@ def fill(module: nn.Module, seed: int, gain: float = 1.0) -> None:
                     parameter.fill_(1.0 if is_scale else 0.0)
 
 
-def unet_config(width: int) -> dict[str, Any]:
-    """Return the host's configuration of Stable Diffusion 1.x's UNet, at a width of its own."""
+def unet_config(width: int, family: str = "sd1") -> dict[str, Any]:
+    """Return the host's configuration of the UNet of Stable Diffusion 1.x or 2.x, at a width of its own."""
+    second = family == "sd2"
     return {
         "image_size": 32,
         "in_channels": 4,
@@ -55,10 +62,10 @@ def unet_config(width: int) -> dict[str, Any]:
         "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
         "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
         "transformer_depth_middle": 1,
-        "context_dim": context_width(width),
-        "num_heads": HEADS,
-        "num_head_channels": -1,
-        "use_linear_in_transformer": False,
+        "context_dim": text_width(family, width),
+        "num_heads": -1 if second else HEADS,
+        "num_head_channels": head_channels(width) if second else -1,
+        "use_linear_in_transformer": second,
         "use_spatial_transformer": True,
         "legacy": False,
         "adm_in_channels": None,
@@ -68,19 +75,24 @@ def unet_config(width: int) -> dict[str, Any]:
     }
 
 
-def context_width(width: int) -> int:
-    """Width of the text conditioning, 768 for Stable Diffusion 1.x."""
-    return round(width * SD_CONTEXT / SD_WIDTH / 8) * 8
+def text_width(family: str, width: int) -> int:
+    """Width of the text conditioning: 768 for Stable Diffusion 1.x, 1024 for 2.x."""
+    return round(width * _TEXT[family] / SD_WIDTH / 8) * 8
 
 
-def host_model(width: int, seed: int) -> Any:
-    """Return the host's model of Stable Diffusion 1.x at a width of its own, in a patcher."""
+def head_channels(width: int) -> int:
+    """Channels of an attention head of Stable Diffusion 2.x."""
+    return _HEAD_CHANNELS if width == SD_WIDTH else _NARROW_HEAD_CHANNELS
+
+
+def host_model(width: int, seed: int, family: str = "sd1") -> Any:
+    """Return the host's model of Stable Diffusion 1.x or 2.x at a width of its own, in a patcher."""
     import comfy.latent_formats
     import comfy.model_base
     import comfy.model_patcher
     import comfy.supported_models_base
 
-    config = unet_config(width)
+    config = unet_config(width, family)
     settings = comfy.supported_models_base.BASE(dict(config))
     settings.unet_config = config
     settings.latent_format = comfy.latent_formats.SD15()

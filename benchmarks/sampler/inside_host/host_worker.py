@@ -23,7 +23,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from host_models import UnavailableError, build
+from host_models import Plan, UnavailableError, build
 from host_networks import Run
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -41,13 +41,13 @@ class _Worker:
         self._runs: dict[str, Run] = {}
         self._results: dict[str, Tensor] = {}
 
-    def load(self, *, group: str, names: list[str], settings: dict[str, Any]) -> dict[str, Any]:
+    def load(self, *, group: str, plans: dict[str, Plan], settings: dict[str, Any]) -> dict[str, Any]:
         """Make the variants; `left_out` says why they cannot run here."""
         torch.set_num_threads(settings["threads"])
         self._runs.clear()
         self._results.clear()
         try:
-            self._runs = build(group, names, settings)
+            self._runs = build(group, plans, settings)
         except UnavailableError as reason:
             return {"left_out": str(reason)}
         _trim()

@@ -26,6 +26,9 @@ from .settings import ControlSettings
 Features = Mapping[str, Tensor]
 """What a side network hands to the places, by a name of the system's own. The batch comes first."""
 
+Need = Literal["none", "optional", "required"]
+"""Whether a system takes something, and whether it works without."""
+
 PlaceChange = Callable[[Tensor, Features], Tensor]
 """What a place makes of what passes it: (B, C, h, w) at a map, (B, h · w, C) at tokens, (B, L, D) at a text."""
 
@@ -100,6 +103,8 @@ class ControlSystem(nn.Module):
             system changes is weighed by it.
         conditioned_alone: Whether it looks at the conditioned chunk only, with its text: one item for each frame, and
             the places have them once for all chunks.
+        takes_tokens: Whether it looks at an embedding of the picture.
+        takes_reference: Whether it looks at another, good picture of the scene.
     """
 
     name: ClassVar[str]
@@ -107,6 +112,8 @@ class ControlSystem(nn.Module):
     reads_text: ClassVar[bool] = True
     scales_itself: ClassVar[bool] = True
     conditioned_alone: ClassVar[bool] = False
+    takes_tokens: ClassVar[Need] = "none"
+    takes_reference: ClassVar[Need] = "none"
 
     def accept(self, material: ControlMaterial) -> None:
         """Check what this system alone asks of a clip's material, once for each clip; most ask nothing.
@@ -139,6 +146,27 @@ class ControlSystem(nn.Module):
             now: The state of the running pass; None while the control is off.
         """
         return []
+
+
+def check_needs(system: ControlSystem, *, tokens: bool, reference: bool) -> None:
+    """Check that a system gets what it needs and nothing that it would leave aside.
+
+    Args:
+        system: The system.
+        tokens: Whether an embedding of the picture is given.
+        reference: Whether a reference picture is given.
+
+    Raises:
+        SettingsError: It does not.
+    """
+    for what, need, given in (
+        ("tokens", system.takes_tokens, tokens),
+        ("a reference", system.takes_reference, reference),
+    ):
+        if need == "required" and not given:
+            raise SettingsError(f"{system.name} needs {what}; give what its help page says")
+        if need == "none" and given:
+            raise SettingsError(f"{system.name} does not look at {what}; leave it out")
 
 
 class RestorationControl(Attachment):

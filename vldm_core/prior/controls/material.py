@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SettingsError
+from ...sampling.consistency import latent_mask
 from ..call import UNetCall
 
 PIXELS_PER_LATENT = 8
@@ -25,7 +26,7 @@ class ControlMaterial:
 
     Attributes:
         hint: Degraded, or repaired, frames: (1 or T, 4, h, w) scaled latents, or (1 or T, 3, 8·h, 8·w), RGB, [0, 1].
-        damage: (1 or T, h, w), [0, 1], share of each latent pixel that is damaged; None where nothing is.
+        damage: (1 or T, h, w), [0, 1], from :func:`damage_of`; None where nothing is damaged.
         tokens: (1 or T, n, d) embedding of the picture (SeeSR's from a tagger, CoSeR's language tokens); None without.
         reference: (1 or T, 4, h, w) scaled latents of another, good picture of the scene (CoSeR); None without.
         first_frame: Number of the clip's first frame in the film.
@@ -100,6 +101,16 @@ class ControlMaterial:
     @property
     def _factor(self) -> int:
         return 1 if self.hint.shape[1] == 4 else PIXELS_PER_LATENT
+
+
+def damage_of(masks: Tensor) -> Tensor:
+    """Bring damage masks (T, 8·h, 8·w), 1 = damaged, to the latent's grid (T, h, w).
+
+    A latent pixel is as damaged as the worst of the pixels that it stands for: the encoder looked at all of them, and a
+    scratch two pixels wide is not to be diluted.
+    """
+    height, width = (side // PIXELS_PER_LATENT for side in masks.shape[-2:])
+    return latent_mask(masks, height, width, grow=0)
 
 
 def _of_frames(tensor: Tensor, frames: tuple[int, ...]) -> Tensor:

@@ -29,7 +29,10 @@ class ControlSettings:
         in_damage: Factor inside the damage mask, 0 … 1: there the hint is a guess of the repair, and the prior should
             be freer. Acts only with a mask.
         reuse: Steps that one look at the hint serves. 1 looks in every step, as trained; 2 halves the cost of the side
-            network and lags a step behind.
+            network and lags a step behind. Over 20 steps of DiffBIR's classes with random weights, the result differed
+            from that of 1 by 8 % of what the control changes with 2, 14 % with 3, 19 % with 4 (root mean square), and
+            by less over fewer noise levels; published weights may differ. What was seen of all frames is kept in
+            memory, and windows or tiles that move look anew.
     """
 
     strength: float = 1.0

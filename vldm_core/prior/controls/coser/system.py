@@ -23,6 +23,7 @@ from ..control import (
     ControlState,
     ControlSystem,
     Features,
+    Need,
     PlaceChange,
     check_text_width,
 )
@@ -51,6 +52,8 @@ class CoserControl(ControlSystem):
     hint: ClassVar[HintKind] = "latent"
     scales_itself: ClassVar[bool] = False
     conditioned_alone: ClassVar[bool] = True
+    takes_tokens: ClassVar[Need] = "optional"
+    takes_reference: ClassVar[Need] = "optional"
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ....errors import SettingsError
 from ....files.weights import WeightFileError
 from ...unet import UNetView
-from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width, residual_places
+from ..control import ControlPlace, ControlRequest, ControlSystem, Features, Need, check_text_width, residual_places
 from ..layout import below, fill
 from ..material import ControlMaterial, HintKind
 from ..network.control_branch import ControlBranch
@@ -39,6 +39,7 @@ class SeeSrControl(ControlSystem):
 
     name: ClassVar[str] = "SeeSR"
     hint: ClassVar[HintKind] = "pixels"
+    takes_tokens: ClassVar[Need] = "optional"
 
     def __init__(
         self, branch: ControlBranch, picture: PictureEmbedding, representation: RepresentationAttention

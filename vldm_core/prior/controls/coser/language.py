@@ -4,6 +4,9 @@ CoSeR appends the tokens that its cognitive encoder reads off a frame to the tex
 unconditioned pass has the negative prompt alone. Hosts put both passes into one batch, whose texts then differ in
 length. So at each cross-attention the items with tokens go through the module, and the others through its `forward`
 behind it; nothing is padded, and nothing is computed twice.
+
+What takes a cross-attention's place without calling it (ComfyUI's `attn2` replacements, such as IP-Adapter's) leaves
+no room for the tokens there.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +20,8 @@ from ....errors import SettingsError
 from ...unet import UNetView
 
 Tokens = Callable[[int], tuple[Tensor, Tensor] | None]
-"""For the size of a batch: which items get tokens, (B,) of booleans, and theirs (items, L, C); None for nobody."""
+"""For the size of a batch: which items get tokens, (B,) of booleans on the CPU, and theirs (items, L, C); None for
+nobody."""
 
 _TEXTS = ("encoder_hidden_states", "context", "value")
 """Names under which diffusers and ComfyUI hand the text to a cross-attention."""
@@ -52,7 +56,7 @@ class _Pair:
 
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._apart: tuple[Tensor, Tensor, dict[str, Any]] | None = None
+        self._apart: tuple[Tensor, Tensor, Tensor, dict[str, Any]] | None = None
 
     def before(
         self, _module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
@@ -68,18 +72,19 @@ class _Pair:
             raise SettingsError(
                 "CoSeR's tokens need a cross-attention with text and without a mask over it; remove the text mask"
             )
-        chosen = chosen.to(x.device)
-        with_tokens = {name: torch.cat([text[chosen], tokens.to(text)], dim=1) for name, text in texts.items()}
-        if not bool(chosen.all()):
-            self._apart = chosen, x[~chosen], {**named, **{name: text[~chosen] for name, text in texts.items()}}
-        return (x[chosen],), {**named, **with_tokens}
+        # As numbers, because a device would have to be waited for to learn how many a mask chooses.
+        first, others = (rows.nonzero().flatten().to(x.device) for rows in (chosen, ~chosen))
+        with_tokens = {name: torch.cat([text[first], tokens.to(text)], dim=1) for name, text in texts.items()}
+        if len(others):
+            self._apart = first, others, x[others], {**named, **{name: text[others] for name, text in texts.items()}}
+        return (x[first],), {**named, **with_tokens}
 
     def after(self, module: nn.Module, _arguments: Any, output: Tensor) -> Tensor:
         if self._apart is None:
             return output
-        chosen, x, named = self._apart
+        first, others, x, named = self._apart
         self._apart = None
-        whole = output.new_empty(len(chosen), *output.shape[1:])
-        whole[chosen] = output
-        whole[~chosen] = module.forward(x, **named)
+        whole = output.new_empty(len(first) + len(others), *output.shape[1:])
+        whole[first] = output
+        whole[others] = module.forward(x, **named)
         return whole

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from vldm_core.errors import SettingsError
 from vldm_core.prior.call import CONDITIONED, UNCONDITIONED
 from vldm_core.prior.controls.control import RestorationControl
 from vldm_core.prior.controls.coser.references import reference_frames
 from vldm_core.prior.controls.material import ControlMaterial
+from vldm_core.prior.controls.use import ControlUse
 from vldm_core.sampling.cfg import CfgSettings
 from vldm_core.sampling.restoration import RestorationSettings
 from vldm_core.video.shots import Shot
@@ -17,6 +19,7 @@ from ..oracle_unets import run
 from .tiny_coser import CONTEXT, Q_FORMER, coser_control, encoder, sd2_unet
 
 FRAMES = torch.rand(4, 3, 64, 96, generator=torch.Generator().manual_seed(3))
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 SHOTS = (Shot(0, 2), Shot(2, 4))
 CFG = RestorationSettings(cfg=CfgSettings(scale=3.0))
 
@@ -40,23 +43,19 @@ def tokens():
         return encoder()(torch.randn(len(FRAMES), 17, 40, generator=torch.Generator().manual_seed(4)))
 
 
-def restored(pipeline, control=None, **material):
-    if control is not None:
-        pipeline.attach(RestorationControl(control, ControlMaterial(**material)), "coser")
-    try:
-        return pipeline(
-            FRAMES,
-            prompt="a street",
-            settings=CFG,
-            num_inference_steps=4,
-            strength=0.5,
-            shots=SHOTS,
-            fitting=None,
-            output="latents",
-        ).latents
-    finally:
-        if control is not None:
-            pipeline.detach("coser")
+def restored(pipeline, *uses, output="latents"):
+    found = pipeline(
+        FRAMES,
+        prompt="a street",
+        settings=CFG,
+        num_inference_steps=4,
+        strength=0.5,
+        shots=SHOTS,
+        fitting=None,
+        controls=uses,
+        output=output,
+    )
+    return found.latents if output == "latents" else found.frames
 
 
 def test_tokens_are_as_wide_as_the_text():
@@ -65,26 +64,40 @@ def test_tokens_are_as_wide_as_the_text():
 
 @torch.no_grad()
 def test_a_reference_is_made_and_then_looked_at(pipeline, control, tokens):
-    hint = restored(pipeline)
-    made = restored(pipeline, control.for_generation(), hint=hint, tokens=tokens)
-    assert (made - hint).abs().max() > 1e-2
-    found = restored(pipeline, control, hint=hint, tokens=tokens, reference=made)
-    without = restored(pipeline, control, hint=hint, tokens=tokens)
+    plain = restored(pipeline, output="frames")
+    made = restored(pipeline, ControlUse(system=control.for_generation(), tokens=tokens), output="frames")
+    assert (made - plain).abs().max() > 1e-2
+    found = restored(pipeline, ControlUse(system=control, tokens=tokens, references=made))
+    without = restored(pipeline, ControlUse(system=control, tokens=tokens, key_frame=False))
     assert (found - without).abs().max() > 1e-3
-    assert torch.equal(restored(pipeline), hint)
+    assert torch.equal(restored(pipeline, output="frames"), plain)
 
 
 @torch.no_grad()
-def test_a_key_frame_serves_its_shot_and_no_other(pipeline, control, tokens):
-    hint = restored(pipeline)
+def test_by_default_a_frame_of_the_shot_is_the_reference(pipeline, control, tokens):
+    found = restored(pipeline, ControlUse(system=control, tokens=tokens))
+    given = FRAMES[list(reference_frames(len(FRAMES), shots=SHOTS))]
+    assert torch.equal(found, restored(pipeline, ControlUse(system=control, tokens=tokens, references=given)))
 
-    def looked_at(keys):
-        reference = hint[list(reference_frames(len(hint), shots=SHOTS, key_frames=keys))]
-        return restored(pipeline, control, hint=hint, tokens=tokens, reference=reference)
 
-    first, second = looked_at((0, 2)), looked_at((0, 3))
+@torch.no_grad()
+def test_a_reference_serves_its_shot_and_no_other(pipeline, control, tokens):
+    given = FRAMES.flip(-1)
+    other = given.clone()
+    other[2:] = 1 - other[2:]
+    first, second = (
+        restored(pipeline, ControlUse(system=control, tokens=tokens, references=pictures))
+        for pictures in (given, other)
+    )
     assert torch.equal(first[:2], second[:2])
     assert not torch.equal(first[2:], second[2:])
+
+
+def test_making_a_reference_needs_tokens_and_takes_no_reference(pipeline, control, tokens):
+    with pytest.raises(SettingsError, match="CoSeR needs tokens"):
+        restored(pipeline, ControlUse(system=control.for_generation()))
+    with pytest.raises(SettingsError, match="does not look at a reference"):
+        restored(pipeline, ControlUse(system=control.for_generation(), tokens=tokens, references=FRAMES))
 
 
 @torch.no_grad()

@@ -45,7 +45,6 @@ class CoserControl(ControlSystem):
         attention: All-in-Attention by the original's name of the transformer, such as "output_blocks.3.1".
         cognition: Makes the tokens that the material brings; it is no part of the control's own weights, so that it
             does not lie on the device with them. None where no file had it.
-        generating: See `for_generation`.
     """
 
     name: ClassVar[str] = "CoSeR"
@@ -61,35 +60,25 @@ class CoserControl(ControlSystem):
         attention: Mapping[str, AllInAttention],
         *,
         cognition: CognitiveEncoder | None = None,
-        generating: bool = False,
     ) -> None:
         super().__init__()
         self.branch = branch
         self.attention = nn.ModuleDict({place.replace(".", "_"): layers for place, layers in attention.items()})
         self._places = dict(attention)
         self._cognition = (cognition,)
-        self._generating = generating
 
     @property
     def cognition(self) -> CognitiveEncoder | None:
         """What makes tokens of frames."""
         return self._cognition[0]
 
-    def for_generation(self) -> "CoserControl":
+    def for_generation(self) -> "CoserGeneration":
         """Return the same weights as they make a reference: sample from the frame's latent noised to the end."""
-        return CoserControl(self.branch, self._places, cognition=self.cognition, generating=True)
+        return CoserGeneration(self.branch, self._places, cognition=self.cognition)
 
     def features(self, request: ControlRequest) -> Features:
-        """Look at the degraded frames and at their references.
-
-        Raises:
-            SettingsError: A reference is to be made without tokens of language.
-        """
+        """Look at the degraded frames and at their references."""
         found: dict[str, Tensor] = {} if request.tokens is None else {_TOKENS: request.tokens}
-        if self._generating:
-            if request.tokens is None:
-                raise SettingsError("CoSeR makes a reference of tokens of language; give the tokens of the frames")
-            return found
         text = request.context
         if request.tokens is not None:
             text = torch.cat([text, request.tokens.to(text)], dim=1)
@@ -107,8 +96,6 @@ class CoserControl(ControlSystem):
             SettingsError: The UNet is of another family.
         """
         check_text_width(view, self.branch.config.context, self.name)
-        if self._generating:
-            return []
         sites = _transformers(view)
         if set(sites) != set(self._places):
             raise SettingsError(
@@ -152,6 +139,32 @@ class CoserControl(ControlSystem):
     def _width(self, feature: str) -> int:
         number = -1 if feature == "middle" else int(feature.removeprefix("residual."))
         return self.branch.skips[number]
+
+
+class CoserGeneration(CoserControl):
+    """CoSeR while it makes a reference: tokens of language beside the text, and nothing else."""
+
+    takes_tokens: ClassVar[Need] = "required"
+    takes_reference: ClassVar[Need] = "none"
+
+    def features(self, request: ControlRequest) -> Features:
+        """Hand the tokens on.
+
+        Raises:
+            SettingsError: There are none.
+        """
+        if request.tokens is None:
+            raise SettingsError("CoSeR makes a reference of tokens of language; give the tokens of the frames")
+        return {_TOKENS: request.tokens}
+
+    def places(self, view: UNetView) -> Iterable[ControlPlace]:
+        """Return no place.
+
+        Raises:
+            SettingsError: The UNet is of another family.
+        """
+        check_text_width(view, self.branch.config.context, self.name)
+        return []
 
 
 def _items_with_tokens(state: ControlState) -> Tensor:

@@ -46,6 +46,7 @@ from vldm_core.prerestore.image_model import FrameSettings
 from vldm_core.prerestore.restore_images import ImageModelSettings
 from vldm_core.prerestore.run import PreRestoreSettings
 from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.prior.controls.pasd.windows import PixelAttentionWindows
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.temporal.animatediff import MotionModuleSettings
@@ -336,6 +337,10 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "end": between(0, 1),
         "in_damage": between(0, 1),
         "reuse": between(1, 16),
+        "pixel_window": at_least(0),
+    },
+    PixelAttentionWindows: {
+        "seen": at_least(0),
     },
     ReelControl: {
         "strength": between(0, 10),

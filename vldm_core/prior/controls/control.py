@@ -122,6 +122,13 @@ class ControlSystem(nn.Module):
             SettingsError: Something is missing or does not fit.
         """
 
+    def seeing(self, positions: int) -> "ControlSystem":
+        """Return this system with pixel attention over a square of so many positions a side, 0 for all.
+
+        Most systems have none, and stay as they are.
+        """
+        return self
+
     def features(self, request: ControlRequest) -> Features:
         """Look at the hint.
 
@@ -187,9 +194,9 @@ class RestorationControl(Attachment):
         super().__init__()
         material.check(system.hint, system.name)
         system.accept(material)
-        self.system = system
-        self.material = material
         self.settings = settings or ControlSettings()
+        self.system = system.seeing(self.settings.pixel_window)
+        self.material = material
         self._looks = _Looks(self.settings.reuse)
         self._features: Features | None = None
         self._gain: Gain | None = None

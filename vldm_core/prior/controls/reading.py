@@ -11,9 +11,10 @@ from .control import ControlSystem
 from .coser.files import COSER
 from .diffbir.files import DIFFBIR
 from .format import ControlFormat, Part, Shapes
+from .pasd.files import PASD, PASD_LIGHT
 from .seesr.files import SEESR
 
-FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, SEESR, COSER)
+FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, PASD, PASD_LIGHT, SEESR, COSER)
 """Every system that is known."""
 
 _NETWORKS = ("controlnet", "unet")

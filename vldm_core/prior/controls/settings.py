@@ -33,6 +33,9 @@ class ControlSettings:
             from that of 1 by 8 % of what the control changes with 2, 14 % with 3, 19 % with 4 (root mean square), and
             by less over fewer noise levels; published weights may differ. What was seen of all frames is kept in
             memory, and windows or tiles that move look anew.
+        pixel_window: Side of the square around each place that pixel attention looks at, in positions of the feature
+            map (at the latent's own size 8 pixels each). 0 looks at the whole picture, whose cost grows with the square
+            of its area; maps up to the square are looked at as a whole in any case. Acts on PASD alone.
     """
 
     strength: float = 1.0
@@ -42,6 +45,7 @@ class ControlSettings:
     over_frames: tuple[tuple[float, float], ...] = ()
     in_damage: float = 0.5
     reuse: int = 1
+    pixel_window: int = 96
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= STRONGEST:
@@ -54,6 +58,8 @@ class ControlSettings:
             raise SettingsError(f"control in_damage is {self.in_damage}; use 0 … 1")
         if not 1 <= self.reuse <= MOST_REUSE:
             raise SettingsError(f"control reuse is {self.reuse}; use 1 … {MOST_REUSE}")
+        if self.pixel_window < 0:
+            raise SettingsError(f"control pixel_window is {self.pixel_window}; use 0 for all, or 1 or more positions")
         for name, points in (("over_steps", self.over_steps), ("over_frames", self.over_frames)):
             places = [place for place, _ in points]
             if any(not math.isfinite(number) for point in points for number in point) or places != sorted(set(places)):

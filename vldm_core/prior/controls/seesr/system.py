@@ -22,7 +22,7 @@ from ..material import ControlMaterial, HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
 from ..network.names import KEPT, original_names
-from .picture_embedding import PictureEmbedding
+from ..network.picture_embedding import PictureEmbedding
 from .representation import TOKENS, RepresentationAttention
 
 logger = logging.getLogger(__name__)

@@ -48,7 +48,18 @@ class PictureEmbedding(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         """Return (B, out_channels, h, w) for a picture (B, 3, 8·h, 8·w), RGB, [0, 1]."""
-        found = functional.silu(self.conv_in(picture))
-        for conv in self.blocks:
+        return self.conv_out(self.halved(picture)[-1])
+
+    def halved(self, picture: Tensor) -> list[Tensor]:
+        """Return the features after each halving."""
+        found = self.begun(picture)
+        halved = []
+        for index, conv in enumerate(self.blocks):
             found = functional.silu(conv(found))
-        return self.conv_out(found)
+            if index % 2:
+                halved.append(found)
+        return halved
+
+    def begun(self, picture: Tensor) -> Tensor:
+        """Return the features before the first halving."""
+        return functional.silu(self.conv_in(picture))

@@ -13,6 +13,7 @@ from ..errors import SettingsError
 from ..notices import Notices
 from ..wording import counted
 from . import describe as cli_describe
+from . import inspect as cli_inspect
 from . import training as cli_training
 from .measuring import benchmark
 from .prior import PriorOptions, with_prior_options
@@ -291,6 +292,7 @@ def shots(
 
 
 app.command()(cli_describe.describe)
+app.command()(cli_inspect.inspect)
 
 
 @app.command()

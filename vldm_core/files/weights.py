@@ -20,6 +20,8 @@ from ..errors import VLDMError
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
+# What older folders of diffusers and some restorers call the same pickles.
+_ALSO_PICKLED = (".bin", ".pkl")
 
 
 class WeightFileError(VLDMError):
@@ -78,7 +80,7 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     Raises:
         WeightFileError: The file is missing, damaged, of another kind, or holds more than plain data.
     """
-    _check(path, SUFFIXES)
+    _check(path, (*SUFFIXES, *_ALSO_PICKLED))
     if path.suffix.lower() == ".safetensors":
         try:
             return dict(load_file(path))

@@ -1,0 +1,1 @@
+"""What a checkpoint is: told from the names and shapes of its tensors, without loading them."""

@@ -156,3 +156,34 @@ def test_a_net_of_the_first_family(oracle):
     other = RestorationControl(control, ControlMaterial(hint=oracle.input("image"), tokens=tokens.flip(0)))
     assert (found - plain).abs().mean() > 0.01 * plain.abs().mean()
     assert (run(unet, x, times, text, other) - found).abs().mean() > 1e-3 * plain.abs().mean()
+
+
+def test_every_frame_reads_its_own_embedding(oracle, control, unet):
+    x, times, text = given(oracle)
+    hint, tokens = oracle.input("image"), oracle.input("ram")
+
+    def found(embedding, **more):
+        return run(
+            unet, x, times, text, RestorationControl(control, ControlMaterial(hint=hint, tokens=embedding)), **more
+        )
+
+    both = found(tokens)
+    changed = torch.cat([tokens[:1], tokens[:1]])
+    assert torch.equal(found(changed)[0], both[0])
+    assert (found(changed)[1] - both[1]).abs().max() > 1e-3
+    assert torch.equal(found(tokens[:1]), found(changed))
+    longer = ControlMaterial(
+        hint=torch.cat([torch.zeros(3, 3, 64, 128), hint]), tokens=torch.cat([changed, tokens[:1], tokens])
+    )
+    late = run(unet, x, times, text, RestorationControl(control, longer), call={"frames": (3, 4)})
+    assert torch.equal(late, both)
+
+
+def test_both_halves_of_guidance_read_the_embedding(oracle, control, unet):
+    x, times, text = given(oracle)
+    applied = RestorationControl(control, ControlMaterial(hint=oracle.input("image"), tokens=oracle.input("ram")))
+    call = {"frames": (0, 1), "segments": ((0, 2),), "chunks": (0, 1)}
+    other = text.flip(0)
+    found = run(unet, x.repeat(2, 1, 1, 1), times.repeat(2), torch.cat([text, other]), applied, call=call)
+    wanted = torch.cat([run(unet, x, times, part, applied) for part in (text, other)])
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)

@@ -1,0 +1,272 @@
+"""What holds for every control on video, whatever its network: off, windows, tiles, cuts, masks, schedules."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from vldm_core.prior.call import CONDITIONED, UNCONDITIONED, UNetCall, UNetInput
+from vldm_core.prior.controls.control import ControlPlace, ControlSystem, RestorationControl
+from vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial
+from vldm_core.prior.controls.reading import FORMATS
+from vldm_core.prior.controls.settings import ControlSettings
+from vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
+from vldm_core.prior.unet import UNetView
+from vldm_core.sampling.cfg import CfgSettings
+from vldm_core.sampling.regions.windows import WindowSettings
+from vldm_core.sampling.schedule import NoiseSchedule
+from vldm_core.video.shots import Shot
+
+from .oracle_unets import run
+from .tiny_systems import BUILDERS, CONTEXT, tiny_material, tiny_sd2
+
+SYSTEMS = tuple(known.system for known in FORMATS)
+FRAMES, SIDES = 5, (16, 16)
+SIGMAS = (10.0, 5.0, 2.0, 1.0, 0.0)
+CUT = (Shot(0, 2), Shot(2, FRAMES))
+MIXED_WITH = "DiffBIR"
+
+
+def random(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+X, TIME, TEXT = random(FRAMES, 4, *SIDES), torch.full((FRAMES,), 321.0), random(FRAMES, 7, CONTEXT, seed=2)
+POSITIVE, NEGATIVE = TEXT[:1], random(1, 7, CONTEXT, seed=3)
+
+
+@pytest.fixture(scope="module")
+def unet():
+    return tiny_sd2()
+
+
+@cache
+def system_of(name: str) -> ControlSystem:
+    return BUILDERS[name]().requires_grad_(False)
+
+
+@cache
+def material_of(name: str, seed: int = 0) -> ControlMaterial:
+    return tiny_material(name, FRAMES, SIDES, seed=seed)
+
+
+def applied(name: str, material: ControlMaterial | None = None, **settings: Any) -> RestorationControl:
+    return RestorationControl(system_of(name), material or material_of(name), ControlSettings(**settings))
+
+
+def passed(unet, *controls: RestorationControl, both: bool = False, **call: Any) -> Tensor:
+    """One pass of all frames, (chunks · T, 4, h, w)."""
+    if not both:
+        return run(unet, X, TIME, TEXT, *controls, call=call)
+    text = torch.cat([TEXT, NEGATIVE.expand(FRAMES, -1, -1)])
+    chunks = {"frames": tuple(range(FRAMES)), "segments": ((0, FRAMES),), "chunks": (CONDITIONED, UNCONDITIONED)}
+    return run(unet, X.repeat(2, 1, 1, 1), TIME.repeat(2), text, *controls, call={**chunks, **call})
+
+
+@contextmanager
+def denoiser(unet, *controls: RestorationControl, **more: Any) -> Iterator[ClipDenoiser]:
+    schedule = NoiseSchedule.stable_diffusion()
+    with ExitStack() as stack:
+        for control in controls:
+            stack.enter_context(control.attached(UNetView(unet)))
+        stack.enter_context(torch.no_grad())
+        yield ClipDenoiser(
+            unet,
+            timestep=schedule.timestep,
+            sigmas=SIGMAS,
+            positive=POSITIVE,
+            negative=NEGATIVE,
+            settings=DenoiserSettings(cfg=CfgSettings(scale=3.0), windows=more.pop("windows", None)),
+            attachments=controls,
+            **more,
+        )
+
+
+def size(difference: Tensor) -> float:
+    return float(difference.abs().mean())
+
+
+def test_there_is_a_tiny_one_of_every_known_system():
+    assert set(BUILDERS) == set(SYSTEMS)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+class TestEverySystem:
+    @pytest.mark.parametrize("both", [False, True])
+    def test_it_acts_and_strength_zero_is_bit_equal_to_no_control(self, unet, name, both):
+        plain = passed(unet, both=both)
+        assert torch.equal(passed(unet, applied(name, strength=0), both=both), plain)
+        changed = passed(unet, applied(name), both=both)
+        assert changed.isfinite().all()
+        assert size(changed - plain) > 0.01 * size(plain)
+        half = passed(unet, applied(name, strength=0.5), both=both)
+        assert size(half - plain) > 1e-3 * size(plain)
+        assert size(half - changed) > 1e-3 * size(plain)
+
+    def test_taken_off_it_leaves_the_unet_bit_equal(self, unet, name):
+        plain = passed(unet)
+        before = {key: value.clone() for key, value in unet.state_dict().items()}
+        passed(unet, applied(name))
+        assert torch.equal(passed(unet), plain)
+        assert all(torch.equal(value, before[key]) for key, value in unet.state_dict().items())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
+
+    def test_windows_are_the_whole(self, unet, name):
+        x = 5 * X
+        with denoiser(unet, applied(name)) as whole:
+            wanted = whole(x, 5.0)
+        with denoiser(unet, applied(name), windows=WindowSettings(length=2, overlap=1), shots=CUT) as windowed:
+            found = windowed(x, 5.0)
+        with denoiser(unet) as plain:
+            assert size(plain(x, 5.0) - wanted) > 1e-3 * size(wanted)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+
+    def test_a_tile_looks_at_its_own_part(self, unet, name):
+        top, left, height, width = 0, 8, 16, 8
+        rows, columns = slice(top, top + height), slice(left, left + width)
+        whole = replace(material_of(name), damage=random(FRAMES, *SIDES).sigmoid())
+        factor = 1 if whole.hint.shape[1] == 4 else PIXELS_PER_LATENT
+        pixels = [slice(factor * part.start, factor * part.stop) for part in (rows, columns)]
+        reference, damage = whole.reference, whole.damage
+        assert damage is not None
+        cut = replace(
+            whole,
+            hint=whole.hint[..., pixels[0], pixels[1]],
+            damage=damage[..., rows, columns],
+            reference=None if reference is None else reference[..., rows, columns],
+        )
+        x = X[..., rows, columns]
+        wanted = run(unet, x, TIME, TEXT, applied(name, cut))
+        call = {"corner": (top, left), "size": SIDES}
+        assert torch.equal(run(unet, x, TIME, TEXT, applied(name, whole), call=call), wanted)
+
+    def test_a_change_in_one_shot_leaves_the_other_bit_equal(self, unet, name):
+        first, other = material_of(name), material_of(name, seed=5)
+
+        def joined(one: Tensor | None, two: Tensor | None) -> Tensor | None:
+            return None if one is None or two is None else torch.cat([one[:2], two[2:]])
+
+        hint = joined(first.hint, other.hint)
+        assert hint is not None
+        changed = ControlMaterial(
+            hint=hint,
+            tokens=joined(first.tokens, other.tokens),
+            reference=joined(first.reference, other.reference),
+        )
+        x = 5 * X
+        with denoiser(unet, applied(name), shots=CUT) as one:
+            before = one(x, 5.0)
+        with denoiser(unet, applied(name, changed), shots=CUT) as two:
+            after = two(x, 5.0)
+        assert torch.equal(after[:2], before[:2])
+        assert size(after[2:] - before[2:]) > 1e-3 * size(before)
+
+    def test_one_look_for_two_steps(self, unet, name):
+        """Of every two steps the first looks and the second lags; a new sampling looks anew."""
+        x = 5 * X
+
+        def steps(reuse: int) -> list[Tensor]:
+            with denoiser(unet, applied(name, reuse=reuse)) as step:
+                return [step(x, sigma) for sigma in (*SIGMAS[:3], *SIGMAS[:2])]
+
+        every, second = steps(1), steps(2)
+        for index in (0, 2, 3):
+            assert torch.equal(second[index], every[index])
+        assert not any(torch.equal(second[index], every[index]) for index in (1, 4))
+        with denoiser(unet) as plain:
+            without = plain(x, SIGMAS[1])
+        # A step late, but far nearer to a look of its own than to none.
+        assert size(second[1] - every[1]) < 0.5 * size(without - every[1])
+
+    def test_damage_weakens_it_inside_alone(self, unet, name):
+        """The first thing that it changes in a pass, where nothing has spread yet."""
+        damage = torch.zeros(FRAMES, *SIDES)
+        damage[:, :, 8:] = 1
+        masked = replace(material_of(name), damage=damage)
+        full = first_change(unet, applied(name))
+        weak = first_change(unet, applied(name, masked, in_damage=0.0))
+        # Almost off: words that a system adds to the prompt are there or not, and no mask changes them.
+        plain = first_change(unet, applied(name, over_frames=((0, 1e-30),)))
+        left, right = (slice(None, full.shape[-1] // 2), slice(full.shape[-1] // 2, None))
+        assert (weak - full)[..., left].abs().max() < 1e-5
+        assert (weak - plain)[..., right].abs().max() < 1e-5
+        assert size((full - plain)[..., right]) > 1e-3 * size(plain)
+        half = first_change(unet, applied(name, masked, in_damage=0.5))
+        torch.testing.assert_close(half[..., right], (0.5 * (full + plain))[..., right], rtol=0, atol=1e-4)
+
+    def test_damage_changes_the_picture(self, unet, name):
+        damage = torch.zeros(FRAMES, *SIDES)
+        damage[:, :, 8:] = 1
+        masked, whole = replace(material_of(name), damage=damage), passed(unet, applied(name))
+        assert torch.equal(passed(unet, applied(name, masked, in_damage=1.0)), whole)
+        changes = [size(passed(unet, applied(name, masked, in_damage=share)) - whole) for share in (0.0, 0.5)]
+        assert changes[0] > changes[1] > 1e-3 * size(whole)
+
+    def test_a_schedule_over_frames(self, unet, name):
+        found = passed(unet, applied(name, over_frames=((1, 0.0), (2, 1.0))))
+        plain, whole = passed(unet), passed(unet, applied(name))
+        torch.testing.assert_close(found[:2], plain[:2], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found[2:], whole[2:], rtol=0, atol=1e-5)
+        late = replace(material_of(name), first_frame=100)
+        moved = passed(unet, applied(name, late, over_frames=((101, 0.0), (102, 1.0))))
+        assert torch.equal(moved, found)
+
+    def test_a_schedule_over_steps(self, unet, name):
+        plain, whole = passed(unet), passed(unet, applied(name))
+        fading = applied(name, over_steps=((0.0, 1.0), (1.0, 0.0)))
+        assert torch.equal(passed(unet, fading, progress=0.0), whole)
+        assert torch.equal(passed(unet, fading, progress=1.0), plain)
+        away = [size(passed(unet, fading, progress=share) - plain) for share in (0.25, 0.75)]
+        assert size(whole - plain) > away[1] > 0
+        assert away[0] > away[1]
+        for progress, wanted in ((0.1, plain), (0.2, whole), (0.6, whole), (0.7, plain)):
+            assert torch.equal(passed(unet, applied(name, start=0.2, end=0.6), progress=progress), wanted)
+
+    def test_the_order_of_mixing_does_not_matter(self, unet, name):
+        other = applied(MIXED_WITH, tiny_material(MIXED_WITH, FRAMES, SIDES, seed=9), strength=0.7)
+        one = applied(name)
+        found, turned = passed(unet, one, other), passed(unet, other, one)
+        torch.testing.assert_close(found, turned, rtol=0, atol=1e-5 * float(found.abs().max()))
+        for alone in (one, other):
+            assert size(found - passed(unet, alone)) > 1e-3 * size(found)
+
+    def test_two_clips_share_a_system(self, unet, name):
+        first, second = applied(name), applied(name, material_of(name, seed=5))
+        before, other = passed(unet, first), passed(unet, second)
+        assert torch.equal(passed(unet, first), before)
+        assert not torch.equal(before, other)
+
+
+@torch.no_grad()
+def first_change(unet, control: RestorationControl) -> Tensor:
+    """Return what the first changed place of a pass holds behind the control, as (T, C, h, w)."""
+    view, seen = UNetView(unet), []
+    inputs = UNetInput(x=X, timesteps=TIME, context=TEXT)
+    call = UNetCall(frames=tuple(range(FRAMES)), chunks=(CONDITIONED,), segments=((0, FRAMES),), inputs=inputs)
+
+    def keep(place: ControlPlace, tensor: Tensor) -> None:
+        if place.tokens:
+            tensor = tensor.transpose(1, 2).unflatten(2, [-(-side // place.scale) for side in SIDES])
+        seen.append(tensor)
+
+    def watch(place: ControlPlace) -> RemovableHandle:
+        if place.at == "picture":
+            return place.module.register_forward_pre_hook(lambda _module, given: keep(place, given[0]))
+
+        def after(_module: Any, _given: Any, output: Any) -> None:
+            keep(place, output if isinstance(output, Tensor) else output[0])
+
+        return place.module.register_forward_hook(after)
+
+    with control.attached(view), control.during(call):
+        handles = [watch(place) for place in control.system.places(view) if place.at != "text"]
+        unet(X, TIME, TEXT)
+    for handle in handles:
+        handle.remove()
+    return seen[0]

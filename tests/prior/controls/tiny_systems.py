@@ -1,0 +1,67 @@
+"""Every known system at a tiny size with random weights, on one UNet of Stable Diffusion 2's shape.
+
+A builder for each of `reading.FORMATS` is what `test_every_system` runs on.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vldm_core.prior.controls.control import ControlSystem
+from vldm_core.prior.controls.diffbir.branch import DiffBirControl
+from vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial
+from vldm_core.prior.controls.network.encoder import EncoderConfig
+from vldm_core.prior.controls.seesr.system import SeeSrControl
+
+from .coser.tiny_coser import CHANNELS, CONTEXT, HEADS, coser_control, random_weights, sd2_unet
+from .seesr.tiny_seesr import TOKENS, seesr_files
+
+
+def tiny_sd2() -> Any:
+    """Return the UNet that all systems join."""
+    return sd2_unet()
+
+
+def _diffbir() -> ControlSystem:
+    shape = EncoderConfig(in_channels=8, channels=CHANNELS, context=CONTEXT, heads=HEADS, linear=True)
+    return random_weights(DiffBirControl(shape), seed=30)
+
+
+def _seesr() -> ControlSystem:
+    return SeeSrControl.from_published(*seesr_files(sd2_unet(), seed=31), heads=HEADS)
+
+
+BUILDERS: Mapping[str, Callable[[], ControlSystem]] = MappingProxyType(
+    {"DiffBIR": _diffbir, "SeeSR": _seesr, "CoSeR": coser_control}
+)
+"""By the name of the format."""
+
+_TOKENS = {"SeeSR": (5, TOKENS), "CoSeR": (6, CONTEXT)}
+"""Count and width of the embedding that a system reads."""
+_REFERENCES = ("CoSeR",)
+
+
+def tiny_material(
+    system: str, frames: int, sides: tuple[int, int], *, seed: int = 0, damage: Tensor | None = None
+) -> ControlMaterial:
+    """Return all that a system can look at, with one item for each frame.
+
+    Args:
+        system: Name of its format.
+        frames: Of the clip.
+        sides: Rows and columns of the latent.
+        seed: Of the numbers.
+        damage: See `ControlMaterial`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    looks_at = BUILDERS[system]().hint
+    if looks_at == "latent":
+        hint = torch.randn(frames, 4, *sides, generator=generator)
+    else:
+        hint = torch.rand(frames, 3, *(PIXELS_PER_LATENT * side for side in sides), generator=generator)
+    tokens = torch.randn(frames, *_TOKENS[system], generator=generator) if system in _TOKENS else None
+    reference = torch.randn(frames, 4, *sides, generator=generator) if system in _REFERENCES else None
+    return ControlMaterial(hint=hint, damage=damage, tokens=tokens, reference=reference)

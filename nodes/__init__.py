@@ -20,6 +20,8 @@ from .prerestore.load_prerestorer import LoadPreRestorer
 from .prerestore.load_stage1 import LoadStage1
 from .prerestore.pre_restore import PreRestoreNode
 from .prerestore.restore_with_image_model import RestoreWithImageModel
+from .prior.controls.apply_restoration_control import ApplyRestorationControl
+from .prior.controls.load_restoration_control import LoadRestorationControl
 from .prior.fit import FitForPrior, UndoFit
 from .prior.long_video_windows import LongVideoWindows
 from .prior.restoration_guidance import RestorationGuidanceNode
@@ -69,6 +71,8 @@ class VLDMExtension(ComfyExtension):
             ShotConditioning,
             ApplyTemporalLayers,
             ShotLoras,
+            LoadRestorationControl,
+            ApplyRestorationControl,
             LongVideoWindows,
             VideoNoise,
             RestorationGuidanceNode,

@@ -45,6 +45,9 @@ PRIOR_CATEGORY = "VLDM/prior"
 Restoration = io.Custom("VLDM_RESTORATION")
 """A :class:`vldm_core.sampling.restoration.RestorationSettings`."""
 
+Control = io.Custom("VLDM_CONTROL")
+"""A :class:`nodes.host.prior.controls.LoadedControl`."""
+
 SEMANTICS_CATEGORY = "VLDM/semantics"
 
 ShotTable = io.Custom("VLDM_SHOT_TABLE")

@@ -35,6 +35,8 @@ NODES = {
     "VLDM_ShotConditioning",
     "VLDM_ApplyTemporalLayers",
     "VLDM_ShotLoras",
+    "VLDM_LoadRestorationControl",
+    "VLDM_ApplyRestorationControl",
     "VLDM_LongVideoWindows",
     "VLDM_VideoNoise",
     "VLDM_RestorationGuidance",
@@ -52,6 +54,7 @@ FILES = {
     ("VLDM_CaptionShots", "captioner"),
     ("VLDM_ApplyTemporalLayers", "file"),
     ("VLDM_DecodeWithFeatureWrapping", "file"),
+    ("VLDM_LoadRestorationControl", "file"),
 }
 WORKFLOWS = set(workflow_names.TITLES.values())
 

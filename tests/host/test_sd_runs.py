@@ -25,6 +25,7 @@ CHECKPOINT = "tiny_sd15.safetensors"
 TEMPORAL = "tiny_temporal.safetensors"
 MOTION = "tiny_motion.safetensors"
 LORA = "tiny_lora.safetensors"
+CONTROL = "tiny_diffbir.safetensors"
 # Of the clip of latents, 8 × 8 each.
 FRAMES = 5
 SIDE = 8
@@ -305,6 +306,99 @@ class TestBesideTheHostsNodes:
         assert differ(latents(sd_host, graph(shots)), plain)
 
 
+def load_control(file=CONTROL, second="none"):
+    return node("VLDM_LoadRestorationControl", file=file, second_file=second)
+
+
+def controlled(name="control", **changes):
+    """Add Apply Restoration Control, with the film as hint, and a loader that all of them share."""
+
+    def add(prompt, link):
+        prompt["loaded"] = load_control()
+        values = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "in_damage": 0.5, "reuse": 1}
+        values |= {"over_steps": "", "over_frames": "", "images": film(prompt), "vae": ["loader", 2]} | changes
+        used = {key: value for key, value in values.items() if value is not None}
+        prompt[name] = node("VLDM_ApplyRestorationControl", model=link, control=["loaded", 0], **used)
+        return [name, 0]
+
+    return add
+
+
+@pytest.fixture(scope="module")
+def whole(sd_host, plain):
+    """What the host makes of the clip under a control, without windows."""
+    found = latents(sd_host, graph(controlled()))
+    assert differ(found, plain)
+    return found
+
+
+class TestRestorationControl:
+    """DiffBIR's control below the host's own sampler, through our node and through Apply ControlNet."""
+
+    def test_the_loader_says_what_it_is(self, sd_host):
+        prompt = {"loaded": load_control(), "shown": node("PreviewAny", source=["loaded", 2])}
+        run = sd_host.run(prompt)
+        assert run.status == "success", run.error
+        (report,) = run.outputs["loaded"]["text"]
+        assert report == run.outputs["shown"]["text"][0]
+        for said in (
+            "system: DiffBIR",
+            "licence of the weights: Apache-2.0",
+            "Stable Diffusion 2.1",
+            CONTROL,
+            "source: https",
+        ):
+            assert said in report
+
+    def test_windows_and_layers_and_a_lora(self, sd_host, whole):
+        torch.testing.assert_close(latents(sd_host, graph(controlled(), windows)), whole, atol=2e-3, rtol=1e-3)
+        together = latents(sd_host, graph(lora, layers(TEMPORAL), controlled(), windows))
+        assert differ(together, whole)
+        assert differ(together, latents(sd_host, graph(lora, layers(TEMPORAL), windows)))
+
+    def test_through_apply_controlnet(self, sd_host, whole):
+        def stock(prompt, link):
+            prompt["loaded"] = load_control()
+            for name in ("positive", "negative"):
+                prompt[f"{name}_text"] = prompt.pop(name)
+            ends = {"positive": ["positive_text", 0], "negative": ["negative_text", 0]}
+            more = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "vae": ["loader", 2]}
+            net, pictures = ["loaded", 1], film(prompt)
+            prompt["positive"] = node("ControlNetApplyAdvanced", control_net=net, image=pictures, **ends, **more)
+            return link
+
+        prompt = graph(stock)
+        prompt["sampler"]["inputs"]["negative"] = ["positive", 1]
+        torch.testing.assert_close(latents(sd_host, prompt), whole, atol=2e-3, rtol=1e-3)
+
+    def test_strength_0_and_two_halves(self, sd_host, plain, whole):
+        assert torch.equal(latents(sd_host, graph(controlled(strength=0.0))), plain)
+        halves = graph(controlled("first", strength=0.5), controlled("second", strength=0.5))
+        torch.testing.assert_close(latents(sd_host, halves), whole, atol=2e-3, rtol=1e-3)
+
+    def test_a_schedule_over_the_frames(self, sd_host, plain, whole):
+        found = latents(sd_host, graph(controlled(over_frames="0:1, 1:1, 2:0", reuse=2)))
+        assert differ(found[:2], plain[:2])
+        assert torch.equal(found[2:], plain[2:])
+
+    def test_without_a_vae(self, sd_host):
+        run = sd_host.run(graph(controlled(vae=None)))
+        assert run.status == "error" and run.error["node_id"] == "control"
+        assert "connect the VAE of the model to vae" in run.error["exception_message"]
+
+    def test_frames_of_another_clip(self, sd_host):
+        def other(prompt, link):
+            link = controlled()(prompt, link)
+            prompt["video"]["inputs"]["file"] = "small_film.mp4"
+            return link
+
+        run = sd_host.run(graph(other))
+        assert run.status == "error" and run.error["node_id"] == "sampler"
+        assert (
+            f"{FILM_FRAMES} images of 48×48, the latent stands for {FRAMES} of 64×64" in run.error["exception_message"]
+        )
+
+
 class TestShotPrompts:
     """A prompt for each shot, in the host's own sampler and in windows."""
 
@@ -380,11 +474,44 @@ class TestRefusals:
                 "overlap",
                 "overlap is 9; with length 4 use 0 to 3",
             ),
+            (graph(controlled(over_steps="0=1")), "control", "over_steps", "'0=1' is not a point"),
+            (graph(controlled(start_percent=0.9, end_percent=0.1)), "control", "end_percent", "the end not before"),
+            (
+                {"loaded": load_control("no.pt"), "shown": node("PreviewAny", source=["loaded", 2])},
+                "loaded",
+                "file",
+                "'no.pt' is in none",
+            ),
+            (
+                {"loaded": load_control(CONTROL, CONTROL), "shown": node("PreviewAny", source=["loaded", 2])},
+                "loaded",
+                "second_file",
+                "is chosen twice",
+            ),
+            (
+                {"loaded": load_control(CHECKPOINT), "shown": node("PreviewAny", source=["loaded", 2])},
+                "loaded",
+                "file",
+                "is not a part of a known restoration control",
+            ),
             (graph(era_loras("{")), "eras", "era_map", "the era map is not JSON"),
             (graph(era_loras('{"1920s": {"file": "no.safetensors"}}')), "eras", "era_map", "no LoRA file"),
             (graph(era_loras('{"1920s": {"file": "no.safetensors"}}', eras="x")), "eras", "eras", "no era 'x'"),
         ],
-        ids=["file", "overlap", "noise", "windows", "json", "lora", "era"],
+        ids=[
+            "file",
+            "overlap",
+            "noise",
+            "windows",
+            "points",
+            "ends",
+            "control",
+            "twice",
+            "foreign",
+            "json",
+            "lora",
+            "era",
+        ],
     )
     def test_before_anything_runs(self, sd_host, prompt, name, field, expected):
         status, answer = sd_host.post("/prompt", {"prompt": prompt})

@@ -31,6 +31,7 @@ SHOTS_KEY = "vldm_shots"
 FRAMES_KEY = "vldm_frames"
 CORNER_KEY = "vldm_corner"
 SIZE_KEY = "vldm_size"
+EXTENT_KEY = "vldm_extent"
 
 
 def view_of(model: ModelPatcher) -> UNetView:
@@ -76,25 +77,39 @@ def compute_dtype(model: ModelPatcher) -> torch.dtype:
     return model.model.manual_cast_dtype or model.model_dtype()
 
 
-def with_attachment(model: ModelPatcher, attachment: Attachment, name: str) -> ModelPatcher:
+def with_attachment(
+    model: ModelPatcher,
+    attachment: Attachment,
+    name: str,
+    *,
+    owner: ModelPatcher | None = None,
+    whole_picture: bool = False,
+) -> ModelPatcher:
     """Return a clone whose UNet carries an attachment while it is loaded.
 
     Args:
         model: The MODEL.
         attachment: Made for this MODEL's UNet. The host moves it between devices; its dtype becomes the UNet's.
         name: Short name for the log.
+        owner: The host's model around the attachment's weights where others share them; None makes one.
+        whole_picture: Whether the attachment has to know which part of the picture passes, so that prompts with areas
+            of their own are refused.
 
     Raises:
         SettingsError: The attachment was made for another UNet.
     """
     # Asked once now, so that a wrong UNet fails in this node and not in the sampler.
-    list(attachment.changes(view_of(model)))
-    attachment.to(compute_dtype(model)).eval().requires_grad_(False)
+    attachment.hooks(view_of(model))
+    dtype = compute_dtype(model)
+    attachment.to(dtype).eval().requires_grad_(False)
     key = f"vldm_{name}_{uuid.uuid4().hex[:8]}"
     living: dict[int, Attached] = {}
 
     def inject(patcher: ModelPatcher) -> None:
         unet = patcher.model.diffusion_model
+        # Weights that are shared may have gone to a UNet of another precision in between.
+        if any(parameter.dtype != dtype for parameter in attachment.parameters()):
+            attachment.to(dtype)
         if id(unet) not in living:
             living[id(unet)] = attachment.attach(UNetView(unet))
 
@@ -105,15 +120,23 @@ def with_attachment(model: ModelPatcher, attachment: Attachment, name: str) -> M
 
     def run(executor: Callable[..., Tensor], x: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         context = kwargs["context"] if "context" in kwargs else args[0]
+        options = _transformer_options(args, kwargs)
+        if whole_picture and tuple(x.shape[-2:]) != options.get(EXTENT_KEY, tuple(x.shape[-2:])):
+            raise SettingsError(
+                "a prompt acts on an area of the picture, and a restoration control cannot tell which; give the prompt "
+                "a mask instead (Conditioning Set Mask)"
+            )
         inputs = UNetInput(x=x, timesteps=timesteps, context=context)
-        with attachment.during(unet_call(x, _transformer_options(args, kwargs), inputs)):
+        with attachment.during(unet_call(x, options, inputs)):
             return executor(x, timesteps, *args, **kwargs)
 
     patched = model.clone()
-    owner = ModelPatcher(
-        attachment, load_device=model.load_device, offload_device=model_management.unet_offload_device()
-    )
-    patched.set_additional_models(key, [owner])
+    offload = model_management.unet_offload_device()
+    weights = owner or ModelPatcher(attachment, load_device=model.load_device, offload_device=offload)
+    # 0 has the host measure again, after the dtype has changed.
+    weights.size = 0
+    if not any(weights.is_clone(other) for other in patched.get_additional_models()):
+        patched.set_additional_models(key, [weights])
     patched.set_injections(key, [PatcherInjection(inject, eject)])
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, run)
     return patched

@@ -23,8 +23,9 @@ from ....vldm_core.sampling.regions.tiles import TileSettings
 from ....vldm_core.sampling.regions.windows import WindowSettings
 from ....vldm_core.sampling.state import step_state
 from ....vldm_core.video.shots import Shot
-from .attachments import CORNER_KEY, FRAMES_KEY, SHOTS_KEY, SIZE_KEY
+from .attachments import CORNER_KEY, EXTENT_KEY, FRAMES_KEY, SHOTS_KEY, SIZE_KEY
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
+from .control_net import LatentHintControl
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class _Regions:
             here = {
                 FRAMES_KEY: region.frames,
                 CORNER_KEY: (region.top, region.left),
+                EXTENT_KEY: (region.height, region.width),
                 SIZE_KEY: (x.shape[-2], x.shape[-1]),
             }
             part = {**model_options, "transformer_options": {**options, **here}}
@@ -191,10 +193,11 @@ class _Regions:
             return self._controls[key]
         # One region is evaluated after the other: what an earlier region prepared on the device is not used again in
         # this step, unless it was expensive.
-        for other in [k for k, kept in self._controls.items() if k[1] != place and kept.vae is None]:
+        cheap = (k for k, kept in self._controls.items() if kept.vae is None or isinstance(kept, LatentHintControl))
+        for other in [k for k in cheap if k[1] != place]:
             del self._controls[other]
         cut = copy.copy(control)
-        if control.cond_hint_original is not None:
+        if control.cond_hint_original is not None and not isinstance(control, LatentHintControl):
             cut.cond_hint_original = self._cut_hint(control, control.cond_hint_original, region, x)
         cut.extra_concat_orig = [self._cut_hint(control, extra, region, x) for extra in control.extra_concat_orig]
         cut.cond_hint = cut.extra_concat = None

@@ -20,6 +20,7 @@ const SHOWS = {
   VLDM_DetectShots: ["report"],
   VLDM_Era: ["report"],
   VLDM_KeyFrames: ["report"],
+  VLDM_LoadRestorationControl: ["report"],
   VLDM_RestoreReel: ["live", "report"],
   VLDM_ShotConditioning: ["report"],
   VLDM_TagShots: ["report"],

@@ -14,6 +14,7 @@ import comfy.ops
 import comfy.sd1_clip
 import torch
 from inside.models import filled
+from inside.prior.controls.published import write_diffbir
 from inside.prior.loras import lora_tensors
 from pack.vldm_core.prior.lora.per_frame import named_layers
 from pack.vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
@@ -29,8 +30,9 @@ LORA_LAYERS = "mid_block_attentions_0_transformer_blocks_0_attn1_to_q", "up_bloc
 
 
 def write_checkpoint(models: str) -> None:
-    """Write the checkpoint below the host's models folder, and temporal layers, motion modules and a LoRA that fit."""
-    folders = {name: Path(models) / name for name in ("checkpoints", "vldm_temporal", "animatediff_models", "loras")}
+    """Write the checkpoint below the host's models folder, and layers, motion modules, LoRA and control for it."""
+    kinds = ("checkpoints", "vldm_temporal", "animatediff_models", "loras", "vldm_control")
+    folders = {name: Path(models) / name for name in kinds}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     network = filled(_unet())
@@ -49,6 +51,9 @@ def write_checkpoint(models: str) -> None:
     channels = tuple((site.layer, site.channels) for site in view.layers() if site.name != "mid.attn")
     modules = MotionModules(MotionConfig(version="v3", channels=channels, positions=32))
     save_motion_modules(modules, folders["animatediff_models"] / "tiny_motion.safetensors")
+    write_diffbir(
+        folders["vldm_control"] / "tiny_diffbir.safetensors", channels=(WIDTH,) * LEVELS, blocks=1, context=768
+    )
     save_file(lora_tensors(named_layers(view), LORA_LAYERS), folders["loras"] / "tiny_lora.safetensors")
 
 

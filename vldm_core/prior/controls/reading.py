@@ -20,6 +20,12 @@ FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, PASD, PASD_LIGHT, SEESR, COSER)
 _NETWORKS = ("controlnet", "unet")
 """Folders of networks as diffusers saves them."""
 
+_ALLOWED = {
+    True: "commercial use is allowed",
+    False: "not for commercial use",
+    None: "nothing certain is published on commercial use",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundControl:
@@ -36,6 +42,28 @@ class FoundControl:
     parts: Mapping[str, Path]
     missing: tuple[Part, ...]
     absent: tuple[Part, ...]
+
+    def refusal(self) -> str | None:
+        """Return what is missing and what would hold it, as a message; None where the system is complete."""
+        if not self.missing:
+            return None
+        wanted = " and ".join(f"its {part.name} ({part.files})" for part in self.missing)
+        there = " and ".join(f"the {name} of {self.format.system} in {path}" for name, path in self.parts.items())
+        return f"{there} is there, but {wanted} is missing; give it too"
+
+    def report(self) -> str:
+        """Return what the files are, in lines: system, base model, licence, parts, source."""
+        known = self.format
+        lines = [
+            f"system: {known.system}",
+            f"for: {known.base}",
+            f"licence of the weights: {known.licence} ({_ALLOWED[known.commercial]})",
+            f"looks at: {known.hint}",
+        ]
+        lines += [f"{name}: {path.name}" for name, path in self.parts.items()]
+        lines += [f"missing: {part.name} ({part.files})" for part in self.missing]
+        lines += [f"absent, works without: {part.name} ({part.files})" for part in self.absent]
+        return "\n".join([*lines, f"source: {known.source}"])
 
 
 def parts_of(shapes: Shapes) -> tuple[tuple[ControlFormat, Part], ...]:
@@ -92,10 +120,9 @@ def read_control(paths: Sequence[Path], *, heads: tuple[int, ...] | None = None)
         WeightFileError: See :func:`find_control`; or a part is missing or does not fit. The message lists what.
     """
     found = find_control(paths)
-    if found.missing:
-        wanted = " and ".join(f"its {part.name} ({part.files})" for part in found.missing)
-        there = " and ".join(f"the {name} of {found.format.system} in {path}" for name, path in found.parts.items())
-        raise WeightFileError(f"{there} is there, but {wanted} is missing; give it too")
+    refusal = found.refusal()
+    if refusal is not None:
+        raise WeightFileError(refusal)
     tensors: dict[str, dict[str, Tensor]] = {}
     for part in found.format.parts:
         if part.name in found.parts:

@@ -5,7 +5,7 @@ import torch
 from comfy.conds import CONDConstant, CONDCrossAttn, CONDNoiseShape, CONDRegular
 from inside.models import CONTEXT, tiny_control, tiny_pair
 from inside.sampling import assert_same, conditioning, random, sample
-from pack.nodes.host import regions as host_regions
+from pack.nodes.host.prior import regions as host_regions
 from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.sampling.regions.plan import Region
 from pack.vldm_core.sampling.regions.tiles import TileSettings

@@ -45,8 +45,10 @@ class Pixels(ControlSystem):
         return {"grey": nn.functional.avg_pool2d(request.hint.mean(dim=1, keepdim=True), 8)}
 
     def places(self, view: UNetView) -> list[ControlPlace]:
-        site = view["down.0.0.res"]
-        return [ControlPlace(module=site.module, at="output", change=lambda x, features: x + features["grey"])]
+        def change(x, features):
+            return (x.unflatten(0, (-1, len(features["grey"]))) + features["grey"]).flatten(0, 1)
+
+        return [ControlPlace(module=view["down.0.0.res"].module, at="output", change=change)]
 
 
 @pytest.fixture(scope="module")

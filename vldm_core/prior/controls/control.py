@@ -97,8 +97,8 @@ class ControlSystem(nn.Module):
     Attributes:
         name: As published.
         hint: What it looks at.
-        reads_text: Whether its features depend on the text or the noise of a chunk of conditioning; without, one look
-            serves all chunks.
+        reads_text: Whether its features depend on the text or the noise of a chunk of conditioning; without, it looks
+            once for each frame, and the places have one item for each frame for all chunks.
         scales_itself: Whether `strength` of a request is published and applied by `features`; without, all that the
             system changes is weighed by it.
         conditioned_alone: Whether it looks at the conditioned chunk only, with its text: one item for each frame, and
@@ -261,8 +261,6 @@ class RestorationControl(Attachment):
         if found is None:
             found = self.system.features(self._request(call, part))
             self._looks.keep(found, call, self.system.reads_text)
-        if not self.system.reads_text and len(call.chunks) > 1:
-            found = {name: tensor.repeat(len(call.chunks), *[1] * (tensor.ndim - 1)) for name, tensor in found.items()}
         self._features = found
 
     def _request(self, call: UNetCall, part: ControlMaterial) -> ControlRequest:

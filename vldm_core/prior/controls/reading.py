@@ -13,8 +13,9 @@ from .diffbir.files import DIFFBIR
 from .format import ControlFormat, Part, Shapes
 from .pasd.files import PASD, PASD_LIGHT
 from .seesr.files import SEESR
+from .stablesr.files import STABLESR
 
-FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, PASD, PASD_LIGHT, SEESR, COSER)
+FORMATS: tuple[ControlFormat, ...] = (DIFFBIR, PASD, PASD_LIGHT, SEESR, STABLESR, COSER)
 """Every system that is known."""
 
 _NETWORKS = ("controlnet", "unet")

@@ -145,14 +145,15 @@ class SpatialModulation(nn.Module):
         return self.mlp_gamma(shared), self.mlp_beta(shared)
 
     def forward(self, hidden: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """Return the modulated output of a ResBlock's branch, (…, channels, h, w).
+        """Return the modulated output of a ResBlock's branch, (N · F, channels, h, w).
 
         Args:
-            hidden: (B, channels, h, w), before the skip is added.
-            gamma: From `look`, of the size of `hidden`.
+            hidden: (N · F, channels, h, w), before the skip is added: N chunks that hold the same frames in order.
+            gamma: (F, channels, h, w) from `look`.
             beta: Likewise.
         """
-        return self.param_free_norm(hidden) * (1 + gamma) + beta
+        chunks = self.param_free_norm(hidden).unflatten(0, (-1, len(gamma)))
+        return (chunks * (1 + gamma) + beta).flatten(0, 1)
 
 
 def _passed(block: nn.Sequential, hidden: Tensor, time: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ def run(unet, text, items=slice(None)):
 
 def appended(unet, chosen):
     chosen = torch.tensor(chosen)
-    handles = append_tokens(UNetView(unet), lambda size: (chosen, TOKENS[chosen]) if size == 3 else None)
+    handles = append_tokens(UNetView(unet), lambda size: (chosen, TOKENS) if size == 3 else None)
     try:
         return run(unet, TEXT)
     finally:
@@ -43,6 +43,36 @@ class TestTokens:
         torch.testing.assert_close(found[[0, 2]], longer[[0, 2]], rtol=0, atol=1e-5)
         torch.testing.assert_close(found[1:2], run(unet, TEXT)[1:2], rtol=0, atol=1e-5)
         assert (longer - run(unet, TEXT)).abs().amax(dim=(1, 2, 3)).min() > 1e-2
+
+    def test_what_works_inside_a_cross_attention_sees_the_whole_batch(self, unet):
+        seen = []
+        layers = [
+            module
+            for name, module in unet.named_modules()
+            if name.endswith(("attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0"))
+        ]
+        handles = [
+            layer.register_forward_hook(lambda _module, _given, output: seen.append(len(output))) for layer in layers
+        ]
+        appended(unet, [True, False, True])
+        for handle in handles:
+            handle.remove()
+        assert seen == [3] * 64
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_what_fills_a_text_up_is_masked_in_half_precision(self, dtype):
+        unet = tiny_unet().to(dtype)
+        text, tokens, chosen = TEXT.to(dtype), TOKENS.to(dtype), torch.tensor([True, False, False])
+        found = []
+        for filling in (tokens, torch.cat([tokens[:1], -3 * tokens[1:]])):
+            given = (chosen, filling)
+            handles = append_tokens(UNetView(unet), lambda _size: given)  # noqa: B023 - used and gone in this round
+            with torch.no_grad():
+                found.append(unet(X.to(dtype), 20, encoder_hidden_states=text).sample)
+            for handle in handles:
+                handle.remove()
+        assert found[0].isfinite().all()
+        assert torch.equal(found[0], found[1])
 
     def test_for_nobody_nothing_changes_and_nothing_stays_behind(self, unet):
         plain = run(unet, TEXT)

@@ -1,9 +1,9 @@
 """Tokens of language beside the prompt's, in every cross-attention of the UNet.
 
 CoSeR appends the tokens that its cognitive encoder reads off a frame to the text of the conditioned pass; the
-unconditioned pass has the negative prompt alone. Hosts put both passes into one batch, whose texts then differ in
-length. So at each cross-attention the items with tokens go through the module, and the others through its `forward`
-behind it; nothing is padded, and nothing is computed twice.
+unconditioned pass has the negative prompt alone. Hosts put both passes into one batch. There the texts of items without
+tokens are filled up to the common length, and what fills them is masked; other attachments that work inside a
+cross-attention still see the whole batch.
 
 What takes a cross-attention's place without calling it (ComfyUI's `attn2` replacements, such as IP-Adapter's) leaves
 no room for the tokens there.
@@ -20,13 +20,14 @@ from ....errors import SettingsError
 from ...unet import UNetView
 
 Tokens = Callable[[int], tuple[Tensor, Tensor] | None]
-"""For the size of a batch: which items get tokens, (B,) of booleans on the CPU, and theirs (items, L, C); None for
-nobody."""
+"""For the size of a batch, B: which items get tokens, (B,) of booleans on the CPU, and tokens for all, (B, L, C).
+None is nobody."""
 
-_TEXTS = ("encoder_hidden_states", "context", "value")
-"""Names under which diffusers and ComfyUI hand the text to a cross-attention."""
+_MASKS = {"encoder_hidden_states": "attention_mask", "context": "mask"}
+"""Names under which diffusers and ComfyUI hand the text to a cross-attention: of the mask over it."""
 
-_MASKS = ("attention_mask", "mask")
+_VALUE = "value"
+"""Name under which ComfyUI hands over another text for the values, where a patch made one."""
 
 
 def cross_attentions(view: UNetView) -> Iterator[nn.Module]:
@@ -43,48 +44,32 @@ def append_tokens(view: UNetView, tokens: Tokens) -> list[RemovableHandle]:
         view: The UNet.
         tokens: Asked at every cross-attention.
     """
-    handles: list[RemovableHandle] = []
-    for attention in cross_attentions(view):
-        pair = _Pair(tokens)
-        handles.append(attention.register_forward_pre_hook(pair.before, with_kwargs=True))
-        handles.append(attention.register_forward_hook(pair.after))
-    return handles
-
-
-class _Pair:
-    """The two hooks of one cross-attention; between them lie the items that get no tokens."""
-
-    def __init__(self, tokens: Tokens) -> None:
-        self._tokens = tokens
-        self._apart: tuple[Tensor, Tensor, Tensor, dict[str, Any]] | None = None
 
     def before(
-        self, _module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+        _module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        self._apart = None
-        (x,) = arguments
-        found = self._tokens(len(x))
-        if found is None:
-            return None
-        chosen, tokens = found
-        texts = {name: named[name] for name in _TEXTS if named.get(name) is not None}
-        if not texts or any(named.get(name) is not None for name in _MASKS):
-            raise SettingsError(
-                "CoSeR's tokens need a cross-attention with text and without a mask over it; remove the text mask"
-            )
-        # As numbers, because a device would have to be waited for to learn how many a mask chooses.
-        first, others = (rows.nonzero().flatten().to(x.device) for rows in (chosen, ~chosen))
-        with_tokens = {name: torch.cat([text[first], tokens.to(text)], dim=1) for name, text in texts.items()}
-        if len(others):
-            self._apart = first, others, x[others], {**named, **{name: text[others] for name, text in texts.items()}}
-        return (x[first],), {**named, **with_tokens}
+        found = tokens(len(arguments[0]))
+        return None if found is None else (arguments, {**named, **_with_tokens(named, *found)})
 
-    def after(self, module: nn.Module, _arguments: Any, output: Tensor) -> Tensor:
-        if self._apart is None:
-            return output
-        first, others, x, named = self._apart
-        self._apart = None
-        whole = output.new_empty(len(first) + len(others), *output.shape[1:])
-        whole[first] = output
-        whole[others] = module.forward(x, **named)
-        return whole
+    return [attention.register_forward_pre_hook(before, with_kwargs=True) for attention in cross_attentions(view)]
+
+
+def _with_tokens(named: dict[str, Any], chosen: Tensor, tokens: Tensor) -> dict[str, Tensor]:
+    """Return the arguments of a cross-attention that change."""
+    name = next((name for name in _MASKS if named.get(name) is not None), None)
+    if name is None or named.get(_MASKS[name]) is not None:
+        raise SettingsError(
+            "CoSeR's tokens need a cross-attention with text and without a mask over it; remove the text mask"
+        )
+    text = named[name]
+    found = {part: torch.cat([named[part], tokens.to(text)], dim=1) for part in (name, _VALUE) if _has(named, part)}
+    if not bool(chosen.all()):
+        mask = text.new_zeros(len(chosen), 1, found[name].shape[1])
+        hidden = torch.where(chosen, 0.0, torch.finfo(text.dtype).min)
+        mask[:, :, text.shape[1] :] = hidden.to(text)[:, None, None]
+        found[_MASKS[name]] = mask
+    return found
+
+
+def _has(named: dict[str, Any], part: str) -> bool:
+    return named.get(part) is not None

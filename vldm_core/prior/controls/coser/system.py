@@ -127,7 +127,7 @@ class CoserControl(ControlSystem):
             chosen, given = _items_with_tokens(state), state.features[_TOKENS]
             if len(chosen) != batch:
                 raise SettingsError(f"a cross-attention runs on {batch} items, the pass has {len(chosen)}")
-            return (chosen, given.repeat(len(state.call.chunks), 1, 1)[chosen]) if bool(chosen.any()) else None
+            return (chosen, given.repeat(len(state.call.chunks), 1, 1)) if bool(chosen.any()) else None
 
         return append_tokens(view, tokens)
 

@@ -14,9 +14,11 @@ from vldm_core.prior.controls.control import ControlSystem
 from vldm_core.prior.controls.diffbir.branch import DiffBirControl
 from vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial
 from vldm_core.prior.controls.network.encoder import EncoderConfig
+from vldm_core.prior.controls.pasd.system import PasdControl, PasdLightControl
 from vldm_core.prior.controls.seesr.system import SeeSrControl
 
 from .coser.tiny_coser import CHANNELS, CONTEXT, HEADS, coser_control, random_weights, sd2_unet
+from .pasd.tiny_pasd import pasd_files
 from .seesr.tiny_seesr import TOKENS, seesr_files
 
 
@@ -34,8 +36,16 @@ def _seesr() -> ControlSystem:
     return SeeSrControl.from_published(*seesr_files(sd2_unet(), seed=31), heads=HEADS)
 
 
+def _pasd() -> ControlSystem:
+    return PasdControl.from_published(*pasd_files(sd2_unet(), seed=32), heads=HEADS)
+
+
+def _pasd_light() -> ControlSystem:
+    return PasdLightControl.from_published(*pasd_files(sd2_unet(), light=True, seed=33), heads=HEADS)
+
+
 BUILDERS: Mapping[str, Callable[[], ControlSystem]] = MappingProxyType(
-    {"DiffBIR": _diffbir, "SeeSR": _seesr, "CoSeR": coser_control}
+    {"DiffBIR": _diffbir, "PASD": _pasd, "PASD light": _pasd_light, "SeeSR": _seesr, "CoSeR": coser_control}
 )
 """By the name of the format."""
 

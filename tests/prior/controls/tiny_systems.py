@@ -20,6 +20,7 @@ from vldm_core.prior.controls.seesr.system import SeeSrControl
 from .coser.tiny_coser import CHANNELS, CONTEXT, HEADS, coser_control, random_weights, sd2_unet
 from .pasd.tiny_pasd import pasd_files
 from .seesr.tiny_seesr import TOKENS, seesr_files
+from .stablesr.tiny_stablesr import stablesr_control
 
 
 def tiny_sd2() -> Any:
@@ -44,8 +45,19 @@ def _pasd_light() -> ControlSystem:
     return PasdLightControl.from_published(*pasd_files(sd2_unet(), light=True, seed=33), heads=HEADS)
 
 
+def _stablesr() -> ControlSystem:
+    return stablesr_control(sd2_unet())
+
+
 BUILDERS: Mapping[str, Callable[[], ControlSystem]] = MappingProxyType(
-    {"DiffBIR": _diffbir, "PASD": _pasd, "PASD light": _pasd_light, "SeeSR": _seesr, "CoSeR": coser_control}
+    {
+        "DiffBIR": _diffbir,
+        "PASD": _pasd,
+        "PASD light": _pasd_light,
+        "SeeSR": _seesr,
+        "StableSR": _stablesr,
+        "CoSeR": coser_control,
+    }
 )
 """By the name of the format."""
 

@@ -12,8 +12,8 @@ import typer
 from ..errors import SettingsError
 from ..notices import Notices
 from ..wording import counted
+from . import checkpoints as cli_checkpoints
 from . import describe as cli_describe
-from . import inspect as cli_inspect
 from . import training as cli_training
 from .measuring import benchmark
 from .prior import PriorOptions, with_prior_options
@@ -292,7 +292,8 @@ def shots(
 
 
 app.command()(cli_describe.describe)
-app.command()(cli_inspect.inspect)
+app.command()(cli_checkpoints.inspect)
+app.command()(cli_checkpoints.unpack)
 
 
 @app.command()

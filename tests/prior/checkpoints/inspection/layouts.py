@@ -1,25 +1,12 @@
 """Layouts of whole checkpoints, as names and shapes, and files of them that take hardly any room."""
 
-import json
 from pathlib import Path
 
-import pytest
 import torch
 
 from vldm_core.prior.checkpoints.inspection import control_keys, one_step_keys
 from vldm_core.prior.checkpoints.inspection.unet_keys import SD1_UNET, SD2_UNET, SDXL_UNET, unet_shapes, with_inputs
 from vldm_core.prior.checkpoints.inspection.vae_keys import vae_shapes
-
-MANIFESTS = Path(__file__).resolve().parents[5] / "shared" / "manifests"
-
-
-def manifest(name):
-    """Names and shapes of one published layout; skips where the set is absent."""
-    path = MANIFESTS / f"{name}.json"
-    if not path.exists():
-        pytest.skip(f"manifest not found: ../shared/manifests/{name}.json")
-    keys = json.loads(path.read_text(encoding="utf-8"))["keys"]
-    return {key: tuple(shape) for key, shape in keys.items()}
 
 
 def below(prefix, shapes):

@@ -12,13 +12,14 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from tests.manifests import manifest
 from vldm_core.cli.app import app
 from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.checkpoints.families import SPREAD_OF_V
 from vldm_core.prior.checkpoints.inspection.contents import inspect_checkpoint
 from vldm_core.prior.checkpoints.inspection.report import as_data, as_lines
 
-from .layouts import SD1, SD2, WHOLE, manifest, stored
+from .layouts import SD1, SD2, WHOLE, stored
 
 runner = CliRunner()
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from tests.manifests import manifest
 from vldm_core.prior.checkpoints.families import SD1 as SD1_FAMILY
 from vldm_core.prior.checkpoints.families import SD2 as SD2_FAMILY
 from vldm_core.prior.checkpoints.inspection import control_keys
@@ -13,7 +14,7 @@ from vldm_core.prior.checkpoints.inspection.signatures import OURS, SIGNATURES
 from vldm_core.prior.checkpoints.inspection.unet_keys import SD1_UNET, SD2_UNET, SDXL_UNET, unet_shapes
 from vldm_core.prior.checkpoints.inspection.vae_keys import vae_shapes
 
-from .layouts import INPAINTING, LORA, SD2, WHOLE, below, manifest
+from .layouts import INPAINTING, LORA, SD2, WHOLE, below
 
 CONTROL, ONE_STEP, STAGE1 = "restoration control", "one-step restorer", "stage-1 restorer"
 SD15, SD21 = "Stable Diffusion 1.x", "Stable Diffusion 2.x"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hin
 import typer
 
 from ..errors import SettingsError
+from .controls import ControlOptions, flag
 
 if TYPE_CHECKING:
     from ..prior.finish import FinishSettings
@@ -26,14 +27,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _LATENT_PIXEL = 8
 _model = partial(typer.Option, rich_help_panel="Stable Diffusion prior")
-_time = partial(typer.Option, rich_help_panel="Prior: temporal layers, LoRAs, ControlNet")
+_time = partial(typer.Option, rich_help_panel="Prior: temporal layers, LoRAs")
 _start = partial(typer.Option, rich_help_panel="Prior: noise, start and faithfulness")
 _parts = partial(typer.Option, rich_help_panel="Prior: windows and tiles")
 _film = partial(typer.Option, rich_help_panel="Prior: from latents to film")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorOptions:
+class PriorOptions(ControlOptions):
     """What the command line says about the prior; the help of each option says what it is."""
 
     prior: Annotated[
@@ -92,14 +93,6 @@ class PriorOptions:
         str, _time(help="Eras of the film, separated by commas; empty takes those of every shot from --shots-table.")
     ] = ""
     lora_strength: Annotated[float, _time(min=-10, max=10, help="Factor on the strengths of the era map.")] = 1.0
-    controlnet: Annotated[Path | None, _time(help="ControlNet of the model's family: diffusers folder or file.")] = None
-    control_hint: Annotated[
-        Path | None,
-        _time(metavar="FILM", help="Its hints, a film or picture; else it looks at the film that goes into the prior."),
-    ] = None
-    control_strength: Annotated[float, _time(min=0, max=10, help="Factor on what the ControlNet adds.")] = 1.0
-    control_start: Annotated[float, _time(min=0, max=1, help="Share of the schedule at which it begins.")] = 0.0
-    control_end: Annotated[float, _time(min=0, max=1, help="Share of the schedule at which it ends.")] = 1.0
 
     noise: Annotated[
         Literal["independent", "shared", "freenoise", "warped"],
@@ -184,6 +177,16 @@ class PriorOptions:
     temporal_vae: Annotated[
         Path | None, _film(help="VAE of Stable Video Diffusion, which decodes with less flicker: folder or file.")
     ] = None
+    feature_wrapping: Annotated[
+        Path | None,
+        _film(
+            metavar="FILE",
+            help="VAE of StableSR (non-commercial weights), whose layers let the film steer the decoder.",
+        ),
+    ] = None
+    fidelity: Annotated[
+        float, _film(min=0, max=1, help="How much the film counts in that; 0 is the plain decoder.")
+    ] = 0.5
     decode_frames: Annotated[int, _film(min=0, max=256, help="Frames decoded at a time; 0: as memory allows.")] = 0
     decode_halo: Annotated[
         int, _film(min=0, max=32, help="Frames that a temporal VAE decodes along on each side and throws away.")
@@ -236,16 +239,17 @@ class PriorOptions:
             "prior": (None, "PATH too, the model this is for"),
             "temporal": (("temporal_strength", "attention_window", "attention_stride"), "FILE too, the layers"),
             "era_map": (("loras", "eras", "lora_strength"), "FILE too, which says what an era uses"),
-            "controlnet": (("control_hint", "control_strength", "control_start", "control_end"), "PATH too, the net"),
+            "feature_wrapping": (("fidelity",), "FILE too, the layers"),
         }
+        self.check_controls()
         default = PriorOptions()
         for name, (dependent, what) in needed.items():
             if getattr(self, name) is not None:
                 continue
             names = dependent or [field.name for field in fields(self) if field.name != name]
-            unused = [_flag(each) for each in names if getattr(self, each) != getattr(default, each)]
+            unused = [flag(each) for each in names if getattr(self, each) != getattr(default, each)]
             if unused:
-                raise SettingsError(f"{' and '.join(unused)}: give {_flag(name)} {what}")
+                raise SettingsError(f"{' and '.join(unused)}: give {flag(name)} {what}")
 
     def restoration(self) -> "RestorationSettings":
         """Return how clips are sampled."""
@@ -328,6 +332,7 @@ class PriorOptions:
             if self.fusion != "off"
             else None,
             grain=RegrainSettings(strength=self.grain_strength) if self.grain else None,
+            fidelity=self.fidelity,
         )
 
     def settings(self, reel: "ReelSettings") -> "PriorReelSettings":
@@ -340,13 +345,9 @@ class PriorOptions:
             SettingsError: An option has a value that does not work, or a table or map cannot be read.
         """
         from ..reel.prior import PriorReelSettings
-        from ..reel.prior_company import ReelControl
         from ..semantics.table.table_files import read_table
         from ..video.geometry import FitSettings
 
-        control = ReelControl(
-            hint=self.control_hint, strength=self.control_strength, start=self.control_start, end=self.control_end
-        )
         return PriorReelSettings(
             reel=reel,
             restoration=self.restoration(),
@@ -362,9 +363,11 @@ class PriorOptions:
             most_frames=self.max_frames,
             fitting=FitSettings(short_side=self.short_side),
             masks=self.damage_masks,
-            control=None if self.controlnet is None else control,
+            control=self.control_net(),
+            controls=self.restoration_controls(),
             loras=self._loras(),
             temporal_vae=self.temporal_vae,
+            feature_wrapping=self.feature_wrapping,
         )
 
     def _loras(self) -> "ReelLoras | None":
@@ -401,12 +404,9 @@ class PriorOptions:
             temporal_strength=self.temporal_strength,
             attention=attention,
             controlnet=self.controlnet,
+            controls=self.control_outlines(),
             device=device,
         )
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def with_prior_options(command: Command) -> Command:
@@ -414,7 +414,9 @@ def with_prior_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def run(**given: Any) -> Any:
-        options = PriorOptions(**{field.name: given.pop(field.name) for field in fields(PriorOptions)})
+        said = {field.name: given.pop(field.name) for field in fields(PriorOptions)}
+        said["control"] = said["control"] or None
+        options = PriorOptions(**said)
         return command(**given, prior_options=options)
 
     hints = get_type_hints(PriorOptions, include_extras=True)

@@ -8,7 +8,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from ..containment import Faults, Watch
 from ..decode.regrain import regrain
 from ..decode.temporal_vae import load_temporal_decoder
+from ..decode.wrapping.headless import wrap
+from ..decode.wrapping.network import read_feature_wrapping
 from ..errors import FilmFileWarning, SettingsError
 from ..files.temporary import free_path, own_folder
 from ..notices import Notices
@@ -54,6 +56,7 @@ from .prior_company import (
     mask_films,
     mask_frames,
 )
+from .prior_controls import ControlShelf, ReelRestorationControl
 from .prior_parts import Restore, over_parts, plan_parts
 from .restore import ReelReport, ReelSettings, restore_film
 
@@ -82,9 +85,12 @@ class PriorReelSettings:
         masks: Film of damage masks, white = damaged, or a folder with ``dirt.mkv`` and ``scratch.mkv``, in the place of
             what the repair finds; of the film's size and frames.
         control: What the pipeline's ControlNet looks at; None leaves it out.
+        controls: Restoration controls, which mix.
         loras: LoRAs by era; None uses none.
         temporal_vae: VAE of Stable Video Diffusion that decodes in the place of the model's own, see
             :func:`..decode.temporal_vae.load_temporal_decoder`.
+        feature_wrapping: File of StableSR's VAE, whose added layers let the film steer the decoder as far as
+            `finish.fidelity` says; not together with a temporal VAE.
 
     The damage that the repair found, or that `masks` say, goes into the prior as its mask.
     """
@@ -104,8 +110,10 @@ class PriorReelSettings:
     fitting: FitSettings = field(default_factory=FitSettings)
     masks: Path | None = None
     control: ReelControl | None = None
+    controls: tuple[ReelRestorationControl, ...] = ()
     loras: ReelLoras | None = None
     temporal_vae: Path | None = None
+    feature_wrapping: Path | None = None
 
     def __post_init__(self) -> None:
         least = max(1, 3 * self.overlap)
@@ -116,6 +124,10 @@ class PriorReelSettings:
         self.finish.check(masks=self.finds_damage or self.masks is not None)
         if self.masks is not None and StagePlan.from_settings(self.reel).moves:
             raise SettingsError("masks of one's own do not move with a film that is stabilised; stabilise it first")
+        if self.temporal_vae is not None and self.feature_wrapping is not None:
+            raise SettingsError(
+                "feature wrapping was trained for the decoder of single pictures; leave the temporal VAE out"
+            )
         if self.loras is not None and not self.loras.eras and self.table is None:
             raise SettingsError("LoRAs by era need the eras of the film, or a table of shots that names them")
 
@@ -168,8 +180,13 @@ def restore_film_with_prior(
     _check(pipeline, settings)
     # Before the film is touched, so that files that cannot be used cost no time.
     decoder = None if settings.temporal_vae is None else load_temporal_decoder(settings.temporal_vae)
+    wrapping = None if settings.feature_wrapping is None else read_feature_wrapping(settings.feature_wrapping)
+    if wrapping is not None:
+        wrap(pipeline.vae, wrapping, fidelity=settings.finish.fidelity, temporal_decoder=decoder)
     shelf = None if settings.loras is None else LoraShelf(settings.loras, settings.table, pipeline)
+    controls = ControlShelf(settings.controls, settings.table, pipeline)
     with ExitStack() as stack:
+        stack.callback(controls.close)
         # The repair's own reading tells what is wrong with the file; the others need not repeat it.
         quiet = stack.enter_context(ExitStack())
         quiet.enter_context(warnings.catch_warnings())
@@ -177,10 +194,9 @@ def restore_film_with_prior(
         film = stack.enter_context(settings.reel.read.open(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         quiet.close()
-        hint = None if settings.control is None else settings.control.hint
         given = () if settings.masks is None else mask_films(settings.masks)
         # Before the repair, which may take hours.
-        _check_lengths(film, settings, given, progress)
+        _check_lengths(film, settings, controls, given, progress)
         folder = stack.enter_context(own_folder(writer.path))
         repaired = folder / "repaired.mkv"
         notices = Notices() if notices is None else notices
@@ -212,13 +228,16 @@ def restore_film_with_prior(
         if given:
             films = [stack.enter_context(open_film(path, deinterlace="off")) for path in given]
             company.add("damage", mask_frames(films), 1)
-        if hint is not None:
+        for hint in _hints(settings, controls):
             hints = stack.enter_context(open_film(hint))
-            company.add("hint", hint_frames(hints, report.frames, film.info.height, film.info.width))
+            frames_of_hint = hint_frames(hints, report.frames, film.info.height, film.info.width)
+            company.add(_hint_name(hint), frames_of_hint)
         if shelf is not None:
             shelf.meet(report.shots)
+        controls.meet(report.shots)
+        decoding = {"temporal_decoder": decoder, "feature_wrapping": wrapping}
         restore = _restorer(
-            pipeline, settings, report.shots, company, pulse, progress, watch, decoder=decoder, shelf=shelf
+            pipeline, settings, report.shots, company, pulse, progress, watch, controls, decoding=decoding, shelf=shelf
         )
         frames = company.joined(frame.tensor() for frame in pictures)
         stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
@@ -263,17 +282,29 @@ def _check(pipeline: Any, settings: PriorReelSettings) -> None:
         raise SettingsError("there are settings for a ControlNet, but the prior was opened without one")
 
 
-def _check_lengths(film: FilmReader, settings: PriorReelSettings, masks: Sequence[Path], progress: Progress) -> None:
-    """Check that the table, the hint and the masks are made for as many frames as the film has."""
-    hint = None if settings.control is None else settings.control.hint
-    if settings.table is None and hint is None and not masks:
+def _check_lengths(
+    film: FilmReader, settings: PriorReelSettings, controls: ControlShelf, masks: Sequence[Path], progress: Progress
+) -> None:
+    """Check that the table, hints, masks and what controls look at are made for as many frames as the film has."""
+    hints = _hints(settings, controls)
+    if settings.table is None and not hints and not masks and not controls.counted:
         return
     count = _count(film, progress)
     if settings.table is not None:
         settings.table.check(None, count)
-    if hint is not None:
-        check_hints(hint, count, lambda hints: _count(hints, progress))
+    for hint in hints:
+        check_hints(hint, count, lambda films: _count(films, progress))
     check_masks(masks, count, film.info, lambda films: _count(films, progress))
+    controls.check(count, lambda films: _count(films, progress))
+
+
+def _hints(settings: PriorReelSettings, controls: ControlShelf) -> tuple[Path, ...]:
+    own = () if settings.control is None or settings.control.hint is None else (settings.control.hint,)
+    return tuple(dict.fromkeys((*own, *controls.hints)))
+
+
+def _hint_name(hint: Path) -> str:
+    return f"hint {hint}"
 
 
 def _keep_damage(masks: MaskWriters, frame: StageFrame[FilmFrame]) -> None:
@@ -291,8 +322,9 @@ def _restorer(
     pulse: Pulse,
     progress: Progress,
     watch: Watch,
+    controls: ControlShelf,
     *,
-    decoder: nn.Module | None = None,
+    decoding: Mapping[str, nn.Module | None],
     shelf: LoraShelf | None = None,
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
@@ -315,7 +347,8 @@ def _restorer(
         pictures = frames[:, company.channels["frame"]]
         control = None
         if settings.control is not None:
-            hint = company.part("hint", frames)
+            path = settings.control.hint
+            hint = None if path is None else company.part(_hint_name(path), frames)
             control = ControlHint(
                 hint=pictures if hint is None else hint,
                 strength=settings.control.strength,
@@ -334,7 +367,8 @@ def _restorer(
                 noise_schedule=settings.noise_schedule,
                 masks=None if damage is None else damage[:, 0],
                 control=control,
-                temporal_decoder=decoder,
+                controls=controls.uses(part, shot, lambda path: company.part(_hint_name(path), frames)),
+                **decoding,
                 seed=mixed_seed(settings.seed, shot.first),
                 fitting=settings.fitting,
                 finish=finish,

@@ -4,8 +4,8 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from ...machine.companions import HEADLESS, first_cause, importing, told
 from ...machine.devices import chosen_device
 from ...sampling.schedule import Prediction
 from ..attachment_files import read_attachment
+from ..controls.control import ControlSystem
 from ..temporal.attention import AttentionWindows
+from ..unet import UNetView
 from .families import check_prediction
 from .family_files import PREDICTION_TYPES
 from .single_file import checkpoint_configuration
@@ -35,6 +37,7 @@ def open_prior(
     temporal_strength: float = 1.0,
     attention: AttentionWindows | None = _ATTENTION,
     controlnet: str | os.PathLike[str] | None = None,
+    controls: Sequence[ControlSystem] = (),
     device: str = "auto",
 ) -> Any:
     """Open a Stable Diffusion 1.x or 2.x model as a `VideoRestorationPipeline`.
@@ -48,9 +51,12 @@ def open_prior(
         temporal_strength: Factor on what they add.
         attention: Windows inside them for shots longer than their length; None attends over whole shots.
         controlnet: Folder in diffusers' layout or file (.safetensors, .pth) of a ControlNet for this family.
+        controls: Restoration systems that it is to work with, with or without weights: whether they were made for
+            models of its shape is found out before any of its weights are read.
         device: A device of PyTorch, or "auto". On a GPU the models run in half precision.
 
     Raises:
+        SettingsError: A control was made for another family.
         VLDMError: Nothing is there, it is another kind of model, its tokenizer cannot serve, or diffusers cannot be
             imported.
     """
@@ -70,6 +76,8 @@ def open_prior(
     with importing("diffusers or transformers", HEADLESS):
         from ..pipeline import VideoRestorationPipeline
 
+    for control in controls:
+        _check_control(control, path, config)
     kind: Any = VideoRestorationPipeline
     if path.is_dir():
         with _told_of(path):
@@ -87,6 +95,19 @@ def open_prior(
     models = [opened.vae, opened.text_encoder, opened.unet]
     models += [] if opened.controlnet is None else [opened.controlnet]
     return opened.to(target) if all(model.dtype == dtype for model in models) else opened.to(target, dtype=dtype)
+
+
+def _check_control(control: ControlSystem, path: Path, config: str | os.PathLike[str] | None) -> None:
+    """Check a restoration system against the shape of a model's UNet."""
+    from diffusers import UNet2DConditionModel
+
+    with ExitStack() as stack:
+        stack.enter_context(_told_of(path))
+        folder = path if path.is_dir() else stack.enter_context(checkpoint_configuration(path, config=config))
+        with torch.device("meta"):
+            shape = UNet2DConditionModel.load_config(folder / "unet", local_files_only=True)
+            unet: Any = UNet2DConditionModel.from_config(shape)
+    list(control.places(UNetView(unet)))
 
 
 def _open_control(path: Path, unet: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from vldm_core.prior.controls.control import ControlSystem
 from vldm_core.prior.controls.diffbir.branch import DiffBirControl
@@ -34,19 +35,31 @@ def _diffbir() -> ControlSystem:
 
 
 def _seesr() -> ControlSystem:
-    return SeeSrControl.from_published(*seesr_files(sd2_unet(), seed=31), heads=HEADS)
+    found = random_weights(SeeSrControl.from_published(*seesr_files(sd2_unet()), heads=HEADS), seed=31)
+    _see_much(found.picture)
+    return found
 
 
 def _pasd() -> ControlSystem:
-    return PasdControl.from_published(*pasd_files(sd2_unet(), seed=32), heads=HEADS)
+    found = random_weights(PasdControl.from_published(*pasd_files(sd2_unet()), heads=HEADS), seed=32)
+    _see_much(found.embedding)
+    return found
 
 
 def _pasd_light() -> ControlSystem:
-    return PasdLightControl.from_published(*pasd_files(sd2_unet(), light=True, seed=33), heads=HEADS)
+    found = random_weights(PasdLightControl.from_published(*pasd_files(sd2_unet(), light=True), heads=HEADS), seed=33)
+    _see_much(found.embedding)
+    return found
 
 
 def _stablesr() -> ControlSystem:
     return stablesr_control(sd2_unet())
+
+
+def _see_much(embedding: Any) -> None:
+    """Let an embedding of pixels matter: eight convolutions of random weights leave little of what differs."""
+    with torch.no_grad():
+        embedding.conv_out.weight.mul_(30)
 
 
 BUILDERS: Mapping[str, Callable[[], ControlSystem]] = MappingProxyType(
@@ -83,7 +96,9 @@ def tiny_material(
     if looks_at == "latent":
         hint = torch.randn(frames, 4, *sides, generator=generator)
     else:
-        hint = torch.rand(frames, 3, *(PIXELS_PER_LATENT * side for side in sides), generator=generator)
+        # Noise of single pixels would be averaged away on its way to the latent's grid.
+        coarse = torch.rand(frames, 3, *sides, generator=generator)
+        hint = functional.interpolate(coarse, scale_factor=PIXELS_PER_LATENT)
     tokens = torch.randn(frames, *_TOKENS[system], generator=generator) if system in _TOKENS else None
     reference = torch.randn(frames, 4, *sides, generator=generator) if system in _REFERENCES else None
     return ControlMaterial(hint=hint, damage=damage, tokens=tokens, reference=reference)

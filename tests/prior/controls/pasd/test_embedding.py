@@ -3,7 +3,7 @@
 import torch
 
 from tests.oracles import load_oracle
-from vldm_core.prior.controls.layout import fill
+from vldm_core.files.published import fill
 from vldm_core.prior.controls.pasd.embedding import DegradationRemoval
 
 PREFIX = "controlnet_cond_embedding."

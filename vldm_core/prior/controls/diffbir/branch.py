@@ -12,10 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ....files.published import fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
 from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width, residual_places
-from ..layout import fill
 from ..material import HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig

@@ -1,7 +1,7 @@
 """DiffBIR's files."""
 
+from ....files.published import below
 from ..format import ControlFormat, Part, Parts, Shapes
-from ..layout import below
 from .branch import FULL, LATENT, DiffBirControl
 
 _FIRST, _LAST = "input_blocks.0.0.weight", "middle_block_out.0.weight"

@@ -9,7 +9,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..layout import shape_of
+from ....files.published import shape_of
 
 _HALVINGS = 3
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..layout import numbered
+from ....files.published import numbered
 from ..network.picture_embedding import PictureEmbedding
 
 _SLOPE, _RESIDUAL = 0.2, 0.2

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ....errors import SettingsError
+from ....files.published import below, fill, numbered, shape_of
 from ....files.weights import WeightFileError, some
 from ...unet import Site, UNetView
 from ..control import ControlPlace, Features, PlaceChange
-from ..layout import below, fill, numbered, shape_of
 from ..network.blocks import Attention, SpatialTransformer
 from .windows import PixelAttentionWindows
 

@@ -17,10 +17,10 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from ....files.published import below, fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
 from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width, residual_places
-from ..layout import below, fill
 from ..material import HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ....errors import SettingsError
+from ....files.published import below, fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
 from ..control import ControlPlace, ControlRequest, ControlSystem, Features, Need, check_text_width, residual_places
-from ..layout import below, fill
 from ..material import ControlMaterial, HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig

@@ -1,5 +1,6 @@
 """Windows and tiles over a control equal the whole; what reusing a look costs and changes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from vldm_core.prior.controls.use import ControlUse
 from vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.cfg import CfgSettings
+from vldm_core.sampling.guidance import GuidanceSettings
 from vldm_core.sampling.regions.tiles import TileSettings
 from vldm_core.sampling.regions.windows import WindowSettings
+from vldm_core.sampling.restoration import RestorationSettings
 from vldm_core.sampling.schedule import NoiseSchedule
 
 from ..test_pipeline import PLAIN, film
@@ -25,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 SCHEDULE = NoiseSchedule.stable_diffusion()
 FRAMES, HEIGHT, WIDTH = 7, 16, 24
-BOTH = {"windows": WindowSettings(length=4, overlap=2), "tiles": TileSettings(size=8, overlap=4)}
+BOTH: dict[str, Any] = {"windows": WindowSettings(length=4, overlap=2), "tiles": TileSettings(size=8, overlap=4)}
 
 
 def draw(*shape: int, seed: int) -> torch.Tensor:
@@ -96,6 +99,25 @@ def test_windows_equal_the_whole_with_attention_and_norms(real) -> None:
     whole = denoised(real, material(), settings)
     assert (denoised(real, material(), settings, windows=BOTH["windows"]) - whole).abs().max() < 1e-5
     assert (denoised(real, material(seed=5), settings) - whole).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("weighting", ["mse", "edges"])
+@pytest.mark.parametrize("space", ["latent", "rgb"])
+def test_guidance_over_windows_and_tiles_is_that_of_the_whole(places, space, weighting) -> None:
+    """A whole sampling: the pull is towards the film, whatever parts the control was computed in."""
+    pipeline = tiny_pipeline()
+    pipeline.register_modules(unet=places[0])
+    plain = replace(PLAIN, guidance=None)
+    guided = replace(plain, guidance=GuidanceSettings(scale=0.5, space=space, weighting=weighting))
+
+    def made(settings: RestorationSettings) -> torch.Tensor:
+        use = ControlUse(system=places[1], settings=ControlSettings(over_frames=((0, 1), (4, 0.5))))
+        call: dict[str, Any] = {"fitting": None, "num_inference_steps": 4, "strength": 1.0, "output": "latents"}
+        return pipeline(film(5, 64, 96), controls=[use], settings=settings, **call).latents
+
+    whole = made(guided)
+    assert (made(replace(guided, **BOTH)) - whole).abs().max() < 1e-5 * whole.abs().max().clamp(min=1)
+    assert (made(plain) - whole).abs().max() > 1e-3
 
 
 @torch.no_grad()

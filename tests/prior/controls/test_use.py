@@ -11,7 +11,9 @@ from vldm_core.prior.controls.control import ControlPlace, ControlRequest, Contr
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.controls.use import ControlUse, cover
 from vldm_core.prior.unet import UNetView
+from vldm_core.sampling.guidance import GuidanceSettings
 from vldm_core.sampling.noise.clip_noise import VideoNoiseSettings
+from vldm_core.sampling.regions.tiles import TileSettings
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.sampling.restoration import RestorationSettings
 from vldm_core.video.geometry import FitSettings
@@ -20,6 +22,7 @@ from vldm_core.video.shots import Shot
 from ..test_pipeline import PLAIN, SMALL, film, refused
 from ..tiny_models import CONTEXT, tiny_diffbir, tiny_unet
 from ..tiny_pipeline import tiny_pipeline
+from .tiny_systems import BUILDERS, tiny_sd2
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -283,3 +286,27 @@ def test_a_control_of_a_wider_text_is_refused(pipeline, diffbir, monkeypatch) ->
     monkeypatch.setattr(UNetView, "context_dim", property(lambda self: 2 * CONTEXT))
     with pytest.raises(SettingsError, match="made for models with text 64 wide"):
         latents(pipeline, film(2), ControlUse(system=diffbir))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_system_runs_in_windows_and_tiles_with_guidance_and_masks(name) -> None:
+    pipeline, system = tiny_pipeline(), BUILDERS[name]()
+    pipeline.register_modules(unet=tiny_sd2())
+    masks = torch.zeros(5, 64, 96)
+    masks[:, 20:30, 40:60] = 1
+    settings = RestorationSettings(
+        windows=WindowSettings(length=3, overlap=1),
+        tiles=TileSettings(size=8, overlap=4),
+        guidance=GuidanceSettings(weighting="edges"),
+    )
+    call = {**CALL, "settings": settings, "shots": (Shot(0, 2), Shot(2, 5)), "masks": masks}
+    frames = film(5, height=64, width=96)
+    plain = pipeline(frames, **call).latents
+    off = ControlUse(system=system, settings=ControlSettings(strength=0))
+    assert torch.equal(pipeline(frames, controls=[off], **call).latents, plain)
+    found = pipeline(frames, controls=[ControlUse(system=system)], **call).latents
+    assert found.isfinite().all() and (found - plain).abs().max() > 1e-3
+    changed = frames.clone()
+    changed[2:] = 1 - changed[2:]
+    other = pipeline(changed, controls=[ControlUse(system=system)], **call).latents
+    assert torch.equal(other[:2], found[:2]) and (other[2:] - found[2:]).abs().max() > 1e-3

@@ -1,9 +1,12 @@
 """What checkpoints are told to be, what is missing in them and what is too much."""
 
+import re
+
 import pytest
 import torch
 
 from tests.manifests import manifest
+from tests.oracles import load_oracle
 from vldm_core.prior.checkpoints.families import SD1 as SD1_FAMILY
 from vldm_core.prior.checkpoints.families import SD2 as SD2_FAMILY
 from vldm_core.prior.checkpoints.inspection import control_keys
@@ -13,6 +16,7 @@ from vldm_core.prior.checkpoints.inspection.published_files import PUBLISHED
 from vldm_core.prior.checkpoints.inspection.signatures import OURS, SIGNATURES
 from vldm_core.prior.checkpoints.inspection.unet_keys import SD1_UNET, SD2_UNET, SDXL_UNET, unet_shapes
 from vldm_core.prior.checkpoints.inspection.vae_keys import vae_shapes
+from vldm_core.prior.controls.reading import parts_of
 
 from .layouts import INPAINTING, LORA, SD2, WHOLE, below
 
@@ -107,6 +111,42 @@ def test_systems_that_lie_in_a_checkpoint_are_told_before_their_base():
     assert "non-commercial" in identify(SD2 | modulation | structure).licence
 
 
+def test_extracts_of_stablesr_in_other_names():
+    modulation, structure = manifest("stablesr_spade"), manifest("stablesr_structcond")
+    plain = {key.removeprefix("model.diffusion_model."): shape for key, shape in modulation.items()}
+    bare = {re.sub(r"(_blocks\.\d+)\.0\.spade|\.spade", r"\1", key): shape for key, shape in plain.items()}
+    encoder = {key.removeprefix("structcond_stage_model."): shape for key, shape in structure.items()}
+    for shapes in (plain | structure, bare | structure, plain | encoder, bare | encoder):
+        found = identify(shapes)
+        assert found.name.startswith("StableSR's extract") and found.complete
+        assert {part.part: part.tensors for part in found.parts} == {
+            "stablesr_modulation": 176,
+            "stablesr_structure": 200,
+        }
+
+
+@pytest.mark.parametrize("name", [name for name, (kind, *_) in MANIFESTS.items() if kind == CONTROL])
+def test_it_agrees_with_the_loader_of_controls(name):
+    """What the loader takes for a part of a system is told as a part of that system, with its licence."""
+    shapes = manifest(name)
+    systems = {known.system: known for known, _ in parts_of(shapes)}
+    found = identify(shapes)
+    if systems:
+        assert any(system.split()[0] in found.name for system in systems)
+        assert (found.licence, found.source) in {(each.licence, each.source) for each in systems.values()}
+    # Halves of what is one file to the loader are not parts there.
+    assert systems or name.split("_")[0] in ("stablesr", "coser")
+
+
+def test_networks_of_other_sizes_are_compared_with_what_their_modules_hold():
+    weights = load_oracle("diffbir_control").weights("control")
+    shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
+    found = identify(shapes)
+    assert found.parts[0].checked and found.complete
+    del shapes["zero_convs.3.0.bias"]
+    assert identify(shapes).missing == ("zero_convs.3.0.bias",)
+
+
 def test_a_whole_block_that_is_absent_is_missed():
     shapes = manifest("coser_tianhewu_aia_unet_extra")
     left = {key: shape for key, shape in shapes.items() if "output_blocks.7." not in key}
@@ -116,7 +156,7 @@ def test_a_whole_block_that_is_absent_is_missed():
 
 
 @pytest.mark.parametrize(
-    "name", ["diffbir_controlnet_v2", "pasd_controlnet", "onestep_osediff_unet", "seesr_unet_extra"]
+    "name", ["pasd_light_unet_extra", "pasd_controlnet", "onestep_osediff_unet", "seesr_unet_extra"]
 )
 def test_nets_of_another_size_are_told_and_not_compared(name):
     shapes = {

@@ -17,8 +17,11 @@ from ....errors import VLDMError
 from ....prerestore.architectures.architecture import Stage1Architecture
 from ....prerestore.published import ARCHITECTURES
 from ...controls.coser.all_in_attention import AllInAttention, AllInAttentionConfig
+from ...controls.coser.branch import CoserBranch
 from ...controls.coser.presr import PreSR, PreSRConfig
 from ...controls.coser.qformer import QFormer, QFormerConfig, is_unused, published_name
+from ...controls.network.control_branch import ControlBranch
+from ...controls.network.encoder import EncoderConfig
 from ...controls.stablesr.config import StructureEncoderConfig
 from ...controls.stablesr.network import StructureEncoder
 from . import control_keys, one_step_keys
@@ -99,9 +102,22 @@ def _if_published(shapes: Shapes, wanted: Shapes) -> Shapes | None:
     return None
 
 
-def _of_size(list_of: Callable[[], Shapes]) -> Expected:
+def _of_size(list_of: Callable[[], Shapes], otherwise: Expected | None = None) -> Expected:
+    """Return what compares with a published list; a network of another size is asked for its own, where one is."""
     made = cache(list_of)
-    return lambda shapes: _if_published(shapes, made())
+
+    def expected(shapes: Shapes) -> Shapes | None:
+        wanted = _if_published(shapes, made())
+        return otherwise(shapes) if wanted is None and otherwise is not None else wanted
+
+    return expected
+
+
+def _modulation(shapes: Shapes) -> Shapes | None:
+    wanted = control_keys.stablesr_modulation()
+    if not any(".spade." in key for key in shapes):
+        wanted = {re.sub(r"(?<=blocks\.)(\d+)\.0\.spade|\.spade", r"\1", key): shape for key, shape in wanted.items()}
+    return _if_published(shapes, wanted)
 
 
 def _vae(shapes: Shapes, *, layout: Layout) -> Shapes | None:
@@ -122,6 +138,11 @@ def _empty(shapes: Shapes) -> dict[str, Tensor]:
 
 def _shapes_of(network: nn.Module) -> dict[str, Shape]:
     return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+
+
+def _branch(shapes: Shapes, *, kind: type[ControlBranch]) -> Shapes:
+    with torch.device("meta"):
+        return _shapes_of(kind(EncoderConfig.of(shapes)))
 
 
 def _structure(shapes: Shapes) -> Shapes:
@@ -176,17 +197,17 @@ EXPECTED: Mapping[str, Expected] = {
     "vae_diffusers": partial(_vae, layout="diffusers"),
     "controlnet_original": partial(_control, layout="original"),
     "controlnet_diffusers": partial(_control, layout="diffusers"),
-    "diffbir_control": _of_size(control_keys.diffbir_control),
+    "diffbir_control": _of_size(control_keys.diffbir_control, partial(_branch, kind=ControlBranch)),
     "diffbir_hint_encoder": _of_size(lambda: encoder_shapes("original")),
     "pasd_control": _pasd_control,
     "pasd_attention": _of_size(control_keys.pasd_additions),
     "pasd_light_attention": _of_size(control_keys.pasd_light_additions),
     "seesr_control": _of_size(control_keys.seesr_control),
     "seesr_attention": _of_size(control_keys.seesr_additions),
-    "stablesr_modulation": _of_size(control_keys.stablesr_modulation),
+    "stablesr_modulation": _modulation,
     "stablesr_structure": _structure,
     "stablesr_fusion": _of_size(control_keys.stablesr_fusion),
-    "coser_branch": _of_size(control_keys.coser_branch),
+    "coser_branch": _of_size(control_keys.coser_branch, partial(_branch, kind=CoserBranch)),
     "coser_attention": _all_in_attention,
     "coser_pre_sr": _pre_sr,
     "coser_q_former": _q_former,

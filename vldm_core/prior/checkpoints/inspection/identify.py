@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ....machine.companions import importing
+from ...controls.reading import FORMATS
 from .expected import expected_tensors, text_width
 from .published_files import PUBLISHED, PublishedFile
 from .signatures import OURS, SIGNATURES
@@ -80,6 +81,7 @@ class Identity:
         unknown: Tensors that belong to no part.
         needs: What is needed beside it.
         licence: Of its weights; None where it is the model's own or not known.
+        source: Where it is published; None where that is not known.
         note: A further sentence for the user.
         tensors: How many tensors the file has.
     """
@@ -92,6 +94,7 @@ class Identity:
     unknown: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     licence: str | None = None
+    source: str | None = None
     note: str | None = None
     tensors: int = 0
 
@@ -131,6 +134,7 @@ def identify(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = N
     else:
         found, left = _parts(shapes)
     published = _published(found)
+    system = None if published is None else next((each for each in FORMATS if each.system == published.system), None)
     family = _family(found, shapes)
     if published is None:
         return _image_model(shapes) or Identity(
@@ -148,7 +152,8 @@ def identify(shapes: Mapping[str, Shape], metadata: Mapping[str, str] | None = N
         parts=found,
         unknown=tuple(sorted(left)),
         needs=published.needs,
-        licence=published.licence,
+        licence=published.licence if system is None else system.licence,
+        source=None if system is None else system.source,
         note=_note(published, found, shapes),
         tensors=len(shapes),
     )

@@ -8,7 +8,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 APACHE = "Apache-2.0"
-STABLESR = "S-Lab License 1.0, non-commercial"
 
 _SD15 = "a checkpoint of Stable Diffusion 1.5, or a fine-tune of it"
 _SD21 = "a checkpoint of Stable Diffusion 2.1-base (its text encoder and VAE)"
@@ -26,6 +25,7 @@ class PublishedFile:
         kind: Its kind in one or two words.
         parts: Parts that it has.
         needs: What is needed beside it.
+        system: Restoration control that it belongs to; the licence of its weights stands with its loader.
         licence: Of the weights; None where it is the model's own or not known.
         note: A further sentence for the user.
     """
@@ -34,6 +34,7 @@ class PublishedFile:
     kind: str
     parts: frozenset[str]
     needs: tuple[str, ...] = ()
+    system: str | None = None
     licence: str | None = None
     note: str | None = None
 
@@ -54,77 +55,77 @@ _CONTROLS = (
         "diffbir_control",
         "unet_original",
         "stage1_swinir",
-        licence=APACHE,
+        system="DiffBIR",
         note="python -m vldm_core unpack parts it into a file for each loader",
     ),
     _file(
         "DiffBIR control (v1, v2 and v2.1 are of one shape)",
         _CONTROL,
         "diffbir_control",
+        system="DiffBIR",
         needs=(
             f"{_SD21}; for v2.1 sd2.1-base-zsnr-laionaes5.ckpt, which predicts v with zero terminal SNR",
             "a stage-1 restorer for its hint: SwinIR, BSRNet or SCUNet of DiffBIR, or other cleaned frames",
         ),
-        licence=APACHE,
     ),
     _file(
         "PASD's UNet with pixel-aware attention",
         _CONTROL,
         "pasd_attention",
         "unet_diffusers",
+        system="PASD",
         needs=("PASD's ControlNet", f"{_SD15}, for text encoder and VAE"),
-        note="the weights come without a licence that could be found; the code is Apache-2.0",
     ),
     _file(
         "PASD's additions to the UNet, without the UNet",
         _CONTROL,
         "pasd_attention",
+        system="PASD",
         needs=(_SD15, "PASD's ControlNet"),
-        note="the weights come without a licence that could be found; the code is Apache-2.0",
     ),
     _file(
         "PASD light's UNet with a third attention",
         _CONTROL,
         "pasd_light_attention",
         "unet_diffusers",
+        system="PASD light",
         needs=("PASD light's ControlNet", f"{_SD15}, for text encoder and VAE"),
-        note="the weights come without a licence that could be found; the code is Apache-2.0",
     ),
     _file(
         "PASD light's additions to the UNet, without the UNet",
         _CONTROL,
         "pasd_light_attention",
+        system="PASD light",
         needs=(_SD15, "PASD light's ControlNet"),
-        note="the weights come without a licence that could be found; the code is Apache-2.0",
     ),
     _file(
         "PASD's or PASD light's ControlNet (both are of one shape)",
         _CONTROL,
         "pasd_control",
+        system="PASD",
         needs=("the UNet of the same PASD", f"{_SD15}, for text encoder and VAE"),
-        note="the weights come without a licence that could be found; the code is Apache-2.0",
     ),
     _file(
         "SeeSR's UNet with representation attention",
         _CONTROL,
         "seesr_attention",
         "unet_diffusers",
+        system="SeeSR",
         needs=("SeeSR's ControlNet", _SD21, _RAM),
-        licence=APACHE,
     ),
     _file(
         "SeeSR's additions to the UNet, without the UNet",
         _CONTROL,
         "seesr_attention",
+        system="SeeSR",
         needs=(_SD21, "SeeSR's ControlNet", _RAM),
-        licence=APACHE,
     ),
     _file(
         "SeeSR's ControlNet",
         _CONTROL,
         "seesr_control",
+        system="SeeSR",
         needs=("SeeSR's UNet", _SD21, _RAM),
-        licence=APACHE,
     ),
     _file(
         "StableSR, complete: UNet with modulation, and structure encoder",
@@ -132,7 +133,7 @@ _CONTROLS = (
         "stablesr_modulation",
         "stablesr_structure",
         "unet_original",
-        licence=STABLESR,
+        system="StableSR",
         note="its feature wrapping (vqgan_cfw_00011.ckpt) is a file of its own, and optional",
     ),
     _file(
@@ -140,38 +141,38 @@ _CONTROLS = (
         _CONTROL,
         "stablesr_modulation",
         "stablesr_structure",
+        system="StableSR",
         needs=(_SD21,),
-        licence=STABLESR,
         note="its feature wrapping (vqgan_cfw_00011.ckpt) is a file of its own, and optional",
     ),
     _file(
         "StableSR's structure encoder, without its modulation",
         _CONTROL,
         "stablesr_structure",
+        system="StableSR",
         needs=("StableSR's modulation of the UNet", _SD21),
-        licence=STABLESR,
     ),
     _file(
         "StableSR's modulation of the UNet, without its structure encoder",
         _CONTROL,
         "stablesr_modulation",
+        system="StableSR",
         needs=("StableSR's structure encoder", _SD21),
-        licence=STABLESR,
     ),
     _file(
         "StableSR's feature wrapping with its VAE",
         _CONTROL,
         "stablesr_fusion",
         "vae_original",
+        system="StableSR",
         needs=("StableSR's checkpoint",),
-        licence=STABLESR,
     ),
     _file(
         "StableSR's feature wrapping, without its VAE",
         _CONTROL,
         "stablesr_fusion",
+        system="StableSR",
         needs=("the VAE of Stable Diffusion", "StableSR's checkpoint"),
-        licence=STABLESR,
     ),
     _file(
         "CoSeR, complete: UNet with All-in-Attention, and control branch",
@@ -179,28 +180,28 @@ _CONTROLS = (
         "coser_attention",
         "coser_branch",
         "unet_original",
-        licence="MIT, of the code that published them",
+        system="CoSeR",
     ),
     _file(
         "CoSeR's additions, without the UNet",
         _CONTROL,
         "coser_attention",
+        system="CoSeR",
         needs=(_SD21, "CoSeR's control branch", "CoSeR's cognitive encoder"),
-        licence="MIT, of the code that published them",
     ),
     _file(
         "CoSeR's control branch",
         _CONTROL,
         "coser_branch",
+        system="CoSeR",
         needs=("CoSeR's All-in-Attention", _SD21, "CoSeR's cognitive encoder"),
-        licence="MIT, of the code that published them",
     ),
     _file(
         "CoSeR's cognitive encoder",
         _CONTROL,
         "coser_q_former",
+        system="CoSeR",
         needs=("CoSeR's complete checkpoint", "a CLIP vision model ViT-H"),
-        licence="MIT, of the code that published them",
     ),
 )
 _ONE_STEPS = (

@@ -20,6 +20,7 @@ def as_data(identity: Identity) -> dict[str, Any]:
         "tensors": identity.tensors,
         "needs": list(identity.needs),
         "licence": identity.licence,
+        "source": identity.source,
         "note": identity.note,
         "parts": [
             {
@@ -47,6 +48,8 @@ def as_lines(identity: Identity) -> list[str]:
         lines.append(f"  predicts     {_PREDICTIONS.get(identity.prediction, identity.prediction)}")
     if identity.licence is not None:
         lines.append(f"  licence      {identity.licence}")
+    if identity.source is not None:
+        lines.append(f"  from         {identity.source}")
     if identity.note is not None:
         lines.append(f"  note         {identity.note}")
     for number, need in enumerate(identity.needs):

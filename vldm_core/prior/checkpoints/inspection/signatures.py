@@ -90,9 +90,10 @@ _ADDITIONS = (
     PartSignature(
         part="stablesr_modulation",
         name="StableSR's spatial modulation of the UNet",
-        marks=("input_blocks.1.0.spade.mlp_gamma.weight",),
         prefixes=(UNET, ""),
-        owns=r".+\.spade\..+",
+        # Some extracts leave `.0.spade` out of the names.
+        owns=r"((input|output)_blocks\.\d+|middle_block\.[02])(\.0)?(\.spade)?\."
+        r"(param_free_norm|mlp_shared\.0|mlp_gamma|mlp_beta)\.(weight|bias)",
     ),
     PartSignature(
         part="coser_attention",

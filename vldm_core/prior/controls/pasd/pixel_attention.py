@@ -180,7 +180,7 @@ class _InsideBlock(nn.Module):
         return self.attn2_plus(self.norm2_plus(x), pixels, attend, heads=heads)
 
 
-class _InsideTransformer(nn.Module):
+class InsideTransformer(nn.Module):
     """What PASD light adds to one transformer."""
 
     def __init__(self, channels: int, context: int, *, linear: bool, depth: int) -> None:
@@ -201,10 +201,10 @@ class InsideAttention(PixelReader):
     place = re.compile(r"up_blocks\.(\d+)\.attentions\.(\d+)\.")
 
     @staticmethod
-    def like(tensors: Mapping[str, Tensor]) -> _InsideTransformer:
+    def like(tensors: Mapping[str, Tensor]) -> InsideTransformer:
         """See the base."""
         channels, context = shape_of(tensors, "transformer_blocks.0.attn2_plus.to_k.weight", 2)
-        return _InsideTransformer(
+        return InsideTransformer(
             channels,
             context,
             linear=_is_linear(tensors, "proj_in_plus.weight"),
@@ -214,14 +214,14 @@ class InsideAttention(PixelReader):
     @staticmethod
     def widths(layer: nn.Module) -> tuple[int, int]:
         """See the base."""
-        assert isinstance(layer, _InsideTransformer)
+        assert isinstance(layer, InsideTransformer)
         keys = layer.transformer_blocks[0].attn2_plus.to_k  # type: ignore[union-attr]
         return int(keys.out_features), int(keys.in_features)  # type: ignore[union-attr, arg-type]
 
     @staticmethod
     def at(layer: nn.Module, site: Site, residual: str, heads: int, windows: Windows) -> Iterable[ControlPlace]:
         """See the base."""
-        assert isinstance(layer, _InsideTransformer)
+        assert isinstance(layer, InsideTransformer)
         blocks = list(getattr(site.module, "transformer_blocks", ()))
         if len(blocks) != len(layer.transformer_blocks):
             raise SettingsError(

@@ -316,7 +316,13 @@ def controlled(name="control", **changes):
     def add(prompt, link):
         prompt["loaded"] = load_control()
         values = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "in_damage": 0.5, "reuse": 1}
-        values |= {"over_steps": "", "over_frames": "", "images": film(prompt), "vae": ["loader", 2]} | changes
+        values |= {
+            "over_steps": "",
+            "over_frames": "",
+            "pixel_window": 96,
+            "images": film(prompt),
+            "vae": ["loader", 2],
+        } | changes
         used = {key: value for key, value in values.items() if value is not None}
         prompt[name] = node("VLDM_ApplyRestorationControl", model=link, control=["loaded", 0], **used)
         return [name, 0]

@@ -19,6 +19,9 @@ from ...sockets import PRIOR_CATEGORY, Control
 from ...validation import one_error
 from ..inputs import shots_input
 
+MOST_SEEN = 1024
+"""Largest square that can be chosen, in positions of the latent: a picture of 8192 pixels."""
+
 
 @findable("diffbir", "pasd", "seesr", "stablesr", "coser", "controlnet", "restoration", "super resolution")
 class ApplyRestorationControl(io.ComfyNode):
@@ -102,6 +105,17 @@ class ApplyRestorationControl(io.ComfyNode):
                     default="",
                     tooltip="Factor over the frames as frame:factor, such as 0:1, 24:0.5. Empty: 1 in all.",
                 ),
+                io.Int.Input(
+                    "pixel_window",
+                    default=default.pixel_window,
+                    min=0,
+                    max=MOST_SEEN,
+                    step=8,
+                    tooltip=(
+                        "PASD only: side of the square that each place looks at, in eighths of pixels. 0 looks at the "
+                        "whole picture, as the original does; time and memory then grow with the square of the area."
+                    ),
+                ),
                 io.Vae.Input(
                     "vae",
                     optional=True,
@@ -171,6 +185,7 @@ class ApplyRestorationControl(io.ComfyNode):
         reuse: int,
         over_steps: str,
         over_frames: str,
+        pixel_window: int,
         vae: Any = None,
         mask: Tensor | None = None,
         shots: Any = None,
@@ -190,6 +205,7 @@ class ApplyRestorationControl(io.ComfyNode):
             over_frames=points_of(over_frames),
             in_damage=in_damage,
             reuse=reuse,
+            pixel_window=pixel_window,
         )
         if strength == 0:
             return io.NodeOutput(patched)

@@ -218,6 +218,7 @@ def test_options_become_settings(folder) -> None:
         "control_hint": folder / "film.mkv",
         "control_in_damage": 0.2,
         "control_reuse": 2,
+        "control_pixel_window": 64,
         "control_over_steps": "0:1,1:0.5",
         "control_over_frames": "24:0.5",
         "control_tokens": folder / "tokens.safetensors",
@@ -233,6 +234,7 @@ def test_options_become_settings(folder) -> None:
         over_frames=((24, 0.5),),
         in_damage=0.2,
         reuse=2,
+        pixel_window=64,
     )
     assert first == ReelRestorationControl(files=(both[0],), settings=acting, hint=folder / "film.mkv")
     assert set(second.files) == set(both[1:])

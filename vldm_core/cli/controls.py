@@ -24,6 +24,7 @@ _OWN = (
     "control_mix",
     "control_in_damage",
     "control_reuse",
+    "control_pixel_window",
     "control_over_steps",
     "control_over_frames",
     "control_tokens",
@@ -69,6 +70,13 @@ class ControlOptions:
         int,
         _control(min=1, max=16, help="--control only: steps that one look serves; 2 halves its cost, and lags."),
     ] = 1
+    control_pixel_window: Annotated[
+        int,
+        _control(
+            min=0,
+            help="--control only: side of the square that each place looks at with PASD, in latent pixels; 0: all.",
+        ),
+    ] = 96
     control_over_steps: Annotated[
         str, _control(metavar="POINTS", help="--control only: factor over the schedule, such as 0:1,0.6:1,1:0.3.")
     ] = ""
@@ -146,6 +154,7 @@ class ControlOptions:
                     over_frames=points_of(self.control_over_frames),
                     in_damage=self.control_in_damage,
                     reuse=self.control_reuse,
+                    pixel_window=self.control_pixel_window,
                 ),
                 hint=None if self.controlnet is not None else self.control_hint,
                 tokens=self.control_tokens if number in tokens else None,

@@ -50,10 +50,13 @@ CONTROLS: tuple[tuple[str, str, Literal["sd1", "sd2"]], ...] = (
     ("diffbir", "DiffBIR", "sd2"),
     ("pasd", "PASD", "sd1"),
     ("pasd_light", "PASD light", "sd1"),
+    ("seesr", "SeeSR", "sd2"),
+    ("stablesr", "StableSR", "sd2"),
+    ("coser", "CoSeR", "sd2"),
 )
 """Published controls: variant, name and family of the UNet."""
 
-_PUBLISHED = {"diffbir": 1.335, "pasd": 1.758, "pasd_light": 1.488}
+_PUBLISHED = {"diffbir": 1.335}
 """Arithmetic of a UNet under the original control over that of the UNet alone, at 64×64 latents."""
 
 

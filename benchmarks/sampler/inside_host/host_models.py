@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from host_controls import SYSTEMS, controlled
+from host_controls import control_system, controlled
 from host_decoders import decoders
 from host_networks import (
     HEADS,
@@ -141,7 +141,8 @@ class _Bench:
         steps = self._options["steps"] * plan["longer"]
         if plan["control"] is None:
             return self._sampling(self._model, steps=steps)
-        system = self._once(plan["control"], lambda: SYSTEMS[plan["control"]](self._width, self._seed + 10))
+        name = plan["control"]
+        system = self._once(name, lambda: control_system(name, self._model, self._width, self._seed + 10))
         frames, side = self._options["frames"], self._options["latent"]
         model = controlled(self._model, system, frames, side, self._seed, reuse=plan["reuse"])
         return self._sampling(model, steps=steps)

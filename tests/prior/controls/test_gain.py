@@ -44,8 +44,9 @@ def test_tokens_and_maps_are_weighed_alike(scale, size):
     height, width = (-(-side // scale) for side in size)
     before, after = noise(4, 5, height, width), noise(4, 5, height, width, seed=1)
     as_map = weighed(before, after, gain, tokens=False, scale=scale)
-    flat = [tensor.flatten(2).transpose(1, 2) for tensor in (before, after)]
-    assert torch.equal(weighed(*flat, gain, tokens=True, scale=scale), as_map.flatten(2).transpose(1, 2))
+    before, after = (tensor.flatten(2).transpose(1, 2) for tensor in (before, after))
+    found = weighed(before, after, gain, tokens=True, scale=scale)
+    assert torch.equal(found, as_map.flatten(2).transpose(1, 2))
 
 
 def test_the_weakening_is_the_mean_over_what_a_coarse_pixel_covers():

@@ -56,8 +56,15 @@ CONTROLS: tuple[tuple[str, str, Literal["sd1", "sd2"]], ...] = (
 )
 """Published controls: variant, name and family of the UNet."""
 
-_PUBLISHED = {"diffbir": 1.335}
-"""Arithmetic of a UNet under the original control over that of the UNet alone, at 64×64 latents."""
+_PUBLISHED = {
+    "diffbir": 1.335,
+    "pasd": 1.758,
+    "pasd_light": 1.488,
+    "seesr": 2.033,
+    "stablesr": 1.200,
+    "coser": 1.842,
+}
+"""Arithmetic of a UNet under the original control over that of the UNet alone, at 64×64 latents, without guidance."""
 
 
 def _controls() -> dict[str, Variant]:

@@ -27,7 +27,7 @@ from host_server import ROOT, HostServer, find_host
 from PIL import Image
 from torch import Tensor
 from workflow_browser import RUNS, Frontend, browser_page, models_of, read_workflow, without_previews
-from workflow_names import TITLES, TWINS, editor_file, thumbnail_file, twin_file
+from workflow_names import CHOSEN, CONTROLS, TITLES, TWINS, editor_file, thumbnail_file, twin_file
 
 from vldm_core.metrics.before_after import Layout, before_after
 from vldm_core.reel.restore import restore_film
@@ -46,6 +46,7 @@ WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
     "animate_prior_check": (),
     "image_model": (),
     "stock_sampler": (),
+    **dict.fromkeys(CONTROLS, ()),
 }
 THUMBNAIL_WIDTH = 1200
 # Room for the tallest graph at the full width of the page.
@@ -80,9 +81,9 @@ def write_graph_thumbnail(name: str) -> None:
 def place_stand_ins(workflow: dict[str, Any], models: Path) -> None:
     """Put empty files in the places of the models that a workflow names."""
     for model in models_of(workflow):
-        folder = models / model["directory"]
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / model["name"]).touch()
+        file = models / model["directory"] / model["name"]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
 
 def run_and_picture(frontend: Frontend, name: str, workflow: dict[str, Any], output: Path) -> None:
@@ -143,7 +144,7 @@ def main() -> int:
             for name, given in workflows.items():
                 frontend.load(given)
                 if options.defaults:
-                    frontend.reset_widgets("VLDM_")
+                    frontend.reset_widgets("VLDM_", kept=CHOSEN if name in CONTROLS else {})
                 workflow, prompt = frontend.export()
                 if options.defaults:
                     write_json(editor_file(name), workflow)

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,12 @@ _HIDE_CHROME = """async () => {
 }"""
 
 
-_DEFAULTS = """(prefix) => {
+_DEFAULTS = """([prefix, kept]) => {
     for (const node of window.app.graph._nodes.filter((node) => node.type.startsWith(prefix))) {
         const fresh = window.LiteGraph.createNode(node.type);
         node.widgets?.forEach((widget) => {
             const like = fresh.widgets.find((other) => other.name === widget.name);
-            if (like) widget.value = like.value;
+            if (like && !kept[node.type]?.includes(widget.name)) widget.value = like.value;
         });
     }
 }"""
@@ -182,9 +182,9 @@ class Frontend:
         self._page.evaluate(_LOAD, workflow)
         self._page.wait_for_timeout(500)
 
-    def reset_widgets(self, prefix: str) -> None:
-        """Give every widget of the nodes whose type starts so its default value."""
-        self._page.evaluate(_DEFAULTS, prefix)
+    def reset_widgets(self, prefix: str, *, kept: Mapping[str, Sequence[str]]) -> None:
+        """Give every widget of the nodes whose type starts so its default value, but for those kept of a type."""
+        self._page.evaluate(_DEFAULTS, [prefix, {kind: list(names) for kind, names in kept.items()}])
 
     def set_widgets(self, kind: str, **values: object) -> None:
         """Give widgets of all nodes of a type other values."""
@@ -339,6 +339,7 @@ def typical_outputs(workflow: dict[str, Any], *, picture: str, film: str) -> dic
         "VLDM_DetectShots": report,
         "VLDM_Era": report,
         "VLDM_KeyFrames": {"images": [image] * 4, "animated": [False], **report},
+        "VLDM_LoadRestorationControl": report,
         "VLDM_RestoreReel": playing | report,
         "VLDM_ShotConditioning": report,
         "VLDM_SimulateDamage": {"images": [image] * 4, "animated": [False]},

@@ -18,7 +18,34 @@ TITLES = {
     "restore_with_sd": "Repaint damaged film with Stable Diffusion",
     "stock_sampler": "Restore film with Stable Diffusion and the stock sampler",
     "animate_prior_check": "Compare Stable Diffusion with and without temporal layers",
+    "restore_diffbir": "Restore film with DiffBIR and its first stage",
+    "restore_pasd": "Restore film with PASD and a checkpoint of your choice",
+    "restore_seesr": "Restore film with SeeSR and tags for every shot",
+    "restore_stablesr": "Restore film with StableSR, for non-commercial use",
+    "restore_coser": "Restore film with CoSeR and a good frame as reference",
 }
+
+CONTROLS = {
+    "restore_diffbir": "DiffBIR",
+    "restore_pasd": "PASD",
+    "restore_seesr": "SeeSR",
+    "restore_stablesr": "StableSR",
+    "restore_coser": "CoSeR",
+}
+"""Workflows that run a published restoration system, and its name in `vldm_core.prior.controls.defaults`."""
+
+CHOSEN = {
+    "VLDM_CaptionShots": ("captioner",),
+    "VLDM_DecodeWithFeatureWrapping": ("file",),
+    "VLDM_LoadRestorationControl": ("file", "second_file"),
+    "VLDM_LoadStage1": ("file",),
+    "VLDM_RestorationSampler": (
+        "steps", "cfg", "sampler_name", "scheduler", "denoise", "guidance", "keep_undamaged"
+    ),
+    "VLDM_RestorationSettings": ("start",),
+    "VLDM_ShotConditioning": ("template", "after", "negative"),
+}  # fmt: skip
+"""Widgets of this pack's nodes that these workflows set as the system is published; all others have their defaults."""
 
 
 def editor_file(name: str) -> Path:

@@ -16,7 +16,17 @@ from .conftest import host_server, workflow_names
 pytestmark = [pytest.mark.host, pytest.mark.browser]
 
 ROOT = Path(__file__).resolve().parents[2]
-WITH_MODELS = {"restore_with_sd": 1, "animate_prior_check": 2, "image_model": 1, "stock_sampler": 1}
+WITH_MODELS = {
+    "restore_with_sd": 1,
+    "animate_prior_check": 2,
+    "image_model": 1,
+    "stock_sampler": 1,
+    "restore_diffbir": 3,
+    "restore_pasd": 3,
+    "restore_seesr": 4,
+    "restore_stablesr": 3,
+    "restore_coser": 3,
+}
 """Workflows that need models, and how many."""
 NAMES = tuple(workflow_names.TITLES)
 # A newer frontend than the host's own, unpacked: the folder static of the package comfyui-frontend-package.

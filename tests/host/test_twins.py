@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from vldm_core.prior.controls.defaults import DEFAULTS
+from vldm_core.prior.controls.reading import FORMATS
+from vldm_core.semantics.prompts.prompts import TEMPLATES
+
 from .conftest import workflow_names
 from .test_nodes import NODES
 
@@ -20,11 +24,45 @@ BYPASSED, MUTED = 4, 2
 MODELS = {
     "animate_prior_check": {"v1-5-pruned-emaonly-fp16.safetensors", "v3_sd15_mm.ckpt"},
     "image_model": {"realesrgan_s4_swinir_100k.pth"},
+    "restore_coser": {"CoSeR.ckpt", "clip_vision_h.safetensors", "v2-1_512-ema-pruned.safetensors"},
+    "restore_diffbir": {
+        "DiffBIR_v2.1.pt", "realesrgan_s4_swinir_100k.pth", "sd2.1-base-zsnr-laionaes5.ckpt"
+    },
+    "restore_pasd": {
+        "pasd/checkpoint-100000/controlnet/diffusion_pytorch_model.safetensors",
+        "pasd/checkpoint-100000/unet/diffusion_pytorch_model.safetensors",
+        "v1-5-pruned-emaonly-fp16.safetensors",
+    },
+    "restore_seesr": {
+        "512-base-ema.safetensors",
+        "clip_vision_h.safetensors",
+        "seesr/controlnet/diffusion_pytorch_model.safetensors",
+        "seesr/unet/diffusion_pytorch_model.safetensors",
+    },
+    "restore_stablesr": {"stablesr_000117.ckpt", "v2-1_512-ema-pruned.safetensors", "vqgan_cfw_00011.ckpt"},
     "restore_with_sd": {"v1-5-pruned-emaonly-fp16.safetensors"},
     "stock_sampler": {"v1-5-pruned-emaonly-fp16.safetensors"},
-}
+}  # fmt: skip
+# Those that lie elsewhere than on Hugging Face, under a name of the author's.
+ELSEWHERE = {"CoSeR.ckpt": "https://drive.google.com/file/d/"}
+NO_FILE = "none"
 # Lists of files on the machine.
-FILES = {("CheckpointLoaderSimple", "ckpt_name"), ("VLDM_ApplyTemporalLayers", "file"), ("VLDM_LoadStage1", "file")}
+FILES = {
+    ("CheckpointLoaderSimple", "ckpt_name"),
+    ("CLIPVisionLoader", "clip_name"),
+    ("VLDM_ApplyTemporalLayers", "file"),
+    ("VLDM_DecodeWithFeatureWrapping", "file"),
+    ("VLDM_LoadRestorationControl", "file"),
+    ("VLDM_LoadRestorationControl", "second_file"),
+    ("VLDM_LoadStage1", "file"),
+}
+# What authors call a sampler, and its name and schedule here.
+PUBLISHED_SAMPLERS = {
+    "edm_dpm++_3m_sde": ("edm_dpm++_3m_sde", "diffbir_edm"),
+    "UniPC": ("uni_pc", "normal"),
+    "DDPM": ("spaced_ddpm", "spaced_ddpm"),
+    "spaced DDPM": ("spaced_ddpm", "spaced_ddpm"),
+}
 UPLOADS = ("video_upload", "image_upload", "audio_upload")
 
 
@@ -102,7 +140,7 @@ def model_files(name, nodes):
         if node["mode"] in (BYPASSED, MUTED):
             continue
         for key, value in widget_values(node, nodes[node["type"]]).items() if node["type"] not in NOTES else ():
-            if (node["type"], key) in FILES:
+            if (node["type"], key) in FILES and value != NO_FILE:
                 yield value, node["properties"].get("models", [])
 
 
@@ -134,6 +172,12 @@ def sources(prompt, key, seen=None):
     return seen
 
 
+def only(prompt, kind):
+    """Return the id of the only node of a type."""
+    (key,) = [key for key, node in prompt.items() if node["class_type"] == kind]
+    return key
+
+
 @pytest.mark.parametrize("name", ["restore_with_sd", "stock_sampler"])
 def test_flicker_is_gone_before_the_prior_sees_the_film(name):
     prompt = twin(name)
@@ -145,13 +189,73 @@ def test_flicker_is_gone_before_the_prior_sees_the_film(name):
     assert prompt[before["VLDM_PreRestore"]]["inputs"]["images"][0] == before["VLDM_RemoveFlicker"]
 
 
+@pytest.mark.parametrize("name", sorted(workflow_names.CONTROLS))
+class TestRestorationControls:
+    """Workflows of published restoration systems."""
+
+    def test_flicker_is_gone_before_the_prior_and_compare_stands_behind_it(self, name):
+        prompt = twin(name)
+        sampler, control, flicker, compare = (
+            only(prompt, f"VLDM_{kind}")
+            for kind in ("RestorationSampler", "ApplyRestorationControl", "RemoveFlicker", "Compare")
+        )
+        assert prompt[flicker]["inputs"]["images"][0] == only(prompt, "VLDM_RepairDamage")
+        assert flicker in sources(prompt, control)
+        assert prompt[sampler]["inputs"]["model"] == [control, 0]
+        assert sampler in sources(prompt, compare)
+        assert prompt[compare]["inputs"]["after"] == prompt[only(prompt, "CreateVideo")]["inputs"]["images"]
+
+    def test_sampler_and_control_are_given_the_same_frames_and_damage(self, name):
+        prompt = twin(name)
+        sampler, control = (
+            prompt[only(prompt, f"VLDM_{kind}")]["inputs"] for kind in ("RestorationSampler", "ApplyRestorationControl")
+        )
+        fit, damage = only(prompt, "VLDM_FitForPrior"), only(prompt, "VLDM_DetectDamage")
+        assert (
+            sampler["images"] == control["images"] == prompt[only(prompt, "VAEEncode")]["inputs"]["pixels"] == [fit, 0]
+        )
+        assert sampler["mask"] == control["mask"] == [fit, 2]
+        assert sampler["shots"] == control["shots"]
+        joined = prompt[prompt[fit]["inputs"]["mask"][0]]["inputs"]
+        assert (joined["destination"], joined["source"]) == ([damage, 0], [damage, 1])
+
+    def test_it_samples_as_published(self, name):
+        published = DEFAULTS[workflow_names.CONTROLS[name]][0]
+        prompt = twin(name)
+        sampler = prompt[only(prompt, "VLDM_RestorationSampler")]["inputs"]
+        assert (sampler["steps"], sampler["cfg"]) == (published.steps, published.cfg)
+        assert (sampler["sampler_name"], sampler["scheduler"]) == PUBLISHED_SAMPLERS[published.sampler]
+        assert (sampler["denoise"], sampler["guidance"], sampler["keep_undamaged"]) == (1, 0, 0)
+        assert prompt[only(prompt, "VLDM_RestorationSettings")]["inputs"]["start"] == published.start
+        words, negatives = prompt[sampler["positive"][0]]["inputs"], prompt[sampler["negative"][0]]["inputs"]
+        if "template" in words:
+            template = TEMPLATES[words["template"]]
+            assert (template.added, template.negative) == (published.prompt_added, published.negative)
+            assert words["before"] == words["after"] == words["negative"] == ""
+        else:
+            assert words["text"] == published.prompt_added == ""
+            assert negatives["text"] == published.negative
+
+    def test_models_and_licence_are_told(self, name):
+        nodes = editor(name)["nodes"]
+        (note,) = [node["widgets_values"][0] for node in nodes if node.get("title") == "Models"]
+        assert "Licence" in note
+        for model in (model for node in nodes for model in node["properties"].get("models", ())):
+            assert model["url"] in note and f"ComfyUI/models/{model['directory']}" in note
+        (known,) = [known for known in FORMATS if known.system == workflow_names.CONTROLS[name]]
+        assert ("non-commercial" in note) or known.commercial is not False
+        assert ("Apache-2.0" in note) or known.commercial is not True
+
+
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_without_its_model_a_workflow_is_refused_as_a_whole(host, name):
     """A node that needs no model would run for minutes before anybody hears of the missing file."""
     status, answer = host.post("/prompt", {"prompt": twin(name)})
     assert status == 400
     words = json.dumps(answer["node_errors"])
-    assert all(file in words for file in MODELS[name])
+    # Of a system in two files the first is looked for first.
+    later = {node["inputs"].get("second_file") for node in twin(name).values()}
+    assert all(file in words for file in MODELS[name] - later)
 
 
 def test_the_excerpt_hands_its_settings_to_the_whole_film():
@@ -224,7 +328,7 @@ def test_twin_fits_the_schemas(nodes, name):
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= value <= options["max"]
             elif (node["class_type"], input_name) in FILES:
-                assert Path(value).suffix in (".safetensors", ".ckpt", ".pth")
+                assert value == NO_FILE or Path(value).suffix in (".safetensors", ".ckpt", ".pth", ".pt")
             elif kind == "COMBO":
                 assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
             else:
@@ -234,12 +338,14 @@ def test_twin_fits_the_schemas(nodes, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_our_nodes_have_their_default_values(nodes, name):
     # `python scripts/screenshot_workflows.py --defaults` brings them up to date.
+    chosen = workflow_names.CHOSEN if name in workflow_names.CONTROLS else {}
     for node in twin(name).values():
         if not node["class_type"].startswith("VLDM_"):
             continue
         for key, entry in inputs_of(nodes[node["class_type"]]).items():
             linked = isinstance(node["inputs"].get(key), list)
-            if "default" in options_of(entry) and not linked and key != "filename_prefix":
+            free = linked or key == "filename_prefix" or key in chosen.get(node["class_type"], ())
+            if "default" in options_of(entry) and not free:
                 assert node["inputs"][key] == options_of(entry)["default"], f"{node['class_type']}.{key}"
 
 
@@ -249,9 +355,12 @@ def test_every_model_file_has_a_source(host, nodes, name):
     files = list(model_files(name, nodes))
     assert {value for value, _ in files} == MODELS[name]
     folders = {folder["name"] for folder in host.get("/experiment/models")}
-    for value, (model,) in files:
-        assert model["name"] == value
-        assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{value}")
+    for value, models in files:
+        (model,) = [model for model in models if model["name"] == value]
+        if value in ELSEWHERE:
+            assert model["url"].startswith(ELSEWHERE[value])
+        else:
+            assert model["url"].startswith("https://huggingface.co/") and model["url"].endswith(f"/{value}")
         assert model["directory"] in folders
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..errors import VLDMError
+from .training_leftovers import harmless_globals
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
@@ -87,9 +88,10 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         except (SafetensorError, OSError) as error:
             raise WeightFileError(f"{path} is not a readable safetensors file ({error}); download it again") from error
     try:
-        contents = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
-        )
+        with torch.serialization.safe_globals(harmless_globals()):
+            contents = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
+            )
     except Exception as error:  # the unpickler raises whatever a damaged file makes it raise
         raise WeightFileError(
             f"{path} could not be read as plain weights ({type(error).__name__}); a file that holds more than tensors "

@@ -47,9 +47,12 @@ class Attachment(nn.Module):
     Attributes:
         linear_schedule: Whether it was trained on betas that rise linearly, and is to be sampled with them, whatever
             the model's own are.
+        within_frames: Whether it changes each frame by itself. Such a one acts before those that mix frames, as the
+            layers of the UNet do, in whatever order they joined.
     """
 
     linear_schedule: ClassVar[bool] = False
+    within_frames: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +83,8 @@ class Attachment(nn.Module):
             SettingsError: The attachment was made for another UNet.
         """
         after, before = self.hooks(view)
-        handles = [module.register_forward_hook(self._hook(change)) for module, change in after]
+        first = self.within_frames
+        handles = [module.register_forward_hook(self._hook(change), prepend=first) for module, change in after]
         for module, argument, change in before:
             hook = self._hook_before(argument, change)
             handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))

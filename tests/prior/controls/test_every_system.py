@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from vldm_core.prior.attachment import Attachment, Change
 from vldm_core.prior.call import CONDITIONED, UNCONDITIONED, UNetCall, UNetInput
 from vldm_core.prior.controls.control import ControlPlace, ControlSystem, RestorationControl
 from vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial
@@ -19,6 +20,8 @@ from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.cfg import CfgSettings
+from vldm_core.sampling.regions.plan import Region, blend, plan_regions
+from vldm_core.sampling.regions.tiles import TileSettings
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.video.shots import Shot
@@ -27,7 +30,7 @@ from .oracle_unets import run
 from .tiny_systems import BUILDERS, CONTEXT, tiny_material, tiny_sd2
 
 SYSTEMS = tuple(known.system for known in FORMATS)
-FRAMES, SIDES = 5, (16, 16)
+FRAMES, SIDES = 5, (8, 16)
 SIGMAS = (10.0, 9.0, 8.0, 7.0, 0.0)
 CUT = (Shot(0, 2), Shot(2, FRAMES))
 MIXED_WITH = "DiffBIR"
@@ -60,7 +63,7 @@ def applied(name: str, material: ControlMaterial | None = None, **settings: Any)
     return RestorationControl(system_of(name), material or material_of(name), ControlSettings(**settings))
 
 
-def passed(unet, *controls: RestorationControl, both: bool = False, **call: Any) -> Tensor:
+def passed(unet, *controls: Attachment, both: bool = False, **call: Any) -> Tensor:
     """One pass of all frames, (chunks · T, 4, h, w)."""
     if not both:
         return run(unet, X, TIME, TEXT, *controls, call=call)
@@ -82,14 +85,43 @@ def denoiser(unet, *controls: RestorationControl, **more: Any) -> Iterator[ClipD
             sigmas=SIGMAS,
             positive=POSITIVE,
             negative=NEGATIVE,
-            settings=DenoiserSettings(cfg=CfgSettings(scale=3.0), windows=more.pop("windows", None)),
+            settings=DenoiserSettings(
+                cfg=CfgSettings(scale=3.0), windows=more.pop("windows", None), tiles=more.pop("tiles", None)
+            ),
             attachments=controls,
             **more,
         )
 
 
+def columns_of(material: ControlMaterial, left: int, width: int) -> ControlMaterial:
+    """Return what a control looks at in some columns of the latent."""
+
+    def cut(tensor: Tensor, factor: int = 1) -> Tensor:
+        return tensor[..., factor * left : factor * (left + width)]
+
+    return replace(
+        material,
+        hint=cut(material.hint, 1 if material.hint.shape[1] == 4 else PIXELS_PER_LATENT),
+        damage=None if material.damage is None else cut(material.damage),
+        reference=None if material.reference is None else cut(material.reference),
+    )
+
+
 def size(difference: Tensor) -> float:
     return float(difference.abs().mean())
+
+
+class Mixing(Attachment):
+    """Stands for layers in time: every layer takes part of the frame before."""
+
+    def changes(self, view: UNetView) -> list[tuple[nn.Module, Change]]:
+        return [(site.module, self.mix) for site in view.layers()]
+
+    @staticmethod
+    def mix(passing: Tensor, call: UNetCall) -> Tensor:
+        clips = call.clips(passing)
+        # Not linear, so that the order matters.
+        return torch.cat([clips[:, :1], clips[:, 1:] + 0.3 * clips[:, :-1].tanh()], dim=1).flatten(0, 1)
 
 
 def test_there_is_a_tiny_one_of_every_known_system():
@@ -128,23 +160,30 @@ class TestEverySystem:
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
     def test_a_tile_looks_at_its_own_part(self, unet, name):
-        top, left, height, width = 0, 8, 16, 8
-        rows, columns = slice(top, top + height), slice(left, left + width)
         whole = replace(material_of(name), damage=random(FRAMES, *SIDES).sigmoid())
-        factor = 1 if whole.hint.shape[1] == 4 else PIXELS_PER_LATENT
-        pixels = [slice(factor * part.start, factor * part.stop) for part in (rows, columns)]
-        reference, damage = whole.reference, whole.damage
-        assert damage is not None
-        cut = replace(
-            whole,
-            hint=whole.hint[..., pixels[0], pixels[1]],
-            damage=damage[..., rows, columns],
-            reference=None if reference is None else reference[..., rows, columns],
-        )
-        x = X[..., rows, columns]
-        wanted = run(unet, x, TIME, TEXT, applied(name, cut))
-        call = {"corner": (top, left), "size": SIDES}
+        left, width = 8, 8
+        x = X[..., left : left + width]
+        wanted = run(unet, x, TIME, TEXT, applied(name, columns_of(whole, left, width)))
+        call = {"corner": (0, left), "size": SIDES}
         assert torch.equal(run(unet, x, TIME, TEXT, applied(name, whole), call=call), wanted)
+
+    def test_tiles_are_pictures_of_their_own(self, unet, name):
+        """A clip in tiles is the blend of what each tile gives as a clip with its own part of the material."""
+        x, tiles = 5 * X, TileSettings(size=8, overlap=4)
+        with denoiser(unet, applied(name), tiles=tiles) as tiled:
+            found = tiled(x, SIGMAS[1])
+        regions = plan_regions(
+            frames=FRAMES, height=SIDES[0], width=SIDES[1], shots=None, windows=None, tiles=tiles, step=1, steps=4
+        )
+        assert len(regions) > 2
+
+        def alone(region: Region) -> list[Tensor]:
+            cut = columns_of(material_of(name), region.left, region.width)
+            with denoiser(unet, applied(name, cut)) as one:
+                return [one(region.crop(x), SIGMAS[1])]
+
+        (wanted,) = blend(regions, alone, x)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
     def test_a_change_in_one_shot_leaves_the_other_bit_equal(self, unet, name):
         first, other = material_of(name), material_of(name, seed=5)
@@ -235,6 +274,13 @@ class TestEverySystem:
         torch.testing.assert_close(found, turned, rtol=0, atol=1e-5 * float(found.abs().max()))
         for alone in (one, other):
             assert size(found - passed(unet, alone)) > 1e-3 * size(found)
+
+    def test_it_acts_before_what_mixes_frames(self, unet, name):
+        """Whichever joined first; layers in time were trained behind those of the picture."""
+        control, mixing = applied(name), Mixing()
+        found = passed(unet, mixing, control)
+        assert torch.equal(passed(unet, control, mixing), found)
+        assert size(found - passed(unet, control)) > 1e-3 * size(found)
 
     def test_two_clips_share_a_system(self, unet, name):
         first, second = applied(name), applied(name, material_of(name, seed=5))

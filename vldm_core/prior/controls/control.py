@@ -188,6 +188,8 @@ class RestorationControl(Attachment):
         SettingsError: The material does not fit the system.
     """
 
+    within_frames: ClassVar[bool] = True
+
     def __init__(
         self, system: ControlSystem, material: ControlMaterial, settings: ControlSettings | None = None
     ) -> None:

@@ -55,7 +55,7 @@ class PixelReader(nn.Module):
         Raises:
             WeightFileError: They do not fit; the message lists why.
         """
-        prefixes = {f"up.{found[1]}.{found[2]}": found[0] for key in tensors if (found := cls.place.match(key))}
+        prefixes = {f"up.{place[1]}.{place[2]}": place[0] for key in tensors if (place := cls.place.match(key))}
         strange = [key for key in tensors if not key.startswith(tuple(prefixes.values()))]
         if strange or not prefixes:
             raise WeightFileError(

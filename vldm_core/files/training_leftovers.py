@@ -1,8 +1,8 @@
 """What training frameworks leave in a checkpoint beside tensors, and that reading may let pass.
 
-Checkpoints of PyTorch Lightning, with which StableSR, CoSeR and much of Stable Diffusion were trained, name the class of
-a callback and hold NumPy numbers such as the best score. `torch.load(weights_only=True)` refuses the whole file for
-them. Nothing of Lightning is imported or run: an empty class of the same name takes the place of the callback.
+Checkpoints of PyTorch Lightning, with which StableSR, CoSeR and much of Stable Diffusion were trained, name the class
+of a callback and hold NumPy numbers such as the best score. `torch.load(weights_only=True)` refuses the whole file
+for them. Nothing of Lightning is imported or run: an empty class of the same name takes the place of the callback.
 """
 
 from _codecs import encode

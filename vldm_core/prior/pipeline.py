@@ -26,6 +26,7 @@ from ..decode.temporal_vae import temporal_decode
 from ..decode.wrapping.headless import decode_frames, wrap
 from ..decode.wrapping.network import FeatureWrapping
 from ..errors import SettingsError
+from ..files.training_leftovers import harmless_globals
 from ..progress import Progress, silent
 from ..sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
 from ..sampling.samplers import OWN_SAMPLERS
@@ -207,6 +208,7 @@ class VideoRestorationPipeline(
             if not own:
                 kwargs["config"] = str(stack.enter_context(checkpoint_configuration(path, prediction=prediction)))
             kwargs.setdefault("local_files_only", True)
+            stack.enter_context(torch.serialization.safe_globals(harmless_globals()))
             return super().from_single_file(str(path), **kwargs)
 
     @torch.no_grad()

@@ -6,6 +6,7 @@ import socket
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -101,7 +102,8 @@ def test_a_checkpoint_is_opened_offline(family, tiny_families, tmp_path, offline
 def test_a_pickled_checkpoint_is_opened_offline(tiny_families, tmp_path, offline):
     pipeline, use = tiny_families
     use(SD1)
-    torch.save({"state_dict": checkpoint(pipeline)}, tmp_path / "model.ckpt")
+    # NumPy numbers are what training leaves in the published checkpoints.
+    torch.save({"state_dict": checkpoint(pipeline), "best": np.float64(0.5)}, tmp_path / "model.ckpt")
     opened = open_prior(tmp_path / "model.ckpt", device="cpu", prediction="v")
     assert opened.scheduler.config.prediction_type == "v_prediction"
 

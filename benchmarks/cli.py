@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,8 +15,15 @@ app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their ba
 _RESOLUTION: dict[str, Any] = {
     "restorer": "prerestore",
     "prompt": "",
+    "negative": "",
     "steps": 20,
     "strength": 0.4,
+    "sampler": "scheduler",
+    "noise-schedule": "auto",
+    "start": "latent",
+    "cfg": 4.0,
+    "prediction": "auto",
+    "control-strength": 1.0,
     "sizes": "256,368,512,768",
     "ways": "resized,padded,fitted",
     "clips": 3,
@@ -191,9 +198,28 @@ def benchmark_resolution(
         str, typer.Option(help="prerestore, which ships; or a file of a pre-restorer or of DiffBIR's stage 1.")
     ] = _RESOLUTION["restorer"],
     prior: Annotated[
-        Path | None, typer.Option(help="Stable Diffusion 1.x or 2.x in diffusers' layout, behind the restorer.")
+        Path | None, typer.Option(help="Stable Diffusion 1.x or 2.x, folder or checkpoint, behind the restorer.")
     ] = None,
+    control: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="Then the prior also under this restoration control; may come several times."
+        ),
+    ] = None,
+    control_strength: Annotated[float, typer.Option(min=0, max=10, help="Factor on what the control adds.")] = (
+        _RESOLUTION["control-strength"]
+    ),
     prompt: Annotated[str, typer.Option(help="What the film shows, for the prior.")] = _RESOLUTION["prompt"],
+    negative: Annotated[str, typer.Option(help="What it shall not show.")] = _RESOLUTION["negative"],
+    prediction: Annotated[Literal["auto", "eps", "v"], typer.Option(help="What the prior predicts.")] = _RESOLUTION[
+        "prediction"
+    ],
+    sampler: Annotated[str, typer.Option(help="As for restore.")] = _RESOLUTION["sampler"],
+    noise_schedule: Annotated[str, typer.Option(help="As for restore.")] = _RESOLUTION["noise-schedule"],
+    start: Annotated[
+        Literal["latent", "added_noise", "noise"], typer.Option(help="What the prior's sampling begins with.")
+    ] = _RESOLUTION["start"],
+    cfg: Annotated[float, typer.Option(min=0, help="How strongly the prompts guide.")] = _RESOLUTION["cfg"],
     steps: Annotated[int, typer.Option(min=1, help="Steps of the prior's schedule.")] = _RESOLUTION["steps"],
     strength: Annotated[float, typer.Option(min=0, max=1, help="How far the prior's clip is noised.")] = _RESOLUTION[
         "strength"
@@ -212,7 +238,7 @@ def benchmark_resolution(
     from .prerestore.settings import PreRestoreBenchmarkSettings
     from .resolution.curves import write_curves
     from .resolution.page import format_report, write_page
-    from .resolution.restorers import PriorSampling, open_prior_restorer, open_restorer
+    from .resolution.restorers import PriorSampling, open_prior_restorers, open_restorer
     from .resolution.study import ResolutionSettings, run_resolution_study
 
     with reported():
@@ -221,10 +247,23 @@ def benchmark_resolution(
             ways=tuple(ways.split(",")),  # type: ignore[arg-type]
             material=PreRestoreBenchmarkSettings(clips=clips, frames=frames),
         )
+        if control and prior is None:
+            raise SettingsError("--control: give --prior PATH too, the model that it controls")
         restorers = [open_restorer(restorer, device=device)]
         if prior is not None:
-            sampling = PriorSampling(prompt=prompt, steps=steps, strength=strength)
-            restorers.append(open_prior_restorer(prior, sampling, device=device))
+            sampling = PriorSampling(
+                prompt=prompt,
+                negative=negative,
+                steps=steps,
+                strength=strength,
+                sampler=sampler,
+                noise_schedule=noise_schedule,
+                start=start,
+                cfg=cfg,
+                control_strength=control_strength,
+            )
+            known = None if prediction == "auto" else prediction
+            restorers += open_prior_restorers(prior, sampling, controls=control or (), prediction=known, device=device)
         with bars() as progress:
             report = run_resolution_study(data, restorers, settings=settings, progress=progress)
         if json_file is not None:
@@ -235,9 +274,17 @@ def benchmark_resolution(
             options = {
                 "restorer": restorer,
                 "prior": prior,
+                "control": control or None,
+                "control-strength": control_strength,
                 "prompt": prompt,
+                "negative": negative,
+                "prediction": prediction,
                 "steps": steps,
                 "strength": strength,
+                "sampler": sampler,
+                "noise-schedule": noise_schedule,
+                "start": start,
+                "cfg": cfg,
                 "sizes": sizes,
                 "ways": ways,
                 "clips": clips,

@@ -12,14 +12,16 @@ def command_line(benchmark: str, options: Mapping[str, object], defaults: Mappin
 
     Args:
         benchmark: Name of the benchmark.
-        options: Name of an option → its value: True is a switch; None, False, and what is the default is left out.
+        options: Name of an option → its value: True is a switch; a list is given several times; None, False, and what
+            is the default is left out.
         defaults: Name of an option → its default.
     """
     parts = ["python -m benchmarks", benchmark]
     for name, value in options.items():
         if value is None or value is False or (defaults is not None and name in defaults and value == defaults[name]):
             continue
-        parts.append(f"--{name}" if value is True else f"--{name} {shlex.quote(str(value))}")
+        given = value if isinstance(value, list) else [value]
+        parts += [f"--{name}" if each is True else f"--{name} {shlex.quote(str(each))}" for each in given]
     return " ".join(parts)
 
 

@@ -36,6 +36,30 @@ _READING = """\
 """
 
 
+_PRIOR = """\
+## With a prior and its control
+
+With `--prior FILE` what the pre-restorer made goes through a Stable Diffusion model at the same sizes, and with
+`--control FILE` once more under a restoration control, from the same frames: so what the control is worth, and at
+which size, stands in neighbouring tables. The sizes answer three questions: below 512 (`resized` to 256 and 384), at
+512 (`padded`, which leaves the picture's scale alone), and with the short side resized to 512 (`resized` and `fitted`,
+which is what Fit For Prior does). Working sizes of a prior are multiples of 64. Embeddings and reference pictures are
+not given; where a system looks at a reference, the least damaged frame of the clip serves.
+
+```
+python -m benchmarks resolution --data DIR --sizes 256,384,512 --control v2.pth \\
+    --prior v2-1_512-ema-pruned.safetensors --sampler spaced_ddpm --steps 50 --strength 1 --start noise
+```
+
+{measured}
+"""
+
+_NO_PRIOR = """\
+This page has no such rows: they need published weights, which its run did not have. With small random models of the
+real classes the command makes them all; of quality they say nothing then."""
+_WITH_PRIOR = "Weights that are random make such rows too; of a system's quality they then say nothing."
+
+
 def format_report(report: ResolutionReport) -> str:
     """Lay the report out as plain text tables."""
     return plain_tables(report_tables(report), notes=_best(report))
@@ -104,6 +128,8 @@ def write_page(report: ResolutionReport, path: Path, *, command: str, curves: Pa
     if curves is not None:
         parts.append(picture("Figures over working size", curves, path))
     parts += sections(report_tables(report), below={"Figures": _best(report)})
+    with_prior = any(name.startswith("prior") for name in report.restorers)
+    parts.append(_PRIOR.format(measured=_WITH_PRIOR if with_prior else _NO_PRIOR))
     parts.append(_READING.format(reference=cell(report.reference_warp_error, "two")))
     write_markdown(path, parts)
 

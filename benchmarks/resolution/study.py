@@ -114,7 +114,7 @@ def run_resolution_study(
     Args:
         data: Folder with `clips/` and `photos/`.
         restorers: The first gets the clips after repair and flicker removal. Every further one gets what the one before
-            made at the clips' own size, as the stages follow each other.
+            made at the clips' own size, as the stages follow each other, or, where it stands `beside` that, the same.
         settings: Defaults to the full study.
         progress: Called per clip and size; may raise to interrupt.
 
@@ -138,7 +138,7 @@ def run_resolution_study(
     inputs = [clip.even for clip in clips]
     rows: list[ResolutionRow] = []
     for number, restorer in enumerate(restorers):
-        if number:
+        if number and not restorer.beside:
             before = restorers[number - 1]
             inputs = [_at_own_size(before, clip, film) for clip, film in zip(clips, inputs, strict=True)]
         rows += _measure(restorer, clips, inputs, settings, progress)

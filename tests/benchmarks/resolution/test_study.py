@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from benchmarks.common.curves import draw_panels
@@ -14,13 +15,16 @@ from benchmarks.prerestore.scores import PictureFigures, picture_figures
 from benchmarks.resolution import study as resolution_study
 from benchmarks.resolution.curves import curve_panels
 from benchmarks.resolution.page import format_report, write_page
-from benchmarks.resolution.restorers import PriorSampling, Restorer, open_prior_restorer, open_restorer
+from benchmarks.resolution.restorers import PriorSampling, Restorer, open_prior_restorers, open_restorer
 from benchmarks.resolution.study import ResolutionRow, ResolutionSettings, run_resolution_study
+from vldm_core import VideoRestorationPipeline
 from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.files.networks import WEIGHTS
 from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
+from vldm_core.sampling.restoration import default_restoration
 
+from ...prior.tiny_models import tiny_diffbir, tiny_unet
 from ...prior.tiny_pipeline import tiny_pipeline
 from ..prerestore_data import TINY, made_clip, random_network, write_network
 
@@ -124,7 +128,7 @@ def test_a_restorer_of_stills_runs_over_time(tmp_path, monkeypatch):
 def test_the_prior_restores_at_any_working_size(tmp_path):
     tiny_pipeline().save_pretrained(tmp_path / "prior")
     options = PriorSampling(steps=4, strength=0.5, prompt="a dog")
-    restorer = open_prior_restorer(tmp_path / "prior", options, device="cpu")
+    (restorer,) = open_prior_restorers(tmp_path / "prior", options, device="cpu")
     frames = torch.rand(2, 3, 64, 128)
     made = restorer.run(frames, torch.zeros(2, 64, 128))
     assert made.shape == frames.shape and torch.isfinite(made).all()
@@ -132,7 +136,59 @@ def test_the_prior_restores_at_any_working_size(tmp_path):
     assert torch.equal(made, restorer.run(frames, torch.zeros(2, 64, 128)))
     assert "4 steps at strength 0.5" in restorer.description
     with pytest.raises(VLDMError, match=r"model_index\.json"):
-        open_prior_restorer(tmp_path, device="cpu")
+        open_prior_restorers(tmp_path, device="cpu")
+
+
+def test_a_prior_is_measured_alone_and_beside_that_with_a_control(tmp_path, clips):
+    """Both get what the restorer before them made."""
+    tiny_pipeline().save_pretrained(tmp_path / "prior")
+    save_file(tiny_diffbir().branch.state_dict(), tmp_path / "diffbir.safetensors")
+    how = PriorSampling(steps=2, strength=1.0, start="noise", cfg=1.0)
+    alone, controlled = open_prior_restorers(
+        tmp_path / "prior", how, controls=[tmp_path / "diffbir.safetensors"], device="cpu"
+    )
+    assert controlled.name == "prior with DiffBIR" and controlled.beside and not alone.beside
+    assert "under the control of DiffBIR at strength 1" in controlled.description
+    frames, masks = torch.rand(2, 3, 64, 64), torch.zeros(2, 64, 64)
+    plain = alone.run(frames, masks)
+    made = controlled.run(frames, masks)
+    assert (made - plain).abs().max() > 1e-3
+    masks[1] = 1
+    weaker = controlled.run(frames, masks)
+    away = [(weaker[t] - made[t]).abs().mean() for t in (0, 1)]
+    assert away[1] > max(away[0], 1e-3), "in damage the control holds back; frames are joined along their motion"
+    assert PriorSampling().restoration() == replace(default_restoration(), consistency=None)
+    (off, silent) = open_prior_restorers(
+        tmp_path / "prior",
+        replace(how, control_strength=0.0),
+        controls=[tmp_path / "diffbir.safetensors"],
+        device="cpu",
+    )
+    assert torch.equal(off.run(frames, masks), silent.run(frames, masks))
+
+    seen: list = []
+    before = _noted("before", lambda film: film * 0.5, seen)
+    first = _noted("first", lambda film: film * 0.5, seen, multiple=64)
+    second = replace(_noted("second", lambda film: film * 2, seen, multiple=64), beside=True)
+    report = run_resolution_study(Path(), [before, first, second], settings=replace(SETTINGS, sizes=(64,)))
+    rows = {(row.restorer, row.way): row for row in report.rows}
+    # Twice the half is what came in, a quarter is not.
+    assert rows["second", "padded"].figures.psnr == pytest.approx(report.repaired.psnr, abs=1e-3)
+    assert rows["first", "padded"].figures.psnr < rows["before", "padded"].figures.psnr
+
+
+def test_a_control_that_does_not_fit_is_refused_before_the_prior_is_loaded(tmp_path, monkeypatch):
+    wide = tiny_pipeline()
+    wide.register_modules(unet=tiny_unet())
+    wide.save_pretrained(tmp_path / "prior")
+    save_file(tiny_diffbir().branch.state_dict(), tmp_path / "diffbir.safetensors")
+
+    def loaded(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(VideoRestorationPipeline, "from_pretrained", loaded)
+    with pytest.raises(SettingsError, match="choose a model of the family"):
+        open_prior_restorers(tmp_path / "prior", controls=[tmp_path / "diffbir.safetensors"], device="cpu")
 
 
 def _figures(psnr: float) -> PictureFigures:
@@ -216,5 +272,36 @@ def test_the_command_line_runs_it(report, tmp_path, monkeypatch):
     assert data == tmp_path and [restorer.name for restorer in restorers] == ["pre-restorer"]
     assert (settings.sizes, settings.material.clips, settings.material.frames) == ((128, 64), 2, 5)
     page = (tmp_path / "page.md").read_text()
+    assert "This page has no such rows" in page
     assert "benchmarks resolution --data DIR --restorer" in page and "--sizes 128,64 --clips 2 --frames 5" in page
     assert (tmp_path / "curves.png").is_file()
+
+
+def test_the_command_line_takes_a_prior_with_controls(report, tmp_path, monkeypatch):
+    tiny_pipeline().save_pretrained(tmp_path / "prior")
+    for name, seed in (("one", 1), ("two", 2)):
+        save_file(tiny_diffbir(seed).branch.state_dict(), tmp_path / f"{name}.safetensors")
+    asked = []
+
+    def run(data, restorers, **options):
+        asked.append(restorers)
+        return replace(
+            report,
+            restorers={**report.restorers, "prior": "it"},
+            rows=[*report.rows, replace(report.rows[0], restorer="prior")],
+        )
+
+    monkeypatch.setattr(resolution_study, "run_resolution_study", run)
+    line = ["benchmark", "resolution", "--data", str(tmp_path), "--device", "cpu"]
+    control = ["--control", str(tmp_path / "one.safetensors"), "--control", str(tmp_path / "two.safetensors")]
+    refused = CliRunner().invoke(app, [*line, *control])
+    assert refused.exit_code == 1 and "give --prior PATH too" in " ".join(refused.output.split()) and not asked
+    more = ["--prior", str(tmp_path / "prior"), "--start", "noise", "--cfg", "1", "--control-strength", "0.5"]
+    done = CliRunner().invoke(app, [*line, *control, *more, "--markdown", str(tmp_path / "page.md")])
+    assert done.exit_code == 0, done.output
+    assert [restorer.name for restorer in asked[0]] == ["pre-restorer", "prior", "prior with DiffBIR and DiffBIR"]
+    page = (tmp_path / "page.md").read_text()
+    assert (
+        f"--control {tmp_path / 'one.safetensors'} --control {tmp_path / 'two.safetensors'} --control-strength" in page
+    )
+    assert "--start noise --cfg 1" in page and "of a system's quality they then say nothing" in page

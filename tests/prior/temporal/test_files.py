@@ -113,7 +113,7 @@ def test_another_unet_is_refused_by_the_header(tmp_path, monkeypatch) -> None:
 
 
 def test_files_that_are_none(tmp_path) -> None:
-    for name, message in (("a.safetensors", "does not exist"), ("a.bin", "does not end")):
+    for name, message in (("a.safetensors", "does not exist"), ("a.onnx", "does not end")):
         with pytest.raises(WeightFileError, match=message):
             read_temporal_layers(tmp_path / name)
     (tmp_path / "b.safetensors").write_bytes(b"no header")

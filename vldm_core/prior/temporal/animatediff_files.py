@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
+from ...files.tensors import write_tensors
 from ...files.weights import WeightFileError, read_contents, read_header, some, tensors_of
 from .animatediff import HEADS, MotionConfig, MotionModules, MotionModuleSettings, MotionVersion, module_name
 
@@ -137,7 +137,7 @@ def motion_state(modules: MotionModules, layout: MotionLayout = "original") -> d
 def save_motion_modules(modules: MotionModules, path: Path, layout: MotionLayout = "original") -> None:
     """Write motion modules as safetensors, for any program that reads the layout."""
     tensors = {key: tensor.detach().clone().contiguous() for key, tensor in motion_state(modules, layout).items()}
-    save_file(tensors, path, metadata={"format": "pt", "animatediff_version": modules.config.version})
+    write_tensors(tensors, path, {"animatediff_version": modules.config.version})
 
 
 def _bare(key: str) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from ...errors import SettingsError
+from ...files.tensors import write_tensors
 from ...files.weights import WeightFileError, read_contents, read_header, some, tensors_of
 from ..unet import UNetView
 from .attention import AttentionWindows
@@ -25,8 +25,7 @@ FORMAT = 1
 
 def save_temporal_layers(layers: TemporalLayers, path: Path) -> None:
     """Write temporal layers as safetensors."""
-    tensors = {key: tensor.detach().contiguous() for key, tensor in layers.layers.state_dict().items()}
-    save_file(tensors, path, metadata={"format": "pt", METADATA_KEY: config_text(layers.config)})
+    write_tensors(layers.layers.state_dict(), path, {METADATA_KEY: config_text(layers.config)})
 
 
 def config_text(config: TemporalConfig) -> str:

@@ -111,14 +111,14 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     changed = parts()
     changed["control_model."] = {key: value + 1 for key, value in changed["control_model."].items()}
     path = checkpoint(tmp_path, changed)
-    real = unpacking.save_file
+    real = unpacking.fill_file
 
     def failing(tensors, file, **more):
         if "decoder.conv_in.weight" in tensors:
             raise OSError(28, "No space left on device")
         real(tensors, file, **more)
 
-    monkeypatch.setattr(unpacking, "save_file", failing)
+    monkeypatch.setattr(unpacking, "fill_file", failing)
     with pytest.raises(VLDMError, match="No space left on device"):
         unpack_diffbir(path, folder, overwrite=True)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
@@ -130,7 +130,7 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
         if done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(unpacking, "save_file", real)
+    monkeypatch.setattr(unpacking, "fill_file", real)
     with pytest.raises(KeyboardInterrupt):
         unpack_diffbir(path, folder, overwrite=True, progress=interrupting)
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
@@ -171,11 +171,12 @@ def test_the_published_layout_is_parted_by_its_prefixes(tmp_path, monkeypatch):
     shapes = manifest("diffbir_v1_full")
     path = tmp_path / "general_full_v1.ckpt"
     torch.save({"state_dict": {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}}, path)
-    keys = {}
-    monkeypatch.setattr(unpacking, "_write", lambda target, file: keys.update({target.suffix: set(target.tensors)}))
+    filled = []
+    monkeypatch.setattr(unpacking, "fill_file", lambda tensors, _file: filled.append(set(tensors)))
     monkeypatch.setattr(unpacking, "_check_room", lambda targets, folder: None)
     written = unpack_diffbir(path, tmp_path / "parts")
     assert [part.tensors for part in written] == [324, 732, 248, 686 + 248]
+    keys = dict(zip(("control", "stage1", "vae", "base"), filled, strict=True))
     assert keys["control"] == manifest("diffbir_controlnet_v2").keys()
     assert keys["stage1"] == manifest("diffbir_swinir_stage1").keys()
     assert keys["vae"] == manifest("sd_vae_ldm_for_reference").keys()

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ....errors import SettingsError, VLDMError
 from ....files.published import below
-from ....files.temporary import umask, written_whole
+from ....files.temporary import written_whole
+from ....files.tensors import fill_file
 from ....files.weights import WeightFileError, bare, read_contents, some, tensors_of
 from ....progress import Progress, silent
 
@@ -149,13 +149,6 @@ def _write_all(targets: list[_Target], paths: list[Path], progress: Progress) ->
         parts = [files.enter_context(written_whole(each)) for each in paths]
         for number, (target, part) in enumerate(zip(targets, parts, strict=True)):
             progress("unpack", number, len(targets))
-            _write(target, part)
+            # Tensors of the file itself are written from where they are mapped; only those in disorder are copied.
+            fill_file(target.tensors, part)
         progress("unpack", len(targets), len(targets))
-
-
-def _write(target: _Target, path: Path) -> None:
-    # Tensors of the file itself are written from where they are mapped; only those in disorder are copied.
-    tensors = {key: tensor.contiguous() for key, tensor in target.tensors.items()}
-    save_file(tensors, path, metadata={"format": "pt"})
-    # The library makes files that only their owner may read.
-    path.chmod(0o666 & ~umask())

@@ -62,9 +62,10 @@ class Hostile:
         return open, (str(self.mark), "w")
 
 
-def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path):
+@pytest.mark.parametrize("name", ["control.pth", "diffusion_pytorch_model.bin"])
+def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path, name):
     mark = tmp_path / "ran"
-    torch.save({**BRANCH, "x": Hostile(mark)}, tmp_path / "control.pth")
+    torch.save({**BRANCH, "x": Hostile(mark)}, tmp_path / name)
     with pytest.raises(WeightFileError, match="may run code"):
-        find_control([tmp_path / "control.pth"])
+        find_control([tmp_path / name])
     assert not mark.exists()

@@ -8,13 +8,14 @@ on working on the MODEL.
 import copy
 import uuid
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection, WrappersMP
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.attachment import Attached, Attachment
@@ -120,6 +121,7 @@ def with_attachment(
 
     def run(executor: Callable[..., Tensor], x: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         context = kwargs["context"] if "context" in kwargs else args[0]
+        bring(attachment, x.device)
         options = _transformer_options(args, kwargs)
         if whole_picture and tuple(x.shape[-2:]) != options.get(EXTENT_KEY, tuple(x.shape[-2:])):
             raise SettingsError(
@@ -142,6 +144,12 @@ def with_attachment(
     return patched
 
 
+def bring(module: nn.Module, device: torch.device) -> None:
+    """Move to a device what the host left elsewhere: short of memory, it loads layers that are not its own in part."""
+    if any(tensor.device != device for tensor in chain(module.parameters(), module.buffers())):
+        module.to(device)
+
+
 def _transformer_options(args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Find the options in a diffusion-model call: context, y, control, transformer_options."""
     return kwargs["transformer_options"] if "transformer_options" in kwargs else args[3]
@@ -160,7 +168,7 @@ def unet_call(x: Tensor, options: dict[str, Any], inputs: UNetInput | None = Non
         SettingsError: The batch is no clip, or the shots are of another clip.
     """
     chunks = tuple(int(chunk) for chunk in options.get("cond_or_uncond", (0,)))
-    frames = _frames(x.shape[0], len(chunks), options)
+    frames = frames_of_pass(x.shape[0], len(chunks), options)
     shots = options.get(SHOTS_KEY)
     sigma = float(options["sigmas"][0]) if "sigmas" in options else None
     progress = None
@@ -179,7 +187,17 @@ def unet_call(x: Tensor, options: dict[str, Any], inputs: UNetInput | None = Non
     )
 
 
-def _frames(batch: int, chunks: int, options: dict[str, Any]) -> tuple[int, ...]:
+def frames_of_pass(batch: int, chunks: int, options: dict[str, Any]) -> tuple[int, ...]:
+    """Return which frames of the clip a chunk of a batch holds, in order.
+
+    Args:
+        batch: Items, chunks of conditioning after each other.
+        chunks: How many.
+        options: The host's transformer options.
+
+    Raises:
+        SettingsError: The shots are of another clip.
+    """
     if FRAMES_KEY in options:
         return options[FRAMES_KEY]
     window = options.get("context_window")

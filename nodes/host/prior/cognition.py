@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from comfy import model_management
-from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ....vldm_core.errors import SettingsError
@@ -15,6 +14,7 @@ from ....vldm_core.prior.controls.coser.references import reference_frames
 from ....vldm_core.prior.controls.coser.system import CoserControl
 from ....vldm_core.progress import Progress
 from ....vldm_core.video.shots import Shot
+from .attachments import bring
 from .controls import LoadedControl
 
 logger = logging.getLogger(__name__)
@@ -53,14 +53,17 @@ def language_tokens(
     if clip_vision is None:
         logger.warning("CoSeR runs without tokens of language: connect clip_vision, or tokens that were made before")
         return None
-    if system.cognition is None:
+    if control.cognition is None:
         raise SettingsError(
             "the files of CoSeR hold no cognitive encoder, which makes tokens with clip_vision; load its checkpoint "
             "with the encoder too, or disconnect clip_vision"
         )
     of_frame = reference_frames(len(frames), shots=shots, damage=masks)
     chosen = sorted(set(of_frame))
-    encoder = _on_device(system.cognition)
+    # Together, or the host might take the one away for the other.
+    model_management.load_models_gpu([control.cognition, clip_vision.patcher])
+    encoder: CognitiveEncoder = control.cognition.model
+    bring(encoder, control.cognition.load_device)
     tokens = {}
     for done, frame in enumerate(chosen, start=1):
         tokens[frame] = _looked(encoder, frames[frame : frame + 1], clip_vision)
@@ -71,17 +74,8 @@ def language_tokens(
 def _looked(encoder: CognitiveEncoder, frame: Tensor, clip_vision: Any) -> Tensor:
     device = next(encoder.parameters()).device
     pixels = normalised(encoder.pictures(frame.to(device), side=clip_vision.image_size))
-    model_management.load_models_gpu([clip_vision.patcher])
     # The host's own preparation of pictures rounds them to 8 bits, which the original does not.
     hidden = clip_vision.model(pixel_values=pixels.to(clip_vision.load_device).float(), intermediate_output=-2)[0]
     weight = getattr(clip_vision.model.visual_projection, "weight", None)
     projection = None if weight is None else weight.t().to(device)
     return encoder(hidden.to(device), projection=projection).to(model_management.intermediate_device())
-
-
-def _on_device(encoder: CognitiveEncoder) -> CognitiveEncoder:
-    """Make room for the encoder and return it where the host computes."""
-    device = model_management.get_torch_device()
-    patcher = ModelPatcher(encoder, load_device=device, offload_device=model_management.unet_offload_device())
-    model_management.load_models_gpu([patcher])
-    return encoder.to(device)

@@ -18,7 +18,7 @@ from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.control import ControlRequest, ControlSystem
 from ....vldm_core.prior.controls.diffbir.branch import DiffBirControl
 from ....vldm_core.prior.controls.material import PIXELS_PER_LATENT
-from .attachments import CORNER_KEY, FRAMES_KEY, SIZE_KEY
+from .attachments import CORNER_KEY, SIZE_KEY, bring, frames_of_pass
 from .controls import LoadedControl, latents_of
 
 
@@ -48,6 +48,7 @@ class HostBranch(nn.Module):
             timesteps: (B,).
             context: (B, L, D).
         """
+        bring(self._system[0], x.device)
         request = ControlRequest(x=x, timesteps=timesteps, context=context, hint=hint.expand(len(x), -1, -1, -1))
         found = dict(self._system[0].features(request))
         middle = found.pop("middle")
@@ -66,7 +67,7 @@ class LatentHintControl(comfy.controlnet.ControlNet):  # type: ignore[misc]
         self._control = control
         self.control_model = HostBranch(control.system)
         self.control_model_wrapped = control.patcher
-        self.extra_conds = []
+        self.extra_conds: list[str] = []
         # Shared by the copies for windows and tiles, so that every picture is encoded once in a sampling.
         self._latents: dict[tuple[int, int], Tensor] = {}
 
@@ -92,11 +93,8 @@ class LatentHintControl(comfy.controlnet.ControlNet):  # type: ignore[misc]
 
     def _hint(self, x: Tensor, chunks: int, options: dict[str, Any]) -> Tensor:
         latents = self._encoded(options.get(SIZE_KEY, tuple(x.shape[-2:])))
-        frames = options.get(FRAMES_KEY)
-        if frames is None:
-            window = options.get("context_window")
-            frames = range(len(x) // chunks) if window is None else window.index_list
         if len(latents) > 1:
+            frames = frames_of_pass(len(x), chunks, options)
             # Hints that are too few are repeated, as in the host.
             latents = latents[[frame % len(latents) for frame in frames]]
         top, left = options.get(CORNER_KEY, (0, 0))

@@ -9,11 +9,12 @@ import torch
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
-from torch import Tensor
+from torch import Tensor, nn
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.control import ControlSystem, RestorationControl
 from ....vldm_core.prior.controls.coser.references import reference_frames
+from ....vldm_core.prior.controls.coser.system import CoserControl
 from ....vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial, HintKind
 from ....vldm_core.prior.controls.reading import FoundControl, find_control, read_control
 from ....vldm_core.prior.controls.settings import ControlSettings
@@ -36,10 +37,12 @@ class LoadedControl:
         found: What its files are.
         patcher: The host's model around the :class:`ControlSystem`. Every node that uses the control shares it, so that
             the host moves and counts its weights once.
+        cognition: Likewise around CoSeR's cognitive encoder; None where there is none.
     """
 
     found: FoundControl
     patcher: ModelPatcher
+    cognition: ModelPatcher | None = None
 
     @property
     def system(self) -> ControlSystem:
@@ -59,12 +62,24 @@ def load_control(paths: Sequence[Path]) -> LoadedControl:
     """
     found = find_control(paths)
     system = read_control(paths).eval().requires_grad_(False)
-    device = model_management.get_torch_device()
     weights = model_management.unet_dtype(model_params=sum(p.numel() for p in system.parameters()))
     # The layers are torch's own, which compute in the dtype of their weights.
-    system.to(model_management.unet_manual_cast(weights, device) or weights)
-    patcher = ModelPatcher(system, load_device=device, offload_device=model_management.unet_offload_device())
-    return LoadedControl(found=found, patcher=patcher)
+    system.to(model_management.unet_manual_cast(weights, model_management.get_torch_device()) or weights)
+    cognition = system.cognition if isinstance(system, CoserControl) else None
+    return LoadedControl(
+        found=found,
+        patcher=_patcher(system),
+        # It runs once for each shot, on few pictures, in the precision in which it lies in the file.
+        cognition=None if cognition is None else _patcher(cognition.eval().requires_grad_(False)),
+    )
+
+
+def _patcher(module: nn.Module) -> ModelPatcher:
+    return ModelPatcher(
+        module,
+        load_device=model_management.get_torch_device(),
+        offload_device=model_management.unet_offload_device(),
+    )
 
 
 def with_control(

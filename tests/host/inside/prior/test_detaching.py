@@ -5,7 +5,7 @@ import pytest
 import torch
 from inside.prior.headless import Mixing
 from inside.sampling import conditioning, random, sample
-from pack.nodes.host.prior.attachments import with_attachment
+from pack.nodes.host.prior.attachments import bring, with_attachment
 from pack.nodes.host.prior.regions import with_regions
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 
@@ -53,3 +53,20 @@ def test_two_attachments_both_act(model, plain, patched):
     twice = with_attachment(with_attachment(model, Mixing(), "a"), Mixing(), "b")
     assert (run(twice) - once).abs().max() > 1e-2
     assert torch.equal(run(model), plain)
+
+
+def test_what_a_host_short_of_memory_left_elsewhere_is_brought_along():
+    moved = []
+
+    class Partly(torch.nn.Linear):
+        def to(self, device):
+            moved.append(device)
+            return self
+
+    here = torch.device("cpu")
+    bring(Partly(2, 2), here)
+    assert not moved
+    left = Partly(2, 2)
+    left.bias = torch.nn.Parameter(left.bias.to("meta"))
+    bring(left, here)
+    assert moved == [here]

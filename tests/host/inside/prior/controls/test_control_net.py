@@ -97,11 +97,17 @@ def test_a_chain_is_the_sum_and_copies_keep_their_own_pictures(model, control, v
 
 
 def test_a_mask_on_the_prompt_limits_it(model, control, vae):
-    mask = torch.zeros(1, 8, 12)
-    mask[..., :6] = 1
-    positive = conditioning(mask=mask, mask_strength=1.0)
-    found = run(model, applied(control_net_of(control), vae=vae, prompts=(positive, conditioning(seed=3))))
-    assert torch.isfinite(found).all()
+    left = torch.zeros(1, 8, 12)
+    left[..., :6] = 1
+    here, elsewhere = (conditioning(mask=mask, mask_strength=1.0) for mask in (left, 1 - left))
+    net, negative = control_net_of(control), conditioning(seed=3)
+    whole = run(model, applied(net, vae=vae), steps=1)
+    without = run(model, (conditioning(), applied(net, vae=vae)[1]), steps=1)
+    positive = [*applied(net, vae=vae, prompts=(here, negative))[0], *elsewhere]
+    found = run(model, (positive, applied(net, vae=vae)[1]), steps=1)
+    assert_same(found[..., :6], whole[..., :6])
+    assert_same(found[..., 6:], without[..., 6:])
+    assert (whole - without).abs().max() > 1e-2
 
 
 def test_without_a_vae_the_host_says_so(model, control):

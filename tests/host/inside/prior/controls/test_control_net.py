@@ -14,7 +14,7 @@ from pack.vldm_core.prior.controls.settings import ControlSettings
 from pack.vldm_core.sampling.regions.tiles import TileSettings
 from pack.vldm_core.sampling.regions.windows import WindowSettings
 
-from nodes import ControlNetApplyAdvanced
+from nodes import ControlNetApplyAdvanced  # type: ignore[attr-defined]  # the host's, not the pack's
 
 FRAMES = 5
 IMAGES = torch.rand(FRAMES, 64, 96, 3, generator=torch.Generator().manual_seed(4))

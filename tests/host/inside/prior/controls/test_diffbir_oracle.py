@@ -1,16 +1,19 @@
 """DiffBIR's control in the host's own UNet gives the published numbers, as CONTROL_NET and attached."""
 
-import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
-import comfy.ops
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.supported_models_base
 import pytest
 import torch
+from comfy.patcher_extension import WrappersMP
+from inside.models import patcher
+from pack.nodes.host.prior.attachments import with_attachment
 from pack.nodes.host.prior.control_net import HostBranch
-from pack.vldm_core.prior.call import UNetCall, UNetInput
 from pack.vldm_core.prior.controls.control import RestorationControl
 from pack.vldm_core.prior.controls.diffbir.branch import DiffBirControl
 from pack.vldm_core.prior.controls.material import ControlMaterial
 from pack.vldm_core.prior.controls.settings import ControlSettings
-from pack.vldm_core.prior.unet import UNetView
 
 from .....oracles import load_oracle
 
@@ -28,33 +31,32 @@ def control(oracle):
 
 
 @pytest.fixture(scope="module")
-def unet(oracle):
-    """The host's UNet with the oracle's weights."""
+def model(oracle):
+    """A MODEL of the host with the oracle's weights."""
     config = oracle.about["config"]["unet"]
     levels, rows = len(config["channel_mult"]), config["num_res_blocks"]
-    unet = openaimodel.UNetModel(
-        image_size=config["image_size"],
-        in_channels=config["in_channels"],
-        out_channels=config["out_channels"],
-        model_channels=config["model_channels"],
-        num_res_blocks=[rows] * levels,
-        channel_mult=config["channel_mult"],
-        transformer_depth=[1] * rows * (levels - 1) + [0] * rows,
-        transformer_depth_output=[1] * (rows + 1) * (levels - 1) + [0] * (rows + 1),
-        transformer_depth_middle=1,
-        context_dim=config["context_dim"],
-        num_heads=-1,
-        num_head_channels=config["num_head_channels"],
-        use_linear_in_transformer=config["use_linear_in_transformer"],
-        use_spatial_transformer=True,
-        legacy=False,
-        dtype=torch.float32,
-        device="cpu",
-        operations=comfy.ops.disable_weight_init,
-    )
+    same = ("image_size", "in_channels", "out_channels", "model_channels", "channel_mult", "context_dim")
+    shape = {
+        **{name: config[name] for name in (*same, "num_head_channels", "use_linear_in_transformer")},
+        "num_res_blocks": [rows] * levels,
+        "transformer_depth": [1] * rows * (levels - 1) + [0] * rows,
+        "transformer_depth_output": [1] * (rows + 1) * (levels - 1) + [0] * (rows + 1),
+        "transformer_depth_middle": 1,
+        "num_heads": -1,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "adm_in_channels": None,
+        "use_temporal_attention": False,
+        "use_temporal_resblock": False,
+        "dtype": torch.float32,
+    }
+    settings = comfy.supported_models_base.BASE(dict(shape))
+    settings.unet_config, settings.latent_format = shape, comfy.latent_formats.SD15()
+    made = comfy.model_base.BaseModel(settings, device="cpu").eval()
     prefix = "model.diffusion_model."
-    unet.load_state_dict({key.removeprefix(prefix): value for key, value in oracle.weights("unet").items()})
-    return unet.eval()
+    weights = {key.removeprefix(prefix): value for key, value in oracle.weights("unet").items()}
+    made.diffusion_model.load_state_dict(weights)
+    return patcher(made)
 
 
 STRENGTHS = [("eps_strength_1", 1.0), ("eps_strength_0.7", 0.7), ("eps_no_control", 0.0)]
@@ -66,20 +68,23 @@ def inputs(oracle):
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "strength"), STRENGTHS)
-def test_as_control_net(oracle, control, unet, name, strength):
+def test_as_control_net(oracle, control, model, name, strength):
     added = HostBranch(control)(hint=oracle.input("hint"), **inputs(oracle))
     assert len(added["output"]) == 12 and len(added["middle"]) == 1
     scaled = {place: [strength * residual for residual in residuals] for place, residuals in added.items()}
-    oracle.check(name, unet(control=scaled, transformer_options={}, **inputs(oracle)))
+    oracle.check(name, model.model.diffusion_model(control=scaled, transformer_options={}, **inputs(oracle)))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize(("name", "strength"), STRENGTHS)
-def test_attached(oracle, control, unet, name, strength):
+def test_attached(oracle, control, model, name, strength):
     attached = RestorationControl(
         control, ControlMaterial(hint=oracle.input("hint")), ControlSettings(strength=strength)
     )
-    frames = tuple(range(len(oracle.input("z_t"))))
-    call = UNetCall(frames=frames, chunks=(0,), segments=((0, len(frames)),), inputs=UNetInput(**inputs(oracle)))
-    with attached.attached(UNetView(unet)), attached.during(call):
-        oracle.check(name, unet(transformer_options={}, **inputs(oracle)))
+    patched = with_attachment(model, attached, "control")
+    comfy.model_management.load_models_gpu([patched, *patched.get_additional_models()])
+    kind = WrappersMP.DIFFUSION_MODEL
+    options = {"wrappers": {kind: patched.wrappers[kind]}, "cond_or_uncond": [0]}
+    oracle.check(name, model.model.diffusion_model(transformer_options=options, **inputs(oracle)))
+    patched.detach()
+    oracle.check("eps_no_control", model.model.diffusion_model(transformer_options={}, **inputs(oracle)))

@@ -20,7 +20,7 @@ from pack.vldm_core.sampling.regions.windows import WindowSettings
 from pack.vldm_core.video.shots import Shot
 from safetensors.torch import save_file
 
-from nodes import ControlNetApplyAdvanced
+from nodes import ControlNetApplyAdvanced  # type: ignore[attr-defined]  # the host's, not the pack's
 
 from .....prior.controls.coser.tiny_coser import Q_FORMER, control_file, encoder_file
 from .....prior.controls.pasd.tiny_pasd import pasd_files

@@ -310,3 +310,24 @@ def test_every_system_runs_in_windows_and_tiles_with_guidance_and_masks(name) ->
     changed[2:] = 1 - changed[2:]
     other = pipeline(changed, controls=[ControlUse(system=system)], **call).latents
     assert torch.equal(other[:2], found[:2]) and (other[2:] - found[2:]).abs().max() > 1e-3
+
+
+def test_a_system_says_once_for_all_clips_what_it_lacks(caplog) -> None:
+    pipeline, system = tiny_pipeline(), BUILDERS["SeeSR"]()
+    pipeline.register_modules(unet=tiny_sd2())
+    for _ in range(2):
+        latents(pipeline, film(1), ControlUse(system=system), num_inference_steps=2)
+    assert caplog.text.count("SeeSR runs without a tagger's embedding") == 1
+
+
+@pytest.mark.parametrize("name", ["DiffBIR", "SeeSR", "StableSR"])
+def test_half_precision_runs(name) -> None:
+    pipeline, system = tiny_pipeline(), BUILDERS[name]()
+    pipeline.register_modules(unet=tiny_sd2())
+    masks = torch.zeros(2, 48, 64)
+    masks[:, 20:30] = 1
+    use, call = ControlUse(system=system), {"masks": masks, "num_inference_steps": 2}
+    wanted = latents(pipeline, film(2), use, **call)
+    found = latents(pipeline.to(torch.bfloat16), film(2), use, **call)
+    assert {parameter.dtype for parameter in system.parameters()} == {torch.bfloat16}
+    assert (found - wanted).abs().mean() < 0.1 * wanted.std()

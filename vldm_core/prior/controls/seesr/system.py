@@ -48,6 +48,7 @@ class SeeSrControl(ControlSystem):
         self.branch = branch
         self.picture = picture
         self.representation = representation
+        self._told = False
 
     @classmethod
     def from_published(
@@ -89,13 +90,16 @@ class SeeSrControl(ControlSystem):
         return cls(branch, picture, representation).eval()
 
     def accept(self, material: ControlMaterial) -> None:
-        """Check the embedding, and say once where there is none.
+        """Check the embedding, and say once, however many clips there are, where there is none.
 
         Raises:
             SettingsError: It is not as wide as the tagger's.
         """
         wanted = self.representation.width
         if material.tokens is None:
+            if self._told:
+                return
+            self._told = True
             logger.warning(
                 "SeeSR runs without a tagger's embedding (tokens × %d): its image attentions are left out, in the "
                 "UNet and in the control; tags in the prompt still act",

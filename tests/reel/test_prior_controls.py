@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from vldm_core import VideoRestorationPipeline
 from vldm_core.cli.app import app
 from vldm_core.cli.prior import PriorOptions
-from vldm_core.errors import SettingsError
+from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
@@ -29,7 +29,7 @@ from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
-from ..prior.controls.coser.tiny_coser import Q_FORMER, control_file, sd2_unet
+from ..prior.controls.coser.tiny_coser import Q_FORMER, control_file, encoder_file, sd2_unet, tiny_clip
 from ..prior.controls.seesr.tiny_seesr import seesr_files
 from ..prior.tiny_models import tiny_diffbir, tiny_unet
 from ..prior.tiny_pipeline import tiny_pipeline
@@ -188,6 +188,47 @@ def test_tokens_and_references_belong_to_shots(folder, tmp_path) -> None:
         alone.check(FRAMES, lambda film: sum(1 for _ in film))
     with pytest.raises(SettingsError, match=r"has 3 reference pictures for the shots.*needs a table of shots"):
         ControlShelf((one,), None, pipeline).check(FRAMES, lambda film: sum(1 for _ in film))
+
+
+def whole_clip(vision: Any) -> Any:
+    """A CLIP with a text encoder beside a vision encoder's weights, as it is published."""
+    from transformers import CLIPConfig, CLIPModel
+
+    text = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = CLIPConfig(
+        text_config=text,
+        vision_config=vision.config.to_dict() | {"projection_dim": 7},
+        projection_dim=vision.config.projection_dim,
+    )
+    made = CLIPModel(config)
+    made.load_state_dict(vision.state_dict(), strict=False)
+    return made
+
+
+def test_coser_looks_through_its_clip(folder, tmp_path) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.register_modules(unet=sd2_unet())
+    tiny_clip().save_pretrained(tmp_path / "clip")
+    saved(tmp_path / "whole.safetensors", control_file() | encoder_file())
+    whole = ReelRestorationControl(files=(tmp_path / "whole.safetensors",))
+    runs = [
+        restored(folder, tmp_path / f"{name}.mkv", pipeline, control)
+        for name, control in (("without", whole), ("with", replace(whole, clip=tmp_path / "clip")))
+    ]
+    assert np.abs(runs[0] - runs[1]).max() > 0
+    whole_clip(tiny_clip()).save_pretrained(tmp_path / "whole_clip")
+    of_both = restored(folder, tmp_path / "both.mkv", pipeline, replace(whole, clip=tmp_path / "whole_clip"))
+    assert np.array_equal(of_both, runs[1]), "a CLIP with its text encoder has the same eyes"
+    options = PriorOptions(prior=folder, control=[tmp_path / "whole.safetensors"], control_clip=tmp_path / "clip")
+    assert options.settings(QUICK).controls == (replace(whole, clip=tmp_path / "clip"),)
+    with pytest.raises(SettingsError, match="no cognitive encoder"):
+        replace(options, control=[folder / "coser.safetensors"]).settings(QUICK)
+    with pytest.raises(VLDMError, match=r"config\.json is missing"):
+        replace(options, control_clip=folder).settings(QUICK)
+    with pytest.raises(SettingsError, match="DiffBIR does not look through CLIP"):
+        replace(options, control=[folder / "diffbir.safetensors"]).settings(QUICK)
+    with pytest.raises(SettingsError, match="leave one out"):
+        replace(whole, clip=tmp_path / "clip", tokens=folder / "tokens.safetensors")
 
 
 def test_a_control_that_cannot_be_used_is_refused_before_the_work(folder, pipeline, tmp_path) -> None:

@@ -28,6 +28,7 @@ _OWN = (
     "control_over_steps",
     "control_over_frames",
     "control_tokens",
+    "control_clip",
     "control_reference",
 )
 """Options of restoration controls."""
@@ -87,6 +88,12 @@ class ControlOptions:
         Path | None,
         _control(metavar="FILE", help="--control only: embeddings of SeeSR's tagger or CoSeR's tokens, .safetensors."),
     ] = None
+    control_clip: Annotated[
+        Path | None,
+        _control(
+            metavar="FOLDER", help="CoSeR only: its CLIP, laion/CLIP-ViT-H-14-laion2B-s32B-b79K, makes the tokens."
+        ),
+    ] = None
     control_reference: Annotated[
         Path | None,
         _control(
@@ -140,6 +147,9 @@ class ControlOptions:
         outlines = [outline_of(found) for found in systems]
         tokens = _taker(outlines, "takes_tokens", self.control_tokens, "--control-tokens")
         reference = _taker(outlines, "takes_reference", self.control_reference, "--control-reference")
+        looking = {number for number, system in enumerate(outlines) if system.name == "CoSeR"}
+        if self.control_clip is not None and not looking:
+            raise SettingsError(f"--control-clip: {_names(outlines)} does not look through CLIP; leave it out")
         if self.control_tokens is not None:
             read_tokens(self.control_tokens)
         found = []
@@ -158,6 +168,7 @@ class ControlOptions:
                 ),
                 hint=None if self.controlnet is not None else self.control_hint,
                 tokens=self.control_tokens if number in tokens else None,
+                clip=self.control_clip if number in looking else None,
                 reference=self.control_reference if number in reference else None,
             )
             control.check(outlines[number])
@@ -197,5 +208,9 @@ def _taker(systems: "Sequence[ControlSystem]", need: str, given: Any, option: st
     """
     takers = {number for number, system in enumerate(systems) if getattr(system, need) != "none"}
     if given is not None and not takers:
-        raise SettingsError(f"{option}: {' and '.join(system.name for system in systems)} takes none; leave it out")
+        raise SettingsError(f"{option}: {_names(systems)} takes none; leave it out")
     return takers
+
+
+def _names(systems: "Sequence[ControlSystem]") -> str:
+    return " and ".join(system.name for system in systems)

@@ -526,7 +526,12 @@ class VideoRestorationPipeline(
 
         for use, control in zip(uses, controls, strict=True):
             use.look(
-                control, material, (plan.height, plan.width), fitted=lambda frames: fit(frames, plan), encode=encode
+                control,
+                material,
+                (plan.height, plan.width),
+                fitted=lambda frames: fit(frames, plan),
+                encode=encode,
+                progress=progress,
             )
 
     def _plain_decode(self) -> Decode:

@@ -5,19 +5,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..prior.controls.control import ControlSystem, check_needs
 from ..prior.controls.reading import read_control
 from ..prior.controls.settings import ControlSettings
 from ..prior.controls.tokens import read_tokens, tokens_of_frames
-from ..prior.controls.use import ControlUse
+from ..prior.controls.use import ControlUse, cognition_of
 from ..prior.unet import UNetView
+from ..semantics.recognition.local_models import ModelSource, check_folder, load_model, read_architectures
 from ..semantics.table.table import ShotTable
 from ..video.reading.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
+
+CLIP_SOURCE = ModelSource(
+    name="CoSeR's CLIP",
+    repository="laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+    architectures=("CLIPVisionModelWithProjection", "CLIPModel"),
+    tokenizer=False,
+    pictures=False,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +40,8 @@ class ReelRestorationControl:
             into the prior. It is brought to the film's size.
         tokens: Saved embeddings, see :mod:`..prior.controls.tokens`: one, one for each frame, or one for each shot of a
             table of shots.
+        clip: Folder of CoSeR's CLIP in the layout of transformers, which makes tokens in the place of `tokens`: of the
+            least damaged frame of each part that is restored at once.
         reference: Picture, or film or folder of pictures, of the scene in good condition: one, or one for each shot of
             a table of shots. None takes the least damaged frame of each part that is restored at once.
     """
@@ -39,11 +50,14 @@ class ReelRestorationControl:
     settings: ControlSettings = field(default_factory=ControlSettings)
     hint: Path | None = None
     tokens: Path | None = None
+    clip: Path | None = None
     reference: Path | None = None
 
     def __post_init__(self) -> None:
         if not self.files:
             raise SettingsError("a restoration control without files; give some")
+        if self.tokens is not None and self.clip is not None:
+            raise SettingsError("there are tokens for the control and a CLIP to make them with; leave one out")
 
     def check(self, system: ControlSystem) -> None:
         """Check that the system gets what it needs and nothing that it would leave aside.
@@ -55,6 +69,9 @@ class ReelRestorationControl:
             SettingsError: It does not.
         """
         check_needs(system, tokens=self.tokens is not None, reference=self.reference is not None)
+        if self.clip is not None:
+            cognition_of(system)
+            check_folder(self.clip, CLIP_SOURCE)
 
 
 class ControlShelf:
@@ -81,6 +98,7 @@ class ControlShelf:
             list(system.places(UNetView(pipeline.unet)))
             self._systems.append(system)
             self._tokens.append(None if control.tokens is None else read_tokens(control.tokens))
+        self._clips = [None if c.clip is None else _open_clip(c.clip) for c in self._controls]
         self._references = [None if c.reference is None else _Pictures(c.reference) for c in self._controls]
         self._number: dict[int, int] = {}
 
@@ -136,8 +154,8 @@ class ControlShelf:
             hint: Returns the part's hints (T, 3, H, W) of a film of hints.
         """
         found = []
-        for control, system, tokens, references in zip(
-            self._controls, self._systems, self._tokens, self._references, strict=True
+        for control, system, tokens, clip, references in zip(
+            self._controls, self._systems, self._tokens, self._clips, self._references, strict=True
         ):
             own = tokens if tokens is None or len(tokens) == 1 else tokens[part.first : part.last]
             found.append(
@@ -146,6 +164,7 @@ class ControlShelf:
                     settings=control.settings,
                     hint=None if control.hint is None else hint(control.hint),
                     tokens=own,
+                    clip=clip,
                     references=None if references is None else references.of(self._number[shot.first]),
                 )
             )
@@ -187,6 +206,23 @@ class _Pictures:
         with open_film(self._path, deinterlace="off") as film:
             for frame in film:
                 yield frame.tensor()
+
+
+class _ClipVision(nn.Module):
+    """The half of a whole CLIP that looks at pictures, under the names of `CLIPVisionModelWithProjection`."""
+
+    def __init__(self, whole: Any) -> None:
+        super().__init__()
+        self.vision_model, self.visual_projection = whole.vision_model, whole.visual_projection
+        self.config = whole.config.vision_config
+
+
+def _open_clip(folder: Path) -> Any:
+    check_folder(folder, CLIP_SOURCE)
+    alone, whole = CLIP_SOURCE.architectures
+    if alone in read_architectures(folder):
+        return load_model(folder, CLIP_SOURCE, alone)
+    return _ClipVision(load_model(folder, CLIP_SOURCE, whole))
 
 
 def _without(table: ShotTable | None) -> str:

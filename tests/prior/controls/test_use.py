@@ -8,6 +8,8 @@ from torch import nn
 
 from vldm_core.errors import SettingsError
 from vldm_core.prior.controls.control import ControlPlace, ControlRequest, ControlSystem
+from vldm_core.prior.controls.coser.files import COSER
+from vldm_core.prior.controls.coser.system import CoserControl
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.controls.use import ControlUse, cover
 from vldm_core.prior.unet import UNetView
@@ -22,6 +24,7 @@ from vldm_core.video.shots import Shot
 from ..test_pipeline import PLAIN, SMALL, film, refused
 from ..tiny_models import CONTEXT, tiny_diffbir, tiny_unet
 from ..tiny_pipeline import tiny_pipeline
+from .coser.tiny_coser import HEADS, control_file, encoder_file, tiny_clip
 from .tiny_systems import BUILDERS, tiny_sd2
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -254,6 +257,27 @@ def test_tokens_and_references_go_with_their_frames(pipeline) -> None:
     system.seen.clear()
     pipeline(frames, controls=[ControlUse(system=system, tokens=tokens, key_frame=False)], **call)
     assert all(request.reference is None for request in system.seen)
+
+
+def test_coser_makes_its_tokens_of_the_least_damaged_frame_of_a_shot() -> None:
+    pipeline = tiny_pipeline()
+    pipeline.register_modules(unet=tiny_sd2())
+    system = COSER.build({"control": control_file(), "cognitive encoder": encoder_file()}, HEADS)
+    assert isinstance(system, CoserControl) and system.cognition is not None
+    clip, frames, told = tiny_clip(), film(5), []
+    masks = torch.zeros(5, 48, 64)
+    masks[[0, 2, 4], :8] = 1
+    call = {"shots": (Shot(0, 2), Shot(2, 5)), "masks": masks}
+    with torch.no_grad():
+        tokens = system.cognition.look(frames[[1, 3]], clip)[[0, 0, 1, 1, 1]]
+    given = latents(pipeline, frames, ControlUse(system=system, tokens=tokens), **call)
+    use = ControlUse(system=system, clip=clip)
+    made = latents(pipeline, frames, use, progress=lambda phase, *_: told.append(phase), **call)
+    assert torch.allclose(made, given, atol=1e-5) and told.count("tokens") == 2
+    assert (made - latents(pipeline, frames, ControlUse(system=system), **call)).abs().max() > 1e-3
+    refused(pipeline, "leave one out", controls=[ControlUse(system=system, clip=clip, tokens=tokens[:1])])
+    refused(pipeline, "no cognitive encoder", controls=[ControlUse(system=BUILDERS["CoSeR"](), clip=clip)])
+    refused(pipeline, "SeeSR does not look through CLIP", controls=[ControlUse(system=BUILDERS["SeeSR"](), clip=clip)])
 
 
 def test_a_cover_keeps_the_aspect_ratio_and_the_middle() -> None:

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ...errors import SettingsError
+from ...progress import Progress, silent
 from ...sampling.restoration import Material
 from ..unet import UNetView
 from .control import ControlSystem, RestorationControl, check_needs
+from .coser.cognition import CognitiveEncoder
 from .coser.references import reference_frames
+from .coser.system import CoserControl
 from .material import PIXELS_PER_LATENT, ControlMaterial, damage_of
 from .settings import ControlSettings
 
@@ -31,6 +35,8 @@ class ControlUse:
         settings: How strongly it acts.
         hint: (1 or T, 3, H, W), RGB, [0, 1], of the frames' size; None is the frames themselves.
         tokens: (1 or T, n, d), embedding of the picture; None without.
+        clip: CoSeR's, in the place of tokens: `CLIPVisionModelWithProjection` of transformers, through which its
+            cognitive encoder looks at the least damaged frame of each shot. It is on the device for that alone.
         references: (1 or T, 3, any, any), RGB, [0, 1], other pictures of the scene; scaled until they cover the frame.
             None takes a key frame where the system looks at references.
         key_frame: Whether, without references, the least damaged frame of each shot serves as one.
@@ -40,6 +46,7 @@ class ControlUse:
     settings: ControlSettings = field(default_factory=ControlSettings)
     hint: Tensor | None = None
     tokens: Tensor | None = None
+    clip: Any = None
     references: Tensor | None = None
     key_frame: bool = True
 
@@ -68,6 +75,10 @@ class ControlUse:
                 f"the tokens of {name}: {tuple(self.tokens.shape)}; give (1 or {count}, tokens, channels)"
             )
         check_needs(self.system, tokens=self.tokens is not None, reference=self.references is not None or self._key)
+        if self.clip is not None:
+            if self.tokens is not None:
+                raise SettingsError(f"{name} has tokens and a CLIP to make them with; leave one out")
+            cognition_of(self.system)
         channels, factor = (4, 1) if self.system.hint == "latent" else (3, PIXELS_PER_LATENT)
         nothing = torch.zeros(())
         control = RestorationControl(
@@ -83,7 +94,14 @@ class ControlUse:
         return control
 
     def look(
-        self, control: RestorationControl, clip: Material, size: tuple[int, int], *, fitted: Fit, encode: Encode
+        self,
+        control: RestorationControl,
+        clip: Material,
+        size: tuple[int, int],
+        *,
+        fitted: Fit,
+        encode: Encode,
+        progress: Progress = silent,
     ) -> None:
         """Give a prepared control its pictures.
 
@@ -93,9 +111,13 @@ class ControlUse:
             size: Rows and columns of the frames before they were fitted.
             fitted: Fits pictures as the frames were.
             encode: Encodes fitted pictures.
+            progress: Called for every frame that becomes tokens; may raise to interrupt.
         """
         assert clip.frames is not None
         hint = clip.frames if self.hint is None else fitted(self.hint.detach().float().cpu())
+        tokens = control.material.tokens
+        if self.clip is not None:
+            tokens = self._tokens(clip, hint, progress)
         if self.system.hint == "latent":
             hint = clip.latent if self.hint is None else encode(hint, "encode hints")
         reference = None
@@ -107,16 +129,51 @@ class ControlUse:
         control.material = ControlMaterial(
             hint=hint,
             damage=None if clip.masks is None else damage_of(clip.masks),
-            tokens=control.material.tokens,
+            tokens=tokens,
             reference=reference,
             first_frame=clip.first_frame,
         )
         control.material.check(self.system.hint, self.system.name)
 
+    def _tokens(self, clip: Material, pictures: Tensor, progress: Progress) -> Tensor:
+        of_frame: tuple[int, ...] = (0,)
+        if len(pictures) > 1:
+            of_frame = reference_frames(len(pictures), shots=clip.shots, damage=clip.masks)
+        chosen, device = sorted(set(of_frame)), clip.latent.device
+        encoder, models = cognition_of(self.system), []
+        for model in (encoder, self.clip):
+            models.append((model, next(model.parameters()).device))
+            model.to(device)
+        tokens = {}
+        try:
+            for done, frame in enumerate(chosen, start=1):
+                tokens[frame] = encoder.look(pictures[frame : frame + 1].to(device), self.clip).float()
+                progress("tokens", done, len(chosen))
+        finally:
+            for model, before in models:
+                model.to(before)
+        return torch.cat([tokens[frame] for frame in of_frame])
+
     @property
     def _key(self) -> bool:
         """Whether a key frame serves as reference."""
         return self.references is None and self.key_frame and self.system.takes_reference != "none"
+
+
+def cognition_of(system: ControlSystem) -> CognitiveEncoder:
+    """Return what makes tokens of frames through CLIP.
+
+    Raises:
+        SettingsError: The system has nothing of the kind.
+    """
+    if not isinstance(system, CoserControl):
+        raise SettingsError(f"{system.name} does not look through CLIP; leave it out")
+    if system.cognition is None:
+        raise SettingsError(
+            "the files of CoSeR hold no cognitive encoder, which makes tokens through CLIP; give its checkpoint with "
+            "the encoder too, or leave CLIP out"
+        )
+    return system.cognition
 
 
 def cover(pictures: Tensor, height: int, width: int) -> Tensor:

@@ -129,3 +129,20 @@ def sd2_unet(seed: int = 0, *, channels: tuple[int, ...] = CHANNELS) -> Any:
         use_linear_projection=True,
     )
     return random_weights(unet, seed).requires_grad_(False)
+
+
+def tiny_clip(seed: int = 6) -> Any:
+    """The CLIP that the cognitive encoder looks through, with its own projection."""
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    config = CLIPVisionConfig(
+        hidden_size=CLIP_WIDTH,
+        intermediate_size=64,
+        projection_dim=Q_FORMER.vision,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=32,
+        patch_size=8,
+        hidden_act="gelu",
+    )
+    return random_weights(CLIPVisionModelWithProjection(config), seed)

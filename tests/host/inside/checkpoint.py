@@ -1,8 +1,8 @@
-"""A checkpoint of Stable Diffusion 1.x in its published layout, narrow and shallow, with random weights.
+"""Checkpoints of Stable Diffusion 1.x and 2.x in their published layouts, narrow and shallow, with random weights.
 
-The host recognises the family by the width of the first level (320) and of the text (768), and builds text encoder and
-VAE in their published sizes whatever the file holds; so these are as they are, and only the UNet is small: one
-residual block per level, all levels 320 wide.
+The host recognises the family by the width of the first level (320) and of the text (768, 1024), and builds text
+encoder and VAE in their published sizes whatever the file holds; so these are as they are, and only the UNet is small:
+one residual block per level, all levels 320 wide.
 """
 
 from pathlib import Path
@@ -12,6 +12,8 @@ import comfy.ldm.models.autoencoder
 import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
 import comfy.ops
 import comfy.sd1_clip
+import comfy.supported_models
+import comfy.text_encoders.sd2_clip
 import torch
 from inside.models import filled
 from inside.prior.controls.published import write_diffbir
@@ -35,7 +37,7 @@ def write_checkpoint(models: str) -> None:
     folders = {name: Path(models) / name for name in kinds}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
-    network = filled(_unet())
+    network = filled(_unet(context_dim=768, num_heads=8))
     text = filled(comfy.sd1_clip.SD1ClipModel(device="cpu", dtype=torch.float32))
     contents = _half("model.diffusion_model.", network) | _half("first_stage_model.", filled(_vae()))
     contents |= {key.replace("clip_l.", "cond_stage_model.", 1): value for key, value in _half("", text).items()}
@@ -57,11 +59,24 @@ def write_checkpoint(models: str) -> None:
     save_file(lora_tensors(named_layers(view), LORA_LAYERS), folders["loras"] / "tiny_lora.safetensors")
 
 
+def write_sd2_checkpoint(models: str) -> None:
+    """Write a checkpoint of the second generation, which predicts the noise, below the host's models folder."""
+    folder = Path(models) / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    network = filled(_unet(context_dim=1024, num_head_channels=64, use_linear_in_transformer=True))
+    contents = _half("model.diffusion_model.", network) | _half("first_stage_model.", filled(_vae()))
+    text = filled(comfy.text_encoders.sd2_clip.SD2ClipModel(device="cpu", dtype=torch.float16))
+    # To OpenCLIP's names, which the published files have.
+    family = comfy.supported_models.SD20({"in_channels": 4})
+    contents |= family.process_clip_state_dict_for_saving(_half("", text))
+    save_file(contents, folder / "tiny_sd2.safetensors")
+
+
 def _half(prefix: str, module: Any) -> dict[str, torch.Tensor]:
     return {f"{prefix}{key}": value.to(torch.float16).contiguous() for key, value in module.state_dict().items()}
 
 
-def _unet() -> Any:
+def _unet(**family: Any) -> Any:
     return openaimodel.UNetModel(
         image_size=32,
         in_channels=4,
@@ -72,13 +87,12 @@ def _unet() -> Any:
         transformer_depth=[1] * (LEVELS - 1) + [0],
         transformer_depth_output=[1] * (2 * LEVELS - 2) + [0, 0],
         transformer_depth_middle=1,
-        context_dim=768,
-        num_heads=8,
         use_spatial_transformer=True,
         legacy=False,
         dtype=torch.float32,
         device="cpu",
         operations=comfy.ops.disable_weight_init,
+        **family,
     )
 
 

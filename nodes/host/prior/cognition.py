@@ -11,7 +11,7 @@ from torch import Tensor
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.coser.cognition import CognitiveEncoder, normalised
 from ....vldm_core.prior.controls.coser.references import reference_frames
-from ....vldm_core.prior.controls.coser.system import CoserControl
+from ....vldm_core.prior.controls.coser.system import CoserControl, CoserGeneration
 from ....vldm_core.progress import Progress
 from ....vldm_core.video.shots import Shot
 from .attachments import bring
@@ -30,6 +30,8 @@ def language_tokens(
     progress: Progress,
 ) -> Tensor | None:
     """Return what CoSeR's cognitive encoder says of each shot, by its least damaged frame.
+
+    Where references are to be made, each frame is described by itself.
 
     Args:
         control: The loaded control.
@@ -58,7 +60,8 @@ def language_tokens(
             "the files of CoSeR hold no cognitive encoder, which makes tokens with clip_vision; load its checkpoint "
             "with the encoder too, or disconnect clip_vision"
         )
-    of_frame = reference_frames(len(frames), shots=shots, damage=masks)
+    each = isinstance(system, CoserGeneration)
+    of_frame = range(len(frames)) if each else reference_frames(len(frames), shots=shots, damage=masks)
     chosen = sorted(set(of_frame))
     # Together, or the host might take the one away for the other.
     model_management.load_models_gpu([control.cognition, clip_vision.patcher])

@@ -1,7 +1,7 @@
 """Restoration controls in the host: one model that all nodes share, and its way into a MODEL."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,20 +35,22 @@ class LoadedControl:
 
     Attributes:
         found: What its files are.
-        patcher: The host's model around the :class:`ControlSystem`. Every node that uses the control shares it, so that
-            the host moves and counts its weights once.
+        system: The system.
+        patcher: The host's model around its weights. Every node that uses the control shares it, so that the host moves
+            and counts them once.
         cognition: Likewise around CoSeR's cognitive encoder; None where there is none.
     """
 
     found: FoundControl
+    system: ControlSystem
     patcher: ModelPatcher
     cognition: ModelPatcher | None = None
 
-    @property
-    def system(self) -> ControlSystem:
-        """The system itself."""
-        system: ControlSystem = self.patcher.model
-        return system
+    def for_references(self) -> "LoadedControl | None":
+        """Return CoSeR's control as it makes reference pictures, with the same weights; None for other systems."""
+        if not isinstance(self.system, CoserControl):
+            return None
+        return replace(self, system=self.system.for_generation())
 
 
 def load_control(paths: Sequence[Path]) -> LoadedControl:
@@ -68,6 +70,7 @@ def load_control(paths: Sequence[Path]) -> LoadedControl:
     cognition = system.cognition if isinstance(system, CoserControl) else None
     return LoadedControl(
         found=found,
+        system=system,
         patcher=_patcher(system),
         # It runs once for each shot, on few pictures, in the precision in which it lies in the file.
         cognition=None if cognition is None else _patcher(cognition.eval().requires_grad_(False)),
@@ -179,19 +182,34 @@ class HintEncoder:
 
         Args:
             system: The system.
-            pictures: (1 or T, 3, any, any), given by the user, scaled until they cover the frame; None takes the least
-                damaged frame of each shot.
+            pictures: (n, 3, any, any), given by the user, one for all frames, one for each shot or one for each frame,
+                scaled until they cover the frame; None takes the least damaged frame of each shot.
             hint: From `hints`.
             shots: They cover the clip; None is one shot.
             masks: (T, H, W), 1 where damaged.
+
+        Raises:
+            SettingsError: There are neither one, nor as many pictures as shots, nor as many as frames.
         """
         if system.takes_reference == "none":
             return None
         factor = PIXELS_PER_LATENT if system.hint == "latent" else 1
         if pictures is not None:
-            return self.hints(cover(pictures, *(side * factor for side in hint.shape[-2:])), "latent")
+            found = self.hints(cover(pictures, *(side * factor for side in hint.shape[-2:])), "latent")
+            return _for_frames(found, len(hint), shots)
         latents = hint if system.hint == "latent" else self.hints(hint, "latent")
         return latents[list(reference_frames(len(latents), shots=shots, damage=masks))]
+
+
+def _for_frames(references: Tensor, frames: int, shots: Sequence[Shot] | None) -> Tensor:
+    if len(references) in (1, frames):
+        return references
+    if shots is None or len(references) != len(shots):
+        raise SettingsError(
+            f"reference has {len(references)} pictures for {frames} frames in {len(shots or ()) or 1} shots; give one, "
+            "one for each shot, or one for each frame"
+        )
+    return references.repeat_interleave(torch.tensor([len(shot) for shot in shots]), dim=0)
 
 
 def latents_of(frames: Tensor, vae: "VAE", progress: Progress) -> Tensor:

@@ -135,8 +135,8 @@ class ApplyRestorationControl(io.ComfyNode):
                     "reference",
                     optional=True,
                     tooltip=(
-                        "A good picture of the scene for CoSeR, one for all frames or one per frame. Unconnected: the "
-                        "least damaged frame of each shot."
+                        "A good picture of the scene for CoSeR, one for all frames, one per shot or one per frame. "
+                        "Unconnected: the least damaged frame of each shot."
                     ),
                 ),
                 io.ClipVision.Input(
@@ -195,7 +195,9 @@ class ApplyRestorationControl(io.ComfyNode):
     ) -> io.NodeOutput:
         """Encode what the control looks at and patch the model."""
         check_family(model, "Apply Restoration Control")
-        check_needs(control.system, tokens=tokens is not None, reference=reference is not None)
+        system = control.system
+        described = clip_vision is not None and system.takes_tokens != "none"
+        check_needs(system, tokens=tokens is not None or described, reference=reference is not None)
         patched = with_shots(model, shots)
         settings = ControlSettings(
             strength=strength,
@@ -212,7 +214,7 @@ class ApplyRestorationControl(io.ComfyNode):
         frames, masks = frames_from_image(images), mask_for(mask, images, "mask")
         spans = shots_of(shots, len(frames))
         encode = HintEncoder(vae=vae, model=model, progress=NodeProgress())
-        hint = encode.hints(frames, control.system.hint)
+        hint = encode.hints(frames, system.hint)
         given = first_tokens(tokens)
         if given is None:
             given = language_tokens(control, frames, clip_vision, shots=spans, masks=masks, progress=encode.progress)
@@ -221,6 +223,6 @@ class ApplyRestorationControl(io.ComfyNode):
             hint=hint,
             damage=None if masks is None else damage_of(masks),
             tokens=None if given is None else tokens_of_frames(given, len(frames), spans),
-            reference=encode.references(control.system, other, hint, spans, masks),
+            reference=encode.references(system, other, hint, spans, masks),
         )
         return io.NodeOutput(with_control(patched, control, material, settings))

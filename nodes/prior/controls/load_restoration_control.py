@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ....vldm_core.errors import VLDMError
 from ....vldm_core.prior.controls.reading import find_control
 from ...host.control_files import NO_FILE, control_files, control_paths, control_state
+from ...host.prerestore import blocked
 from ...host.prior.control_net import control_net_of
 from ...host.prior.controls import load_control
 from ...search import findable
@@ -57,6 +58,14 @@ class LoadRestorationControl(io.ComfyNode):
                     display_name="system",
                     tooltip="What the files are, for which base model, under which licence, from where.",
                 ),
+                Control.Output(
+                    "reference_control",
+                    display_name="reference_control",
+                    tooltip=(
+                        "CoSeR only: the same control for another Apply Restoration Control, with which a sampler "
+                        "makes reference pictures of what the frames show."
+                    ),
+                ),
             ],
         )
 
@@ -81,4 +90,7 @@ class LoadRestorationControl(io.ComfyNode):
         """Read the files."""
         control = load_control(control_paths(file, second_file))
         report = control.found.report()
-        return io.NodeOutput(control, control_net_of(control), report, ui={"text": (report,)})
+        references = control.for_references() or blocked(
+            f"{control.system.name} makes no reference pictures, CoSeR does; use the control output"
+        )
+        return io.NodeOutput(control, control_net_of(control), report, references, ui={"text": (report,)})

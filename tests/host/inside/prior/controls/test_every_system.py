@@ -110,7 +110,7 @@ def test_there_is_a_file_of_every_known_system():
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_it_acts_and_goes_without_a_trace(model, plain, vae, name):
-    control, _, report = loaded(*FILES[name])
+    control, _, report, _ = loaded(*FILES[name])
     (known,) = [known for known in FORMATS if known.system == name]
     assert f"system: {name}" in report and known.licence in report and known.source in report
     patched = applied(model, control, vae)
@@ -240,6 +240,28 @@ def test_cognition_of_coser(model, vae, tmp_path):
     alone = loaded(FILES["CoSeR"][0])[0]
     with pytest.raises(SettingsError, match="hold no cognitive encoder"):
         applied(model, alone, vae, clip_vision=vision(tmp_path, Q_FORMER.vision))
+
+
+def test_coser_makes_references_that_are_one_for_each_shot(model, vae, plain, tmp_path):
+    control, _, _, making = loaded(*FILES["CoSeR"])
+    clip_vision = vision(tmp_path, Q_FORMER.vision)
+    made = applied(model, making, vae, clip_vision=clip_vision)
+    assert (run(made) - plain).abs().max() > 1e-3
+    # Each picture is described by itself, and the branch and the attention rest.
+    alone = [applied(model, making, vae, IMAGES[[index]], clip_vision=clip_vision) for index in (0, 2)]
+    pairs = torch.cat([run(patched)[2 * index : 2 * index + 2] for index, patched in enumerate(alone)])
+    both = applied(model, making, vae, IMAGES[[0, 0, 2, 2]], clip_vision=clip_vision)
+    assert_same(run(both), pairs)
+    assert len(applied(made, control, vae).get_additional_models()) == 1
+    with pytest.raises(SettingsError, match="CoSeR needs tokens"):
+        applied(model, making, vae)
+    with pytest.raises(SettingsError, match="does not look at a reference"):
+        applied(model, making, vae, clip_vision=clip_vision, reference=IMAGES[:1])
+    shots = run(applied(model, control, vae, reference=IMAGES[:2], shots=SHOTS))
+    assert_same(shots, run(applied(model, control, vae, reference=IMAGES[[0, 0, 1, 1]], shots=SHOTS)))
+    with pytest.raises(SettingsError, match="reference has 3 pictures for 4 frames in 2 shots"):
+        applied(model, control, vae, reference=IMAGES[:3], shots=SHOTS)
+    assert loaded(*FILES["DiffBIR"])[3].message.startswith("DiffBIR makes no reference pictures")
 
 
 def test_damage_weakens_and_shots_of_another_clip_are_refused(model, vae, plain):

@@ -59,7 +59,7 @@ def test_what_a_host_short_of_memory_left_elsewhere_is_brought_along():
     moved = []
 
     class Partly(torch.nn.Linear):
-        def to(self, device):
+        def to(self, device):  # type: ignore[override]
             moved.append(device)
             return self
 

@@ -82,7 +82,7 @@ def control(oracle):
 
 
 def given(oracle):
-    return [oracle.input(name) for name in ("sample", "timestep", "encoder_hidden_states")]
+    return oracle.input("sample"), oracle.input("timestep"), oracle.input("encoder_hidden_states")
 
 
 def test_the_hosts_unet_gives_what_the_original_gives(oracle, unet, control):

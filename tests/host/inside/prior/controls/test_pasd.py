@@ -16,6 +16,7 @@ from pack.vldm_core.prior.controls.pasd.pixel_attention import LIGHT, WHOLE
 from pack.vldm_core.prior.controls.pasd.system import PasdControl, PasdLightControl
 from pack.vldm_core.prior.controls.settings import ControlSettings
 from pack.vldm_core.prior.unet import UNetView
+from torch import Tensor
 
 from .....oracles import load_oracle
 from .....prior.controls.pasd.tiny_pasd import pasd_files
@@ -81,7 +82,7 @@ def control(oracle):
     return SYSTEMS[oracle.name].from_published(oracle.weights("controlnet"), added, heads=(4, 4, 4, 4))
 
 
-def given(oracle):
+def given(oracle) -> tuple[Tensor, Tensor, Tensor]:
     return oracle.input("sample"), oracle.input("timestep"), oracle.input("encoder_hidden_states")
 
 

@@ -21,7 +21,15 @@ from vldm_core.stages.plan import ORDER
 from .conftest import ROOT
 from .test_boundaries import ROOMS_DOWN
 
-WRITTEN_PAGES = ("architecture", "benchmarks", "command_line", "limits", "nodes", "workflows")  # not by a benchmark
+WRITTEN_PAGES = (
+    "architecture",
+    "benchmarks",
+    "command_line",
+    "controls",
+    "limits",
+    "nodes",
+    "workflows",
+)  # not by a benchmark
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *(ROOT / "docs" / f"{name}.md" for name in WRITTEN_PAGES),

@@ -16,6 +16,7 @@ from vldm_core.cli.app import app
 from vldm_core.cli.prior import PriorOptions
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prior.controls.settings import ControlSettings
+from vldm_core.prior.controls.use import ControlUse
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
 from vldm_core.reel.prior_company import ReelControl
@@ -188,6 +189,44 @@ def test_tokens_and_references_belong_to_shots(folder, tmp_path) -> None:
         alone.check(FRAMES, lambda film: sum(1 for _ in film))
     with pytest.raises(SettingsError, match=r"has 3 reference pictures for the shots.*needs a table of shots"):
         ControlShelf((one,), None, pipeline).check(FRAMES, lambda film: sum(1 for _ in film))
+
+
+def test_the_parts_of_a_shot_share_what_the_first_chose(folder, tmp_path, monkeypatch) -> None:
+    pipeline = tiny_pipeline()
+    pipeline.register_modules(unet=sd2_unet())
+    tiny_clip().save_pretrained(tmp_path / "clip")
+    saved(tmp_path / "whole.safetensors", control_file() | encoder_file())
+    seen = []
+    real = ControlUse.look
+
+    def looking(use, control, clip, *args, **named):
+        real(use, control, clip, *args, **named)
+        seen.append((control.material.reference[0], control.material.tokens[0], clip.latent[0]))
+
+    monkeypatch.setattr(ControlUse, "look", looking)
+    control = ReelRestorationControl(files=(tmp_path / "whole.safetensors",), clip=tmp_path / "clip")
+    table = ShotTable(descriptions=(ShotDescription(first=0, last=4), ShotDescription(first=4, last=6)))
+    shelf = ControlShelf((control,), table, pipeline)
+    shelf.meet(table.shots)
+    film = torch.rand(6, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    first, second = table.shots
+    for part, shot in ((Shot(0, 2), first), (Shot(2, 4), first), (Shot(4, 6), second)):
+        pipeline(
+            film[part.first : part.last],
+            controls=shelf.uses(part, shot, lambda path: None),
+            num_inference_steps=2,
+            strength=0.5,
+            fitting=SHORT.fitting,
+            finish=SHORT.finish,
+            output="latents",
+        )
+    shelf.close()
+    references, tokens, latents = zip(*seen, strict=True)
+    assert torch.equal(references[0], latents[0])
+    assert torch.equal(references[1], references[0])
+    assert torch.equal(tokens[1], tokens[0])
+    assert torch.equal(references[2], latents[2])
+    assert not torch.equal(tokens[2], tokens[0])
 
 
 def whole_clip(vision: Any) -> Any:

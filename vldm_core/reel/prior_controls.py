@@ -12,7 +12,7 @@ from ..prior.controls.control import ControlSystem, check_needs
 from ..prior.controls.reading import read_control
 from ..prior.controls.settings import ControlSettings
 from ..prior.controls.tokens import read_tokens, tokens_of_frames
-from ..prior.controls.use import ControlUse, cognition_of
+from ..prior.controls.use import ControlUse, ShotLook, cognition_of
 from ..prior.unet import UNetView
 from ..semantics.recognition.local_models import ModelSource, check_folder, load_model, read_architectures
 from ..semantics.table.table import ShotTable
@@ -41,9 +41,10 @@ class ReelRestorationControl:
         tokens: Saved embeddings, see :mod:`..prior.controls.tokens`: one, one for each frame, or one for each shot of a
             table of shots.
         clip: Folder of CoSeR's CLIP in the layout of transformers, which makes tokens in the place of `tokens`: of the
-            least damaged frame of each part that is restored at once.
+            least damaged frame of each shot, in shots that are restored in parts of the first part.
         reference: Picture, or film or folder of pictures, of the scene in good condition: one, or one for each shot of
-            a table of shots. None takes the least damaged frame of each part that is restored at once.
+            a table of shots. None takes the least damaged frame of each shot, in shots that are restored in parts of
+            the first part.
     """
 
     files: tuple[Path, ...]
@@ -101,6 +102,7 @@ class ControlShelf:
         self._clips = [None if c.clip is None else _open_clip(c.clip) for c in self._controls]
         self._references = [None if c.reference is None else _Pictures(c.reference) for c in self._controls]
         self._number: dict[int, int] = {}
+        self._looks: tuple[Shot | None, list[ShotLook]] = (None, [])
 
     @property
     def hints(self) -> tuple[Path, ...]:
@@ -154,8 +156,10 @@ class ControlShelf:
             hint: Returns the part's hints (T, 3, H, W) of a film of hints.
         """
         found = []
-        for control, system, tokens, clip, references in zip(
-            self._controls, self._systems, self._tokens, self._clips, self._references, strict=True
+        if self._looks[0] != shot:
+            self._looks = (shot, [ShotLook() for _ in self._controls])
+        for control, system, tokens, clip, references, look in zip(
+            self._controls, self._systems, self._tokens, self._clips, self._references, self._looks[1], strict=True
         ):
             own = tokens if tokens is None or len(tokens) == 1 else tokens[part.first : part.last]
             found.append(
@@ -166,6 +170,7 @@ class ControlShelf:
                     tokens=own,
                     clip=clip,
                     references=None if references is None else references.of(self._number[shot.first]),
+                    shot=look,
                 )
             )
         return tuple(found)

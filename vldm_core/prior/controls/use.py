@@ -26,6 +26,19 @@ Encode = Callable[[Tensor, str], Tensor]
 """Fitted pictures (N, 3, 8·h, 8·w) and the name of the phase → scaled latents (N, 4, h, w)."""
 
 
+@dataclass(kw_only=True, eq=False)
+class ShotLook:
+    """What the parts of one long shot share, which are restored one after the other: what the first part chose.
+
+    Attributes:
+        reference: (1, 4, h, w), latent of the key frame; None before the first part.
+        tokens: (1, n, d), tokens of a frame through CLIP; None before the first part.
+    """
+
+    reference: Tensor | None = None
+    tokens: Tensor | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ControlUse:
     """What a system is to do in a clip of T frames.
@@ -40,6 +53,8 @@ class ControlUse:
         references: (1 or T, 3, any, any), RGB, [0, 1], other pictures of the scene; scaled until they cover the frame.
             None takes a key frame where the system looks at references.
         key_frame: Whether, without references, the least damaged frame of each shot serves as one.
+        shot: Shared by the parts of a shot that is too long to be restored at once: the key frame and the tokens of the
+            first serve all. None where the clip holds whole shots.
     """
 
     system: ControlSystem
@@ -49,6 +64,7 @@ class ControlUse:
     clip: Any = None
     references: Tensor | None = None
     key_frame: bool = True
+    shot: ShotLook | None = None
 
     def prepared(self, frames: Tensor, size: tuple[int, int], view: UNetView) -> RestorationControl:
         """Check everything that can be checked before a model runs, and return the control without its pictures.
@@ -116,16 +132,21 @@ class ControlUse:
         assert clip.frames is not None
         hint = clip.frames if self.hint is None else fitted(self.hint.detach().float().cpu())
         tokens = control.material.tokens
+        shot = self.shot or ShotLook()
         if self.clip is not None:
-            tokens = self._tokens(clip, hint, progress)
+            tokens = shot.tokens if shot.tokens is not None else self._tokens(clip, hint, progress)
+            shot.tokens = tokens[-1:]
         if self.system.hint == "latent":
             hint = clip.latent if self.hint is None else encode(hint, "encode hints")
         reference = None
         if self.references is not None:
             reference = encode(fitted(cover(self.references.detach().float().cpu(), *size)), "encode references")
+        elif self._key and shot.reference is not None:
+            reference = shot.reference.to(clip.latent)
         elif self._key:
             chosen = reference_frames(len(clip.latent), shots=clip.shots, damage=clip.masks)
             reference = clip.latent[list(chosen)]
+            shot.reference = reference[-1:]
         control.material = ControlMaterial(
             hint=hint,
             damage=None if clip.masks is None else damage_of(clip.masks),

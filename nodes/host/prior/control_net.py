@@ -44,7 +44,7 @@ class HostBranch(nn.Module):
 
         Args:
             x: (B, 4, h, w).
-            hint: (B, 4, h, w), scaled latents.
+            hint: (1 or B, 4, h, w), scaled latents.
             timesteps: (B,).
             context: (B, L, D).
         """
@@ -80,11 +80,28 @@ class LatentHintControl(comfy.controlnet.ControlNet):  # type: ignore[misc]
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: dict[str, Any]
     ) -> Any:
-        """Return what the host adds to its UNet, for the frames and the tile that it evaluates."""
-        ended = self.timestep_range is not None and not self.timestep_range[1] <= t[0] <= self.timestep_range[0]
-        if self.vae is not None and not ended:
-            self.cond_hint = self._hint(x_noisy, batched_number, transformer_options)
-        return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+        """Return what the host adds to its UNet, for the frames and the tile that it evaluates.
+
+        The host's own way of keeping hints, which differs from version to version, is not used.
+        """
+        acts = self.timestep_range is None or self.timestep_range[1] <= t[0] <= self.timestep_range[0]
+        if acts and self.vae is None:
+            # The host says what is missing.
+            return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+        before = None
+        if self.previous_controlnet is not None:
+            before = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        if not acts:
+            return before
+        sampling = self.model_sampling_current
+        where: dict[str, Any] = {"device": x_noisy.device, "dtype": self.control_model.dtype}
+        added = self.control_model(
+            x=sampling.calculate_input(t, x_noisy).to(**where),
+            hint=self._hint(x_noisy, batched_number, transformer_options).to(**where),
+            timesteps=sampling.timestep(t).to(**where),
+            context=cond.get("crossattn_controlnet", cond["c_crossattn"]).to(**where),
+        )
+        return self.control_merge(added, before, output_dtype=None)
 
     def cleanup(self) -> None:
         """Forget the latents of a sampling that has ended."""
@@ -96,10 +113,9 @@ class LatentHintControl(comfy.controlnet.ControlNet):  # type: ignore[misc]
         if len(latents) > 1:
             frames = frames_of_pass(len(x), chunks, options)
             # Hints that are too few are repeated, as in the host.
-            latents = latents[[frame % len(latents) for frame in frames]]
+            latents = latents[[frame % len(latents) for frame in frames] * chunks]
         top, left = options.get(CORNER_KEY, (0, 0))
-        part = latents[..., top : top + x.shape[-2], left : left + x.shape[-1]]
-        return part.to(x.device, self.control_model.dtype)
+        return latents[..., top : top + x.shape[-2], left : left + x.shape[-1]]
 
     def _encoded(self, size: tuple[int, int]) -> Tensor:
         if size not in self._latents:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from inside.models import image_vae
+from inside.models import image_vae, tiny_control
 from inside.prior.controls.published import tiny_diffbir
 from inside.sampling import assert_same, conditioning, random, sample
 from pack.nodes.host.prior.control_net import NoControlNet, control_net_of
@@ -108,6 +108,26 @@ def test_a_mask_on_the_prompt_limits_it(model, control, vae):
     assert_same(found[..., :6], whole[..., :6])
     assert_same(found[..., 6:], without[..., 6:])
     assert (whole - without).abs().max() > 1e-2
+
+
+def test_it_shares_its_weights_with_the_same_control_on_the_model(model, control, vae):
+    hint = model.model.process_latent_in(vae.encode(IMAGES))
+    half = with_control(model, control, ControlMaterial(hint=hint), ControlSettings(strength=0.4))
+    both = run(half, applied(control_net_of(control), vae=vae, strength=0.4))
+    assert_same(both, run(model, applied(control_net_of(control), vae=vae)))
+
+
+def test_it_stands_behind_and_before_a_control_of_the_hosts_own(model, control, vae):
+    def chained(first, second, model=model):
+        hints = {"vae": vae, "strength": 0.5}
+        return run(model, applied(second, **hints, prompts=applied(first, **hints)))
+
+    ours, theirs = control_net_of(control), tiny_control()
+    found = chained(ours, theirs)
+    assert_same(chained(theirs, ours), found)
+    windows = with_regions(model, REGIONS[1][0], None)
+    assert_same(chained(ours, theirs, windows), found)
+    assert_same(chained(theirs, ours, windows), found)
 
 
 def test_without_a_vae_the_host_says_so(model, control):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from inside.models import image_vae, tiny_control
+from inside.models import image_vae, tiny_control, tiny_pair
 from inside.prior.controls.published import tiny_diffbir
 from inside.sampling import assert_same, conditioning, random, sample
 from pack.nodes.host.prior.control_net import NoControlNet, control_net_of
@@ -128,6 +128,14 @@ def test_it_stands_behind_and_before_a_control_of_the_hosts_own(model, control, 
     windows = with_regions(model, REGIONS[1][0], None)
     assert_same(chained(ours, theirs, windows), found)
     assert_same(chained(theirs, ours, windows), found)
+
+
+def test_a_model_in_half_precision(model, control, vae):
+    half = tiny_pair()[0]
+    half.model.diffusion_model.to(torch.bfloat16).dtype = torch.bfloat16
+    prompts = applied(control_net_of(control), vae=vae)
+    wanted, plain = run(model, prompts), run(model, (conditioning(), conditioning(seed=3)))
+    assert (run(half, prompts) - wanted).abs().mean() < 0.5 * (wanted - plain).abs().mean()
 
 
 def test_without_a_vae_the_host_says_so(model, control):

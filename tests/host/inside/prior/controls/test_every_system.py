@@ -124,6 +124,26 @@ def test_it_acts_and_goes_without_a_trace(model, plain, vae, name):
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.model.modules())
 
 
+@pytest.fixture(scope="module")
+def half():
+    """A MODEL that computes in half precision."""
+    made = tiny_pair()[0]
+    made.model.diffusion_model.to(torch.bfloat16).dtype = torch.bfloat16
+    return made
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_it_takes_the_precision_of_each_model_that_it_is_on(model, half, vae, name):
+    control = loaded(*FILES[name])[0]
+    exact, rough = (applied(each, control, vae, shots=SHOTS) for each in (model, half))
+    plain, wanted, found = run(half), run(exact), run(rough)
+    change, error = (wanted - run(model)).abs().mean(), (found - wanted).abs().mean()
+    assert error < 0.5 * change and not torch.equal(found, plain)
+    # The weights go back and forth, and have lost their last digits.
+    assert (run(exact) - wanted).abs().mean() < 0.1 * change
+    assert {parameter.dtype for parameter in control.system.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_what_looks_at_latents_asks_for_a_vae(model, name):
     control = loaded(*FILES[name])[0]

@@ -1,8 +1,5 @@
 """Stage-1 restorers of DiffBIR: the published layouts to the last key, the published numbers, and files that lie."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +12,12 @@ from vldm_core.prerestore.architectures.scunet import SCUNetConfig
 from vldm_core.prerestore.architectures.swin_ir import SwinIRConfig
 from vldm_core.prerestore.published import ARCHITECTURES, read_stage1, run_padded
 
+from ..manifests import manifest
 from ..oracles import load_oracle
 from .stage1_nets import BSRNET_OF_SPANDREL, SCUNET, SWINIR, TINY, network, published, write
 
-MANIFESTS = Path(__file__).resolve().parents[3] / "shared" / "manifests"
 PUBLISHED = {"swinir_stage1": SwinIRConfig(), "bsrnet": RRDBConfig(), "scunet": SCUNetConfig()}
 NAMES = pytest.mark.parametrize("name", list(TINY))
-
-
-def manifest(name):
-    path = MANIFESTS / f"diffbir_{name}.json"
-    if not path.exists():
-        message = f"manifest not found: ../shared/manifests/diffbir_{name}.json"
-        if os.environ.get("CI") == "true" and MANIFESTS.parent.exists():
-            pytest.fail(f"{message}; CI is expected to have it")
-        pytest.skip(message)
-    return {key: tuple(shape) for key, shape in json.loads(path.read_text(encoding="utf-8"))["keys"].items()}
 
 
 def picture(height, width, seed=0):
@@ -41,16 +28,16 @@ def picture(height, width, seed=0):
 class TestPublishedLayout:
     @pytest.mark.parametrize("name", list(PUBLISHED))
     def test_every_key_and_shape_is_the_published_one_and_no_other(self, name):
-        keys = manifest(name)
+        keys = manifest(f"diffbir_{name}")
         (kind,) = [kind for kind in ARCHITECTURES if kind.matches(keys)]
         assert kind.published_shapes(PUBLISHED[name]) == keys
         assert kind.config_of(keys) == PUBLISHED[name]
 
     def test_the_complete_first_version_has_the_same_swinir_in_it(self):
         prefix = "preprocess_model."
-        whole = manifest("v1_full")
+        whole = manifest("diffbir_v1_full")
         part = {key[len(prefix) :]: shape for key, shape in whole.items() if key.startswith(prefix)}
-        assert part == manifest("swinir_stage1")
+        assert part == manifest("diffbir_swinir_stage1")
 
 
 class TestNumbers:

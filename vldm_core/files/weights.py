@@ -21,8 +21,8 @@ from .training_leftovers import harmless_globals
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
-# What older folders of diffusers and some restorers call the same pickles.
-_ALSO_PICKLED = (".bin", ".pkl")
+# What some restorers call the same pickles; no folder of weights lists them.
+_ALSO_PICKLED = (".pkl",)
 
 
 class WeightFileError(VLDMError):

@@ -36,7 +36,7 @@ class LoadRestorationControl(io.ComfyNode):
                     options=files,
                     tooltip=(
                         "A file in models/vldm_control, controlnet, diffusion_models or checkpoints, or a folder below "
-                        "models/vldm_control with all files of a system; folders end in /. Takes 0.7 to 2 GB of memory."
+                        "models/vldm_control with all files of a system; folders end in /. 0.2 to 1.5 GB of memory."
                     ),
                 ),
                 io.Combo.Input(

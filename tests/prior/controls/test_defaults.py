@@ -17,12 +17,3 @@ def test_values_are_ones_that_sampling_takes():
             StartSettings(mode=version.start)
             assert version.steps >= 1
             assert version.cfg >= 1
-
-
-def test_pasd_cleans_captions_and_adds_its_text():
-    pasd = DEFAULTS["PASD"][0]
-    assert pasd.prompt("a blurry, noisy photo of a dog.") == (
-        "a clear, clean photo of a dog, clean, high-resolution, 8k"
-    )
-    assert pasd.prompt("") == "clean, high-resolution, 8k"
-    assert DEFAULTS["StableSR"][0].prompt("a street") == "a street"

@@ -59,6 +59,14 @@ def test_words_for_damage_are_offered_once_and_only_when_wanted():
     assert shot_prompt("a scratched man", (), template, damage_in_negative=False).negative == template.negative
 
 
+def test_pasd_turns_two_words_of_captions_into_their_opposites():
+    """As its authors do; what else says damage goes into the negative prompt."""
+    made = shot_prompt("a blurry, noisy photo of a scratched dog.", ("blurry", "dog"), TEMPLATES["PASD"])
+    assert made.prompt == "a clear, clean photo of a dog, clean, high-resolution, 8k"
+    assert made.negative == f"{TEMPLATES['PASD'].negative}, scratched"
+    assert shot_prompt("a blurry photo of a dog").prompt == "a dog"
+
+
 def test_an_unknown_template_is_named():
     with pytest.raises(SettingsError, match="'SUPIR'; choose one of plain, DiffBIR v2"):
         find_template("SUPIR")

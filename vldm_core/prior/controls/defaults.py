@@ -34,16 +34,6 @@ class PublishedDefaults:
     sampler: str
     start: Literal["noise", "latent", "added_noise"]
 
-    def prompt(self, seen: str) -> str:
-        """Return the prompt for what is seen in a picture, as its authors make it.
-
-        >>> DEFAULTS["PASD"][0].prompt("a blurry photo of a dog")
-        'a clear photo of a dog, clean, high-resolution, 8k'
-        """
-        for word, other in self.prompt_replaced:
-            seen = seen.replace(word, other)
-        return ", ".join(part for part in (seen.strip().rstrip(".,; "), self.prompt_added) if part)
-
 
 _PASD = PublishedDefaults(
     prompt_added="clean, high-resolution, 8k",

@@ -1,7 +1,8 @@
 """Prompts of a shot: what is seen, in the form that a restoration prior was made for.
 
 The templates are the texts that the published systems use by default. What is seen comes first, as all of them have it;
-words for damage are taken out of it and put into the negative prompt instead.
+words for damage are taken out of it and put into the negative prompt instead, but for those that a system turns into
+their opposite.
 """
 
 import re
@@ -29,15 +30,28 @@ class PromptTemplate:
         prefers: Whether captions or tags tell what is seen; where there is none of these, the others do.
         added: Text after what is seen.
         negative: Negative prompt.
+        replaced: (word, other word) of captions: the other stands in its place before words for damage are taken out.
     """
 
     prefers: Literal["caption", "tags"] = "caption"
     added: str = ""
     negative: str = ""
+    replaced: tuple[tuple[str, str], ...] = ()
+
+    def caption(self, said: str) -> str:
+        """Return a caption with its words replaced."""
+        for word, other in self.replaced:
+            said = re.sub(rf"\b{word}\b", other, said, flags=re.IGNORECASE)
+        return said
 
 
 def _published(defaults: PublishedDefaults, prefers: Literal["caption", "tags"] = "caption") -> PromptTemplate:
-    return PromptTemplate(prefers=prefers, added=defaults.prompt_added, negative=defaults.negative)
+    return PromptTemplate(
+        prefers=prefers,
+        added=defaults.prompt_added,
+        negative=defaults.negative,
+        replaced=defaults.prompt_replaced,
+    )
 
 
 TEMPLATES = MappingProxyType(
@@ -93,7 +107,7 @@ def shot_prompt(
             prompt.
     """
     template = template or PromptTemplate()
-    said, listed = clean_damage_words(caption), clean_damage_words(", ".join(tags))
+    said, listed = clean_damage_words(template.caption(caption)), clean_damage_words(", ".join(tags))
     first, second = (listed, said) if template.prefers == "tags" else (said, listed)
     seen = "" if is_blank(first.text) else first.text
     seen = seen or ("" if is_blank(second.text) else second.text)

@@ -1,5 +1,6 @@
 """The picture's embedding of PASD gives the numbers of the original, with dense blocks and without."""
 
+import pytest
 import torch
 
 from tests.oracles import load_oracle
@@ -26,9 +27,10 @@ def test_with_dense_blocks():
         oracle.check(f"rgb.{index}", picture)
 
 
+@pytest.mark.parametrize("name", ["pasd", "pasd_light"])
 @torch.no_grad()
-def test_without():
-    oracle = load_oracle("pasd")
+def test_without(name):
+    oracle = load_oracle(name)
     weights = oracle.weights("controlnet")
     found = embedding({key.removeprefix(PREFIX): value for key, value in weights.items() if key.startswith(PREFIX)})
     assert len(found.preprocesser) == 0

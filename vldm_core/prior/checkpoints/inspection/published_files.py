@@ -10,6 +10,7 @@ from dataclasses import dataclass
 APACHE = "Apache-2.0"
 
 _SD15 = "a checkpoint of Stable Diffusion 1.5, or a fine-tune of it"
+_SD2 = "a checkpoint of Stable Diffusion 2-base (its text encoder and VAE)"
 _SD21 = "a checkpoint of Stable Diffusion 2.1-base (its text encoder and VAE)"
 _S3DIFF = "the rest of s3diff.pkl"
 _TAGS = "tags of the picture as text"
@@ -111,21 +112,21 @@ _CONTROLS = (
         "seesr_attention",
         "unet_diffusers",
         system="SeeSR",
-        needs=("SeeSR's ControlNet", _SD21, _RAM),
+        needs=("SeeSR's ControlNet", _SD2, _RAM),
     ),
     _file(
         "SeeSR's additions to the UNet, without the UNet",
         _CONTROL,
         "seesr_attention",
         system="SeeSR",
-        needs=(_SD21, "SeeSR's ControlNet", _RAM),
+        needs=(_SD2, "SeeSR's ControlNet", _RAM),
     ),
     _file(
         "SeeSR's ControlNet",
         _CONTROL,
         "seesr_control",
         system="SeeSR",
-        needs=("SeeSR's UNet", _SD21, _RAM),
+        needs=("SeeSR's UNet", _SD2, _RAM),
     ),
     _file(
         "StableSR, complete: UNet with modulation, and structure encoder",

@@ -37,6 +37,7 @@ CONTROLS = {
 CHOSEN = {
     "VLDM_CaptionShots": ("captioner",),
     "VLDM_DecodeWithFeatureWrapping": ("file",),
+    "VLDM_FitForPrior": ("short_side",),
     "VLDM_LoadRestorationControl": ("file", "second_file"),
     "VLDM_LoadStage1": ("file",),
     "VLDM_RestorationSampler": (

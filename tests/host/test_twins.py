@@ -227,6 +227,9 @@ class TestRestorationControls:
         assert (sampler["sampler_name"], sampler["scheduler"]) == PUBLISHED_SAMPLERS[published.sampler]
         assert (sampler["denoise"], sampler["guidance"], sampler["keep_undamaged"]) == (1, 0, 0)
         assert prompt[only(prompt, "VLDM_RestorationSettings")]["inputs"]["start"] == published.start
+        # PASD's authors process pictures of 768 pixels or more, the others of 512.
+        short_side = 768 if name == "restore_pasd" else 512
+        assert prompt[only(prompt, "VLDM_FitForPrior")]["inputs"]["short_side"] == short_side
         words, negatives = prompt[sampler["positive"][0]]["inputs"], prompt[sampler["negative"][0]]["inputs"]
         if "template" in words:
             template = TEMPLATES[words["template"]]

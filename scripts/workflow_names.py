@@ -40,6 +40,7 @@ CHOSEN = {
     "VLDM_FitForPrior": ("short_side",),
     "VLDM_LoadRestorationControl": ("file", "second_file"),
     "VLDM_LoadStage1": ("file",),
+    "VLDM_RestoreWithImageModel": ("keep_grain",),
     "VLDM_RestorationSampler": (
         "steps", "cfg", "sampler_name", "scheduler", "denoise", "guidance", "keep_undamaged"
     ),

@@ -211,9 +211,12 @@ class TestRestorationControls:
             prompt[only(prompt, f"VLDM_{kind}")]["inputs"] for kind in ("RestorationSampler", "ApplyRestorationControl")
         )
         fit, damage = only(prompt, "VLDM_FitForPrior"), only(prompt, "VLDM_DetectDamage")
-        assert (
-            sampler["images"] == control["images"] == prompt[only(prompt, "VAEEncode")]["inputs"]["pixels"] == [fit, 0]
-        )
+        frames = [fit, 0]
+        if name == "restore_diffbir":
+            frames = [only(prompt, "VLDM_RestoreWithImageModel"), 0]
+            assert prompt[frames[0]]["inputs"]["images"] == [fit, 0]
+        assert sampler["images"] == control["images"] == frames
+        assert prompt[only(prompt, "VAEEncode")]["inputs"]["pixels"] == frames
         assert sampler["mask"] == control["mask"] == [fit, 2]
         assert sampler["shots"] == control["shots"]
         joined = prompt[prompt[fit]["inputs"]["mask"][0]]["inputs"]

@@ -1,6 +1,7 @@
 """Tiny models of the host's own classes with random weights, and the diffusers twin of one."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import torch
 
 # Width of a token of text.
 CONTEXT = 64
+# Width of a head of attention in nets of Stable Diffusion 2's kind.
+HEAD_CHANNELS = 16
 CPU = torch.device("cpu")
 
 # CLIP, both halves, as wide as the tiny UNet's text.
@@ -87,6 +90,35 @@ def patcher(model: Any) -> Any:
     return comfy.model_patcher.ModelPatcher(model, CPU, CPU)
 
 
+def network_shape(widths: Sequence[int], context: int, *, linear: bool) -> dict[str, Any]:
+    """Return the host's configuration of a UNet of Stable Diffusion 2's kind, with `linear`, or of 1's.
+
+    Heads of 2.x are equally wide at every level, those of 1.x equally many.
+    """
+    levels = len(widths) - 1
+    return {
+        "image_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "model_channels": widths[0],
+        "channel_mult": [width // widths[0] for width in widths],
+        "num_res_blocks": [2] * (levels + 1),
+        "transformer_depth": [1] * 2 * levels + [0] * 2,
+        "transformer_depth_output": [1] * 3 * levels + [0] * 3,
+        "transformer_depth_middle": 1,
+        "context_dim": context,
+        "num_heads": -1 if linear else 4,
+        "num_head_channels": HEAD_CHANNELS if linear else -1,
+        "use_linear_in_transformer": linear,
+        "use_spatial_transformer": True,
+        "legacy": False,
+        "adm_in_channels": None,
+        "use_temporal_attention": False,
+        "use_temporal_resblock": False,
+        "dtype": torch.float32,
+    }
+
+
 def tiny_pair(prediction: str = "eps", seed: int = 0) -> tuple[Any, Any]:
     """Return a MODEL of the host's classes and diffusers' UNet with the same weights.
 
@@ -114,27 +146,7 @@ def tiny_pair(prediction: str = "eps", seed: int = 0) -> tuple[Any, Any]:
                 torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
         # Predictions of the size a trained network's have: samples end near unit variance.
         twin.conv_out.weight.mul_(0.5)
-    config = {
-        "image_size": 32,
-        "in_channels": 4,
-        "out_channels": 4,
-        "model_channels": 32,
-        "channel_mult": [1, 2, 4, 4],
-        "num_res_blocks": [2, 2, 2, 2],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        "transformer_depth_middle": 1,
-        "context_dim": CONTEXT,
-        "num_heads": 4,
-        "num_head_channels": -1,
-        "use_linear_in_transformer": False,
-        "use_spatial_transformer": True,
-        "legacy": False,
-        "adm_in_channels": None,
-        "use_temporal_attention": False,
-        "use_temporal_resblock": False,
-        "dtype": torch.float32,
-    }
+    config = network_shape(channels, CONTEXT, linear=False)
     settings = comfy.supported_models_base.BASE(dict(config))
     settings.unet_config = config
     settings.latent_format = comfy.latent_formats.SD15()

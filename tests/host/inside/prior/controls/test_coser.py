@@ -5,11 +5,11 @@ import functools
 import pytest
 import torch
 from inside.models import tiny_pair
+from inside.prior.controls.one_pass import passed
 from inside.prior.headless import headless
 from inside.sampling import SCALE, conditioning, random, sample
 from pack.nodes.host.prior.attachments import with_attachment, with_shots
 from pack.nodes.host.prior.regions import with_regions
-from pack.vldm_core.prior.call import UNetCall, UNetInput
 from pack.vldm_core.prior.controls.control import RestorationControl
 from pack.vldm_core.prior.controls.coser.files import COSER
 from pack.vldm_core.prior.controls.material import ControlMaterial
@@ -51,20 +51,7 @@ def test_one_pass_of_the_hosts_unet_is_that_of_diffusers(pair, chunks):
     unet, count = model.model.diffusion_model, len(chunks)
     x, time = NOISE.repeat(count, 1, 1, 1), torch.full((count * FRAMES,), 400.0)
     text = torch.cat([random(FRAMES, 7, 64, seed=20 + chunk) for chunk in chunks])
-    call = UNetCall(
-        frames=tuple(range(FRAMES)),
-        chunks=chunks,
-        segments=((0, FRAMES),),
-        inputs=UNetInput(x=x, timesteps=time, context=text),
-    )
-    found = []
-    for net in (unet, twin):
-        applied = control()
-        with applied.attached(UNetView(net)), applied.during(call):
-            if net is unet:
-                found.append(net(x, time, context=text, transformer_options={}))
-            else:
-                found.append(net(x, time, encoder_hidden_states=text).sample)
+    found = [passed(net, x, time, text, control(), chunks=chunks) for net in (unet, twin)]
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-5)
     assert (found[0] - unet(x, time, context=text, transformer_options={})).abs().max() > 0.1
 

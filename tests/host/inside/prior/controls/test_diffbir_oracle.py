@@ -7,7 +7,7 @@ import comfy.supported_models_base
 import pytest
 import torch
 from comfy.patcher_extension import WrappersMP
-from inside.models import patcher
+from inside.models import network_shape, patcher
 from pack.nodes.host.prior.attachments import with_attachment
 from pack.nodes.host.prior.control_net import HostBranch
 from pack.vldm_core.prior.controls.control import RestorationControl
@@ -34,22 +34,8 @@ def control(oracle):
 def model(oracle):
     """A MODEL of the host with the oracle's weights."""
     config = oracle.about["config"]["unet"]
-    levels, rows = len(config["channel_mult"]), config["num_res_blocks"]
-    same = ("image_size", "in_channels", "out_channels", "model_channels", "channel_mult", "context_dim")
-    shape = {
-        **{name: config[name] for name in (*same, "num_head_channels", "use_linear_in_transformer")},
-        "num_res_blocks": [rows] * levels,
-        "transformer_depth": [1] * rows * (levels - 1) + [0] * rows,
-        "transformer_depth_output": [1] * (rows + 1) * (levels - 1) + [0] * (rows + 1),
-        "transformer_depth_middle": 1,
-        "num_heads": -1,
-        "use_spatial_transformer": True,
-        "legacy": False,
-        "adm_in_channels": None,
-        "use_temporal_attention": False,
-        "use_temporal_resblock": False,
-        "dtype": torch.float32,
-    }
+    widths = [config["model_channels"] * factor for factor in config["channel_mult"]]
+    shape = network_shape(widths, config["context_dim"], linear=config["use_linear_in_transformer"])
     settings = comfy.supported_models_base.BASE(dict(shape))
     settings.unet_config, settings.latent_format = shape, comfy.latent_formats.SD15()
     made = comfy.model_base.BaseModel(settings, device="cpu").eval()

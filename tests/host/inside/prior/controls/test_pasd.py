@@ -1,21 +1,14 @@
 """PASD's controls inside the host's own UNet give the published numbers, and what diffusers' UNet gives."""
 
-from contextlib import ExitStack
-from typing import Any
-
-import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
-import comfy.ops
-import comfy.utils
 import pytest
 import torch
+from inside.prior.controls.one_pass import hosts_network, passed
 from inside.sampling import assert_same
-from pack.vldm_core.prior.call import UNetCall, UNetInput
 from pack.vldm_core.prior.controls.control import RestorationControl
 from pack.vldm_core.prior.controls.material import ControlMaterial
 from pack.vldm_core.prior.controls.pasd.pixel_attention import LIGHT, WHOLE
 from pack.vldm_core.prior.controls.pasd.system import PasdControl, PasdLightControl
 from pack.vldm_core.prior.controls.settings import ControlSettings
-from pack.vldm_core.prior.unet import UNetView
 from torch import Tensor
 
 from .....oracles import load_oracle
@@ -28,42 +21,8 @@ ADDED = (WHOLE, *LIGHT)
 
 def hosts_unet(weights, *, linear=False):
     """Return the host's network with the weights of diffusers' twin; what PASD adds is left aside."""
-    config = {
-        "image_size": 32,
-        "in_channels": 4,
-        "out_channels": 4,
-        "model_channels": WIDTHS[0],
-        "channel_mult": [width // WIDTHS[0] for width in WIDTHS],
-        "num_res_blocks": [2, 2, 2, 2],
-        "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-        "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        "transformer_depth_middle": 1,
-        "context_dim": 64,
-        "use_linear_in_transformer": linear,
-        "use_spatial_transformer": True,
-        "legacy": False,
-        "dtype": torch.float32,
-        # Heads of Stable Diffusion 2 are equally wide at every level, those of 1 equally many.
-        **({"num_heads": -1, "num_head_channels": 16} if linear else {"num_heads": 4, "num_head_channels": -1}),
-    }
-    found = openaimodel.UNetModel(**config, device="cpu", operations=comfy.ops.disable_weight_init).eval()
-    names = comfy.utils.unet_to_diffusers(config)
     plain = {key: value for key, value in weights.items() if not any(name in key for name in ADDED)}
-    found.load_state_dict({names[key]: value for key, value in plain.items()})
-    return found
-
-
-def run(unet, x, timesteps, context, control=None, **options: Any):
-    frames = tuple(range(len(x)))
-    inputs = UNetInput(x=x, timesteps=timesteps, context=context)
-    call = UNetCall(frames=frames, chunks=(0,), segments=((0, len(frames)),), inputs=inputs)
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        if control is not None:
-            stack.enter_context(control.attached(UNetView(unet)))
-            stack.enter_context(control.during(call))
-        found = unet(x, timesteps, context, **options)
-    return found if isinstance(found, torch.Tensor) else found.sample
+    return hosts_network(plain, WIDTHS, 64, linear=linear)
 
 
 @pytest.fixture(scope="module", params=list(SYSTEMS))
@@ -92,16 +51,16 @@ def test_the_hosts_unet_gives_what_the_original_gives(oracle, unet, control):
     for name in names:
         settings = ControlSettings(strength=float(name.removeprefix("eps_scale_")))
         applied = RestorationControl(control, ControlMaterial(hint=oracle.input("image")), settings)
-        oracle.check(name, run(unet, *given(oracle), applied))
+        oracle.check(name, passed(unet, *given(oracle), applied))
 
 
 def test_off_and_taken_off_is_the_model_alone(oracle, unet, control):
     material = ControlMaterial(hint=oracle.input("image"))
-    alone = run(unet, *given(oracle))
+    alone = passed(unet, *given(oracle))
     off = RestorationControl(control, material, ControlSettings(strength=0))
-    assert torch.equal(run(unet, *given(oracle), off), alone)
-    run(unet, *given(oracle), RestorationControl(control, material))
-    assert torch.equal(run(unet, *given(oracle)), alone)
+    assert torch.equal(passed(unet, *given(oracle), off), alone)
+    passed(unet, *given(oracle), RestorationControl(control, material))
+    assert torch.equal(passed(unet, *given(oracle)), alone)
 
 
 @pytest.mark.parametrize("light", [False, True])
@@ -126,8 +85,8 @@ def test_both_hosts_agree_on_a_net_of_the_second_family(light):
     inputs = (x, torch.tensor([999, 10]), context)
     own = hosts_unet(twin.state_dict(), linear=True)
     applied = RestorationControl(control, ControlMaterial(hint=image))
-    found, alone = run(own, *inputs, applied), run(own, *inputs)
-    assert_same(found, run(twin, *inputs, applied))
+    found, alone = passed(own, *inputs, applied), passed(own, *inputs)
+    assert_same(found, passed(twin, *inputs, applied))
     assert (found - alone).abs().mean() > 0.01 * alone.abs().mean()
 
 
@@ -148,5 +107,5 @@ def test_another_packs_patch_of_the_text_attention_does_not_take_the_control_out
     places = {("output", number, 0): attend for number in range(3, 12)}
     options = {"transformer_options": {"patches_replace": {"attn2": places}}}
     applied = RestorationControl(control, ControlMaterial(hint=oracle.input("image")))
-    oracle.check("eps_scale_1", run(unet, *given(oracle), applied, **options))
+    oracle.check("eps_scale_1", passed(unet, *given(oracle), applied, **options))
     assert len(replaced) == 9

@@ -1,15 +1,13 @@
 """StableSR inside the host: the published numbers in its UNet, and the same sampling as the package's."""
 
-import comfy.ldm.modules.diffusionmodules.openaimodel as openaimodel
-import comfy.ops
 import pytest
 import torch
 from inside.models import tiny_pair
+from inside.prior.controls.one_pass import hosts_network, passed
 from inside.prior.headless import headless
 from inside.sampling import SCALE, conditioning, random, sample
 from pack.nodes.host.prior.attachments import with_attachment, with_shots
 from pack.nodes.host.prior.regions import with_regions
-from pack.vldm_core.prior.call import UNetCall, UNetInput
 from pack.vldm_core.prior.controls.control import RestorationControl
 from pack.vldm_core.prior.controls.material import ControlMaterial
 from pack.vldm_core.prior.controls.settings import ControlSettings
@@ -45,15 +43,6 @@ def control(weights, **settings):
     return RestorationControl(system, ControlMaterial(hint=HINT), ControlSettings(**settings))
 
 
-def controlled(network, x, timesteps, context, applied, chunks=(0,)):
-    frames = tuple(range(len(x) // len(chunks)))
-    inputs = UNetInput(x=x, timesteps=timesteps, context=context)
-    call = UNetCall(frames=frames, chunks=chunks, segments=((0, len(frames)),), inputs=inputs)
-    with torch.no_grad(), applied.attached(UNetView(network)), applied.during(call):
-        found = network(x, timesteps, context)
-    return found if isinstance(found, torch.Tensor) else found.sample
-
-
 class Given(torch.nn.Module):
     """Features that were given, whatever is looked at."""
 
@@ -68,27 +57,9 @@ class Given(torch.nn.Module):
 def test_the_hosts_unet_gives_what_the_original_gives(weights):
     oracle = load_oracle("stablesr_unet")
     config, published = oracle.about["config"]["unet"], oracle.weights("unet")
-    unet = openaimodel.UNetModel(
-        image_size=32,
-        in_channels=4,
-        out_channels=4,
-        model_channels=config["model_channels"],
-        channel_mult=config["channel_mult"],
-        num_res_blocks=[2, 2, 2, 2],
-        transformer_depth=[1, 1, 1, 1, 1, 1, 0, 0],
-        transformer_depth_output=[1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-        transformer_depth_middle=1,
-        context_dim=config["context_dim"],
-        num_heads=-1,
-        num_head_channels=config["num_head_channels"],
-        use_linear_in_transformer=True,
-        use_spatial_transformer=True,
-        legacy=False,
-        dtype=torch.float32,
-        device="cpu",
-        operations=comfy.ops.disable_weight_init,
-    ).eval()
-    unet.load_state_dict({key: value for key, value in published.items() if ".spade." not in key})
+    plain = {key: value for key, value in published.items() if ".spade." not in key}
+    widths = [config["model_channels"] * factor for factor in config["channel_mult"]]
+    unet = hosts_network(plain, widths, config["context_dim"], linear=True)
     places: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in published.items():
         place, added, rest = key.partition(".spade.")
@@ -100,7 +71,7 @@ def test_the_hosts_unet_gives_what_the_original_gives(weights):
         {place: SpatialModulation.from_published(own) for place, own in places.items()},
     )
     applied = RestorationControl(system, ControlMaterial(hint=torch.zeros(2, 4, 16, 24)))
-    found = controlled(unet, oracle.input("x_t"), oracle.input("t"), oracle.input("context"), applied)
+    found = passed(unet, oracle.input("x_t"), oracle.input("t"), oracle.input("context"), applied)
     oracle.check("out", found)
 
 
@@ -110,8 +81,8 @@ def test_one_pass_of_the_hosts_unet_is_that_of_diffusers(pair, weights, chunks):
     unet, count = model.model.diffusion_model, len(chunks)
     x, time = NOISE.repeat(count, 1, 1, 1), torch.full((count * FRAMES,), 400.0)
     text = torch.cat([random(FRAMES, 7, 64, seed=20 + chunk) for chunk in chunks])
-    found = controlled(unet, x, time, text, control(weights), chunks)
-    torch.testing.assert_close(found, controlled(twin, x, time, text, control(weights), chunks), rtol=0, atol=1e-4)
+    found = passed(unet, x, time, text, control(weights), chunks=chunks)
+    torch.testing.assert_close(found, passed(twin, x, time, text, control(weights), chunks=chunks), rtol=0, atol=1e-4)
     with torch.no_grad():
         assert (found - unet(x, time, text)).abs().max() > 0.1
 

@@ -10,7 +10,9 @@ from vldm_core.prior.controls.network.encoder import EncoderConfig
 CONTEXT = 64
 
 
-def tiny_unet(seed: int = 0, *, block_out_channels: tuple[int, ...] = (32, 64, 128, 128)) -> nn.Module:
+def tiny_unet(
+    seed: int = 0, *, block_out_channels: tuple[int, ...] = (32, 64, 128, 128), context: int = CONTEXT
+) -> nn.Module:
     """A diffusers UNet of SD 1.x's shape: four levels, the last without attention, context of width 64."""
     from diffusers import UNet2DConditionModel
 
@@ -22,7 +24,7 @@ def tiny_unet(seed: int = 0, *, block_out_channels: tuple[int, ...] = (32, 64, 1
         down_block_types=tuple(kinds),
         up_block_types=tuple(kind.replace("Down", "Up") for kind in reversed(kinds)),
         layers_per_block=2,
-        cross_attention_dim=CONTEXT,
+        cross_attention_dim=context,
         attention_head_dim=4,
         norm_num_groups=32,
     )

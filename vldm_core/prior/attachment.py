@@ -99,6 +99,12 @@ class Attachment(nn.Module):
         finally:
             attached.remove()
 
+    def forget(self) -> None:
+        """Forget what was remembered of a sampling; most remember nothing.
+
+        Whoever samples several times with one attachment calls it before and after each.
+        """
+
     @contextmanager
     def during(self, call: UNetCall) -> Iterator[None]:
         """Say what the forward passes inside this block are about."""

@@ -47,6 +47,9 @@ class UNetCall:
         corner: First row and column, on the latent's grid, of the part of the picture that the batch shows.
         size: Rows and columns of the latent of the whole picture; None where the batch shows all of it.
         inputs: What the UNet is given; None when the caller does not say.
+        prompts: What tells the text of each chunk from other texts of its kind; empty where each kind has one.
+        conditioned: Text of the conditioned chunk, for batches that lack it: (n, L, D), n = 1, F or all frames of the
+            clip. None where the caller does not say.
     """
 
     frames: tuple[int, ...]
@@ -57,6 +60,8 @@ class UNetCall:
     corner: tuple[int, int] = (0, 0)
     size: tuple[int, int] | None = None
     inputs: UNetInput | None = field(default=None, compare=False, repr=False)
+    prompts: tuple[object, ...] = ()
+    conditioned: Tensor | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.frames or not self.chunks:

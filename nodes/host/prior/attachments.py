@@ -33,6 +33,7 @@ FRAMES_KEY = "vldm_frames"
 CORNER_KEY = "vldm_corner"
 SIZE_KEY = "vldm_size"
 EXTENT_KEY = "vldm_extent"
+CONDITIONED_KEY = "vldm_conditioned"
 
 
 def view_of(model: ModelPatcher) -> UNetView:
@@ -132,6 +133,13 @@ def with_attachment(
         with attachment.during(unet_call(x, options, inputs)):
             return executor(x, timesteps, *args, **kwargs)
 
+    def sampling(executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        attachment.forget()
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            attachment.forget()
+
     patched = model.clone()
     offload = model_management.unet_offload_device()
     weights = owner or ModelPatcher(attachment, load_device=model.load_device, offload_device=offload)
@@ -141,6 +149,7 @@ def with_attachment(
         patched.set_additional_models(key, [weights])
     patched.set_injections(key, [PatcherInjection(inject, eject)])
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, run)
+    patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, sampling)
     return patched
 
 
@@ -184,6 +193,8 @@ def unet_call(x: Tensor, options: dict[str, Any], inputs: UNetInput | None = Non
         corner=options.get(CORNER_KEY, (0, 0)),
         size=options.get(SIZE_KEY),
         inputs=inputs,
+        prompts=tuple(options.get("uuids", ())),
+        conditioned=options.get(CONDITIONED_KEY, (None,))[0],
     )
 
 

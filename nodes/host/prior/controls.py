@@ -22,11 +22,13 @@ from ....vldm_core.prior.controls.use import cover
 from ....vldm_core.progress import Progress
 from ....vldm_core.video.shots import Shot
 from ..prerestore import encoded, encodes_pictures
-from .attachments import with_attachment
+from .attachments import CONDITIONED_KEY, with_attachment
 from .sampler import scaled
 
 if TYPE_CHECKING:
     from comfy.sd import VAE
+
+_CONDITIONED = "vldm_conditioned"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +109,34 @@ def with_control(
         return executor(noise, *args, **kwargs)
 
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, "vldm_control", check)
+    if control.system.conditioned_alone:
+        # One is enough for several controls.
+        patched.remove_wrappers_with_key(WrappersMP.CALC_COND_BATCH, _CONDITIONED)
+        patched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, _CONDITIONED, with_conditioned_text)
     return patched
+
+
+def with_conditioned_text(
+    executor: Callable[..., list[Tensor]],
+    model: Any,
+    conds: list[list[dict[str, Any]] | None],
+    x: Tensor,
+    timestep: Tensor,
+    model_options: dict[str, Any],
+) -> list[Tensor]:
+    """Tell every pass the text of the conditioned chunk: a host short of memory runs the other one alone, and first."""
+    sigma = float(timestep[0])
+    acting = [
+        cond["model_conds"]["c_crossattn"].cond
+        for cond in conds[0] or ()
+        if "c_crossattn" in cond["model_conds"]
+        and cond.get("timestep_start", sigma) >= sigma >= cond.get("timestep_end", sigma)
+    ]
+    options = dict(model_options.get("transformer_options", {}))
+    if acting and CONDITIONED_KEY not in options:
+        # Of several, the host puts the last first into a batch.
+        options[CONDITIONED_KEY] = (acting[-1],)
+    return executor(model, conds, x, timestep, {**model_options, "transformer_options": options})
 
 
 def check_clip(material: ControlMaterial, latent: Tensor, system: str) -> None:
@@ -124,6 +153,11 @@ def check_clip(material: ControlMaterial, latent: Tensor, system: str) -> None:
     factor = PIXELS_PER_LATENT if material.hint.shape[1] == latent.shape[1] else 1
     height, width = (side * factor for side in material.hint.shape[-2:])
     frames, wanted = len(material.hint), tuple(side * PIXELS_PER_LATENT for side in latent.shape[-2:])
+    if frames == 1 and material.frames not in (1, len(latent)):
+        raise SettingsError(
+            f"{system}: Apply Restoration Control has a reference, tokens or masks for {material.frames} frames, the "
+            f"latent has {len(latent)}; give one for all, or one per frame"
+        )
     if frames not in (1, len(latent)) or (height, width) != wanted:
         raise SettingsError(
             f"{system}: Apply Restoration Control has {frames} images of {width}×{height}, the latent stands for "

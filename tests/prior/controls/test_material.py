@@ -67,6 +67,18 @@ def test_parts_that_do_not_fit_each_other_are_refused(wrong):
         ControlMaterial(**wrong).check("latent", "DiffBIR")
 
 
+@pytest.mark.parametrize("name", ["hint", "damage", "tokens", "reference"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_refused(name, value):
+    parts = {"hint": places(4, 1), "damage": numbered(FRAMES, HEIGHT, WIDTH), "tokens": numbered(FRAMES, 3, 2)}
+    parts["reference"] = places(4, 1).clone()
+    ControlMaterial(**parts).check("latent", "DiffBIR")
+    parts[name] = parts[name].contiguous().clone()
+    parts[name].view(-1)[-1] = value
+    with pytest.raises(SettingsError, match="values that are not finite"):
+        ControlMaterial(**parts).check("latent", "DiffBIR")
+
+
 def test_another_size_or_length_is_refused():
     material = ControlMaterial(hint=torch.zeros(2, 4, HEIGHT, WIDTH))
     with pytest.raises(SettingsError, match="the latent is"):

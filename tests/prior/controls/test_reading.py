@@ -41,6 +41,15 @@ def test_another_file_is_refused(tmp_path):
         find_control([path])
 
 
+def test_two_files_of_the_same_part_are_refused_as_such(tmp_path):
+    """Two versions of a system, or a network in single and in half precision beside each other."""
+    paths = [saved(tmp_path / name, BRANCH) for name in ("v1.safetensors", "v2.safetensors")]
+    for given in (paths, [tmp_path]):
+        with pytest.raises(WeightFileError, match=r"v1.* and .*v2.* both hold the control branch of DiffBIR; give one"):
+            find_control(given)
+    assert find_control([paths[0], paths[0]]).parts == {"control branch": paths[0]}
+
+
 def test_an_incomplete_file_is_refused_with_a_list(tmp_path):
     path = saved(tmp_path / "control.safetensors", BRANCH)
     with pytest.raises(WeightFileError, match="missing"):

@@ -202,7 +202,6 @@ class RestorationControl(Attachment):
         self._looks = _Looks(self.settings.reuse)
         self._features: Features | None = None
         self._gain: Gain | None = None
-        self._texts: dict[tuple[int, ...], Tensor] = {}
 
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed.
@@ -244,13 +243,22 @@ class RestorationControl(Attachment):
         before = self._features, self._gain
         self._features = self._gain = None
         factor = self.settings.at_step(call.progress)
+        self._looks.at(call)
         try:
             with super().during(call):
                 if self.settings.strength > 0 and factor > 0:
                     self._look(call, factor)
                 yield
+        except BaseException:
+            # Out of memory, or interrupted: what was kept is memory that the next try needs, and not of its sampling.
+            self.forget()
+            raise
         finally:
             self._features, self._gain = before
+
+    def forget(self) -> None:
+        """Forget what was seen in a sampling: it has ended, or another one begins."""
+        self._looks.forget()
 
     def _look(self, call: UNetCall, factor: float) -> None:
         part = self.material.of(call)
@@ -288,20 +296,26 @@ class RestorationControl(Attachment):
             strength=self.settings.strength if self.system.scales_itself else 1.0,
         )
 
-    def _conditioned(self, call: UNetCall) -> tuple[slice, Tensor]:
+    @staticmethod
+    def _conditioned(call: UNetCall) -> tuple[slice, Tensor]:
         """Return the rows of the conditioned chunk and its text.
 
-        A host may run the unconditioned chunk alone. Its latents are the same; the text is then the one that the
-        conditioned chunk of these frames last had, or, before there was one, its own.
+        A host may run the unconditioned chunk alone, and before the other. Its latents are the same; the text is then
+        the one that the host says, else its own.
         """
         assert call.inputs is not None
-        frames = len(call.frames)
-        if CONDITIONED not in call.chunks:
-            return slice(frames), self._texts.get(call.frames, call.inputs.context[:frames])
-        first = call.chunks.index(CONDITIONED) * frames
-        rows = slice(first, first + frames)
-        self._texts[call.frames] = call.inputs.context[rows]
-        return rows, call.inputs.context[rows]
+        given, frames = call.inputs, len(call.frames)
+        if CONDITIONED in call.chunks:
+            first = call.chunks.index(CONDITIONED) * frames
+            rows = slice(first, first + frames)
+            return rows, given.context[rows]
+        rows = slice(frames)
+        if call.conditioned is None:
+            return rows, given.context[rows]
+        text = call.conditioned.to(given.context)
+        if len(text) not in (1, frames):
+            text = text[torch.tensor(call.frames, device=text.device)]
+        return rows, text.expand(frames, -1, -1)
 
     def _change(self, place: ControlPlace) -> Change:
         def change(passing: Tensor, _call: UNetCall) -> Tensor:
@@ -319,8 +333,9 @@ class RestorationControl(Attachment):
 class _Looks:
     """What was seen lately, for controls that look every few steps.
 
-    A step is a noise level. A rising level is a new sampling, and a second pass of the same region at one level is
-    another evaluation of the step's sampler, or a new sampling of one step: both look anew.
+    A step is a noise level. A rising level is a new sampling. A second pass of the same region at one level is another
+    evaluation of the step's sampler: what depends on the noisy latent is then looked at anew. Hosts that run each chunk
+    of conditioning by itself come here once for each; what reads no text is the same for all of them.
     """
 
     def __init__(self, reuse: int) -> None:
@@ -329,19 +344,30 @@ class _Looks:
         self._step = 0
         self._kept: dict[object, tuple[int, int, Features]] = {}
 
+    def forget(self) -> None:
+        """Begin as if nothing had been seen."""
+        self._sigma = None
+        self._kept.clear()
+
+    def at(self, call: UNetCall) -> None:
+        """Count steps, those in which the control is off too, and let go of what is too old to serve again."""
+        if self._reuse == 1 or call.sigma is None or call.sigma == self._sigma:
+            return
+        if self._sigma is not None and call.sigma > self._sigma:
+            self._kept.clear()
+        self._sigma, self._step = call.sigma, self._step + 1
+        # Regions that moved or shrank would else stay in memory for the rest of the sampling.
+        self._kept = {key: kept for key, kept in self._kept.items() if self._step - kept[0] < self._reuse}
+
     def known(self, call: UNetCall, reads_text: bool) -> Features | None:
         """Return what was seen of this region within the last steps; None to look."""
         if self._reuse == 1 or call.sigma is None:
             return None
-        if self._sigma is not None and call.sigma > self._sigma:
-            self._kept.clear()
-        if call.sigma != self._sigma:
-            self._sigma, self._step = call.sigma, self._step + 1
         key = _key(call, reads_text)
         if key not in self._kept:
             return None
         seen, used, features = self._kept[key]
-        if self._step - seen >= self._reuse or used == self._step:
+        if reads_text and used == self._step:
             return None
         self._kept[key] = (seen, self._step, features)
         return features
@@ -354,7 +380,8 @@ class _Looks:
 
 def _key(call: UNetCall, reads_text: bool) -> object:
     assert call.inputs is not None
-    return call.frames, call.corner, tuple(call.inputs.x.shape[-2:]), call.chunks if reads_text else None
+    place = call.frames, call.corner, tuple(call.inputs.x.shape[-2:])
+    return (*place, call.chunks, call.prompts) if reads_text else place
 
 
 def residual_places(view: UNetView, residuals: int) -> list[ControlPlace]:

@@ -39,7 +39,7 @@ class ControlMaterial:
     first_frame: int = 0
 
     def check(self, kind: HintKind, system: str) -> None:
-        """Check that the parts fit each other and a system.
+        """Check that the parts fit each other and a system, and hold numbers.
 
         Raises:
             SettingsError: They do not.
@@ -60,6 +60,23 @@ class ControlMaterial:
             raise SettingsError(
                 f"the control's parts are for {', '.join(map(str, sorted(counts)))} frames; give one number"
             )
+        for name, part in (
+            ("hint", self.hint),
+            ("damage", self.damage),
+            ("embedding", self.tokens),
+            ("reference", self.reference),
+        ):
+            # A sum is finite where all are, and needs no memory.
+            if part is not None and not bool(part.sum(dtype=torch.float64).isfinite()):
+                raise SettingsError(
+                    f"the {name} of {system} holds values that are not finite (NaN); look at what made it. A VAE in "
+                    "half precision does that: run it in float32"
+                )
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clip that it is for; 1 where it is the same for all."""
+        return max(len(part) for part in (self.hint, self.damage, self.tokens, self.reference) if part is not None)
 
     def of(self, call: UNetCall) -> "ControlMaterial":
         """Return the part for the frames and the rectangle of one pass, one item for each frame, where the UNet runs.

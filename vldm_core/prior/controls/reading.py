@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from torch import Tensor
@@ -79,12 +80,13 @@ def find_control(paths: Sequence[Path]) -> FoundControl:
         paths: Files, or folders as diffusers saves them, with the files of a system below.
 
     Raises:
-        WeightFileError: A file is unreadable or no part of a known system, or files belong to several systems.
+        WeightFileError: A file is unreadable or no part of a known system, files belong to several systems, or two hold
+            the same part.
     """
     files = [file for path in paths for file in _files(path)]
     if not files:
         raise WeightFileError("no file was given; give the files of one restoration control")
-    held: dict[str, dict[str, Path]] = {}
+    held: dict[str, dict[str, list[Path]]] = {}
     for file in files:
         found = parts_of(read_shapes(file))
         if not found:
@@ -92,19 +94,20 @@ def find_control(paths: Sequence[Path]) -> FoundControl:
                 f"{file} is not a part of a known restoration control ({', '.join(f.system for f in FORMATS)})"
             )
         for known, part in found:
-            held.setdefault(known.system, {}).setdefault(part.name, file)
+            held.setdefault(known.system, {}).setdefault(part.name, []).append(file)
     # Systems share kinds of parts: the one of which most is there is meant.
     most = max(len(found) for found in held.values())
     likely = [known for known in FORMATS if len(held.get(known.system, {})) == most]
-    chosen = next((known for known in likely if set(held[known.system].values()) == set(files)), None)
+    chosen = next((known for known in likely if set(chain(*held[known.system].values())) == set(files)), None)
     if chosen is None:
         raise WeightFileError(
             f"the files belong to different systems: {', '.join(held)}; give the files of one restoration control"
         )
+    parts = {name: _only(own, f"the {name} of {chosen.system}") for name, own in held[chosen.system].items()}
     lacking = [part for part in chosen.parts if part.name not in held[chosen.system]]
     return FoundControl(
         format=chosen,
-        parts=held[chosen.system],
+        parts=parts,
         missing=tuple(part for part in lacking if not part.optional),
         absent=tuple(part for part in lacking if part.optional),
     )
@@ -129,6 +132,13 @@ def read_control(paths: Sequence[Path], *, heads: tuple[int, ...] | None = None)
         if part.name in found.parts:
             tensors[part.name] = read_wanted(found.parts[part.name], part.takes)
     return found.format.build(tensors, heads)
+
+
+def _only(files: Sequence[Path], what: str) -> Path:
+    different = list(dict.fromkeys(files))
+    if len(different) > 1:
+        raise WeightFileError(f"{different[0]} and {different[1]} both hold {what}; give one of them")
+    return different[0]
 
 
 def _files(path: Path) -> list[Path]:

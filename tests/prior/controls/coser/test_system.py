@@ -207,7 +207,8 @@ class TestChunks:
         found = both_chunks(unet, applied(control))
         one = applied(control)
         for number, (chunk, text) in enumerate(((CONDITIONED, TEXT), (UNCONDITIONED, NEGATIVE))):
-            alone = run(unet, X, TIME, text, one, call={**BOTH, "chunks": (chunk,)})
+            call = {**BOTH, "chunks": (chunk,), "conditioned": TEXT}
+            alone = run(unet, X, TIME, text, one, call=call)
             torch.testing.assert_close(alone, found[number], rtol=0, atol=1e-5)
 
     @torch.no_grad()

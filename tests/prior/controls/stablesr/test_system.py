@@ -275,6 +275,11 @@ class TestWrongModels:
         with pytest.raises(SettingsError, match="22 residual blocks and this UNet has 12"):
             applied(control).attach(UNetView(tiny_unet(block_out_channels=(32, 64))))
 
+    def test_a_model_of_the_first_family_is_refused(self, control):
+        """Its residual blocks are those of the second, so that nothing else would tell."""
+        with pytest.raises(SettingsError, match="this model is of the 1.x family"):
+            list(control.places(UNetView(tiny_unet(context=768))))
+
     def test_an_encoder_of_fewer_sizes_is_refused(self, unet, control):
         short = StructureEncoder(control.encoder.config.__class__(width=32, widths=(32,), attention=(True,)))
         with pytest.raises(SettingsError, match="features of 1 sizes"):

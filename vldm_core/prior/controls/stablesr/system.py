@@ -21,6 +21,8 @@ from ..material import HintKind
 from .network import SpatialModulation, StructureEncoder
 
 _LEVEL = "level.{}"
+_TEXT_OF_SD1 = 768
+"""Channels of the text of the 1.x family, whose residual blocks are those of 2.1. Files of StableSR hold no text."""
 
 
 class StableSrControl(ControlSystem):
@@ -53,6 +55,11 @@ class StableSrControl(ControlSystem):
         Raises:
             SettingsError: The UNet is of another family.
         """
+        if view.context_dim == _TEXT_OF_SD1:
+            raise SettingsError(
+                "StableSR was made for Stable Diffusion 2.1, and this model is of the 1.x family: its text is "
+                f"{_TEXT_OF_SD1} wide; choose a Stable Diffusion 2.1 model"
+            )
         sites = residual_blocks(view)
         if sites.keys() != self._places.keys():
             strange = sorted(sites.keys() ^ self._places.keys())

@@ -151,6 +151,16 @@ def test_hints_of_another_clip_are_refused(model, control):
             run(patched)
 
 
+def test_references_and_tokens_of_another_clip_are_refused(model, control):
+    """With one image for all frames they alone say how long the clip is."""
+    for count in (5, 7):
+        patched = with_control(
+            model, control, ControlMaterial(hint=HINT[:1], reference=random(count, 4, 8, 12)), SETTINGS
+        )
+        with pytest.raises(SettingsError, match=f"tokens or masks for {count} frames, the latent has 6"):
+            run(patched)
+
+
 def test_prompts_for_an_area_are_refused_where_tiles_would_hide_it(model, control):
     areas = conditioning(frames=FRAMES, area=(4, 6, 0, 0), strength=1.0)
     patched = with_regions(with_control(model, control, MATERIAL, SETTINGS), WINDOWS, None)

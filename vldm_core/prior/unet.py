@@ -52,6 +52,11 @@ class Site:
         """Name without the kind: "down.0.1", "mid.0", "mid" or "up.2.0"."""
         return self.name.rsplit(".", 1)[0]
 
+    @property
+    def heads(self) -> int:
+        """Attention heads of a spatial transformer, which no file says."""
+        return int(self.module.transformer_blocks[0].attn1.heads)  # type: ignore[index, union-attr, arg-type]
+
 
 class UNetView:
     """Canonical names over a UNet of either layout.

@@ -113,7 +113,7 @@ class CoserControl(ControlSystem):
                 )
             blocks = list(site.module.transformer_blocks)  # type: ignore[arg-type]
             for number, block in enumerate(blocks[: layers.config.depth]):
-                change = _change(layers, feature, int(block.attn1.heads), number)
+                change = _change(layers, feature, site.heads, number)
                 found.append(ControlPlace(module=block, at="picture", change=change, tokens=True, scale=site.scale))
         return found
 

@@ -268,8 +268,7 @@ class _Reading:
 
 def heads_at(site: Site, view: UNetView) -> int:
     """Return how many heads a layer has: those of the UNet there, or in the middle where it has no attention."""
-    module = site.module if site.kind == "attn" else view["mid.attn"].module
-    return int(module.transformer_blocks[0].attn1.heads)  # type: ignore[index, union-attr, arg-type]
+    return (site if site.kind == "attn" else view["mid.attn"]).heads
 
 
 def _is_linear(tensors: Mapping[str, Tensor], key: str) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ....errors import SettingsError
 from ....files.published import below, fill, numbered, shape_of
 from ....files.weights import WeightFileError, some
-from ...unet import Site, UNetView
+from ...unet import UNetView
 from ..control import ControlPlace, Features, PlaceChange
 from ..network.blocks import SpatialTransformer
 
@@ -115,7 +115,7 @@ class RepresentationAttention(nn.Module):
             ControlPlace(
                 module=sites[name].module,
                 at="output",
-                change=_behind(layer, _heads(sites[name])),
+                change=_behind(layer, sites[name].heads),
                 scale=sites[name].scale,
             )
             for name, layer in self.layers.items()
@@ -128,10 +128,6 @@ def _behind(layer: nn.Module, heads: int) -> PlaceChange:
         return passing if tokens is None else layer(passing, tokens.to(passing), heads=heads)
 
     return change
-
-
-def _heads(site: Site) -> int:
-    return int(site.module.transformer_blocks[0].attn1.heads)  # type: ignore[index, union-attr, arg-type]
 
 
 def _own(layer: str) -> str:

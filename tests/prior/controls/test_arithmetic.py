@@ -29,7 +29,7 @@ FILES = {
 }
 """Manifests of each part that a system needs."""
 TOKENS = {"SeeSR": (145, 512), "CoSeR": (50, 1024)}
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "sd1": {"cross_attention_dim": 768, "attention_head_dim": 8},
     "sd2": {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True},
 }
@@ -72,7 +72,7 @@ def test_a_pass_costs_what_the_page_says_and_no_more_than_the_original(variant: 
     system = full_size(name)
     with torch.device("meta"):
         unet = UNet2DConditionModel(**SIZES[family]).eval()
-    x, time, text = empty(1, 4, SIDE, SIDE), empty(1), empty(1, 77, int(str(SIZES[family]["cross_attention_dim"])))
+    x, time, text = empty(1, 4, SIDE, SIDE), empty(1), empty(1, 77, SIZES[family]["cross_attention_dim"])
     hint = empty(1, 4, SIDE, SIDE) if system.hint == "latent" else empty(1, 3, 8 * SIDE, 8 * SIDE)
     tokens = empty(1, *TOKENS[name]) if name in TOKENS else None
     reference = empty(1, 4, SIDE, SIDE) if system.takes_reference != "none" else None

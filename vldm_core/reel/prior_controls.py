@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from ..prior.controls.control import ControlSystem, check_needs
+from ..prior.controls.material import for_frames
 from ..prior.controls.reading import read_control
 from ..prior.controls.settings import ControlSettings
-from ..prior.controls.tokens import read_tokens, tokens_of_frames
+from ..prior.controls.tokens import read_tokens
 from ..prior.controls.use import ControlUse, ShotLook, cognition_of
 from ..prior.unet import UNetView
 from ..semantics.recognition.local_models import ModelSource, check_folder, load_model, read_architectures
@@ -129,7 +130,7 @@ class ControlShelf:
         for control, tokens in zip(self._controls, self._tokens, strict=True):
             if tokens is not None:
                 try:
-                    tokens_of_frames(tokens, count, shots)
+                    for_frames(tokens, count, shots, "embeddings")
                 except SettingsError as error:
                     raise SettingsError(f"{control.tokens}: {error}{_without(self._table)}") from error
             if control.reference is not None:
@@ -145,7 +146,7 @@ class ControlShelf:
         """Learn the shots of the film, which come in this order."""
         self._number = {shot.first: number for number, shot in enumerate(shots)}
         frames = shots[-1].last
-        self._tokens = [None if t is None else tokens_of_frames(t, frames, shots) for t in self._tokens]
+        self._tokens = [None if t is None else for_frames(t, frames, shots, "embeddings") for t in self._tokens]
 
     def uses(self, part: Shot, shot: Shot, hint: Callable[[Path], Tensor | None]) -> tuple[ControlUse, ...]:
         """Return what the controls are to do in a part of a shot.

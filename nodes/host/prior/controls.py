@@ -15,7 +15,7 @@ from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.control import ControlSystem, RestorationControl
 from ....vldm_core.prior.controls.coser.references import reference_frames
 from ....vldm_core.prior.controls.coser.system import CoserControl
-from ....vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial, HintKind
+from ....vldm_core.prior.controls.material import PIXELS_PER_LATENT, ControlMaterial, HintKind, for_frames
 from ....vldm_core.prior.controls.reading import FoundControl, find_control, read_control
 from ....vldm_core.prior.controls.settings import ControlSettings
 from ....vldm_core.prior.controls.use import cover
@@ -230,20 +230,9 @@ class HintEncoder:
         factor = PIXELS_PER_LATENT if system.hint == "latent" else 1
         if pictures is not None:
             found = self.hints(cover(pictures, *(side * factor for side in hint.shape[-2:])), "latent")
-            return _for_frames(found, len(hint), shots)
+            return for_frames(found, len(hint), shots, "reference pictures")
         latents = hint if system.hint == "latent" else self.hints(hint, "latent")
         return latents[list(reference_frames(len(latents), shots=shots, damage=masks))]
-
-
-def _for_frames(references: Tensor, frames: int, shots: Sequence[Shot] | None) -> Tensor:
-    if len(references) in (1, frames):
-        return references
-    if shots is None or len(references) != len(shots):
-        raise SettingsError(
-            f"reference has {len(references)} pictures for {frames} frames in {len(shots or ()) or 1} shots; give one, "
-            "one for each shot, or one for each frame"
-        )
-    return references.repeat_interleave(torch.tensor([len(shot) for shot in shots]), dim=0)
 
 
 def latents_of(frames: Tensor, vae: "VAE", progress: Progress) -> Tensor:

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.control import check_needs
-from ....vldm_core.prior.controls.material import ControlMaterial, damage_of
+from ....vldm_core.prior.controls.material import ControlMaterial, damage_of, for_frames
 from ....vldm_core.prior.controls.settings import MOST_REUSE, STRONGEST, ControlSettings, points_of
-from ....vldm_core.prior.controls.tokens import tokens_of_frames
 from ...host.node_run import ImageBatch, NodeProgress, frames_from_image, mask_for
 from ...host.prior.attachments import check_family, with_shots
 from ...host.prior.cognition import language_tokens
@@ -222,7 +221,7 @@ class ApplyRestorationControl(io.ComfyNode):
         material = ControlMaterial(
             hint=hint,
             damage=None if masks is None else damage_of(masks),
-            tokens=None if given is None else tokens_of_frames(given, len(frames), spans),
+            tokens=None if given is None else for_frames(given, len(frames), spans, "embeddings"),
             reference=encode.references(system, other, hint, spans, masks),
         )
         return io.NodeOutput(with_control(patched, control, material, settings))

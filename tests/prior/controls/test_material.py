@@ -5,7 +5,8 @@ import torch
 
 from vldm_core.errors import SettingsError
 from vldm_core.prior.call import UNetCall, UNetInput
-from vldm_core.prior.controls.material import ControlMaterial
+from vldm_core.prior.controls.material import ControlMaterial, for_frames
+from vldm_core.video.shots import Shot
 
 FRAMES, HEIGHT, WIDTH = 5, 6, 8
 
@@ -85,3 +86,15 @@ def test_another_size_or_length_is_refused():
         material.of(call((0,), whole=(HEIGHT, WIDTH + 1)))
     with pytest.raises(SettingsError, match="has 2 hints"):
         material.of(call((0, 2)))
+
+
+def test_every_frame_has_what_was_given_for_its_shot():
+    given, shots = numbered(2, 5, 8), (Shot(0, 3), Shot(3, 7))
+    assert torch.equal(for_frames(given, 7, shots, "embeddings"), given[[0, 0, 0, 1, 1, 1, 1]])
+    assert torch.equal(for_frames(given[:1], 7, shots, "embeddings"), given[:1])
+    frames = numbered(7, 5, 8)
+    assert torch.equal(for_frames(frames, 7, shots, "embeddings"), frames)
+    with pytest.raises(SettingsError, match="3 embeddings for 7 frames in 2 shots; give one, one for each shot"):
+        for_frames(numbered(3, 5, 8), 7, shots, "embeddings")
+    with pytest.raises(SettingsError, match="2 pictures for 7 frames in 1 shots"):
+        for_frames(given, 7, None, "pictures")

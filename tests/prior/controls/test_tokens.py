@@ -4,10 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vldm_core.errors import SettingsError
 from vldm_core.files.weights import WeightFileError
-from vldm_core.prior.controls.tokens import read_tokens, tokens_of_frames
-from vldm_core.video.shots import Shot
+from vldm_core.prior.controls.tokens import read_tokens
 
 
 def random(*shape):
@@ -56,17 +54,3 @@ def test_a_pickle_and_a_missing_file_are_refused(tmp_path):
         read_tokens(tmp_path / "tokens.pt")
     with pytest.raises(WeightFileError, match="does not exist"):
         read_tokens(tmp_path / "tokens.safetensors")
-
-
-def test_every_frame_has_that_of_its_shot():
-    tokens, shots = random(2, 5, 8), (Shot(0, 3), Shot(3, 7))
-    found = tokens_of_frames(tokens, 7, shots)
-    assert torch.equal(found, tokens[[0, 0, 0, 1, 1, 1, 1]])
-    assert tokens_of_frames(tokens[:1], 7, shots) is not None
-    assert len(tokens_of_frames(tokens[:1], 7, shots)) == 1
-    frames = random(7, 5, 8)
-    assert torch.equal(tokens_of_frames(frames, 7, shots), frames)
-    with pytest.raises(SettingsError, match="3 embeddings for 7 frames in 2 shots"):
-        tokens_of_frames(random(3, 5, 8), 7, shots)
-    with pytest.raises(SettingsError, match="2 embeddings for 7 frames in 1 shots"):
-        tokens_of_frames(tokens, 7)

@@ -4,6 +4,7 @@ Everything has one item for all frames or one for each, so hints, masks, referen
 stop at cuts with the frames they belong to. What lies on the picture's grid is cut with the tile.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ...errors import SettingsError
 from ...sampling.consistency import latent_mask
+from ...video.shots import Shot
 from ..call import UNetCall
 
 PIXELS_PER_LATENT = 8
@@ -128,6 +130,31 @@ def damage_of(masks: Tensor) -> Tensor:
     """
     height, width = (side // PIXELS_PER_LATENT for side in masks.shape[-2:])
     return latent_mask(masks, height, width, grow=0)
+
+
+def for_frames(given: Tensor, frames: int, shots: Sequence[Shot] | None, what: str) -> Tensor:
+    """Give every frame its own of what was given once, for each shot or for each frame.
+
+    Args:
+        given: (n, …), one for all frames, one for each of them, or one for each shot.
+        frames: Of the clip.
+        shots: Its shots, which cover it; None is one.
+        what: Name of what was given, several of them, in messages.
+
+    Returns:
+        (1 or frames, …).
+
+    Raises:
+        SettingsError: There are neither one, nor as many as shots, nor as many as frames.
+    """
+    if len(given) in (1, frames):
+        return given
+    if shots and len(given) == len(shots):
+        return given.repeat_interleave(torch.tensor([len(shot) for shot in shots]), dim=0)
+    raise SettingsError(
+        f"there are {len(given)} {what} for {frames} frames in {len(shots or ()) or 1} shots; give one, one for each "
+        "shot, or one for each frame"
+    )
 
 
 def _of_frames(tensor: Tensor, frames: tuple[int, ...]) -> Tensor:

@@ -6,15 +6,12 @@ the clip, or one for each of its shots.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ...errors import SettingsError
 from ...files.weights import WeightFileError, read_contents, some
-from ...video.shots import Shot
 
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
@@ -61,30 +58,6 @@ def read_tokens(path: Path) -> Tensor:
             "as many tokens"
         )
     return torch.stack([held[key].reshape(held[key].shape[-2:]) for key in order]).float()
-
-
-def tokens_of_frames(tokens: Tensor, frames: int, shots: Sequence[Shot] | None = None) -> Tensor:
-    """Give every frame its embedding.
-
-    Args:
-        tokens: (pictures, tokens, channels), one for all, one for each frame, or one for each shot.
-        frames: Of the clip.
-        shots: Its shots, which cover it; None is one.
-
-    Returns:
-        (1 or frames, tokens, channels).
-
-    Raises:
-        SettingsError: There are neither one, nor as many as shots, nor as many as frames.
-    """
-    if len(tokens) in (1, frames):
-        return tokens
-    if shots and len(tokens) == len(shots):
-        return tokens.repeat_interleave(torch.tensor([len(shot) for shot in shots]), dim=0)
-    raise SettingsError(
-        f"there are {len(tokens)} embeddings for {frames} frames in {len(shots or ()) or 1} shots; give one, one for "
-        "each shot, or one for each frame"
-    )
 
 
 def _is_embedding(tensor: Tensor, *, alone: bool) -> bool:

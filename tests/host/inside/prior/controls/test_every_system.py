@@ -279,7 +279,7 @@ def test_coser_makes_references_that_are_one_for_each_shot(model, vae, plain, tm
         applied(model, making, vae, clip_vision=clip_vision, reference=IMAGES[:1])
     shots = run(applied(model, control, vae, reference=IMAGES[:2], shots=SHOTS))
     assert_same(shots, run(applied(model, control, vae, reference=IMAGES[[0, 0, 1, 1]], shots=SHOTS)))
-    with pytest.raises(SettingsError, match="reference has 3 pictures for 4 frames in 2 shots"):
+    with pytest.raises(SettingsError, match="3 reference pictures for 4 frames in 2 shots"):
         applied(model, control, vae, reference=IMAGES[:3], shots=SHOTS)
     assert loaded(*FILES["DiffBIR"])[3].message.startswith("DiffBIR makes no reference pictures")
 

@@ -89,10 +89,35 @@ class TestTokens:
         assert set(found) == {module for name, module in unet.named_modules() if name.endswith("attn2")}
         assert len(found) == 16
 
-    def test_a_masked_text_is_refused(self, unet):
-        handles = append_tokens(UNetView(unet), lambda size: (torch.ones(size, dtype=torch.bool), TOKENS))
+    def test_those_of_two_are_one_after_the_other(self, unet):
+        """One for some and one for others: each item has its own, whichever was set first."""
+        other = torch.randn(3, 4, CONTEXT, generator=torch.Generator().manual_seed(6))
+        given = ((torch.tensor([True, True, False]), TOKENS), (torch.tensor([False, True, False]), other))
+        handles = [handle for each in given for handle in append_tokens(UNetView(unet), lambda _size, own=each: own)]
+        found = run(unet, TEXT)
+        for handle in handles:
+            handle.remove()
+        texts = [torch.cat([TEXT, TOKENS], dim=1), torch.cat([TEXT, TOKENS, other], dim=1), TEXT]
+        for item, text in enumerate(texts):
+            torch.testing.assert_close(found[item], run(unet, text)[item], rtol=0, atol=1e-5)
+
+    def test_a_text_of_which_a_part_is_masked(self, unet):
         mask = torch.ones(3, 7)
-        with pytest.raises(SettingsError, match="without a mask"):
-            unet(X, 20, encoder_hidden_states=TEXT, encoder_attention_mask=mask)
+        mask[:, 4:] = 0
+        handles = append_tokens(UNetView(unet), lambda size: (torch.ones(size, dtype=torch.bool), TOKENS))
+        with torch.no_grad():
+            found = unet(X, 20, encoder_hidden_states=TEXT, encoder_attention_mask=mask).sample
+        for handle in handles:
+            handle.remove()
+        wanted = run(unet, torch.cat([TEXT[:, :4], TOKENS], dim=1))
+        torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+
+    def test_another_mask_is_refused(self, unet):
+        """Such as one for every place of the picture."""
+        handles = append_tokens(UNetView(unet), lambda size: (torch.ones(size, dtype=torch.bool), TOKENS))
+        attention = next(cross_attentions(UNetView(unet)))
+        picture = torch.zeros(3, 64, attention.to_q.in_features)
+        with pytest.raises(SettingsError, match=r"beside a mask \(3, 64, 7\) over the text"):
+            attention(picture, encoder_hidden_states=TEXT, attention_mask=torch.zeros(3, 64, 7))
         for handle in handles:
             handle.remove()

@@ -57,17 +57,21 @@ def append_tokens(view: UNetView, tokens: Tokens) -> list[RemovableHandle]:
 def _with_tokens(named: dict[str, Any], chosen: Tensor, tokens: Tensor) -> dict[str, Tensor]:
     """Return the arguments of a cross-attention that change."""
     name = next((name for name in _MASKS if named.get(name) is not None), None)
-    if name is None or named.get(_MASKS[name]) is not None:
-        raise SettingsError(
-            "CoSeR's tokens need a cross-attention with text and without a mask over it; remove the text mask"
-        )
-    text = named[name]
+    if name is None:
+        raise SettingsError("CoSeR's tokens need a cross-attention with text; remove what takes the text away")
+    text, mask = named[name], named.get(_MASKS[name])
     found = {part: torch.cat([named[part], tokens.to(text)], dim=1) for part in (name, _VALUE) if _has(named, part)}
-    if not bool(chosen.all()):
-        mask = text.new_zeros(len(chosen), 1, found[name].shape[1])
-        hidden = torch.where(chosen, 0.0, torch.finfo(text.dtype).min)
-        mask[:, :, text.shape[1] :] = hidden.to(text)[:, None, None]
-        found[_MASKS[name]] = mask
+    if mask is None and bool(chosen.all()):
+        return found
+    if mask is None:
+        mask = text.new_zeros(len(chosen), 1, text.shape[1])
+    elif tuple(mask.shape) != (len(chosen), 1, text.shape[1]) or not mask.is_floating_point():
+        # Tokens of another control bring a mask of this shape.
+        raise SettingsError(
+            f"CoSeR's tokens cannot be set beside a mask {tuple(mask.shape)} over the text; remove the text mask"
+        )
+    hidden = torch.where(chosen, 0.0, torch.finfo(text.dtype).min).to(mask)[:, None, None]
+    found[_MASKS[name]] = torch.cat([mask, hidden.expand(-1, -1, tokens.shape[1])], dim=2)
     return found
 
 

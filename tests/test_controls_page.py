@@ -67,6 +67,20 @@ def test_the_settings_are_options_and_inputs_that_exist() -> None:
     assert {name for row in rows for name in re.findall(r"`(\w+)`", row[0])} <= inputs
 
 
+def test_the_help_page_gives_the_published_settings() -> None:
+    page = (ROOT / "nodes" / "web" / "docs" / "VLDM_ApplyRestorationControl.md").read_text(encoding="utf-8")
+    section = page.split("\n## Tips\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", section, re.M)[2:]]
+    wanted = {
+        f"{known.system} {each.version.removeprefix('v')}".strip(): [str(each.steps), f"{each.cfg:g}", each.start]
+        for known in FORMATS
+        for each in known.published
+    }
+    assert len(rows) > 5
+    for name, _, steps, cfg, start in rows:
+        assert [steps, cfg, start.split(",")[0]] == wanted[name]
+
+
 def test_its_commands_are_understood() -> None:
     blocks = "\n".join(re.findall(r"^```\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
     commands = [line for line in blocks.replace("\\\n", " ").splitlines() if line.startswith("python -m vldm_core")]

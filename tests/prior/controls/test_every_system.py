@@ -20,10 +20,12 @@ from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.denoiser import ClipDenoiser, DenoiserSettings
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.cfg import CfgSettings
+from vldm_core.sampling.guidance import GuidanceSettings, RestorationGuidance
 from vldm_core.sampling.regions.plan import Region, blend, plan_regions
 from vldm_core.sampling.regions.tiles import TileSettings
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.sampling.schedule import NoiseSchedule
+from vldm_core.sampling.state import StepState
 from vldm_core.video.shots import Shot
 
 from .oracle_unets import run
@@ -184,6 +186,22 @@ class TestEverySystem:
 
         (wanted,) = blend(regions, alone, x)
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+
+    def test_restoration_guidance_sees_the_clip_whole(self, unet, name):
+        """Behind windows and tiles that are put together: tiles of their own would each be pulled by themselves."""
+        x, parts = 5 * X, {"windows": WindowSettings(length=2, overlap=1), "tiles": TileSettings(size=8, overlap=4)}
+        guidance = RestorationGuidance(
+            GuidanceSettings(scale=0.5, weighting="mse"),
+            NoiseSchedule.stable_diffusion(),
+            target_latent=random(FRAMES, 4, *SIDES, seed=7),
+        )
+        with denoiser(unet, applied(name), shots=CUT, **parts) as plain:
+            alone = plain(x, SIGMAS[1])
+        with denoiser(unet, applied(name), shots=CUT, transforms=[guidance], **parts) as guided:
+            found = guided(x, SIGMAS[1])
+        steps = len(SIGMAS) - 1
+        assert torch.equal(found, guidance(alone, x, StepState(sigma=SIGMAS[1], step=1, steps=steps)))
+        assert size(found - alone) > 1e-3 * size(alone)
 
     def test_a_change_in_one_shot_leaves_the_other_bit_equal(self, unet, name):
         first, other = material_of(name), material_of(name, seed=5)

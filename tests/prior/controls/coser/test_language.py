@@ -32,6 +32,15 @@ def appended(unet, chosen):
             handle.remove()
 
 
+def for_all(chosen, tokens):
+    """What `append_tokens` asks, with one answer whatever the batch."""
+
+    def found(_size):
+        return chosen, tokens
+
+    return found
+
+
 class TestTokens:
     def test_for_all_they_are_a_longer_text(self, unet):
         wanted = run(unet, torch.cat([TEXT, TOKENS], dim=1))
@@ -93,7 +102,9 @@ class TestTokens:
         """One for some and one for others: each item has its own, whichever was set first."""
         other = torch.randn(3, 4, CONTEXT, generator=torch.Generator().manual_seed(6))
         given = ((torch.tensor([True, True, False]), TOKENS), (torch.tensor([False, True, False]), other))
-        handles = [handle for each in given for handle in append_tokens(UNetView(unet), lambda _size, own=each: own)]
+        handles = []
+        for own in given:
+            handles += append_tokens(UNetView(unet), for_all(*own))
         found = run(unet, TEXT)
         for handle in handles:
             handle.remove()
@@ -116,7 +127,7 @@ class TestTokens:
         """Such as one for every place of the picture."""
         handles = append_tokens(UNetView(unet), lambda size: (torch.ones(size, dtype=torch.bool), TOKENS))
         attention = next(cross_attentions(UNetView(unet)))
-        picture = torch.zeros(3, 64, attention.to_q.in_features)
+        picture = torch.zeros(3, 64, int(attention.to_q.in_features))  # type: ignore[union-attr, arg-type]
         with pytest.raises(SettingsError, match=r"beside a mask \(3, 64, 7\) over the text"):
             attention(picture, encoder_hidden_states=TEXT, attention_mask=torch.zeros(3, 64, 7))
         for handle in handles:

@@ -56,7 +56,6 @@ class TestStructureEncoder:
         encoder = StructureEncoder.from_published(weights)
         found = encoder(torch.zeros(1, 4, 9, 13), torch.tensor([3.5]))
         assert [tuple(feature.shape[-2:]) for feature in found] == [(9, 13), (5, 7), (3, 4), (2, 2)]
-        assert encoder.smallest == 8
 
     def test_frames_do_not_see_each_other(self, weights):
         encoder = StructureEncoder.from_published(weights)

@@ -17,34 +17,27 @@ def reference_frames(
     frames: int,
     *,
     shots: Sequence[Shot] | None = None,
-    key_frames: Sequence[int] = (),
     damage: Tensor | None = None,
 ) -> tuple[int, ...]:
-    """Return, for each frame, which frame it looks at: the nearest key frame of its shot.
+    """Return, for each frame, which frame it looks at: the least damaged of its shot, among equals the middle one.
 
     `latents[list(found)]` of the clip's latents (T, 4, h, w) is then the control's reference.
 
     Args:
         frames: Frames of the clip, T.
         shots: They cover the clip; None is one shot.
-        key_frames: Frames that stand for their shots, such as the sharpest. A shot without one is represented by its
-            least damaged frame, among equals by the one nearest to its middle.
         damage: (T, H, W), 1 where damaged; None counts all frames as equal.
 
     Raises:
-        SettingsError: A key frame is not in the clip, or the damage is that of another clip.
+        SettingsError: The damage is that of another clip.
     """
     if damage is not None and len(damage) != frames:
         raise SettingsError(f"damage of {len(damage)} frames for a clip of {frames}; give one mask for each frame")
-    outside = [frame for frame in key_frames if not 0 <= frame < frames]
-    if outside:
-        raise SettingsError(f"key frame {outside[0]} is not in the clip of {frames} frames")
     worn = [0.0] * frames if damage is None else damage.flatten(1).float().mean(dim=1).tolist()
     found: list[int] = []
     for shot in shots or (Shot(0, frames),):
         own = range(shot.first, min(shot.last, frames))
-        keys = sorted({key for key in key_frames if key in own}) or [_least_damaged(own, worn)]
-        found += [min(keys, key=lambda key, frame=frame: abs(key - frame)) for frame in own]  # type: ignore[misc]
+        found += [_least_damaged(own, worn)] * len(own)
     return tuple(found)
 
 

@@ -70,11 +70,6 @@ class StructureEncoder(nn.Module):
         fill(encoder, tensors, "StableSR's structure encoder")
         return encoder.eval().requires_grad_(False)
 
-    @property
-    def smallest(self) -> int:
-        """The latent's sides are divided by this at the lowest level."""
-        return 2 ** (len(self.config.widths) - 1)
-
     def forward(self, latent: Tensor, step: Tensor) -> tuple[Tensor, ...]:
         """Return the features of frames.
 

@@ -354,7 +354,7 @@ def test_what_does_not_fit_is_told_before_a_model_is_loaded(folder, tmp_path, mo
     )
     assert "--control-tokens: DiffBIR takes none" in said(*diffbir, "--control-tokens", folder / "tokens.safetensors")
     assert "--control-reference: DiffBIR takes none" in said(*diffbir, "--control-reference", folder / "film.mkv")
-    assert "2 factors for 1 systems" in said(*diffbir, "--control-mix", "1,2")
+    assert "2 factors for 1 system;" in said(*diffbir, "--control-mix", "1,2")
     assert "give numbers" in said(*diffbir, "--control-mix", "a")
     assert "is not a point" in said(*diffbir, "--control-over-steps", "half")
     assert "the end not before the start" in said(*diffbir, "--control-start", "0.6", "--control-end", "0.5")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import SettingsError
+from ..wording import counted
 
 if TYPE_CHECKING:
     from ..prior.controls.control import ControlSystem
@@ -191,7 +192,9 @@ class ControlOptions:
                 f"--control-mix is {self.control_mix!r}; give numbers with commas between them"
             ) from error
         if len(factors) != systems:
-            raise SettingsError(f"--control-mix has {len(factors)} factors for {systems} systems; give one for each")
+            raise SettingsError(
+                f"--control-mix has {counted(len(factors), 'factor')} for {counted(systems, 'system')}; give one for each"
+            )
         return factors
 
 

@@ -8,6 +8,7 @@ plain containers.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from zipfile import is_zipfile
 
@@ -23,6 +24,8 @@ PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
 # What some restorers call the same pickles; no folder of weights lists them.
 _ALSO_PICKLED = (".pkl",)
+_PICKLE_BEGINS = (b"\x80", b"PK")
+"""First bytes of pickles since protocol 2, and of the archives that PyTorch puts them into."""
 
 
 class WeightFileError(VLDMError):
@@ -93,6 +96,11 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
                 path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
             )
     except Exception as error:  # the unpickler raises whatever a damaged file makes it raise
+        if not isinstance(error, UnpicklingError) or _no_pickle(path):
+            raise WeightFileError(
+                f"{path} could not be read as plain weights ({type(error).__name__}): it is damaged, or was not "
+                "downloaded whole; download it again"
+            ) from error
         raise WeightFileError(
             f"{path} could not be read as plain weights ({type(error).__name__}); a file that holds more than tensors "
             "may run code and is refused: get it as .safetensors"
@@ -151,7 +159,15 @@ def some(keys: list[str], most: int = 3) -> str:
     return shown if len(keys) <= most else f"{shown} and {len(keys) - most} more"
 
 
+def _no_pickle(path: Path) -> bool:
+    """Tell whether a file begins as no pickle and no archive does: a web page, Git LFS's pointer, nothing."""
+    with path.open("rb") as file:
+        return not file.read(2).startswith(_PICKLE_BEGINS)
+
+
 def _check(path: Path, suffixes: tuple[str, ...]) -> None:
+    if path.is_dir():
+        raise WeightFileError(f"{path} is a folder; name a file ({', '.join(suffixes)})")
     if path.suffix.lower() not in suffixes:
         raise WeightFileError(f"{path} does not end in {' or '.join(suffixes)}")
     if not path.is_file():

@@ -18,6 +18,7 @@ from vldm_core.prior.checkpoints.inspection.unet_keys import SD1_UNET, SD2_UNET,
 from vldm_core.prior.checkpoints.inspection.vae_keys import vae_shapes
 from vldm_core.prior.controls.reading import parts_of
 
+from ...controls.coser.tiny_coser import encoder_file
 from .layouts import INPAINTING, LORA, SD2, WHOLE, below
 
 CONTROL, ONE_STEP, STAGE1 = "restoration control", "one-step restorer", "stage-1 restorer"
@@ -109,6 +110,17 @@ def test_systems_that_lie_in_a_checkpoint_are_told_before_their_base():
         found = identify(shapes)
         assert found.name.startswith(said) and found.kind == CONTROL and not found.missing
     assert "non-commercial" in identify(SD2 | modulation | structure).licence
+
+
+def test_nothing_is_needed_that_the_file_holds():
+    attention, branch = manifest("coser_tianhewu_aia_unet_extra"), manifest("coser_tianhewu_structcond")
+    encoder = {key: tuple(value.shape) for key, value in encoder_file(projection=False).items()}
+    both = identify(attention | branch)
+    assert both.name == "CoSeR's additions, without the UNet" and both.complete
+    assert [need for need in both.needs if "CoSeR" in need] == ["CoSeR's cognitive encoder"]
+    all_three = identify(attention | branch | encoder)
+    assert all_three.name == "CoSeR's additions with its cognitive encoder, without the UNet"
+    assert not [need for need in all_three.needs if "CoSeR" in need]
 
 
 def test_extracts_of_stablesr_in_other_names():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.hostile import Hostile
 from vldm_core.decode.wrapping.network import FeatureWrapping, FeatureWrappingConfig, read_feature_wrapping
 from vldm_core.errors import SettingsError
 from vldm_core.files.weights import WeightFileError
@@ -62,16 +63,6 @@ class TestMismatch:
     def test_impossible_shapes_are_refused(self, wrong):
         with pytest.raises(SettingsError, match="feature wrapping"):
             FeatureWrappingConfig(**wrong)
-
-
-class Hostile:
-    """Runs code where it is unpickled without care."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return open, (str(self.mark), "w")
 
 
 class TestFiles:

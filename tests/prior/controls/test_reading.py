@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.hostile import Hostile
 from tests.oracles import load_oracle
 from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.controls.diffbir.branch import DiffBirControl
@@ -59,16 +60,6 @@ def test_an_incomplete_file_is_refused_with_a_list(tmp_path):
 def test_a_folder_without_weights_is_refused(tmp_path):
     with pytest.raises(WeightFileError, match="holds no weight file"):
         find_control([tmp_path])
-
-
-class Hostile:
-    """Runs code where it is unpickled without care."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return open, (str(self.mark), "w")
 
 
 @pytest.mark.parametrize("name", ["control.pth", "diffusion_pytorch_model.bin"])

@@ -4,7 +4,6 @@ import json
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from tests.hostile import Hostile
 from tests.manifests import manifest
 from vldm_core.cli.app import app
 from vldm_core.files.weights import WeightFileError
@@ -22,16 +22,6 @@ from vldm_core.prior.checkpoints.inspection.report import as_data, as_lines
 from .layouts import SD1, SD2, WHOLE, stored
 
 runner = CliRunner()
-
-
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, witness):
-        self.witness = witness
-
-    def __reduce__(self):
-        return Path.touch, (self.witness,)
 
 
 def nested(tensors):

@@ -1,12 +1,12 @@
 """CoSeR's files: every published key, the parts of a whole file, and files that lie or hold code."""
 
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.hostile import Hostile
 from tests.manifests import manifest
 from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.controls.coser.branch import CoserBranch
@@ -146,13 +146,3 @@ class TestWholeFile:
         with pytest.raises(WeightFileError, match="may run code and is refused"):
             read_control([path])
         assert not witness.exists()
-
-
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, witness):
-        self.witness = witness
-
-    def __reduce__(self):
-        return Path.touch, (self.witness,)

@@ -4,13 +4,13 @@ import pickle
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from tests.hostile import Hostile
 from tests.manifests import manifest
 from tests.oracles import load_oracle
 from vldm_core.cli.app import app
@@ -214,16 +214,6 @@ print(max(most) - most[0], len(most))
     assert int(looks) > 5
     # The tensor has 160 megabytes and is written twice.
     assert float(grown) < 80
-
-
-class Hostile:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, witness):
-        self.witness = witness
-
-    def __reduce__(self):
-        return Path.touch, (self.witness,)
 
 
 def test_a_file_that_holds_code_is_refused_and_not_run(tmp_path):

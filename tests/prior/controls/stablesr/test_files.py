@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.hostile import Hostile
 from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.controls.reading import find_control, read_control
 from vldm_core.prior.controls.stablesr.files import control_of, is_control, takes
@@ -118,16 +119,6 @@ class TestMismatch:
         wrong[place] = torch.zeros(128, 32, 3, 3)
         with pytest.raises(WeightFileError, match=r"gives 64 channels and middle_block\.0 reads another number"):
             control_of(wrong)
-
-
-class Hostile:
-    """Runs code where it is unpickled without care."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return open, (str(self.mark), "w")
 
 
 def test_a_pickle_that_holds_code_is_refused_and_not_run(tmp_path, file):

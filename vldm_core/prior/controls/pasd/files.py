@@ -1,5 +1,7 @@
 """PASD's files: two folders as diffusers saves networks. The ControlNet is of one layout for PASD and PASD light."""
 
+from dataclasses import replace
+
 from ..format import ControlFormat, Part, Parts, Shapes
 from .pixel_attention import LIGHT, WHOLE
 from .system import PasdControl, PasdLightControl
@@ -68,7 +70,7 @@ PASD_LIGHT = ControlFormat(
     commercial=None,
     hint=_HINT,
     parts=(
-        _CONTROL,
+        replace(_CONTROL, files=f"pasd_light/checkpoint-100000/controlnet/{_FILE}"),
         Part(
             name=UNET,
             files=f"pasd_light/checkpoint-100000/unet/{_FILE}",

@@ -193,7 +193,8 @@ class ControlOptions:
             ) from error
         if len(factors) != systems:
             raise SettingsError(
-                f"--control-mix has {counted(len(factors), 'factor')} for {counted(systems, 'system')}; give one for each"
+                f"--control-mix has {counted(len(factors), 'factor')} for {counted(systems, 'system')}; give one for "
+                "each"
             )
         return factors
 

@@ -68,7 +68,7 @@ def _path(name: str) -> Path:
         return model_path(name, *_FOLDERS)
     path = model_folder(name.removesuffix(_FOLDER_END), CONTROL)
     if not path.is_dir():
-        raise SettingsError(f"{name!r} is no folder below models/{CONTROL}; put it there and refresh")
+        raise SettingsError(f"{name!r} is not a folder below models/{CONTROL}; put it there and refresh")
     return path
 
 

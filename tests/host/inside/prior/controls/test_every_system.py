@@ -193,7 +193,7 @@ def test_what_is_missing_is_said_before_anything_is_read():
         ((FILES["SeeSR"][1], "none"), "the UNet of SeeSR in .* is there, but its ControlNet .* is missing"),
         ((FILES["SeeSR"][0], FILES["DiffBIR"][0]), "belong to different systems"),
         (("no.safetensors", "none"), "is in none of the model folders"),
-        (("no/", "none"), "is no folder below models/vldm_control"),
+        (("no/", "none"), "is not a folder below models/vldm_control"),
         (("none", "none"), "no file is chosen"),
     ):
         with pytest.raises(SettingsError, match=said):

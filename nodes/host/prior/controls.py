@@ -101,6 +101,7 @@ def with_control(
     Raises:
         SettingsError: The control was made for another family, or the material does not fit the system.
     """
+    material.check_numbers(control.system.name)
     attachment = RestorationControl(control.system, material, settings)
     patched = with_attachment(model, attachment, "control", owner=control.patcher, whole_picture=True)
 

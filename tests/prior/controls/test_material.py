@@ -73,11 +73,11 @@ def test_parts_that_do_not_fit_each_other_are_refused(wrong):
 def test_what_is_no_number_is_refused(name, value):
     parts = {"hint": places(4, 1), "damage": numbered(FRAMES, HEIGHT, WIDTH), "tokens": numbered(FRAMES, 3, 2)}
     parts["reference"] = places(4, 1).clone()
-    ControlMaterial(**parts).check("latent", "DiffBIR")
+    ControlMaterial(**parts).check_numbers("DiffBIR")
     parts[name] = parts[name].contiguous().clone()
     parts[name].view(-1)[-1] = value
-    with pytest.raises(SettingsError, match="values that are not finite"):
-        ControlMaterial(**parts).check("latent", "DiffBIR")
+    with pytest.raises(SettingsError, match=f"values that are not finite .* in frame {len(parts[name]) - 1}"):
+        ControlMaterial(**parts).check_numbers("DiffBIR")
 
 
 def test_another_size_or_length_is_refused():

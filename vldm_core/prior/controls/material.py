@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ...containment import NotFiniteError, check_finite
 from ...errors import SettingsError
 from ...sampling.consistency import latent_mask
 from ...video.shots import Shot
@@ -41,7 +42,7 @@ class ControlMaterial:
     first_frame: int = 0
 
     def check(self, kind: HintKind, system: str) -> None:
-        """Check that the parts fit each other and a system, and hold numbers.
+        """Check that the parts fit each other and a system.
 
         Raises:
             SettingsError: They do not.
@@ -62,18 +63,25 @@ class ControlMaterial:
             raise SettingsError(
                 f"the control's parts are for {', '.join(map(str, sorted(counts)))} frames; give one number"
             )
-        for name, part in (
-            ("hint", self.hint),
-            ("damage", self.damage),
-            ("embedding", self.tokens),
-            ("reference", self.reference),
-        ):
-            # A sum is finite where all are, and needs no memory.
-            if part is not None and not bool(part.sum(dtype=torch.float64).isfinite()):
-                raise SettingsError(
-                    f"the {name} of {system} holds values that are not finite (NaN); look at what made it. A VAE in "
-                    "half precision does that: run it in float32"
-                )
+
+    def check_numbers(self, system: str) -> None:
+        """Check that all values are finite, where the clip is all that is asked for.
+
+        A reel hands frames on as they came instead, and goes on.
+
+        Raises:
+            SettingsError: They are not.
+        """
+        parts = {"hint": self.hint, "damage": self.damage, "embedding": self.tokens, "reference": self.reference}
+        for name, part in parts.items():
+            for frame, values in enumerate(() if part is None else part):
+                try:
+                    check_finite(values)
+                except NotFiniteError as error:
+                    raise SettingsError(
+                        f"the {name} of {system} holds values that are not finite (NaN) in frame {frame}; look at what "
+                        "made it. A VAE in half precision does that: run it in float32"
+                    ) from error
 
     @property
     def frames(self) -> int:
@@ -100,12 +108,12 @@ class ControlMaterial:
         def part(tensor: Tensor | None, scale: int | None) -> Tensor | None:
             if tensor is None:
                 return None
-            chosen = _of_frames(tensor, call.frames)
             if scale is not None:
                 top, left = (scale * place for place in call.corner)
                 height, width = (scale * side for side in x.shape[-2:])
-                chosen = chosen[..., top : top + height, left : left + width]
-            return chosen.to(x)
+                # Cut before frames are chosen, which copies: a tile of a large picture is a small part of it.
+                tensor = tensor[..., top : top + height, left : left + width]
+            return _of_frames(tensor, call.frames).to(x)
 
         hint = part(self.hint, factor)
         assert hint is not None

@@ -161,6 +161,13 @@ def test_references_and_tokens_of_another_clip_are_refused(model, control):
             run(patched)
 
 
+def test_hints_that_are_no_numbers_are_refused(model, control):
+    broken = HINT.clone()
+    broken[2, 0, 0, 0] = torch.nan
+    with pytest.raises(SettingsError, match=r"hint of DiffBIR holds values that are not finite .* in frame 2"):
+        with_control(model, control, ControlMaterial(hint=broken), SETTINGS)
+
+
 def test_prompts_for_an_area_are_refused_where_tiles_would_hide_it(model, control):
     areas = conditioning(frames=FRAMES, area=(4, 6, 0, 0), strength=1.0)
     patched = with_regions(with_control(model, control, MATERIAL, SETTINGS), WINDOWS, None)

@@ -20,6 +20,7 @@ from torch.nn import functional
 from ...errors import SettingsError
 from ...files.published import below, fill, numbered, shape_of
 from ...files.weights import WeightFileError, read_wanted
+from ...prerestore.architectures.dense_blocks import ResidualDenseBlocks
 
 LEVELS = (2, 1)
 """Levels of the decoder that are wrapped, in the order in which it reaches them; level 0 is the whole picture."""
@@ -29,12 +30,6 @@ _GROUPS = 32
 
 _EPS = 1e-6
 """What a norm adds to the variance of groups; published, and not in a file."""
-
-_SLOPE = 0.2
-"""Factor on what is below 0 in a dense block; published, and not in a file."""
-
-_RESIDUAL = 0.2
-"""Factor on what a dense block adds; published, and not in a file."""
 
 _PREFIX = "decoder.fusion_layer_"
 _WHOLE = "first_stage_model."
@@ -159,7 +154,7 @@ class _WrappingLayer(nn.Module):
     def __init__(self, width: int, blocks: int, growth: int) -> None:
         super().__init__()
         self.encode_enc_1 = _ResidualBlock(2 * width, width)
-        self.encode_enc_2 = nn.Sequential(*(_DenseBlocks(width, growth) for _ in range(blocks)))
+        self.encode_enc_2 = nn.Sequential(*(ResidualDenseBlocks(width, growth) for _ in range(blocks)))
         self.encode_enc_3 = _ResidualBlock(width, width)
 
     def forward(self, joined: Tensor) -> Tensor:
@@ -178,30 +173,3 @@ class _ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         inner = self.conv1(functional.silu(self.norm1(x)))
         return self.conv_out(x) + self.conv2(functional.silu(self.norm2(inner)))
-
-
-class _DenseBlocks(nn.Module):
-    """Three dense blocks in a row."""
-
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        self.rdb1, self.rdb2, self.rdb3 = (_DenseBlock(width, growth) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + _RESIDUAL * self.rdb3(self.rdb2(self.rdb1(x)))
-
-
-class _DenseBlock(nn.Module):
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2, self.conv3, self.conv4 = (
-            nn.Conv2d(width + number * growth, growth, 3, padding=1) for number in range(4)
-        )
-        self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        known = x
-        for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
-            grown = functional.leaky_relu(convolution(known), _SLOPE)
-            known = torch.cat([known, grown], dim=1)
-        return x + _RESIDUAL * self.conv5(known)

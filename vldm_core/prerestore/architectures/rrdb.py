@@ -8,23 +8,17 @@ renames what it knows of a file and drops the rest; so the network is built here
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import SettingsError
 from ...machine.companions import importing
 from .architecture import Shapes, Stage1Architecture, length_of, size_of
+from .dense_blocks import SLOPE, ResidualDenseBlocks
 
 if TYPE_CHECKING:
     from spandrel import ModelTiling
     from spandrel.architectures.ESRGAN import ESRGANArch
-
-_RESIDUAL = 0.2
-"""Factor on what each block adds; of the published networks."""
-
-_SLOPE = 0.2
-"""Factor on what is below 0 in their activations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +50,9 @@ class RRDBNet(nn.Module):
         self.config = config
         width = config.width
         self.conv_first = nn.Conv2d(3, width, 3, padding=1)
-        self.RRDB_trunk = nn.Sequential(*(_ResidualOfDense(width, config.growth) for _ in range(config.blocks)))
+        self.RRDB_trunk = nn.Sequential(
+            *(ResidualDenseBlocks(width, config.growth, name="RDB") for _ in range(config.blocks))
+        )
         self.trunk_conv = nn.Conv2d(width, width, 3, padding=1)
         self.upconv1 = nn.Conv2d(width, width, 3, padding=1)
         if config.scale == 4:
@@ -73,31 +69,8 @@ class RRDBNet(nn.Module):
         return self.conv_last(_leaky(self.HRconv(features)))
 
 
-class _ResidualOfDense(nn.Module):
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        self.RDB1, self.RDB2, self.RDB3 = (_Dense(width, growth) for _ in range(3))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features + _RESIDUAL * self.RDB3(self.RDB2(self.RDB1(features)))
-
-
-class _Dense(nn.Module):
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        for number in range(1, 5):
-            self.add_module(f"conv{number}", nn.Conv2d(width + (number - 1) * growth, growth, 3, padding=1))
-        self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        known = [features]
-        for number in range(1, 5):
-            known.append(_leaky(self.get_submodule(f"conv{number}")(torch.cat(known, dim=1))))
-        return features + _RESIDUAL * self.conv5(torch.cat(known, dim=1))
-
-
 def _leaky(features: Tensor) -> Tensor:
-    return functional.leaky_relu(features, _SLOPE)
+    return functional.leaky_relu(features, SLOPE)
 
 
 class BSRNet(Stage1Architecture[RRDBConfig]):

@@ -8,14 +8,11 @@ arXiv:1809.00219) before the halvings.
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ....files.published import numbered
+from ....prerestore.architectures.dense_blocks import ResidualDenseBlocks
 from ..network.picture_embedding import PictureEmbedding
-
-_SLOPE, _RESIDUAL = 0.2, 0.2
 
 
 class DegradationRemoval(PictureEmbedding):
@@ -29,7 +26,7 @@ class DegradationRemoval(PictureEmbedding):
 
     def __init__(self, out_channels: int, channels: tuple[int, ...], *, dense: int = 0) -> None:
         super().__init__(out_channels, channels)
-        self.preprocesser = nn.Sequential(*(_ResidualBlocks(channels[0], channels[0]) for _ in range(dense)))
+        self.preprocesser = nn.Sequential(*(ResidualDenseBlocks(channels[0], channels[0]) for _ in range(dense)))
         self.to_rgbs = nn.ModuleList(nn.Conv2d(width, 3, 3, padding=1) for width in channels[1:])
 
     @classmethod
@@ -64,31 +61,3 @@ class DegradationRemoval(PictureEmbedding):
             (B, 3, H/2, W/2), (B, 3, H/4, W/4) and (B, 3, H/8, W/8).
         """
         return [head(found) for head, found in zip(self.to_rgbs, self.halved(picture), strict=True)]
-
-
-class _ResidualBlocks(nn.Module):
-    """Three dense blocks, a fifth of them added to what came in."""
-
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        self.rdb1, self.rdb2, self.rdb3 = (_DenseLayers(width, growth) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + _RESIDUAL * self.rdb3(self.rdb2(self.rdb1(x)))
-
-
-class _DenseLayers(nn.Module):
-    """Five convolutions that each see all before them, a fifth of the last added to what came in."""
-
-    def __init__(self, width: int, growth: int) -> None:
-        super().__init__()
-        for number in range(1, 5):
-            self.add_module(f"conv{number}", nn.Conv2d(width + (number - 1) * growth, growth, 3, padding=1))
-        self.conv5 = nn.Conv2d(width + 4 * growth, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        known = [x]
-        for number in range(1, 5):
-            found = self.get_submodule(f"conv{number}")(torch.cat(known, dim=1))
-            known.append(functional.leaky_relu(found, _SLOPE))
-        return x + _RESIDUAL * self.conv5(torch.cat(known, dim=1))

@@ -67,33 +67,47 @@ _PUBLISHED = {
 """Arithmetic of a UNet under the original control over that of the UNet alone, at 64×64 latents, without guidance."""
 
 
+_REUSE = {"diffbir": 2, "pasd": 4, "pasd_light": 3, "seesr": 6, "stablesr": 2, "coser": 5}
+"""Steps that one look serves, so that a control stays within `_DEAREST_REUSED`."""
+
+_DEAREST_REUSED = 1.2
+
+
 def _controls() -> dict[str, Variant]:
     """Return the references and the variants of restoration controls."""
-    found = {
-        "stock_sd2": Variant(description="the host's KSampler, 2.x", against=None, ours=False, family="sd2"),
-        "stock_sd2_twice": Variant(
-            description="the host's KSampler, 2.x, twice the steps", against=None, ours=False, family="sd2", longer=2
-        ),
-    }
+    found = {"stock_sd2": Variant(description="the host's KSampler, 2.x", against=None, ours=False, family="sd2")}
     for name, title, family in CONTROLS:
-        second = family == "sd2"
         found[name] = Variant(
             description=f"with {title}'s control",
-            against="stock_sd2" if second else STOCK,
-            target=_PUBLISHED.get(name),
+            against=_stock(family),
+            target=_PUBLISHED[name],
             control=name,
             family=family,
         )
-    found["diffbir_reused"] = Variant(
-        description="with DiffBIR's control, which looks in every second step",
-        against="stock_sd2_twice",
-        target=1.2,
-        control="diffbir",
-        family="sd2",
-        reuse=2,
-        longer=2,
-    )
+        reuse = _REUSE[name]
+        found[_stock(family, reuse)] = Variant(
+            description=f"the host's KSampler, {'2.x, ' if family == 'sd2' else ''}{reuse} times the steps",
+            against=None,
+            ours=False,
+            family=family,
+            longer=reuse,
+        )
+        found[f"{name}_reused"] = Variant(
+            description=f"with {title}'s control, which looks in one of {reuse} steps",
+            against=_stock(family, reuse),
+            target=_DEAREST_REUSED,
+            control=name,
+            family=family,
+            reuse=reuse,
+            longer=reuse,
+        )
     return found
+
+
+def _stock(family: str, longer: int = 1) -> str:
+    """Return the name of the host's own sampling with a UNet of a family."""
+    name = STOCK if family == "sd1" else "stock_sd2"
+    return name if longer == 1 else f"{name}_x{longer}"
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -167,8 +181,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "attention_windows": ("motion_long", "attention_windows"),
     "diffusers_animatediff": (STOCK, "motion_v2", "diffusers_unet", "diffusers_animatediff"),
     "ade_v2": (STOCK, "motion_v2", "ade_v2"),
-    **{name: (STOCK if family == "sd1" else "stock_sd2", name) for name, _, family in CONTROLS},
-    "diffbir_reused": ("stock_sd2_twice", "diffbir_reused"),
+    **{name: (_stock(family), name) for name, _, family in CONTROLS},
+    **{f"{name}_reused": (_stock(family, _REUSE[name]), f"{name}_reused") for name, _, family in CONTROLS},
     "decode": ("frame_by_frame", "decode_chunks", "decode_batch", "decode_tiles", "decode_host_tiles"),
 }
 """Processes and the variants that run in each; references come before what is compared with them."""

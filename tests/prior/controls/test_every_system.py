@@ -241,6 +241,28 @@ class TestEverySystem:
         # A step late, but far nearer to a look of its own than to none.
         assert size(second[1] - every[1]) < 0.5 * size(without - every[1])
 
+    def test_all_that_is_costly_rests_between_looks(self, unet, name):
+        """Side network and added layers alike run in one step of three, whatever their places."""
+        control = applied(name, reuse=3)
+        ran = []
+        handles = [
+            module.register_forward_hook(lambda *_: ran.append(1))
+            for module in control.system.modules()
+            if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+        ]
+        counts = []
+        with denoiser(unet, control) as step:
+            for sigma in SIGMAS[:4]:
+                ran.clear()
+                step(5 * X, sigma)
+                counts.append(len(ran))
+        for handle in handles:
+            handle.remove()
+        looking, resting = counts[0], counts[1]
+        assert counts == [looking, resting, resting, looking]
+        # What StableSR does to a block is no sum: its modulation runs on what passes.
+        assert resting == 0 or (name == "StableSR" and resting < looking)
+
     def test_damage_weakens_it_inside_alone(self, unet, name):
         """The first thing that it changes in a pass, where nothing has spread yet."""
         damage = torch.zeros(FRAMES, *SIDES)

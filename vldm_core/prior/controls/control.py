@@ -8,7 +8,7 @@ changes by step, frame and damage. Both hosts run the same code: everything hang
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -67,6 +67,8 @@ class ControlPlace:
         change: See `PlaceChange`; it must not write into what it is given.
         tokens: Whether a picture passes as (B, h · w, C).
         scale: The latent's sides are divided by this here, rounded up.
+        costly: Whether the change is layers of its own. Where one look serves several steps, what it added then is
+            added again in their place.
     """
 
     module: nn.Module
@@ -74,6 +76,7 @@ class ControlPlace:
     change: PlaceChange
     tokens: bool = False
     scale: int = 1
+    costly: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,6 +205,7 @@ class RestorationControl(Attachment):
         self._looks = _Looks(self.settings.reuse)
         self._features: Features | None = None
         self._gain: Gain | None = None
+        self._seen: _Seen | None = None
 
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed.
@@ -225,8 +229,8 @@ class RestorationControl(Attachment):
         # Places of one asking may hand something on to each other.
         places = list(self.system.places(view))
         return (
-            [(place.module, self._change(place)) for place in places if place.at == "output"],
-            [(place.module, place.at, self._change(place)) for place in places if place.at != "output"],
+            [(p.module, self._change(p, number)) for number, p in enumerate(places) if p.at == "output"],
+            [(p.module, p.at, self._change(p, number)) for number, p in enumerate(places) if p.at != "output"],
         )
 
     def changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
@@ -240,8 +244,8 @@ class RestorationControl(Attachment):
     @contextmanager
     def during(self, call: UNetCall) -> Iterator[None]:
         """Look at the hint, unless the control is off, and say what the forward passes inside this block are about."""
-        before = self._features, self._gain
-        self._features = self._gain = None
+        before = self._features, self._gain, self._seen
+        self._features = self._gain = self._seen = None
         factor = self.settings.at_step(call.progress)
         self._looks.at(call)
         try:
@@ -254,7 +258,7 @@ class RestorationControl(Attachment):
             self.forget()
             raise
         finally:
-            self._features, self._gain = before
+            self._features, self._gain, self._seen = before
 
     def forget(self) -> None:
         """Forget what was seen in a sampling: it has ended, or another one begins."""
@@ -267,11 +271,11 @@ class RestorationControl(Attachment):
         if not any(frames):
             return
         self._gain = gain_of(frames, part.damage, self.settings.in_damage, chunks=len(call.chunks))
-        found = self._looks.known(call, self.system.reads_text)
-        if found is None:
-            found = self.system.features(self._request(call, part))
-            self._looks.keep(found, call, self.system.reads_text)
-        self._features = found
+        self._seen = self._looks.known(call, self.system.reads_text)
+        if self._seen is None:
+            self._features = self.system.features(self._request(call, part))
+            self._seen = self._looks.keep(self._features, call, self.system.reads_text)
+        self._features = self._seen.features
 
     def _request(self, call: UNetCall, part: ControlMaterial) -> ControlRequest:
         assert call.inputs is not None
@@ -317,17 +321,48 @@ class RestorationControl(Attachment):
             text = text[torch.tensor(call.frames, device=text.device)]
         return rows, text.expand(frames, -1, -1)
 
-    def _change(self, place: ControlPlace) -> Change:
+    def _change(self, place: ControlPlace, number: int) -> Change:
         def change(passing: Tensor, _call: UNetCall) -> Tensor:
             if self._features is None:
                 return passing
-            changed = place.change(passing, self._features)
+            assert self._gain is not None
+            assert self._seen is not None
+            changed = self._changed(passing, place, number, self._features, self._seen)
             if place.at == "text":
                 return changed
-            assert self._gain is not None
             return weighed(passing, changed, self._gain, tokens=place.tokens, scale=place.scale)
 
         return change
+
+    def _changed(self, passing: Tensor, place: ControlPlace, number: int, features: Features, seen: "_Seen") -> Tensor:
+        """Return what a place makes of what passes it, anew or as it did after the last look."""
+        # Without text, the rows of a batch may be other chunks than those of the look.
+        kept = place.costly and self.settings.reuse > 1 and self.system.reads_text
+        if kept and seen.again and number in seen.added:
+            return passing + seen.added[number].to(passing)
+        changed = place.change(passing, features)
+        if kept:
+            seen.added[number] = changed - passing
+        return changed
+
+
+@dataclass(eq=False)
+class _Seen:
+    """One look.
+
+    Attributes:
+        features: What the system saw.
+        step: The step in which it looked.
+        used: The last step that it served.
+        again: Whether it serves a later step than its own.
+        added: What costly places added after it, by the number of the place.
+    """
+
+    features: Features
+    step: int
+    used: int
+    again: bool = False
+    added: dict[int, Tensor] = field(default_factory=dict)
 
 
 class _Looks:
@@ -342,7 +377,7 @@ class _Looks:
         self._reuse = reuse
         self._sigma: float | None = None
         self._step = 0
-        self._kept: dict[object, tuple[int, int, Features]] = {}
+        self._kept: dict[object, _Seen] = {}
 
     def forget(self) -> None:
         """Begin as if nothing had been seen."""
@@ -357,25 +392,24 @@ class _Looks:
             self._kept.clear()
         self._sigma, self._step = call.sigma, self._step + 1
         # Regions that moved or shrank would else stay in memory for the rest of the sampling.
-        self._kept = {key: kept for key, kept in self._kept.items() if self._step - kept[0] < self._reuse}
+        self._kept = {key: kept for key, kept in self._kept.items() if self._step - kept.step < self._reuse}
 
-    def known(self, call: UNetCall, reads_text: bool) -> Features | None:
+    def known(self, call: UNetCall, reads_text: bool) -> _Seen | None:
         """Return what was seen of this region within the last steps; None to look."""
         if self._reuse == 1 or call.sigma is None:
             return None
-        key = _key(call, reads_text)
-        if key not in self._kept:
+        seen = self._kept.get(_key(call, reads_text))
+        if seen is None or (reads_text and seen.used == self._step):
             return None
-        seen, used, features = self._kept[key]
-        if reads_text and used == self._step:
-            return None
-        self._kept[key] = (seen, self._step, features)
-        return features
+        seen.used, seen.again = self._step, seen.step < self._step
+        return seen
 
-    def keep(self, features: Features, call: UNetCall, reads_text: bool) -> None:
+    def keep(self, features: Features, call: UNetCall, reads_text: bool) -> _Seen:
         """Remember what was seen."""
+        seen = _Seen(features=features, step=self._step, used=self._step)
         if self._reuse > 1 and call.sigma is not None:
-            self._kept[_key(call, reads_text)] = (self._step, self._step, features)
+            self._kept[_key(call, reads_text)] = seen
+        return seen
 
 
 def _key(call: UNetCall, reads_text: bool) -> object:

@@ -28,11 +28,11 @@ class ControlSettings:
         over_frames: (film frame, factor) points, likewise.
         in_damage: Factor inside the damage mask, 0 … 1: there the hint is a guess of the repair, and the prior should
             be freer. Acts only with a mask.
-        reuse: Steps that one look at the hint serves. 1 looks in every step, as trained; 2 halves the cost of the side
-            network and lags a step behind. Over 20 steps of DiffBIR's classes with random weights, the result differed
-            from that of 1 by 8 % of what the control changes with 2, 14 % with 3, 19 % with 4 (root mean square), and
-            by less over fewer noise levels; published weights may differ. What was seen of all frames is kept in
-            memory, and windows or tiles that move look anew.
+        reuse: Steps that one look at the hint serves. 1 looks in every step, as trained; 2 halves what the control
+            costs, and lags a step behind. Over 20 steps with random weights, the result of 2 differed from that of 1 by
+            4 to 20 % of what the control changes, by the system (root mean square; DiffBIR 9 %, with 3 14 %, with 4
+            19 %); published weights may differ. What was seen of all frames is kept in memory, and windows or tiles
+            that move look anew.
         pixel_window: Side of the square around each place that pixel attention looks at, in positions of the feature
             map (at the latent's own size 8 pixels each). 0 looks at the whole picture, whose cost grows with the square
             of its area; maps up to the square are looked at as a whole in any case. Acts on PASD alone.

@@ -114,7 +114,9 @@ class CoserControl(ControlSystem):
             blocks = list(site.module.transformer_blocks)  # type: ignore[arg-type]
             for number, block in enumerate(blocks[: layers.config.depth]):
                 change = _change(layers, feature, site.heads, number)
-                found.append(ControlPlace(module=block, at="picture", change=change, tokens=True, scale=site.scale))
+                found.append(
+                    ControlPlace(module=block, at="picture", change=change, tokens=True, scale=site.scale, costly=True)
+                )
         return found
 
     def hooks(self, view: UNetView, now: Callable[[], ControlState | None]) -> list[RemovableHandle]:

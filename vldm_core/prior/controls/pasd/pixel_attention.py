@@ -11,6 +11,7 @@ Files say neither how many heads there are nor where the layers lie in a host: b
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +164,7 @@ class PixelTransformers(PixelReader):
             attend = windows().attend(*passing.shape[-2:])
             return layer(passing, pixels.flatten(2).transpose(1, 2), attend, heads=heads)
 
-        yield ControlPlace(module=site.module, at="output", change=change, scale=site.scale)
+        yield ControlPlace(module=site.module, at="output", change=change, scale=site.scale, costly=True)
 
 
 class _InsideBlock(nn.Module):
@@ -240,8 +241,11 @@ class InsideAttention(PixelReader):
         for inside, block in zip(layer.transformer_blocks, blocks, strict=True):
             assert isinstance(inside, _InsideBlock)
             reading = _Reading(read(inside))
-            yield ControlPlace(module=block.norm3, at="picture", change=reading.before, tokens=True, scale=site.scale)
-            yield ControlPlace(module=block.ff, at="output", change=reading.after, tokens=True, scale=site.scale)
+            norm = ControlPlace(
+                module=block.norm3, at="picture", change=reading.before, tokens=True, scale=site.scale, costly=True
+            )
+            yield norm
+            yield replace(norm, module=block.ff, at="output", change=reading.after)
 
 
 class _Reading:

@@ -117,6 +117,7 @@ class RepresentationAttention(nn.Module):
                 at="output",
                 change=_behind(layer, sites[name].heads),
                 scale=sites[name].scale,
+                costly=True,
             )
             for name, layer in self.layers.items()
         ]

@@ -8,7 +8,7 @@ changes by step, frame and damage. Both hosts run the same code: everything hang
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -20,6 +20,7 @@ from ..attachment import Argument, Attached, Attachment, Change
 from ..call import CONDITIONED, UNetCall
 from ..unet import UNetView
 from .gain import Gain, gain_of, weighed
+from .looks import Looks, Seen
 from .material import ControlMaterial, HintKind
 from .settings import ControlSettings
 
@@ -202,10 +203,10 @@ class RestorationControl(Attachment):
         self.settings = settings or ControlSettings()
         self.system = system.seeing(self.settings.pixel_window)
         self.material = material
-        self._looks = _Looks(self.settings.reuse)
+        self._looks = Looks(self.settings.reuse)
         self._features: Features | None = None
         self._gain: Gain | None = None
-        self._seen: _Seen | None = None
+        self._seen: Seen | None = None
 
     def attach(self, view: UNetView) -> Attached:
         """Hook the UNet until the result is removed.
@@ -334,7 +335,7 @@ class RestorationControl(Attachment):
 
         return change
 
-    def _changed(self, passing: Tensor, place: ControlPlace, number: int, features: Features, seen: "_Seen") -> Tensor:
+    def _changed(self, passing: Tensor, place: ControlPlace, number: int, features: Features, seen: Seen) -> Tensor:
         """Return what a place makes of what passes it, anew or as it did after the last look."""
         # Without text, the rows of a batch may be other chunks than those of the look.
         kept = place.costly and self.settings.reuse > 1 and self.system.reads_text
@@ -344,123 +345,6 @@ class RestorationControl(Attachment):
         if kept:
             seen.added[number] = changed - passing
         return changed
-
-
-@dataclass(eq=False)
-class _Seen:
-    """One look.
-
-    Attributes:
-        features: What the system saw.
-        step: The step in which it looked.
-        used: The last step that it served.
-        again: Whether it serves a later step than its own.
-        added: What costly places added after it, by the number of the place.
-    """
-
-    features: Features
-    step: int
-    used: int
-    again: bool = False
-    added: dict[int, Tensor] = field(default_factory=dict)
-
-
-class _Looks:
-    """What was seen lately, for controls that look every few steps.
-
-    A step is a noise level. A rising level is a new sampling. A second pass of the same region at one level is another
-    evaluation of the step's sampler: what depends on the noisy latent is then looked at anew. Hosts that run each chunk
-    of conditioning by itself come here once for each; what reads no text is the same for all of them.
-    """
-
-    def __init__(self, reuse: int) -> None:
-        self._reuse = reuse
-        self._sigma: float | None = None
-        self._step = 0
-        self._kept: dict[object, _Seen] = {}
-
-    def forget(self) -> None:
-        """Begin as if nothing had been seen."""
-        self._sigma = None
-        self._kept.clear()
-
-    def at(self, call: UNetCall) -> None:
-        """Count steps, those in which the control is off too, and let go of what is too old to serve again."""
-        if self._reuse == 1 or call.sigma is None or call.sigma == self._sigma:
-            return
-        if self._sigma is not None and call.sigma > self._sigma:
-            self._kept.clear()
-        self._sigma, self._step = call.sigma, self._step + 1
-        # Regions that moved or shrank would else stay in memory for the rest of the sampling.
-        self._kept = {key: kept for key, kept in self._kept.items() if self._step - kept.step < self._reuse}
-
-    def known(self, call: UNetCall, reads_text: bool) -> _Seen | None:
-        """Return what was seen of this region within the last steps; None to look."""
-        if self._reuse == 1 or call.sigma is None:
-            return None
-        seen = self._kept.get(_key(call, reads_text))
-        if seen is None or (reads_text and seen.used == self._step):
-            return None
-        seen.used, seen.again = self._step, seen.step < self._step
-        return seen
-
-    def keep(self, features: Features, call: UNetCall, reads_text: bool) -> _Seen:
-        """Remember what was seen."""
-        seen = _Seen(features=features, step=self._step, used=self._step)
-        if self._reuse > 1 and call.sigma is not None:
-            self._kept[_key(call, reads_text)] = seen
-        return seen
-
-
-def _key(call: UNetCall, reads_text: bool) -> object:
-    assert call.inputs is not None
-    place = call.frames, call.corner, tuple(call.inputs.x.shape[-2:])
-    return (*place, call.chunks, call.prompts) if reads_text else place
-
-
-def residual_places(view: UNetView, residuals: int) -> list[ControlPlace]:
-    """Return the places of a ControlNet's residuals: the UNet's skips, where the way up takes them, and its middle.
-
-    Features are named `residual.0` … in the order of the way down, and `middle`.
-
-    Args:
-        view: The UNet.
-        residuals: How many the side network gives without the middle.
-
-    Raises:
-        SettingsError: The UNet has another number of skips.
-    """
-    up = [site for site in view.of_kind("res") if site.name.startswith("up.")]
-    if len(up) != residuals:
-        raise SettingsError(
-            f"this control gives {residuals} residuals, and the UNet takes {len(up)} skips; choose a model of the "
-            "family that the control was made for"
-        )
-
-    def add(name: str) -> PlaceChange:
-        def change(joined: Tensor, features: Features) -> Tensor:
-            residual = features[name].to(joined)
-            # What comes up lies before the skip.
-            rising = joined.shape[1] - residual.shape[1]
-            return torch.cat([joined[:, :rising], joined[:, rising:] + residual], dim=1)
-
-        return change
-
-    middle = view["mid.1.res"]
-    found = [
-        ControlPlace(module=middle.module, at="output", change=_plus_middle, scale=middle.scale),
-    ]
-    for index, site in enumerate(up):
-        found.append(
-            ControlPlace(
-                module=site.module, at="picture", change=add(f"residual.{residuals - 1 - index}"), scale=site.scale
-            )
-        )
-    return found
-
-
-def _plus_middle(passing: Tensor, features: Features) -> Tensor:
-    return passing + features["middle"].to(passing)
 
 
 def check_text_width(view: UNetView, width: int, system: str) -> None:

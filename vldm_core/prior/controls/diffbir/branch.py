@@ -15,10 +15,11 @@ from torch import Tensor
 from ....files.published import fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
-from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width, residual_places
+from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width
 from ..material import HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
+from ..network.residuals import residual_places
 
 LATENT = 4
 FULL = "control_model."

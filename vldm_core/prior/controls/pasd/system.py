@@ -20,11 +20,12 @@ from torch import Tensor
 from ....files.published import below, fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
-from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width, residual_places
+from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width
 from ..material import HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
 from ..network.names import KEPT, original_names
+from ..network.residuals import residual_places
 from .embedding import DegradationRemoval
 from .pixel_attention import InsideAttention, PixelReader, PixelTransformers
 from .windows import PixelAttentionWindows

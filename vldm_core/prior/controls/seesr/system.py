@@ -17,12 +17,13 @@ from ....errors import SettingsError
 from ....files.published import below, fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
-from ..control import ControlPlace, ControlRequest, ControlSystem, Features, Need, check_text_width, residual_places
+from ..control import ControlPlace, ControlRequest, ControlSystem, Features, Need, check_text_width
 from ..material import ControlMaterial, HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
 from ..network.names import KEPT, original_names
 from ..network.picture_embedding import PictureEmbedding
+from ..network.residuals import residual_places
 from .representation import TOKENS, RepresentationAttention
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.temporal.animatediff import MotionConfig, MotionModules
 from vldm_core.prior.temporal.animatediff_files import motion_modules_from, motion_state
 from vldm_core.prior.unet import UNetLayoutError, UNetView
-from vldm_core.prior.unet_families import family_of
+from vldm_core.prior.unet_families import check_text, family_of
 
 
 def unet(width):
@@ -68,3 +68,16 @@ def test_video_models_are_refused():
     )
     with pytest.raises(UNetLayoutError, match="temporal layers of its"):
         UNetView(video)
+
+
+def test_what_was_made_for_another_text_is_refused_in_words_of_families():
+    view = UNetView(unet(768))
+    check_text(view, 768, "this file")
+    with pytest.raises(
+        SettingsError,
+        match=r"this file was made for Stable Diffusion 2\.x \(text 1024 wide\), and this model is "
+        r"Stable Diffusion 1\.x \(text 768 wide\); choose a Stable Diffusion 2\.x model",
+    ):
+        check_text(view, 1024, "this file")
+    with pytest.raises(SettingsError, match=r"made for one with text 24 wide.*of the family that it was made for"):
+        check_text(view, 24, "this file")

@@ -20,6 +20,9 @@ _BY_TEXT_WIDTH = {
 }
 _MOTION = 768
 
+SD2_TEXT = 1024
+"""Channels of the text of Stable Diffusion 2.x."""
+
 
 def family_of(view: UNetView) -> str | None:
     """Return the family of a UNet by the width of its text conditioning; None where no published family has it."""
@@ -39,3 +42,27 @@ def check_motion_family(view: UNetView) -> None:
             f"model is {family} (text {view.context_dim} wide); choose a {_BY_TEXT_WIDTH[_MOTION]} model, or do "
             "without motion modules"
         )
+
+
+def check_text(view: UNetView, width: int, what: str) -> None:
+    """Check that something was trained with the text of a UNet's family.
+
+    Args:
+        view: The UNet.
+        width: Channels of the text that it was trained with.
+        what: What it is, for the message: "this file of DiffBIR".
+
+    Raises:
+        SettingsError: It was not.
+    """
+    if view.context_dim != width:
+        family = _BY_TEXT_WIDTH.get(width)
+        raise SettingsError(
+            f"{what} was made for {_named(width)}, and this model is {_named(view.context_dim)}; choose "
+            f"{'a model of the family that it was made for' if family is None else f'a {family} model'}"
+        )
+
+
+def _named(width: int) -> str:
+    family = _BY_TEXT_WIDTH.get(width)
+    return f"one with text {width} wide" if family is None else f"{family} (text {width} wide)"

@@ -308,7 +308,7 @@ def test_what_does_not_fit_is_refused_before_any_model_runs(pipeline, diffbir) -
 
 def test_a_control_of_a_wider_text_is_refused(pipeline, diffbir, monkeypatch) -> None:
     monkeypatch.setattr(UNetView, "context_dim", property(lambda self: 2 * CONTEXT))
-    with pytest.raises(SettingsError, match="made for models with text 64 wide"):
+    with pytest.raises(SettingsError, match="made for one with text 64 wide"):
         latents(pipeline, film(2), ControlUse(system=diffbir))
 
 

@@ -19,6 +19,7 @@ from ...errors import SettingsError
 from ..attachment import Argument, Attached, Attachment, Change
 from ..call import CONDITIONED, UNetCall
 from ..unet import UNetView
+from ..unet_families import check_text
 from .gain import Gain, gain_of, weighed
 from .looks import Looks, Seen
 from .material import ControlMaterial, HintKind
@@ -353,8 +354,4 @@ def check_text_width(view: UNetView, width: int, system: str) -> None:
     Raises:
         SettingsError: It was not.
     """
-    if view.context_dim != width:
-        raise SettingsError(
-            f"this file of {system} was made for models with text {width} wide, and this model's text is "
-            f"{view.context_dim} wide; choose a model of the family that the control was made for"
-        )
+    check_text(view, width, f"this file of {system}")

@@ -277,7 +277,7 @@ class TestWrongModels:
 
     def test_a_model_of_the_first_family_is_refused(self, control):
         """Its residual blocks are those of the second, so that nothing else would tell."""
-        with pytest.raises(SettingsError, match=r"this model is of the 1\.x family"):
+        with pytest.raises(SettingsError, match=r"made for Stable Diffusion 2\.x .* this model is Stable Diffusion 1"):
             list(control.places(UNetView(tiny_unet(context=768))))
 
     def test_an_encoder_of_fewer_sizes_is_refused(self, unet, control):

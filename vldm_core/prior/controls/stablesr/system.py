@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from ....errors import SettingsError
 from ....files.weights import some
 from ...unet import Site, UNetView
+from ...unet_families import SD2_TEXT, check_text, family_of
 from ..control import ControlPlace, ControlRequest, ControlSystem, Features, PlaceChange
 from ..material import HintKind
 from .network import SpatialModulation, StructureEncoder
 
 _LEVEL = "level.{}"
-_TEXT_OF_SD1 = 768
-"""Channels of the text of the 1.x family, whose residual blocks are those of 2.1. Files of StableSR hold no text."""
 
 
 class StableSrControl(ControlSystem):
@@ -55,11 +54,9 @@ class StableSrControl(ControlSystem):
         Raises:
             SettingsError: The UNet is of another family.
         """
-        if view.context_dim == _TEXT_OF_SD1:
-            raise SettingsError(
-                "StableSR was made for Stable Diffusion 2.1, and this model is of the 1.x family: its text is "
-                f"{_TEXT_OF_SD1} wide; choose a Stable Diffusion 2.1 model"
-            )
+        if family_of(view) is not None:
+            # Residual blocks of other families are alike, and the files hold nothing else of the UNet.
+            check_text(view, SD2_TEXT, self.name)
         sites = residual_blocks(view)
         if sites.keys() != self._places.keys():
             strange = sorted(sites.keys() ^ self._places.keys())

@@ -180,5 +180,5 @@ def test_a_model_of_another_family_is_refused(tmp_path, model):
     from pack.nodes.host.prior.controls import load_control
 
     write_diffbir(tmp_path / "wide.safetensors", context=96)
-    with pytest.raises(SettingsError, match="text 96 wide, and this model's text is 64 wide"):
+    with pytest.raises(SettingsError, match="text 96 wide, and this model is one with text 64 wide"):
         with_control(model, load_control([tmp_path / "wide.safetensors"]), MATERIAL, SETTINGS)

@@ -286,6 +286,11 @@ def test_a_control_that_cannot_be_used_is_refused_before_the_work(folder, pipeli
     said("DiffBIR does not look at a reference", replace(diffbir, reference=folder / "film.mkv"))
     with pytest.raises(SettingsError, match="without files"):
         replace(diffbir, files=())
+    for more in ({"controls": (replace(diffbir, hint=tmp_path / "none.mkv"),)}, {"masks": tmp_path / "none.mkv"}):
+        with pytest.raises(VLDMError, match=r"none\.mkv"):
+            restore_film_with_prior(
+                folder / "film.mkv", tmp_path / "out.mkv", pipeline, replace(SHORT, **more), touched
+            )
     assert list(tmp_path.iterdir()) == []
 
 

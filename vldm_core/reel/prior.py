@@ -289,6 +289,9 @@ def _check_lengths(
     hints = _hints(settings, controls)
     if settings.table is None and not hints and not masks and not controls.counted:
         return
+    for path in (*hints, *masks):
+        # A name that is wrong is told before a long film is counted.
+        open_film(path).close()
     count = _count(film, progress)
     if settings.table is not None:
         settings.table.check(None, count)

@@ -46,6 +46,27 @@ def test_code_is_refused_and_not_run(tmp_path, capsys) -> None:
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (PermissionError(13, "Permission denied"), WeightFileError),
+        (MemoryError(), MemoryError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError),
+    ],
+)
+def test_what_is_no_fault_of_the_file_is_not_put_on_it(tmp_path, monkeypatch, raised, told) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+
+    def load(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(told) as caught:
+        read_contents(path)
+    assert "download" not in str(caught.value) and "code" not in str(caught.value)
+
+
 def test_folders_and_what_is_not_there(tmp_path) -> None:
     with pytest.raises(WeightFileError, match="is a folder; name a file"):
         read_contents(tmp_path)

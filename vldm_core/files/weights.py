@@ -27,6 +27,9 @@ _ALSO_PICKLED = (".pkl",)
 _PICKLE_BEGINS = (b"\x80", b"PK")
 """First bytes of pickles since protocol 2, and of the archives that PyTorch puts them into."""
 
+_NO_MEMORY = "allocate memory"
+"""What PyTorch's plain RuntimeErrors say when the memory of the CPU does not suffice."""
+
 
 class WeightFileError(VLDMError):
     """A weight file is missing, damaged or made for something else."""
@@ -95,7 +98,12 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
             contents = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=True if mapped and is_zipfile(path) else None
             )
+    except OSError as error:
+        raise WeightFileError(f"{path} cannot be read ({error.strerror or error}); look at it and its disk") from error
     except Exception as error:  # the unpickler raises whatever a damaged file makes it raise
+        if isinstance(error, MemoryError) or _NO_MEMORY in str(error):
+            # No fault of the file.
+            raise
         if not isinstance(error, UnpicklingError) or _no_pickle(path):
             raise WeightFileError(
                 f"{path} could not be read as plain weights ({type(error).__name__}): it is damaged, or was not "

@@ -146,9 +146,10 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     # Training leaves its own state, which may be of any size, beside the folders of the networks.
-    below = [path / name for name in _NETWORKS if (path / name).is_dir()] or [path]
+    below = sorted(each for each in path.rglob("*") if each.name in _NETWORKS and each.is_dir()) or [path]
     found = [file for each in below for file in sorted(each.rglob("*")) if file.is_file()]
-    found = [file for file in found if file.suffix.lower() in SUFFIXES]
+    # Disks that were on a Mac hold a hidden twin of every file.
+    found = [file for file in found if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     if not found:
         raise WeightFileError(f"{path} holds no weight file ({', '.join(SUFFIXES)})")
     safe = {file.with_suffix("") for file in found if file.suffix.lower() == ".safetensors"}

@@ -56,6 +56,15 @@ def test_the_folder_is_read(files, folder):
     assert all(torch.equal(value, added[prefix + key]) for key, value in state.items())
 
 
+def test_the_folder_above_is_read_as_well(files, folder, tmp_path_factory):
+    """As it is published: the networks lie below the number of a step. Hidden files are left aside."""
+    above = tmp_path_factory.mktemp("pasd")
+    folder.rename(above / "checkpoint-100000")
+    (above / "checkpoint-100000" / "unet" / "._diffusion_pytorch_model.safetensors").write_bytes(b"of a Mac")
+    found = find_control([above])
+    assert found.format.system == files[0] and not found.missing
+
+
 def test_the_safe_one_of_two_kinds_of_file_is_taken(files, folder):
     _, control, _ = files
     save_file(control, folder / "controlnet" / "diffusion_pytorch_model.safetensors")

@@ -60,7 +60,7 @@ def changed(**fields: Any) -> RestorationSettings:
 
 
 def test_every_sampler_has_a_name_in_the_pipeline() -> None:
-    assert get_args(Sampler) == ("scheduler", *OWN_SAMPLERS)
+    assert get_args(Sampler) == ("scheduler", "uni_pc", "ddim", "ddpm", *OWN_SAMPLERS)
     assert {sampler.schedule for sampler in OWN_SAMPLERS.values()} == set(OWN_SCHEDULES)
 
 
@@ -76,6 +76,27 @@ def test_models_of_every_prediction_are_sampled(sampler: str, prediction: str, s
     assert torch.equal(found, latents(model, sampler, noise_schedule=schedule))
     assert (found - latents(model, sampler, noise_schedule=schedule, seed=1)).abs().max() > 1e-2
     assert (found - latents(model, "scheduler", noise_schedule=schedule)).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("sampler", "name"),
+    [("uni_pc", "UniPCMultistepScheduler"), ("ddim", "DDIMScheduler"), ("ddpm", "DDPMScheduler")],
+)
+def test_samplers_of_diffusers_take_the_place_of_the_models_own(pipeline, sampler: str, name: str) -> None:
+    import diffusers
+
+    same = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    same |= {"prediction_type": "v_prediction"}
+    clipped = {} if sampler == "uni_pc" else {"clip_sample": False}
+    given = VideoRestorationPipeline(
+        **(pipeline.components | {"scheduler": getattr(diffusers, name)(**same, **clipped)})
+    )
+    found = latents(pipeline, sampler, noise_schedule="model")
+    assert torch.equal(found, latents(given, "scheduler", noise_schedule="model"))
+    assert (found - latents(pipeline, "scheduler", noise_schedule="model")).abs().max() > 1e-2
+    assert type(pipeline.scheduler).__name__ == "EulerDiscreteScheduler"
+    # From pure noise too, for models that were trained so.
+    assert latents(pipeline, sampler).isfinite().all()
 
 
 @pytest.mark.parametrize("sampler", EDM)

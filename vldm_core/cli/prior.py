@@ -62,8 +62,11 @@ class PriorOptions(ControlOptions):
     ] = 0.4
     steps: Annotated[int, _model(min=1, max=1000, help="Steps of the whole schedule; strength × steps are run.")] = 20
     sampler: Annotated[
-        Literal["scheduler", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"],
-        _model(help="scheduler: the model's own; spaced_ddpm: DiffBIR's; edm_…: DiffBIR 2.1's, from pure noise."),
+        Literal["scheduler", "uni_pc", "ddim", "ddpm", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"],
+        _model(
+            help="scheduler: the model's own; uni_pc: PASD's; spaced_ddpm: DiffBIR's; edm_…: DiffBIR 2.1's, from pure "
+            "noise."
+        ),
     ] = "scheduler"
     cfg: Annotated[float, _model(min=0, help="How strongly the prompts guide; 1 is fastest.")] = 4.0
     short_side: Annotated[int, _model(min=64, help="Smaller films are enlarged to this for the model.")] = 512

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, DiffusionPipeline, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    ControlNetModel,
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    EulerDiscreteScheduler,
+    UNet2DConditionModel,
+    UniPCMultistepScheduler,
+)
 from diffusers.loaders import FromSingleFileMixin, StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
 from diffusers.schedulers import KarrasDiffusionSchedulers
 from torch import Tensor, nn
@@ -46,15 +55,16 @@ from .controls.control import RestorationControl
 from .controls.use import ControlUse as ControlUse
 from .denoiser import Control
 from .finish import FinishSettings, finish_clip
-from .schedulers import DrivenScheduler, with_linear_betas, with_zero_terminal_snr
+from .schedulers import DrivenScheduler, another_scheduler, with_linear_betas, with_zero_terminal_snr
 from .unet import UNetView
 
 _LOG = logging.getLogger(__name__)
 
-Sampler = Literal["scheduler", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"]
+Sampler = Literal["scheduler", "uni_pc", "ddim", "ddpm", "spaced_ddpm", "edm_dpm++_3m_sde", "edm_dpm++_2m"]
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 NoiseScheduleChoice = Literal["auto", "model", "linear", "zero_snr"]
 NOISE_SCHEDULES: tuple[NoiseScheduleChoice, ...] = get_args(NoiseScheduleChoice)
+_OF_DIFFUSERS: dict[str, Any] = {"uni_pc": UniPCMultistepScheduler, "ddim": DDIMScheduler, "ddpm": DDPMScheduler}
 MULTIPLE = 8
 """Pixels of the picture for a pixel of the latent."""
 
@@ -250,8 +260,9 @@ class VideoRestorationPipeline(
             num_inference_steps: Steps of the whole schedule.
             strength: How far the clip is noised, 0 … 1: ⌊steps · strength⌋ steps are run, as in diffusers'
                 image-to-image pipelines. The sampler node's S steps at denoise d are ⌊S / d⌋ steps at strength d here.
-            sampler: "scheduler": the pipeline's. "spaced_ddpm": that of DiffBIR 1 and 2, on the scheduler's noise
-                schedule. "edm_dpm++_3m_sde" and "edm_dpm++_2m": those of DiffBIR 2.1, see :mod:`.sampling.edm`.
+            sampler: "scheduler": the pipeline's. "uni_pc", "ddim" and "ddpm": diffusers', on the scheduler's noise
+                schedule. "spaced_ddpm": that of DiffBIR 1 and 2, likewise. "edm_dpm++_3m_sde" and "edm_dpm++_2m":
+                those of DiffBIR 2.1, see :mod:`.sampling.edm`.
             noise_schedule: "auto": betas that rise linearly where motion modules are attached, which were trained with
                 them, else the model's own. "model": the model's own. "linear": always linear. "zero_snr": the model's
                 own with pure noise as its last step, for models that were fine-tuned so and whose scheduler does not
@@ -400,6 +411,8 @@ class VideoRestorationPipeline(
         trained = any(attachment.linear_schedule for attachment in self._attachments.values())
         linear = noise_schedule == "linear" or (noise_schedule == "auto" and trained)
         scheduler = with_linear_betas(self.scheduler) if linear else self.scheduler
+        if kind := _OF_DIFFUSERS.get(sampler):
+            scheduler = another_scheduler(kind, scheduler)
         if noise_schedule == "zero_snr":
             scheduler = with_zero_terminal_snr(scheduler)
         return DrivenScheduler(scheduler, steps=num_inference_steps, strength=strength)

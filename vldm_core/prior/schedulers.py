@@ -189,6 +189,18 @@ def with_linear_betas(scheduler: Any) -> Any:
     return type(scheduler).from_config(scheduler.config, **changed)
 
 
+def another_scheduler(kind: Any, scheduler: Any) -> Any:
+    """Return a scheduler of another class with the noise schedule and the prediction of a scheduler.
+
+    Args:
+        kind: One of the classes of `SCHEDULERS`.
+        scheduler: Configured; it is not changed.
+    """
+    # Of pictures: latents go beyond ±1.
+    clips = {"clip_sample": False} if "clip_sample" in inspect.signature(kind).parameters else {}
+    return kind.from_config(scheduler.config, **clips)
+
+
 def with_zero_terminal_snr(scheduler: Any) -> Any:
     """Return a scheduler like another one whose last training step is pure noise (arXiv:2305.08891, algorithm 1).
 

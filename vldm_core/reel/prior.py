@@ -77,7 +77,7 @@ class PriorReelSettings:
             shot's caption and tags, as Shot Conditioning makes it; where there are none, the one above holds.
         steps: Steps of the whole schedule.
         strength: How far frames are noised, 0 … 1; strength · steps are run.
-        sampler: "scheduler", "spaced_ddpm", "edm_dpm++_3m_sde" or "edm_dpm++_2m".
+        sampler: One of `prior.pipeline.SAMPLERS`.
         noise_schedule: "auto", "model", "linear" or "zero_snr", see `VideoRestorationPipeline`.
         seed: Same seed, same result.
         most_frames: Longest part that is in memory at once; at least three times the overlap of the windows.

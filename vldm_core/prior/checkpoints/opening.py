@@ -99,7 +99,8 @@ def open_prior(
 
 def _check_control(control: ControlSystem, path: Path, config: str | os.PathLike[str] | None) -> None:
     """Check a restoration system against the shape of a model's UNet."""
-    from diffusers import UNet2DConditionModel
+    with importing("diffusers", HEADLESS):
+        from diffusers import UNet2DConditionModel
 
     with ExitStack() as stack:
         stack.enter_context(_told_of(path))

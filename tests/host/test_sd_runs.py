@@ -451,6 +451,13 @@ class TestInterrupt:
         self.interrupted(sd_host, graph(layers(TEMPORAL), steps=500, denoise=1.0), "sampler")
         assert torch.equal(latents(sd_host, graph()), plain)
 
+    def test_under_a_control(self, sd_host):
+        """What it kept for later steps is no look at the next clip, which begins below where this one stopped."""
+        control = controlled(reuse=16)
+        wanted = latents(sd_host, graph(control))
+        self.interrupted(sd_host, graph(control, steps=500, denoise=1.0), "sampler")
+        assert torch.equal(latents(sd_host, graph(control)), wanted)
+
     def test_restoration_sampler(self, sd_host, plain):
         self.interrupted(sd_host, restoration(steps=500, denoise=1.0, window=0), "sampler")
         assert torch.equal(latents(sd_host, graph()), plain)

@@ -143,6 +143,20 @@ class TestEverySystem:
         assert size(half - plain) > 1e-3 * size(plain)
         assert size(half - changed) > 1e-3 * size(plain)
 
+    def test_what_a_model_takes_behind_the_latent_is_not_looked_at(self, monkeypatch, name):
+        """As models do that were made to fill holes."""
+        system, seen = system_of(name), []
+        real = system.features
+        monkeypatch.setattr(system, "features", lambda request: seen.append(real(request)) or seen[-1], raising=False)
+        for x in (X, torch.cat([X, random(FRAMES, 5, *SIDES, seed=7)], dim=1)):
+            inputs = UNetInput(x=x, timesteps=TIME, context=TEXT)
+            call = UNetCall(frames=tuple(range(FRAMES)), chunks=(CONDITIONED,), segments=((0, FRAMES),), inputs=inputs)
+            with torch.no_grad(), applied(name).during(call):
+                pass
+        plain, behind = seen
+        assert plain and plain.keys() == behind.keys()
+        assert all(torch.equal(plain[key], behind[key]) for key in plain)
+
     def test_taken_off_it_leaves_the_unet_bit_equal(self, unet, name):
         plain = passed(unet)
         before = {key: value.clone() for key, value in unet.state_dict().items()}

@@ -25,6 +25,9 @@ from .looks import Looks, Seen
 from .material import ControlMaterial, HintKind
 from .settings import ControlSettings
 
+LATENT_CHANNELS = 4
+"""Of Stable Diffusion's VAE."""
+
 Features = Mapping[str, Tensor]
 """What a side network hands to the places, by a name of the system's own. The batch comes first."""
 
@@ -293,7 +296,8 @@ class RestorationControl(Attachment):
         hint = each(part.hint)
         assert hint is not None
         return ControlRequest(
-            x=given.x[rows],
+            # Models that repair pictures (inpainting) take a mask and a picture behind the latent.
+            x=given.x[rows, :LATENT_CHANNELS],
             timesteps=given.timesteps[rows],
             context=text,
             hint=hint,

@@ -91,7 +91,8 @@ def find_control(paths: Sequence[Path]) -> FoundControl:
         found = parts_of(read_shapes(file))
         if not found:
             raise WeightFileError(
-                f"{file} is not a part of a known restoration control ({', '.join(f.system for f in FORMATS)})"
+                f"{file} is not a part of a known restoration control ({', '.join(f.system for f in FORMATS)}); give "
+                "the files of one of them"
             )
         for known, part in found:
             held.setdefault(known.system, {}).setdefault(part.name, []).append(file)

@@ -328,17 +328,31 @@ class RestorationControl(Attachment):
         return rows, text.expand(frames, -1, -1)
 
     def _change(self, place: ControlPlace, number: int) -> Change:
-        def change(passing: Tensor, _call: UNetCall) -> Tensor:
+        def change(passing: Tensor, call: UNetCall) -> Tensor:
             if self._features is None:
                 return passing
             assert self._gain is not None
             assert self._seen is not None
+            if place.at != "text":
+                self._check_size(passing, place, call)
             changed = self._changed(passing, place, number, self._features, self._seen)
             if place.at == "text":
                 return changed
             return weighed(passing, changed, self._gain, tokens=place.tokens, scale=place.scale)
 
         return change
+
+    def _check_size(self, passing: Tensor, place: ControlPlace, call: UNetCall) -> None:
+        """Check that what passes a place is as large as what was seen for it."""
+        assert call.inputs is not None
+        height, width = (-(-side // place.scale) for side in call.inputs.x.shape[-2:])
+        found = tuple(passing.shape[1:2] if place.tokens else passing.shape[-2:])
+        if found != ((height * width,) if place.tokens else (height, width)):
+            raise SettingsError(
+                f"inside the model passes a picture of {'×'.join(map(str, reversed(found)))} positions where "
+                f"{self.system.name} knows one of {width}×{height}; remove what scales it there, such as Deep Shrink "
+                "(PatchModelAddDownscale)"
+            )
 
     def _changed(self, passing: Tensor, place: ControlPlace, number: int, features: Features, seen: Seen) -> Tensor:
         """Return what a place makes of what passes it, anew or as it did after the last look."""

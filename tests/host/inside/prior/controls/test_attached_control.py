@@ -175,6 +175,15 @@ def test_prompts_for_an_area_are_refused_where_tiles_would_hide_it(model, contro
         sample(patched, areas, NEGATIVE, NOISE, LATENT, steps=1)
 
 
+def test_what_scales_pictures_inside_the_model_is_told(model, control):
+    from comfy_extras.nodes_model_downscale import PatchModelAddDownscale
+
+    patched = with_control(model, control, MATERIAL, SETTINGS)
+    (shrunk,) = PatchModelAddDownscale.execute(patched, 3, 2.0, 0.0, 0.35, True, "bicubic", "bicubic").result
+    with pytest.raises(SettingsError, match=r"1×1 positions where DiffBIR knows one of 2×1; remove .* Deep Shrink"):
+        run(shrunk)
+
+
 def test_a_model_of_another_family_is_refused(tmp_path, model):
     from inside.prior.controls.published import write_diffbir
     from pack.nodes.host.prior.controls import load_control

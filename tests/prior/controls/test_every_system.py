@@ -34,6 +34,7 @@ from .tiny_systems import BUILDERS, CONTEXT, tiny_material, tiny_sd2
 SYSTEMS = tuple(known.system for known in FORMATS)
 FRAMES, SIDES = 5, (8, 16)
 SIGMAS = (10.0, 9.0, 8.0, 7.0, 0.0)
+WINDOWS = WindowSettings(length=2, overlap=1)
 CUT = (Shot(0, 2), Shot(2, FRAMES))
 MIXED_WITH = "DiffBIR"
 
@@ -169,7 +170,7 @@ class TestEverySystem:
         x = 5 * X
         with denoiser(unet, applied(name)) as whole:
             wanted = whole(x, SIGMAS[1])
-        with denoiser(unet, applied(name), windows=WindowSettings(length=2, overlap=1), shots=CUT) as windowed:
+        with denoiser(unet, applied(name), windows=WINDOWS, shots=CUT) as windowed:
             found = windowed(x, SIGMAS[1])
         with denoiser(unet) as plain:
             assert size(plain(x, SIGMAS[1]) - wanted) > 1e-3 * size(wanted)
@@ -203,7 +204,7 @@ class TestEverySystem:
 
     def test_restoration_guidance_sees_the_clip_whole(self, unet, name):
         """Behind windows and tiles that are put together: tiles of their own would each be pulled by themselves."""
-        x, parts = 5 * X, {"windows": WindowSettings(length=2, overlap=1), "tiles": TileSettings(size=8, overlap=4)}
+        x, parts = 5 * X, {"windows": WINDOWS, "tiles": TileSettings(size=8, overlap=4)}
         guidance = RestorationGuidance(
             GuidanceSettings(scale=0.5, weighting="mse"),
             NoiseSchedule.stable_diffusion(),
@@ -272,10 +273,38 @@ class TestEverySystem:
                 counts.append(len(ran))
         for handle in handles:
             handle.remove()
-        looking, resting = counts[0], counts[1]
-        assert counts == [looking, resting, resting, looking]
+        # The first look also embeds the hint, which serves all steps.
+        first, resting, again, looking = counts
+        assert resting == again
+        assert resting < looking <= first
         # What StableSR does to a block is no sum: its modulation runs on what passes.
         assert resting == 0 or (name == "StableSR" and resting < looking)
+
+    def test_what_hangs_on_the_hint_alone_is_made_once(self, unet, name, monkeypatch):
+        """Once for a window, whatever the step and the chunk; anew for other hints and for another sampling."""
+        made = []
+        real = type(system_of(name)).embed
+        monkeypatch.setattr(type(system_of(name)), "embed", lambda s, hint: made.append(hint) or real(s, hint))
+        control = applied(name)
+        with denoiser(unet, control, windows=WINDOWS) as step:
+            for sigma in SIGMAS[:3]:
+                step(5 * X, sigma)
+        windows = len(made)
+        if not system_of(name).embeds:
+            assert not made
+            return
+        assert windows > 1
+        assert all(len(hint) == WINDOWS.length for hint in made)
+        control.material = material_of(name, 7)
+        with denoiser(unet, control, windows=WINDOWS) as step:
+            changed = step(5 * X, SIGMAS[0])
+        assert len(made) == 2 * windows
+        with denoiser(unet, applied(name, material_of(name, 7)), windows=WINDOWS) as fresh:
+            assert torch.equal(fresh(5 * X, SIGMAS[0]), changed)
+        control.forget()
+        with denoiser(unet, control, windows=WINDOWS) as step:
+            step(5 * X, SIGMAS[0])
+        assert len(made) == 4 * windows
 
     def test_damage_weakens_it_inside_alone(self, unet, name):
         """The first thing that it changes in a pass, where nothing has spread yet."""

@@ -21,6 +21,7 @@ from ..call import CONDITIONED, UNetCall
 from ..unet import UNetView
 from ..unet_families import check_text
 from .gain import Gain, gain_of, weighed
+from .kept_embeddings import KeptEmbeddings
 from .looks import Looks, Seen
 from .material import ControlMaterial, HintKind
 from .settings import ControlSettings
@@ -51,6 +52,8 @@ class ControlRequest:
         tokens: (B, n, d) or None.
         reference: (B, 4, h, w) or None.
         strength: The published factor on what the side network adds; 1 for systems that publish none.
+        embedded: (B, C, h, w), what `ControlSystem.embed` made of the hint, for systems that embed it; None leaves it
+            to `features`.
     """
 
     x: Tensor
@@ -60,6 +63,7 @@ class ControlRequest:
     tokens: Tensor | None = None
     reference: Tensor | None = None
     strength: float = 1.0
+    embedded: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,6 +117,7 @@ class ControlSystem(nn.Module):
             the places have them once for all chunks.
         takes_tokens: Whether it looks at an embedding of the picture.
         takes_reference: Whether it looks at another, good picture of the scene.
+        embeds: Whether a part of its work depends on the hint alone, see `embed`.
     """
 
     name: ClassVar[str]
@@ -122,6 +127,7 @@ class ControlSystem(nn.Module):
     conditioned_alone: ClassVar[bool] = False
     takes_tokens: ClassVar[Need] = "none"
     takes_reference: ClassVar[Need] = "none"
+    embeds: ClassVar[bool] = False
 
     def accept(self, material: ControlMaterial) -> None:
         """Check what this system alone asks of a clip's material, once for each clip; most ask nothing.
@@ -136,6 +142,10 @@ class ControlSystem(nn.Module):
         Most systems have none, and stay as they are.
         """
         return self
+
+    def embed(self, hint: Tensor) -> Tensor:
+        """Return what depends on the hint (F, 4, h, w) or (F, 3, 8·h, 8·w) alone: (F, C, h, w), for all steps."""
+        raise NotImplementedError
 
     def features(self, request: ControlRequest) -> Features:
         """Look at the hint.
@@ -208,6 +218,7 @@ class RestorationControl(Attachment):
         self.system = system.seeing(self.settings.pixel_window)
         self.material = material
         self._looks = Looks(self.settings.reuse)
+        self._embeddings = KeptEmbeddings()
         self._features: Features | None = None
         self._gain: Gain | None = None
         self._seen: Seen | None = None
@@ -268,6 +279,7 @@ class RestorationControl(Attachment):
     def forget(self) -> None:
         """Forget what was seen in a sampling: it has ended, or another one begins."""
         self._looks.forget()
+        self._embeddings.forget()
 
     def _look(self, call: UNetCall, factor: float) -> None:
         part = self.material.of(call)
@@ -295,6 +307,9 @@ class RestorationControl(Attachment):
 
         hint = each(part.hint)
         assert hint is not None
+        embedded = None
+        if self.system.embeds:
+            embedded = each(self._embeddings.of(call, self.material.hint, lambda: self.system.embed(part.hint)))
         return ControlRequest(
             # Models that repair pictures (inpainting) take a mask and a picture behind the latent.
             x=given.x[rows, :LATENT_CHANNELS],
@@ -304,6 +319,7 @@ class RestorationControl(Attachment):
             tokens=each(part.tokens),
             reference=each(part.reference),
             strength=self.settings.strength if self.system.scales_itself else 1.0,
+            embedded=embedded,
         )
 
     @staticmethod

@@ -45,6 +45,7 @@ class PasdControl(ControlSystem):
 
     name: ClassVar[str] = "PASD"
     hint: ClassVar[HintKind] = "pixels"
+    embeds: ClassVar[bool] = True
     added: ClassVar[type[PixelReader]] = PixelTransformers
 
     def __init__(self, branch: ControlBranch, embedding: DegradationRemoval, reader: PixelReader) -> None:
@@ -96,9 +97,16 @@ class PasdControl(ControlSystem):
         other.windows = windows
         return other
 
+    def embed(self, hint: Tensor) -> Tensor:
+        """Return the embedding (F, C, h, w) of pictures (F, 3, 8·h, 8·w)."""
+        return self.embedding(hint)
+
     def features(self, request: ControlRequest) -> Features:
         """Return the residuals."""
-        return self.residuals(request.x, request.timesteps, request.context, request.hint, strength=request.strength)
+        added = self.embed(request.hint) if request.embedded is None else request.embedded
+        return self.branch.residuals(
+            request.x, request.timesteps, request.context, strength=request.strength, added=added
+        )
 
     def residuals(
         self, x: Tensor, timesteps: Tensor, context: Tensor, picture: Tensor, *, strength: float = 1.0
@@ -112,7 +120,7 @@ class PasdControl(ControlSystem):
             picture: (B, 3, 8·h, 8·w), RGB, [0, 1].
             strength: Factor on all of them.
         """
-        return self.branch.residuals(x, timesteps, context, strength=strength, added=self.embedding(picture))
+        return self.branch.residuals(x, timesteps, context, strength=strength, added=self.embed(picture))
 
     def places(self, view: UNetView) -> Iterable[ControlPlace]:
         """Return the skips, the middle and the layers that look at pixels.

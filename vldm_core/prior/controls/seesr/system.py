@@ -40,6 +40,7 @@ class SeeSrControl(ControlSystem):
 
     name: ClassVar[str] = "SeeSR"
     hint: ClassVar[HintKind] = "pixels"
+    embeds: ClassVar[bool] = True
     takes_tokens: ClassVar[Need] = "optional"
 
     def __init__(
@@ -112,15 +113,19 @@ class SeeSrControl(ControlSystem):
                 f"{wanted} wide"
             )
 
+    def embed(self, hint: Tensor) -> Tensor:
+        """Return the embedding (F, C, h, w) of pictures (F, 3, 8·h, 8·w)."""
+        return self.picture(hint)
+
     def features(self, request: ControlRequest) -> Features:
         """Return the residuals, and the embedding as it came."""
-        found = self.residuals(
+        found = self.branch.residuals(
             request.x,
             request.timesteps,
             request.context,
-            request.hint,
-            tokens=request.tokens,
             strength=request.strength,
+            added=self.embed(request.hint) if request.embedded is None else request.embedded,
+            tokens=request.tokens,
         )
         return found if request.tokens is None else {**found, TOKENS: request.tokens}
 
@@ -144,9 +149,7 @@ class SeeSrControl(ControlSystem):
             tokens: (B, n, 512), the tagger's embedding; None leaves its transformers out.
             strength: Factor on all of them.
         """
-        return self.branch.residuals(
-            x, timesteps, context, strength=strength, added=self.picture(picture), tokens=tokens
-        )
+        return self.branch.residuals(x, timesteps, context, strength=strength, added=self.embed(picture), tokens=tokens)
 
     def places(self, view: UNetView) -> Iterable[ControlPlace]:
         """Return the skips, the middle and the transformers.

@@ -375,7 +375,8 @@ class TestInterrupt:
         progress.wait_for(by_class(prompt, node), share)
         further = progress.interrupt(host, prompt_id)
         assert host.wait(prompt_id, timeout=60).status == "interrupted"
-        assert further < 0.1, f"{further:.0%} of the work was still done"
+        # The bar may run ahead by what was under way: a reel's last stages hand on a window of frames at a time.
+        assert further < 0.2, f"{further:.0%} of the work was still done"
         assert host.files() - before == set()
 
     def test_next_prompt_runs(self, host, restore_reel):

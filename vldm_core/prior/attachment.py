@@ -7,7 +7,7 @@ diffusion-model wrapper does, headlessly the sampling loop.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -17,12 +17,10 @@ from .call import UNetCall
 from .unet import UNetView
 
 Change = Callable[[Tensor, UNetCall], Tensor]
-"""What an attachment does to the output (B, C, h, w) of a hooked module, or to one of its inputs."""
+"""What an attachment does to the output (B, C, h, w) of a hooked module, or to its first input."""
 
-Argument = Literal["picture", "text"]
-"""Which input: the first, or the text conditioning of a transformer."""
-
-_TEXT_NAMES = ("context", "encoder_hidden_states")
+_PICTURE_NAMES = ("hidden_states", "x")
+"""What hosts call the first input where they pass it by name."""
 
 
 class Attached:
@@ -66,13 +64,11 @@ class Attachment(nn.Module):
         """
         raise NotImplementedError
 
-    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Argument, Change]]:
-        """Return which modules of the UNet to hook before they run, and what to do to which of their inputs."""
+    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
+        """Return which modules of the UNet to hook before they run, and what to do to their first inputs."""
         return ()
 
-    def hooks(
-        self, view: UNetView
-    ) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Argument, Change]]]:
+    def hooks(self, view: UNetView) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Change]]]:
         """Return all `changes` and all `input_changes`, which together make one attachment."""
         return list(self.changes(view)), list(self.input_changes(view))
 
@@ -85,9 +81,8 @@ class Attachment(nn.Module):
         after, before = self.hooks(view)
         first = self.within_frames
         handles = [module.register_forward_hook(self._hook(change), prepend=first) for module, change in after]
-        for module, argument, change in before:
-            hook = self._hook_before(argument, change)
-            handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
+        for module, change in before:
+            handles.append(module.register_forward_pre_hook(self._hook_before(change), with_kwargs=True))
         return Attached(handles)
 
     @contextmanager
@@ -120,16 +115,13 @@ class Attachment(nn.Module):
 
         return hook
 
-    def _hook_before(self, argument: Argument, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
-        def hook(_module: nn.Module, positional: Any, named: Any) -> Any:
-            names = _TEXT_NAMES if argument == "text" else ("hidden_states", "x")
-            place = 1 if argument == "text" else 0
-            if len(positional) > place:
-                changed = change(positional[place], self._known_call())
-                return (*positional[:place], changed, *positional[place + 1 :]), named
-            name = next((name for name in names if name in named), None)
+    def _hook_before(self, change: Change) -> Callable[[nn.Module, Any, Any], Any]:
+        def hook(module: nn.Module, positional: Any, named: Any) -> Any:
+            if positional:
+                return (change(positional[0], self._known_call()), *positional[1:]), named
+            name = next((name for name in _PICTURE_NAMES if name in named), None)
             if name is None:
-                raise SettingsError(f"{type(_module).__name__} was called without its {argument}")
+                raise SettingsError(f"{type(module).__name__} was called without its picture")
             return positional, {**named, name: change(named[name], self._known_call())}
 
         return hook

@@ -394,7 +394,7 @@ def first_change(unet, control: RestorationControl) -> Tensor:
         return place.module.register_forward_hook(after)
 
     with control.attached(view), control.during(call):
-        handles = [watch(place) for place in control.system.places(view) if place.at != "text"]
+        handles = [watch(place) for place in control.system.places(view)]
         unet(X, TIME, TEXT)
     for handle in handles:
         handle.remove()

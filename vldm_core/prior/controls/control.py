@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from ...errors import SettingsError
-from ..attachment import Argument, Attached, Attachment, Change
+from ..attachment import Attached, Attachment, Change
 from ..call import CONDITIONED, UNetCall
 from ..unet import UNetView
 from ..unet_families import check_text
@@ -36,7 +36,7 @@ Need = Literal["none", "optional", "required"]
 """Whether a system takes something, and whether it works without."""
 
 PlaceChange = Callable[[Tensor, Features], Tensor]
-"""What a place makes of what passes it: (B, C, h, w) at a map, (B, h · w, C) at tokens, (B, L, D) at a text."""
+"""What a place makes of what passes it: (B, C, h, w) at a map, (B, h · w, C) at tokens."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +72,7 @@ class ControlPlace:
 
     Attributes:
         module: The host's module.
-        at: "output": what it gives. "picture" or "text": what it is given.
+        at: "output": what it gives. "picture": what it is given.
         change: See `PlaceChange`; it must not write into what it is given.
         tokens: Whether a picture passes as (B, h · w, C).
         scale: The latent's sides are divided by this here, rounded up.
@@ -81,7 +81,7 @@ class ControlPlace:
     """
 
     module: nn.Module
-    at: Literal["output"] | Argument
+    at: Literal["output", "picture"]
     change: PlaceChange
     tokens: bool = False
     scale: int = 1
@@ -238,22 +238,20 @@ class RestorationControl(Attachment):
             return None
         return ControlState(features=self._features, gain=self._gain, call=self._known_call())
 
-    def hooks(
-        self, view: UNetView
-    ) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Argument, Change]]]:
+    def hooks(self, view: UNetView) -> tuple[Sequence[tuple[nn.Module, Change]], Sequence[tuple[nn.Module, Change]]]:
         """Return the places where outputs change and those where inputs do, of one asking of the system."""
         # Places of one asking may hand something on to each other.
         places = list(self.system.places(view))
         return (
             [(p.module, self._change(p, number)) for number, p in enumerate(places) if p.at == "output"],
-            [(p.module, p.at, self._change(p, number)) for number, p in enumerate(places) if p.at != "output"],
+            [(p.module, self._change(p, number)) for number, p in enumerate(places) if p.at == "picture"],
         )
 
     def changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
         """Return the places where outputs change."""
         return self.hooks(view)[0]
 
-    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Argument, Change]]:
+    def input_changes(self, view: UNetView) -> Iterable[tuple[nn.Module, Change]]:
         """Return the places where inputs change."""
         return self.hooks(view)[1]
 
@@ -349,11 +347,8 @@ class RestorationControl(Attachment):
                 return passing
             assert self._gain is not None
             assert self._seen is not None
-            if place.at != "text":
-                self._check_size(passing, place, call)
+            self._check_size(passing, place, call)
             changed = self._changed(passing, place, number, self._features, self._seen)
-            if place.at == "text":
-                return changed
             return weighed(passing, changed, self._gain, tokens=place.tokens, scale=place.scale)
 
         return change

@@ -130,7 +130,7 @@ class Always(Attachment):
 
         return (
             [(place.module, change(place)) for place in places if place.at == "output"],
-            [(place.module, place.at, change(place)) for place in places if place.at != "output"],
+            [(place.module, change(place)) for place in places if place.at == "picture"],
         )
 
 

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from ....files.published import fill, shape_of
 from ....files.weights import WeightFileError
+from ..control import LATENT_CHANNELS
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
-
-LATENT = 4
 
 
 class CoserBranch(ControlBranch):
@@ -23,7 +22,7 @@ class CoserBranch(ControlBranch):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
-        self.hint_zero_conv = nn.Conv2d(LATENT, config.channels[0], 3, padding=1)
+        self.hint_zero_conv = nn.Conv2d(LATENT_CHANNELS, config.channels[0], 3, padding=1)
 
     @classmethod
     def from_published(cls, tensors: Mapping[str, Tensor], *, heads: tuple[int, ...] | None = None) -> "CoserBranch":
@@ -38,10 +37,10 @@ class CoserBranch(ControlBranch):
         """
         config = EncoderConfig.of({key: tuple(value.shape) for key, value in tensors.items()}, heads=heads)
         hint = shape_of(tensors, "hint_zero_conv.weight", 4)[1]
-        if (config.in_channels, hint) != (LATENT, LATENT):
+        if (config.in_channels, hint) != (LATENT_CHANNELS, LATENT_CHANNELS):
             raise WeightFileError(
                 f"CoSeR's control branch takes {config.in_channels} and {hint} channels; the published one takes "
-                f"{LATENT} of the noisy latent and {LATENT} of the hint"
+                f"{LATENT_CHANNELS} of the noisy latent and {LATENT_CHANNELS} of the hint"
             )
         with torch.device("meta"):
             branch = cls(config)

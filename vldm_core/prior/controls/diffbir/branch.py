@@ -15,13 +15,12 @@ from torch import Tensor
 from ....files.published import fill
 from ....files.weights import WeightFileError
 from ...unet import UNetView
-from ..control import ControlPlace, ControlRequest, ControlSystem, Features, check_text_width
+from ..control import LATENT_CHANNELS, ControlPlace, ControlRequest, ControlSystem, Features, check_text_width
 from ..material import HintKind
 from ..network.control_branch import ControlBranch
 from ..network.encoder import EncoderConfig
 from ..network.residuals import residual_places
 
-LATENT = 4
 FULL = "control_model."
 """Prefix in complete checkpoints of version 1."""
 
@@ -55,10 +54,10 @@ class DiffBirControl(ControlSystem):
             WeightFileError: The file does not fit; the message lists why.
         """
         config = EncoderConfig.of({key: tuple(value.shape) for key, value in tensors.items()}, heads=heads)
-        if config.in_channels != 2 * LATENT:
+        if config.in_channels != 2 * LATENT_CHANNELS:
             raise WeightFileError(
-                f"{what} begins with {config.in_channels} channels; DiffBIR's has {2 * LATENT}: the noisy latent and "
-                "the hint"
+                f"{what} begins with {config.in_channels} channels; DiffBIR's has {2 * LATENT_CHANNELS}: the noisy "
+                "latent and the hint"
             )
         with torch.device("meta"):
             control = cls(config)

@@ -1,8 +1,9 @@
 """DiffBIR's files."""
 
 from ....files.published import below
+from ..control import LATENT_CHANNELS
 from ..format import ControlFormat, Part, Parts, Shapes
-from .branch import FULL, LATENT, DiffBirControl
+from .branch import FULL, DiffBirControl
 
 _FIRST, _LAST = "input_blocks.0.0.weight", "middle_block_out.0.weight"
 BRANCH = "control branch"
@@ -11,7 +12,7 @@ BRANCH = "control branch"
 def _is_branch(shapes: Shapes) -> bool:
     for prefix in ("", FULL):
         first = shapes.get(f"{prefix}{_FIRST}", ())
-        if len(first) == 4 and first[1] == 2 * LATENT and f"{prefix}{_LAST}" in shapes:
+        if len(first) == 4 and first[1] == 2 * LATENT_CHANNELS and f"{prefix}{_LAST}" in shapes:
             return True
     return False
 

@@ -118,8 +118,8 @@ def warp_array(image: NDArray, flow: FloatArray, interpolation: Literal["linear"
 def inside_array(flow: FloatArray) -> BoolArray:
     """Tell where a flow (H, W, 2) stays inside the frame: (H, W) bool; the NumPy twin of `inside`."""
     height, width = flow.shape[:2]
-    x, y = _positions_array(flow)
-    return cast(BoolArray, (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+    place = cv2.add(flow, _grid(height, width))
+    return cv2.inRange(place, (0.0, 0.0), (width - 1.0, height - 1.0)) > 0
 
 
 def consistency_array(flow: FloatArray, back: FloatArray) -> BoolArray:
@@ -138,11 +138,3 @@ def _grid(height: int, width: int) -> FloatArray:
     grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
     grid.flags.writeable = False
     return grid
-
-
-def _positions_array(flow: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Absolute positions p + flow(p), each (H, W) float32."""
-    height, width = flow.shape[:2]
-    columns = np.arange(width, dtype=np.float32)
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    return flow[..., 0] + columns, flow[..., 1] + rows

@@ -24,6 +24,8 @@ class MotionAround:
 
 
 _SURROUNDINGS = MotionAround()
+_SUM = np.ones((1, 2), np.float32)
+"""Factors of the two channels of a motion in their sum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +96,12 @@ class MotionField:
         """
         cells = self.in_cells()
         returned = warp_array(back.grid, cells)
-        apart = self.grid + returned
-        error = apart[..., 0] * apart[..., 0] + apart[..., 1] * apart[..., 1]
-        moved, came = self.grid, returned
-        length = moved[..., 0] ** 2 + moved[..., 1] ** 2 + came[..., 0] ** 2 + came[..., 1] ** 2
-        return (error < CONSISTENCY_SLOPE * length + CONSISTENCY_OFFSET) & inside_array(cells)
+        # Sums over the two channels as products with a row of ones: many times as fast as along NumPy's last axis.
+        apart = cv2.add(self.grid, returned)
+        error = cv2.transform(cv2.multiply(apart, apart), _SUM)
+        squares = cv2.add(cv2.multiply(self.grid, self.grid), cv2.multiply(returned, returned))
+        most = cv2.transform(squares, _SUM * np.float32(CONSISTENCY_SLOPE))
+        return np.asarray(error < most + np.float32(CONSISTENCY_OFFSET), bool) & inside_array(cells)
 
 
 def enlarged_plane(plane: NDArray, size: tuple[int, int]) -> FloatArray:

@@ -1,0 +1,264 @@
+"""The neighbours of a frame, up to three each way, brought to it along the motion of the shot, each of them once.
+
+A neighbour is looked up at the place that the shot's motion leads to, and given the local brightness of the frame. With
+it comes where it shows the frame at all: inside the picture, where the opposite motion leads back to the start, and not
+in a hole. How well it fits is the mean of what is left of the difference around a pixel.
+
+What is told of one frame by its copy is the frame itself, so copies are left out. Motion does not lead across a frame
+that differs from its neighbours as a whole: what lies behind one is left out too.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...arrays import BoolArray, Plane
+from ...errors import SettingsError
+from ...video.buffers.bands import Band, bands
+from ...video.buffers.keyed_cache import Once
+from ..dirt.references import References, is_duplicate
+from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
+from ..motion import shot
+from ..motion.field import enlarged_mask, enlarged_plane
+from ..motion.window import FrameWindow
+from .sampling import Samples, pixel_grid
+
+REACH = 3
+"""Neighbours on each side, in frames, that are looked at at most."""
+
+RADIUS = REACH + 1 + shot.RADIUS
+"""What the neighbours of a frame look like depends on so many frames on each side of it: whether the last of them
+stands apart shows beside the next one, and the motion between these needs its own surroundings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourSettings:
+    """Which neighbours are brought to a frame.
+
+    Attributes:
+        reach: Neighbours on each side, 1 … 3 frames.
+        box: Pixels on each side of the square over which the difference to a neighbour is averaged, odd: the size of
+            the blocks that motion compensation is judged by in denoisers of video.
+        hole_margin: Pixels on each side of the square by which holes are widened: interpolation mixes them with what
+            is around them.
+    """
+
+    reach: int = REACH
+    box: int = 9
+    hole_margin: int = 7
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.reach <= REACH:
+            raise SettingsError(f"the reach in time is {self.reach} frames; use 1 … {REACH}")
+        if self.box < 1 or not self.box % 2 or self.hole_margin < 1 or not self.hole_margin % 2:
+            raise SettingsError(
+                f"box and hole_margin are {self.box} and {self.hole_margin} pixels; use odd numbers from 1"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Compensated:
+    """A neighbour as it is seen from the rows of a frame.
+
+    Attributes:
+        other: Which frame of the window.
+        luma: (n, W) float32, grey levels, in the brightness of the frame.
+        valid: (n, W) uint8, 255 where it shows the frame, 0 where not.
+        misfit: (n, W) float32, grey levels: the mean of |frame − luma| around a pixel.
+        place: (n, W, 2) float32, where the pixels were found, x first.
+        gain: (n, W) float32, the factor that was applied; see `flicker.local_gain.apply_gain`.
+    """
+
+    other: int
+    luma: Plane
+    valid: Plane
+    misfit: Plane
+    place: Plane
+    gain: Plane
+
+    def cut(self, rows: slice) -> "Compensated":
+        """Return some of the rows."""
+        return Compensated(
+            self.other, self.luma[rows], self.valid[rows], self.misfit[rows], self.place[rows], self.gain[rows]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CompensatedBand:
+    """All neighbours of a frame over a band of its rows.
+
+    Attributes:
+        rows: Which rows of the frame.
+        frame: (n, W) float32, its luma there.
+        neighbours: Those before the frame first.
+    """
+
+    rows: slice
+    frame: Plane
+    neighbours: list[Compensated]
+
+
+Holes = Callable[[int], BoolArray | None]
+"""Tells of a frame of the window where it is damaged, (H, W); None where nothing is known."""
+
+
+def _no_holes(_: int) -> BoolArray | None:
+    return None
+
+
+_NO_MAP = cast(NDArray, None)
+_WORK_PLANES = 60
+"""Planes of single precision that the looks of a band take at their peak, their colours and statistics counted in."""
+
+
+class Neighbours:
+    """The neighbours of the frames of a window; several threads may ask at a time.
+
+    Args:
+        frames: Some frames of one shot.
+        settings: Defaults to `NeighbourSettings()`.
+        holes: Where frames are damaged: nothing is taken from there.
+        fine: Whether frames are looked up without becoming soft; see `sampling`. Where only differences matter, the
+            quick look will do.
+    """
+
+    def __init__(
+        self,
+        frames: FrameWindow,
+        settings: NeighbourSettings | None = None,
+        *,
+        holes: Holes = _no_holes,
+        fine: bool = True,
+    ) -> None:
+        self._frames, self._settings, self._holes, self._fine = frames, settings or NeighbourSettings(), holes, fine
+        self._references = References(frames)
+        self._once = Once()
+
+    def of(self, index: int) -> tuple[int, ...]:
+        """Tell which frames of the window are the neighbours of one, in their order."""
+
+        def compute() -> tuple[int, ...]:
+            return tuple(sorted([*self._beside(index, -1), *self._beside(index, 1)]))
+
+        return self._once.get(("neighbours", index), compute)
+
+    def _beside(self, index: int, step: int) -> Iterator[int]:
+        last = index
+        for other in range(index + step, index + step * (self._settings.reach + 1), step):
+            if not 0 <= other < len(self._frames) or self._references.stands_apart(other):
+                return
+            if not (self._copies(last, other) or self._copies(index, other)):
+                yield other
+            last = other
+
+    def _copies(self, first: int, second: int) -> bool:
+        first, second = sorted((first, second))
+        luma = self._frames.luma
+        return self._once.get(("copies", second, first), lambda: is_duplicate(luma[first], luma[second]))
+
+    def compensated(self, index: int) -> Iterator[CompensatedBand]:
+        """Bring the neighbours of a frame to it.
+
+        Args:
+            index: Of the frame in the window.
+
+        Yields:
+            Bands of rows that make up the frame, from the top.
+        """
+        height, width = self._frames.size
+        frame, others = self._frames.luma[index], self.of(index)
+        gains = {other: self._gain(index, other) for other in others}
+        for band in bands(height, width, self._settings.box // 2, granularity=2, planes=_WORK_PLANES):
+            around = frame[band.around]
+            seen = [self._compensate(index, other, around, band, gains[other]) for other in others]
+            yield CompensatedBand(band.rows, frame[band.rows], seen)
+
+    def _compensate(self, index: int, other: int, frame: Plane, band: Band, gain_field: Plane) -> Compensated:
+        size, rows = self._frames.size, band.around
+        place = self._place(index, other, rows)
+        gain = gain_field[rows]
+        luma = apply_gain(self._samples(other).at(place), gain)
+        misfit = cv2.blur(cv2.absdiff(frame, luma), (self._settings.box,) * 2, borderType=cv2.BORDER_REFLECT)
+        valid = self._shown(other, place)
+        holds = enlarged_mask(self._frames.holds(index, other), size)[rows].view(np.uint8)
+        # The smaller of 0 or 255 and 0 or 1, counted in 255: one that holds becomes 255.
+        valid = cv2.multiply(valid, holds)
+        whole = Compensated(other, luma, valid, misfit, place, gain)
+        return whole.cut(slice(band.rows.start - rows.start, band.rows.stop - rows.start))
+
+    def _place(self, index: int, other: int, rows: slice) -> Plane:
+        """Where the pixels of some rows of a frame are found in another one, (n, W, 2)."""
+        motion = self._frames.between(index, other)
+        height, width = self._frames.size
+        grid = pixel_grid(height, width)[rows]
+        if rows == slice(0, height):
+            return cv2.add(enlarged_plane(motion.grid, (height, width)), grid)
+        x, y = cv2.split(grid)
+        return cv2.add(motion.at(np.asarray(x, np.float32), np.asarray(y, np.float32)), grid)
+
+    def _shown(self, other: int, place: Plane) -> Plane:
+        """Where places (n, W, 2) lie in the picture of a frame and in none of its holes, (n, W), 255 or 0."""
+        height, width = self._frames.size
+        holes = self._widened_holes(other)
+        if holes is None:
+            return np.asarray(cv2.inRange(place, (0.0, 0.0), (width - 1.0, height - 1.0)), np.uint8)
+        damaged = cv2.remap(holes, place, _NO_MAP, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+        return np.asarray(cv2.bitwise_not(damaged), np.uint8)
+
+    def _widened_holes(self, index: int) -> Plane | None:
+        def compute() -> Plane | None:
+            holes = self._holes(index)
+            if holes is None or not holes.any():
+                return None
+            square = np.ones((self._settings.hole_margin,) * 2, np.uint8)
+            return np.asarray(cv2.dilate(holes.view(np.uint8) * np.uint8(255), square), np.uint8)
+
+        return self._once.get(("holes", index), compute)
+
+    def _samples(self, index: int) -> Samples:
+        return self._once.get(("samples", index), lambda: Samples(self._frames.luma[index], fine=self._fine))
+
+    def _colours(self, index: int) -> Samples:
+        return self._once.get(("colours", index), lambda: Samples(self._frames.colour(index), fine=self._fine))
+
+    def colour(self, look: Compensated) -> Plane:
+        """Return the colours of a neighbour, (n, W, C) grey levels, where its luma was looked up, in its brightness."""
+        return apply_gain(self._colours(look.other).at(look.place), look.gain)
+
+    def _reduced(self, index: int) -> Plane:
+        def compute() -> Plane:
+            height, width = self._frames.size
+            size = (max(1, width // GAIN.shrink), max(1, height // GAIN.shrink))
+            return cv2.resize(self._frames.luma[index], size, interpolation=cv2.INTER_AREA)
+
+        return self._once.get(("reduced", index), compute)
+
+    def _gain(self, index: int, other: int) -> Plane:
+        """What gives a neighbour the local brightness of a frame, (H, W)."""
+        here, there = self._reduced(index), self._reduced(other)
+        height, width = here.shape
+        size = self._frames.size
+        cells = self._frames.between(index, other).resized(height, width)
+        cells = cells * np.array([width / size[1], height / size[0]], np.float32)
+        place = cv2.add(cells, pixel_grid(height, width))
+        look = cv2.remap(there, place, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return local_gain_of_reduced(look, here, None, size)
+
+    def forget(self, before: int) -> None:
+        """Give the memory back that frames before this one hold here; they may still be asked for."""
+        self._once.forget(lambda key: key[1] < before)
+
+
+def neighbours_of(frames: Tensor, settings: NeighbourSettings | None = None) -> Neighbours:
+    """Return the neighbours of the frames of a whole shot that fits in memory.
+
+    Args:
+        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1].
+        settings: Defaults to `NeighbourSettings()`.
+    """
+    return Neighbours(FrameWindow(frames), settings)

@@ -50,8 +50,8 @@ def whole_numbers(text: str, what: str) -> tuple[int, ...]:
         raise SettingsError(f"{what} are {text!r}; give whole numbers with commas between them") from error
 
 
-@app.command("film")
-def benchmark_film(
+@app.command("detection")
+def benchmark_detection(
     data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
     json_file: JsonOption = None,
     markdown: PageOption = None,
@@ -67,12 +67,12 @@ def benchmark_film(
 ) -> None:
     """Detection, repair, flicker and cost of the film stages beside textbook methods."""
     from .common.page import command_line
-    from .film.benchmark import FilmBenchmarkSettings, format_report, run_film_benchmark
-    from .film.curves import write_curves
-    from .film.page import write_page
+    from .detection.benchmark import DetectionBenchmarkSettings, format_report, run_detection_benchmark
+    from .detection.curves import write_curves
+    from .detection.page import write_page
 
     with reported():
-        settings = FilmBenchmarkSettings.quick() if quick else FilmBenchmarkSettings()
+        settings = DetectionBenchmarkSettings.quick() if quick else DetectionBenchmarkSettings()
         chosen: dict[str, Any] = {
             "sources": sources,
             "methods": tuple(methods.split(",")) if methods else None,
@@ -82,12 +82,12 @@ def benchmark_film(
         given = {name: value for name, value in chosen.items() if value is not None}
         settings = replace(settings, all_sources=all_sources, **given)
         with bars() as progress:
-            report = run_film_benchmark(data, json_path=json_file, settings=settings, progress=progress)
+            report = run_detection_benchmark(data, json_path=json_file, settings=settings, progress=progress)
         if curves is not None:
             write_curves(report, curves)
         if markdown is not None:
             command = command_line(
-                "film",
+                "detection",
                 {
                     "data": "DIR",
                     "quick": quick,

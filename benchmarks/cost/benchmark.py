@@ -27,7 +27,8 @@ def run_cost_benchmark(
     """Measure every part on a film of every size.
 
     Args:
-        data: Folder of the film benchmark's material, of which a clip is aged; None measures films made from nothing.
+        data: Folder of the detection benchmark's material, of which a clip is aged; None measures films made from
+            nothing.
         settings: Defaults to detection and repair, and `restore`, at 480×368 and 2048×1556.
         progress: Called after every run; may raise to interrupt.
 

@@ -1,4 +1,4 @@
-"""Films for the cost benchmark: an aged clip of the film benchmark at any size, or a film made from nothing."""
+"""Films for the cost benchmark: an aged clip of the detection benchmark at any size, or a film made from nothing."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -10,10 +10,10 @@ from vldm_core.video.info import FilmFrame, FilmInfo, image_from_tensor
 from vldm_core.video.writing.encoding import WriteSettings
 from vldm_core.video.writing.writer import open_writer
 
-from ..film.settings import FilmBenchmarkSettings
-from ..film.sources.aged import aged_frames
-from ..film.sources.shots import clean_clip, find_sources
-from ..film.sources.strata import Stratum
+from ..detection.settings import DetectionBenchmarkSettings
+from ..detection.sources.aged import aged_frames
+from ..detection.sources.shots import clean_clip, find_sources
+from ..detection.sources.strata import Stratum
 from ..memory.grainy_film import write_grainy_film
 
 _RATE = Fraction(24)
@@ -33,7 +33,7 @@ def write_films(paths: tuple[Path, Path], width: int, height: int, frames: int, 
         width: Pixels.
         height: Pixels.
         frames: Length.
-        data: Folder of the film benchmark's material: its first clip is aged; None makes a film
+        data: Folder of the detection benchmark's material: its first clip is aged; None makes a film
             from nothing.
 
     Raises:
@@ -44,7 +44,7 @@ def write_films(paths: tuple[Path, Path], width: int, height: int, frames: int, 
         for path, length in zip(paths, lengths, strict=True):
             write_grainy_film(path, width, height, length)
         return
-    settings = FilmBenchmarkSettings(all_sources=True, sources=1, width=width, height=height, line_frames=frames)
+    settings = DetectionBenchmarkSettings(all_sources=True, sources=1, width=width, height=height, line_frames=frames)
     clean = clean_clip(find_sources(data, settings)[0], settings, frames=frames)
     aged = aged_frames(clean, _STRATUM, settings)
     for path, length in zip(paths, lengths, strict=True):
@@ -53,7 +53,7 @@ def write_films(paths: tuple[Path, Path], width: int, height: int, frames: int, 
 
 def _write(path: Path, frames: Tensor) -> None:
     info = FilmInfo.of_frames(frames.shape[-1], frames.shape[-2], _RATE, frame_count=len(frames))
-    # RGB, so that the film is to the last bit what the film benchmark's methods get.
+    # RGB, so that the film is to the last bit what the detection benchmark's methods get.
     with open_writer(path, info, settings=WriteSettings(codec="ffv1", pix_fmt="bgr0")) as writer:
         for index, frame in enumerate(frames):
             writer.write(FilmFrame(index=index, image=image_from_tensor(frame, np.uint8)))

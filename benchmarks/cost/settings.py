@@ -13,7 +13,7 @@ RESTORE = "restore"
 WITHOUT_NETWORK = "without network"
 
 PARTS: Mapping[str, str] = {
-    REPAIR: "detection and repair of frames in memory, as the film benchmark's method `ours` does it",
+    REPAIR: "detection and repair of frames in memory, as the detection benchmark's method `ours` does it",
     RESTORE: "`restore` with its defaults, from film file to film file",
     WITHOUT_NETWORK: "the same without the pre-restoration network",
 }

@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import torch
 
-_METHODS = ("benchmarks.film.methods", "vldm_core.evaluation.film_methods")
-"""Where checkouts keep the methods of the film benchmark, the newest first."""
+_METHODS = ("benchmarks.detection.methods", "benchmarks.film.methods", "vldm_core.evaluation.film_methods")
+"""Where checkouts keep the methods of the detection benchmark, the newest first."""
 
 
 class FlowCount:

@@ -1,4 +1,4 @@
-"""A tiny data folder for tests of the film benchmark."""
+"""A tiny data folder for tests of the detection benchmark."""
 
 from pathlib import Path
 

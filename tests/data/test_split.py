@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.film.settings import FilmBenchmarkSettings
-from benchmarks.film.sources.shots import find_sources
+from benchmarks.detection.settings import DetectionBenchmarkSettings
+from benchmarks.detection.sources.shots import find_sources
 from benchmarks.prerestore.material import find_aged_sources
 from benchmarks.prerestore.settings import PreRestoreBenchmarkSettings
 from vldm_core.data import TrainingMaterial
@@ -56,8 +56,8 @@ def test_benchmarks_measure_on_what_training_left_out(tmp_path, where):
     kept = set(TrainingMaterial(data, validation=True).clips)
     assert len(kept) == 1 and not kept & set(TrainingMaterial(data).clips)
     assert len(TrainingMaterial(data, validation=None).clips) == 10
-    assert {source.path for source in find_sources(data, FilmBenchmarkSettings())} == kept
-    assert len(find_sources(data, FilmBenchmarkSettings(all_sources=True))) == 10
+    assert {source.path for source in find_sources(data, DetectionBenchmarkSettings())} == kept
+    assert len(find_sources(data, DetectionBenchmarkSettings(all_sources=True))) == 10
     assert {source.path for source in find_aged_sources(data, PreRestoreBenchmarkSettings())} == kept
 
 
@@ -71,5 +71,5 @@ def test_one_file_is_too_little(tmp_path):
         with pytest.raises(FilmFileError, match=r"only.mp4 alone and needs two files or more"):
             find()
     with pytest.raises(FilmFileError, match="--all-sources"):
-        find_sources(data, FilmBenchmarkSettings())
+        find_sources(data, DetectionBenchmarkSettings())
     shutil.rmtree(data)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.film.methods import METHODS as FILM_METHODS
-from benchmarks.film.methods import OURS
+from benchmarks.detection.methods import METHODS as FILM_METHODS
+from benchmarks.detection.methods import OURS
 from benchmarks.prerestore.material import repair as repair_for_benchmark
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.motion.shot import ShotMotion

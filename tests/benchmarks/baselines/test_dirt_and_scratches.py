@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.baselines import dirt as baselines
 from benchmarks.baselines import scratches as line_baselines
-from benchmarks.film.methods import METHODS
+from benchmarks.detection.methods import METHODS
 from vldm_core.errors import SettingsError
 from vldm_core.metrics.detection import score_detection
 from vldm_core.metrics.fidelity import largest_change_outside, psnr

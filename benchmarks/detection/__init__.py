@@ -1,0 +1,1 @@
+"""The detection benchmark: detection and repair beside textbook methods."""

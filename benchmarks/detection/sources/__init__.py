@@ -1,0 +1,1 @@
+"""Clean shots and real film of the detection benchmark."""

@@ -1,1 +1,0 @@
-"""The film benchmark: detection and repair beside textbook methods."""

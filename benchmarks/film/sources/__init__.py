@@ -1,1 +1,0 @@
-"""Clean shots and real film of the film benchmark."""

@@ -1,8 +1,10 @@
 """Which stages a film goes through, and how each of them works."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Any, Literal, Self, get_args
 
+from ..errors import SettingsError
 from ..film.dirt.detection import DirtSettings
 from ..film.fill.repair import DirtRepairSettings
 from ..film.flicker.removal import FlickerSettings
@@ -13,6 +15,12 @@ from ..prerestore.shipped import PreRestoration
 
 _SWITCH = {"switch": True}
 """Marks the fields whose None leaves stages out."""
+
+Quality = Literal["fast", "normal", "best"]
+"""How much effort is made, in the place of many settings."""
+
+GivenUse = Literal["ignored", "added", "alone"]
+"""What becomes of marks that frames bring along: nothing, joined to what is found, or taken with nothing looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,10 @@ class StageSettings:
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
         line_repair: How scratches are repaired.
+        motion: How well the motion of a shot is known where frames are compared: "refined" is measured a second time,
+            without what is plainly damage, and takes about twice as long.
+        given_dirt: What becomes of marks of dirt that the frames bring along.
+        given_scratch: What becomes of marks of scratches that the frames bring along.
     """
 
     dirt: DirtSettings | None = field(default_factory=DirtSettings, metadata=_SWITCH)
@@ -36,8 +48,48 @@ class StageSettings:
     stabilise: StabiliseSettings | None = field(default=None, metadata=_SWITCH)
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
     line_repair: ScratchRepairSettings = field(default_factory=ScratchRepairSettings)
+    motion: Literal["quick", "refined"] = "refined"
+    given_dirt: GivenUse = "ignored"
+    given_scratch: GivenUse = "ignored"
+
+    def __post_init__(self) -> None:
+        if self.motion not in ("quick", "refined"):
+            raise SettingsError(f"motion is {self.motion!r}; use 'quick' or 'refined'")
+        for name in ("given_dirt", "given_scratch"):
+            if getattr(self, name) not in get_args(GivenUse):
+                raise SettingsError(f"{name} is {getattr(self, name)!r}; use one of {', '.join(get_args(GivenUse))}")
+
+    @classmethod
+    def of_quality(cls, quality: str = "normal", **others: Any) -> Self:
+        """Settings for a level of effort.
+
+        Args:
+            quality: "fast", "normal" or "best"; normal is what the settings are by default.
+            others: Further fields, which count before what the level says.
+
+        Raises:
+            SettingsError: There is no such level.
+        """
+        if quality not in _LEVELS:
+            raise SettingsError(f"quality is {quality!r}; use one of {', '.join(_LEVELS)}")
+        return cls(**{**_LEVELS[quality](), **others})
 
     @classmethod
     def no_stages(cls) -> Self:
         """Settings that leave every stage out, to which the stages that are wanted are added."""
         return cls(**{entry.name: None for entry in fields(cls) if entry.metadata.get("switch")})  # type: ignore[arg-type]
+
+
+def _fast() -> dict[str, Any]:
+    """What a processor of two cores does in about a tenth of a second for a frame of 854×480."""
+    return {
+        "dirt": DirtSettings(detector="weight-free", lifetime=1),
+        "lines": ScratchSettings(detector="weight-free"),
+        "prerestore": None,
+        "dirt_repair": DirtRepairSettings(reach=2),
+        "motion": "quick",
+    }
+
+
+_LEVELS: Mapping[str, Callable[[], dict[str, Any]]] = {"fast": _fast, "normal": dict, "best": dict}
+"""What each level says otherwise than the defaults of the fields."""

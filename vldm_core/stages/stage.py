@@ -151,7 +151,7 @@ class Stage(ABC):
     scope: ClassVar[Scope]
     radius: ClassVar[int | None] = 0
     cost: ClassVar[StageCost] = StageCost()
-    motion: ClassVar[Literal["quick", "refined"] | None] = None
+    motion: Literal["quick", "refined"] | None = None
 
     @classmethod
     @abstractmethod

@@ -37,6 +37,27 @@ def masks(frames: Sequence[StageFrame[Origin]], kind: str) -> Tensor:
     return torch.stack([blank if mask is None else mask > 0.5 for mask in found])
 
 
+def marks_taken(
+    frame: StageFrame[Any], kind: str, spared: Tensor | None, *, probability: bool = False
+) -> dict[str, Tensor]:
+    """What a frame brings along as marked, as what a stage has found.
+
+    Args:
+        frame: The frame.
+        kind: "dirt" or "scratch".
+        spared: (H, W) bool, where nothing is to be marked, or None.
+        probability: Whether to tell how sure it is: wholly.
+
+    Returns:
+        The fields of the frame by name, (H, W) each; nothing is marked where it brings no marks.
+    """
+    mask: Tensor | None = getattr(frame, kind)
+    taken = torch.zeros(frame.image.shape[-2:]) if mask is None else (mask > 0.5).to(torch.float32)
+    if spared is not None:
+        taken = taken.masked_fill(spared, 0)
+    return {kind: taken, f"{kind}_probability": taken} if probability else {kind: taken}
+
+
 def with_image(frame: StageFrame[Origin], values: Tensor) -> StageFrame[Origin]:
     """Give a frame another image."""
     return frame.having(image=values)

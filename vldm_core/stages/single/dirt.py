@@ -11,10 +11,10 @@ from ...film.dirt import detection
 from ...film.dirt.detection import DirtSettings, detect_dirt
 from ...film.fill import repair
 from ...film.fill.repair import DirtRepairSettings, repair_dirt
-from ..settings import StageSettings
+from ..settings import GivenUse, StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
 from ..stage_frame import Origin, StageFrame
-from ..streams import images, masks, over_windows
+from ..streams import images, marks_taken, masks, over_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,8 @@ class MarkDirt(Stage):
 
     Attributes:
         settings: How dirt is found.
+        given: What becomes of dirt that the frames bring along as marked.
+        motion: How well the motion of the shot has to be known.
         probability: Whether to tell how sure it is.
     """
 
@@ -31,14 +33,17 @@ class MarkDirt(Stage):
     scope: ClassVar[Scope] = Scope.MARKS
     radius: ClassVar[int] = detection.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=155.0)
-    motion: ClassVar[Literal["refined"]] = "refined"
 
     settings: DirtSettings
+    given: GivenUse = "ignored"
+    motion: Literal["quick", "refined"] = "refined"
     probability: bool = False
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        return None if settings.dirt is None else cls(settings=settings.dirt)
+        if settings.dirt is None:
+            return None
+        return cls(settings=settings.dirt, given=settings.given_dirt, motion=settings.motion)
 
     def with_probability(self) -> "MarkDirt":  # noqa: D102
         return replace(self, probability=True)
@@ -48,6 +53,9 @@ class MarkDirt(Stage):
         return room.beside_repair
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
+        if self.given == "alone":
+            yield from self._taken(frames, shot)
+            return
         watch = shot.watch(self.name)
 
         def find(window: Sequence[StageFrame[tuple[int, Origin]]], core: slice) -> Tensor:
@@ -78,6 +86,8 @@ class MarkDirt(Stage):
             return torch.stack([torch.stack((found[t], judged[t].to(found))) for t in range(len(found))[core]])
 
         def put(frame: StageFrame[tuple[int, Origin]], values: Tensor) -> StageFrame[tuple[int, Origin]]:
+            if self.given == "added" and frame.dirt is not None:
+                values = torch.maximum(values, frame.dirt.to(values))
             spared = shot.spared(frame.origin[0])
             if spared is not None:
                 values = values.masked_fill(spared, 0)
@@ -91,6 +101,13 @@ class MarkDirt(Stage):
             yield frame.having(origin=frame.origin[1])
             shot.motion.release(self.name, frame.position + 1 - self.radius)
 
+    def _taken(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
+        """Take what the frames bring along, and look for nothing."""
+        for index, frame in enumerate(frames):
+            marked = marks_taken(frame, "dirt", shot.spared(index), probability=self.probability)
+            yield frame.having(**marked)
+            shot.motion.release(self.name, frame.position + 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RepairDirt(Stage):
@@ -98,6 +115,7 @@ class RepairDirt(Stage):
 
     Attributes:
         settings: How.
+        motion: How well the motion of the shot has to be known.
     """
 
     name: ClassVar[str] = "dirt repair"
@@ -105,13 +123,13 @@ class RepairDirt(Stage):
     scope: ClassVar[Scope] = Scope.MARKED_PIXELS
     radius: ClassVar[int] = repair.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=45.0)
-    motion: ClassVar[Literal["refined"]] = "refined"
 
     settings: DirtRepairSettings
+    motion: Literal["quick", "refined"] = "refined"
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        return None if settings.dirt is None else cls(settings=settings.dirt_repair)
+        return None if settings.dirt is None else cls(settings=settings.dirt_repair, motion=settings.motion)
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         watch = shot.watch(self.name)

@@ -39,7 +39,7 @@ class PreRestore(Stage):
     scope: ClassVar[Scope] = Scope.PICTURE
     radius: ClassVar[None] = None
     cost: ClassVar[StageCost] = StageCost(restore=_MS, on_card=_MS / _CARD_SPEED)
-    motion: ClassVar[Literal["quick"]] = "quick"
+    motion: Literal["quick", "refined"] = "quick"
 
     settings: PreRestoreSettings
     given: PreRestorer | None = None

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor
 
 from ...film.scratches.detection import ScratchMap, scratch_mask, scratch_probability
@@ -11,10 +12,10 @@ from ...film.scratches.repair import repair
 from ...film.scratches.repair.repair import ScratchRepairSettings, repair_scratches
 from ...film.scratches.settings import ScratchSettings
 from ...video.luma import luma_array
-from ..settings import StageSettings
+from ..settings import GivenUse, StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
 from ..stage_frame import Origin, StageFrame
-from ..streams import images, masks, over_windows
+from ..streams import images, marks_taken, masks, over_windows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,7 @@ class MarkScratches(Stage):
 
     Attributes:
         settings: How scratches are found in the first pass.
+        given: What becomes of scratches that the frames bring along as marked.
         probability: Whether to tell how sure it is.
     """
 
@@ -32,20 +34,25 @@ class MarkScratches(Stage):
     cost: ClassVar[StageCost] = StageCost(analyse=30.0, restore=2.0)
 
     settings: ScratchSettings
+    given: GivenUse = "ignored"
     probability: bool = False
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        return None if settings.lines is None else cls(settings=settings.lines)
+        return None if settings.lines is None else cls(settings=settings.lines, given=settings.given_scratch)
 
     @property
     def needs(self) -> Mapping[str, Any]:  # noqa: D102
-        return {"scratches": self.settings}
+        return {} if self.given == "alone" else {"scratches": self.settings}
 
     def with_probability(self) -> "MarkScratches":  # noqa: D102
         return replace(self, probability=True)
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
+        if self.given == "alone":
+            for index, frame in enumerate(frames):
+                yield frame.having(**marks_taken(frame, "scratch", shot.spared(index), probability=self.probability))
+            return
         tracks = shot.analysis.scratches
         assert tracks is not None, "the plan leaves the stage out where scratches could not be looked for"
         watch = shot.watch(self.name)
@@ -55,6 +62,10 @@ class MarkScratches(Stage):
             marked = {"scratch": watch.frame(frame.number, place.mask)}
             if self.probability:
                 marked["scratch_probability"] = watch.frame(frame.number, place.probability)
+            if self.given == "added" and (brought := frame.scratch) is not None:
+                marked = {
+                    kind: brought if mask is None else torch.maximum(mask, brought) for kind, mask in marked.items()
+                }
             if (spared := shot.spared(index)) is not None:
                 marked = {kind: None if mask is None else mask.masked_fill(spared, 0) for kind, mask in marked.items()}
             yield frame.having(**marked)

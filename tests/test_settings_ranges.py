@@ -34,6 +34,7 @@ from vldm_core.decode.colour import ColourSettings
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.decode.memory_fallback import DecodeSettings
 from vldm_core.decode.regrain import RegrainSettings
+from vldm_core.film.defect_map import MapSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
@@ -268,6 +269,12 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "strength": between(0, 1),
         "period": between(4, 1000),
         "flash": between(1.1, 10),
+    },
+    MapSettings: {
+        "clean": between(0, 0.99),
+        "damaged": between(0.01, 1),
+        "threshold": above(0, 1),
+        "grow": between(0, 16),
     },
     MaskEdit: {
         "threshold": above(0, 1),

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,10 +12,16 @@ from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError
+from vldm_core.film.defect_map import MapSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.scratches.detection import ScratchSettings
+from vldm_core.film.weave.stabilise import StabiliseSettings
+from vldm_core.prerestore.shipped import PreRestoration
+from vldm_core.reel.mask_films import GivenMap
+from vldm_core.reel.restore import ReelSettings
 from vldm_core.video.reading.reader import open_film
+from vldm_core.video.writing.writer import WriteSettings
 
 from ..reel.conftest import CUT, write_film
 
@@ -35,7 +42,9 @@ def test_shots_as_json(film):
 
 def test_restore_writes_the_film(film, tmp_path):
     out = tmp_path / "out.mp4"
-    result = runner.invoke(app, ["restore", str(film), str(out), "--no-dirt", "--stabilise", "--quality", "20"])
+    result = runner.invoke(
+        app, ["restore", str(film), str(out), "--no-dirt", "--stabilise", "--crf", "20", "--quality", "fast"]
+    )
     assert result.exit_code == 0, result.output
     with open_film(out) as restored:
         assert restored.info.codec == "h264"
@@ -73,19 +82,98 @@ def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
     assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--dirt-detector", "magic"]).exit_code == 2
 
 
-def test_the_size_of_a_flash_reaches_the_stage(film, tmp_path, monkeypatch):
-    used = []
+@pytest.fixture
+def told(film, tmp_path, monkeypatch):
+    """Give options to `restore`, and get the settings that the film would be restored with, or what it says instead."""
+    used: list[ReelSettings] = []
 
-    def told(*given, **_):
+    def restore(*given, **_):
         used.append(given[2])
         raise SettingsError("enough")
 
-    monkeypatch.setattr("vldm_core.reel.restore.restore_film", told)
-    restore = ["restore", str(film), str(tmp_path / "out.mkv"), "--no-prerestore"]
-    for options in ([], ["--flash", "2.5"], ["--no-flicker"]):
-        runner.invoke(app, restore + options)
-    assert [settings.flicker for settings in used] == [FlickerSettings(), FlickerSettings(flash=2.5), None]
-    assert runner.invoke(app, [*restore, "--flash", "0.5"]).exit_code == 2
+    monkeypatch.setattr("vldm_core.reel.restore.restore_film", restore)
+
+    def tell(*options) -> ReelSettings | str:
+        used.clear()
+        result = runner.invoke(app, ["restore", str(film), str(tmp_path / "out.mkv"), *map(str, options)])
+        assert result.exit_code in (1, 2), result.output
+        assert "Traceback" not in result.output
+        return used[0] if used else result.stderr
+
+    return tell
+
+
+def as_told(**changes) -> ReelSettings:
+    return ReelSettings(write=WriteSettings(quality=16), **changes)
+
+
+def test_without_options_a_film_is_restored_as_the_package_does_by_default(told):
+    assert told() == told("--quality", "normal") == as_told()
+
+
+@pytest.mark.parametrize("quality", ["fast"])
+def test_a_level_of_effort_is_one_option(told, quality):
+    assert told("--quality", quality) == ReelSettings.of_quality(quality, write=WriteSettings(quality=16))
+    assert told("--quality", quality) != told()
+
+
+def test_the_size_of_a_flash_reaches_the_stage(told):
+    assert told("--flash", "2.5").flicker == FlickerSettings(flash=2.5)
+    assert told("--no-flicker").flicker is None
+    assert "1.1" in told("--flash", "0.5")
+
+
+def test_single_settings_count_before_the_level(told):
+    fast = ReelSettings.of_quality("fast")
+    settings = told("--quality", "fast", "--dirt-certainty", 0.7, "--dirt-polarity", "dark", "--scratch-min-depth", 3)
+    assert settings.dirt == replace(fast.dirt, certainty=0.7, polarity="dark")
+    assert settings.lines == replace(fast.lines, min_depth=3.0)
+    stages = told("--stabilise", "--stabilise-period", 30, "--prerestore", "--keep-grain", 0.5, "--no-lines")
+    assert stages.stabilise == StabiliseSettings(period=30)
+    assert stages.prerestore == PreRestoration(keep_grain=0.5)
+    assert stages.lines is None
+
+
+def test_settings_of_a_film_are_kept_in_a_file_and_used_again(told, tmp_path):
+    path = tmp_path / "film.json"
+    first = told("--quality", "fast", "--dirt-min-size", 6, "--save-settings", path)
+    assert told("--settings", path) == first
+    assert told("--settings", path, "--dirt-min-size", 7).dirt == replace(first.dirt, min_size=7)
+    assert "there already" in told("--save-settings", path)
+    assert told("--save-settings", path, "--overwrite").dirt == as_told().dirt
+
+
+def test_a_map_of_damage_is_told_by_its_levels(told, tmp_path):
+    map_, infrared = tmp_path / "map.mkv", MapSettings(clean=0.9, damaged=0.3, threshold=0.4, grow=1)
+    options = ("--defect-levels", "0.9:0.3", "--defect-threshold", 0.4, "--defect-grow", 1, "--defect-only")
+    assert told("--defect-map", map_, *options).maps == (GivenMap(source=map_, reading=infrared, alone=True),)
+    assert told("--defect-map", "alpha").maps == (GivenMap(source=None),)
+    (tmp_path / "dirt.mkv").touch()
+    assert told("--masks", tmp_path).maps == (GivenMap(source=tmp_path / "dirt.mkv", alone=True),)
+    assert told("--write-masks", tmp_path / "masks").mask_films == tmp_path / "masks"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--quality", "ultra"], "ultra"),
+        (["--quality", "16"], "fast"),
+        (["--settings", "none.json"], "none.json"),
+        (["--settings", "none.json", "--quality", "fast"], "leave one out"),
+        (["--save-settings", "film.txt"], ".json"),
+        (["--defect-only"], "--defect-map"),
+        (["--defect-map", "a.mkv", "--defect-levels", "dark"], "such as 0:1"),
+        (["--defect-map", "a.mkv", "--defect-levels", "1:1"], "both 1.0"),
+        (["--masks", "nowhere"], "neither dirt.mkv nor scratch.mkv"),
+        (["--no-dirt", "--dirt-certainty", "0.4"], "contradict each other"),
+        (["--no-prerestore", "--prerestore-weights", "net.safetensors"], "contradict each other"),
+        (["--stabilise-period", "30"], "add --stabilise"),
+        (["--dirt-threshold", "500"], "dirt threshold is 500"),
+        (["--scratch-rows", "3"], "8"),
+    ],
+)
+def test_what_cannot_work_is_told_before_anything_is_read(told, options, words):
+    assert words in " ".join(told(*options).split())
 
 
 def test_an_output_that_cannot_work_is_refused_before_the_film_is_read(film, tmp_path):

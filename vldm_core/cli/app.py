@@ -5,18 +5,18 @@ import logging
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ..errors import SettingsError
 from ..notices import Notices
 from ..wording import counted
 from . import checkpoints as cli_checkpoints
 from . import describe as cli_describe
 from . import training as cli_training
 from .measuring import benchmark
-from .prior import PriorOptions, with_prior_options
+from .prior import PriorOptions
+from .stages import DetectionOptions, RestoringOptions
 from .support import (
     Deinterlace,
     DeinterlaceOption,
@@ -28,10 +28,8 @@ from .support import (
     reading,
     reported,
     show_summary,
+    with_options,
 )
-
-if TYPE_CHECKING:
-    from ..reel.restore import ReelSettings
 
 app = typer.Typer(
     name="vldm_core",
@@ -63,34 +61,9 @@ class Codec(StrEnum):
     H265 = "h265"
 
 
-class Detector(StrEnum):
-    """Detectors the command line offers."""
-
-    WEIGHT_FREE = "weight-free"
-    LEARNED = "learned"
-
-
-DirtDetectorOption = Annotated[
-    Detector | None,
-    typer.Option(
-        help="What tells dirt from moving objects: neural (learned) or classical (weight-free). "
-        "Else the better one in the benchmark."
-    ),
-]
-ScratchDetectorOption = Annotated[
-    Detector | None,
-    typer.Option(
-        help="What tells scratches from the scene: neural (learned) or classical (weight-free). "
-        "Else the better one in the benchmark."
-    ),
-]
-ProtectOption = Annotated[
-    Path | None,
-    typer.Option(metavar="MASK", help="Picture of the film's size; where it is white, no damage is found or repaired."),
-]
 CodecOption = Annotated[Codec, typer.Option(help="auto: lossless FFV1 for .mkv, H.264 for .mp4 and .mov.")]
-QualityOption = Annotated[
-    int, typer.Option(min=0, max=51, help="CRF of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
+CrfOption = Annotated[
+    int, typer.Option(min=0, max=51, help="Of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
 ]
 
 
@@ -100,79 +73,40 @@ def _configure(verbose: Annotated[bool, typer.Option(help="Log what the stages d
 
 
 @app.command()
-@with_prior_options
+@with_options("prior_options", PriorOptions)
+@with_options("options", RestoringOptions)
 def restore(
     source: FilmIn,
     destination: FilmOut,
-    dirt: Annotated[bool, typer.Option(help="Find and fill dirt, dust and hair.")] = True,
-    lines: Annotated[bool, typer.Option(help="Find and repair persistent scratches.")] = True,
-    flicker: Annotated[bool, typer.Option(help="Remove brightness flicker.")] = True,
-    stabilise: Annotated[bool, typer.Option(help="Remove gate weave.")] = False,
-    prerestore: Annotated[bool, typer.Option(help="Take blur, noise and compression off with a small network.")] = True,
-    prerestore_strength: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of that network's change that is applied.")
-    ] = 1.0,
-    keep_grain: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the grain that the network takes off and that is put back.")
-    ] = 0.3,
-    prerestore_weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another network in the place of the one that ships.")
-    ] = None,
-    dirt_detector: DirtDetectorOption = None,
-    scratch_detector: ScratchDetectorOption = None,
-    protect: ProtectOption = None,
-    device: Annotated[
-        str, typer.Option(help="Where pre-restoration and prior run: auto, cpu, cuda, cuda:1 …")
-    ] = "auto",
+    *,
+    options: RestoringOptions,
+    device: Annotated[str, typer.Option(help="Where networks and prior run: auto, cpu, cuda, cuda:1 …")] = "auto",
     codec: CodecOption = Codec.AUTO,
-    quality: QualityOption = 16,
+    crf: CrfOption = 16,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
     strict: StrictOption = False,
-    flash: Annotated[
-        float,
-        typer.Option(
-            min=1.1, max=10, help="Light that changes by more than this factor and comes back is not flicker."
-        ),
-    ] = 1.4,
-    *,
     prior_options: PriorOptions,
 ) -> None:
-    """Restore a film: scratches, dirt, flicker, blur and noise and, if asked, gate weave. Audio is copied.
+    """Restore a film: scratches, dirt, flicker, grain and noise and, if asked, gate weave. Audio is copied.
 
-    With --prior, a Stable Diffusion model then adds detail, shot by shot.
+    --quality says how much effort is made; docs/command_line.md says what each level does and how long it takes. With
+    --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
-    from ..film.flicker.removal import FlickerSettings
-    from ..film.weave.stabilise import StabiliseSettings
-    from ..prerestore.shipped import PreRestoration
-    from ..reel.restore import ReelSettings, restore_film
+    from ..reel.restore import restore_film
     from ..video.writing.writer import WriteSettings, refuse_existing
 
     notices = Notices()
     with reported():
         if not overwrite:
             refuse_existing(destination)
-        write = WriteSettings(codec=codec.value, quality=quality, overwrite=overwrite)
-        settings = ReelSettings(write=write, read=reading(deinterlace, fps))
-        settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
-        settings = replace(
-            settings,
-            dirt=settings.dirt if dirt else None,
-            lines=settings.lines if lines else None,
-            flicker=FlickerSettings(flash=flash) if flicker else None,
-            stabilise=StabiliseSettings() if stabilise else None,
-            prerestore=None,
-            strict=strict,
-        )
-        if prerestore:
-            how = PreRestoration(
-                strength=prerestore_strength, keep_grain=keep_grain, weights=prerestore_weights, device=device
-            )
-            settings = replace(settings, prerestore=how)
-        elif prerestore_weights is not None:
-            raise SettingsError("--prerestore-weights and --no-prerestore contradict each other; leave one out")
+        write = WriteSettings(codec=codec.value, quality=crf, overwrite=overwrite)
+        settings = options.reel(write=write, read=reading(deinterlace, fps), strict=strict)
+        if settings.prerestore is not None:
+            settings = replace(settings, prerestore=replace(settings.prerestore, device=device))
         prior_options.check()
+        options.keep(settings)
         if prior_options.prior is None:
             with bars() as progress:
                 report = restore_film(source, destination, settings, progress, notices=notices)
@@ -192,37 +126,29 @@ def restore(
         show_summary(notices)
 
 
-def _with_detection(
-    settings: "ReelSettings", dirt: Detector | None, scratch: Detector | None, protect: Path | None
-) -> "ReelSettings":
-    if dirt is not None and settings.dirt is not None:
-        settings = replace(settings, dirt=replace(settings.dirt, detector=dirt.value))
-    if scratch is not None and settings.lines is not None:
-        settings = replace(settings, lines=replace(settings.lines, detector=scratch.value))
-    return replace(settings, protect=protect)
-
-
 @app.command()
+@with_options("options", DetectionOptions)
 def detect(
     source: FilmIn,
     directory: Annotated[Path, typer.Argument(help="Folder for dirt.mkv and scratch.mkv.")],
-    dirt_detector: DirtDetectorOption = None,
-    scratch_detector: ScratchDetectorOption = None,
-    protect: ProtectOption = None,
+    *,
+    options: DetectionOptions,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
     strict: StrictOption = False,
 ) -> None:
-    """Find damage and write it as lossless mask films: 255 is damage, 0 is not."""
+    """Find damage and write it as lossless mask films: 255 is damage, 0 is not.
+
+    Look at them, edit them, and give the folder to restore --masks.
+    """
     from ..reel.masks import detect_film
-    from ..reel.restore import ReelSettings
     from ..video.writing.writer import WriteSettings
 
     notices = Notices()
     with reported():
-        settings = ReelSettings(write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps), strict=strict)
-        settings = _with_detection(settings, dirt_detector, scratch_detector, protect)
+        settings = options.reel(write=WriteSettings(overwrite=overwrite), read=reading(deinterlace, fps), strict=strict)
+        options.keep(settings)
         with bars() as progress:
             detect_film(source, directory, settings, progress=progress, notices=notices)
         show_summary(notices)
@@ -246,7 +172,7 @@ def simulate(
         Path | None, typer.Option(help="Folder of RGBA pictures of defects, a subfolder per kind; else drawn.")
     ] = None,
     codec: CodecOption = Codec.AUTO,
-    quality: QualityOption = 16,
+    crf: CrfOption = 16,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
@@ -264,7 +190,7 @@ def simulate(
             seed=seed,
             masks=masks,
             clean=clean,
-            write=WriteSettings(codec=codec.value, quality=quality, overwrite=overwrite),
+            write=WriteSettings(codec=codec.value, quality=crf, overwrite=overwrite),
             read=reading(deinterlace, fps),
             progress=progress,
         )

@@ -3,13 +3,10 @@
 They are those of the nodes of the prior, with the same defaults.
 """
 
-import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,8 +19,6 @@ if TYPE_CHECKING:
     from ..reel.prior_company import ReelLoras
     from ..reel.restore import ReelSettings
     from ..sampling.restoration import RestorationSettings
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 _LATENT_PIXEL = 8
 _model = partial(typer.Option, rich_help_panel="Stable Diffusion prior")
@@ -410,28 +405,3 @@ class PriorOptions(ControlOptions):
             controls=self.control_outlines(),
             device=device,
         )
-
-
-def with_prior_options(command: Command) -> Command:
-    """Let a command that takes `prior_options` take every field of `PriorOptions` as an option in its place."""
-
-    @functools.wraps(command)
-    def run(**given: Any) -> Any:
-        said = {field.name: given.pop(field.name) for field in fields(PriorOptions)}
-        said["control"] = said["control"] or None
-        options = PriorOptions(**said)
-        return command(**given, prior_options=options)
-
-    hints = get_type_hints(PriorOptions, include_extras=True)
-    own = inspect.signature(command)
-    kept = [parameter for name, parameter in own.parameters.items() if name != "prior_options"]
-    added = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(PriorOptions)
-    ]
-    run.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*kept, *added)}
-    del run.__wrapped__  # type: ignore[attr-defined]
-    return run  # type: ignore[return-value]

@@ -1,11 +1,14 @@
 """What the commands of the command line share: where messages go, bars of progress, and how failures end."""
 
+import functools
+import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from enum import StrEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from ..video.reading.reader import ReadSettings
 
 console = Console(stderr=True)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 # 23.976 and the like are meant as these, and told from 24 by less than half their distance.
 _VIDEO_RATES = tuple(Fraction(rate * 1000, 1001) for rate in (24, 30, 48, 60, 120))
@@ -55,6 +60,42 @@ FpsOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what is there under the names to be written, once that is done.")
 ]
+
+
+def with_options(argument: str, options: type) -> Callable[[Command], Command]:
+    """Let a command that takes a dataclass of options take every field of it as an option in its place.
+
+    Args:
+        argument: Name of the command's argument for the dataclass; it has to be keyword-only.
+        options: The dataclass, whose fields are annotated for typer; a list that is empty becomes None.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            said = {field.name: given.pop(field.name) for field in fields(options)}
+            made = options(**{name: None if value == [] else value for name, value in said.items()})
+            return command(**given, **{argument: made})
+
+        hints = get_type_hints(options, include_extras=True)
+        taken = []
+        own = inspect.signature(command)
+        for name, parameter in own.parameters.items():
+            if name != argument:
+                taken.append(parameter)
+                continue
+            taken += [
+                inspect.Parameter(
+                    field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+                )
+                for field in fields(options)
+            ]
+        run.__signature__ = own.replace(parameters=taken)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
+        del run.__wrapped__  # type: ignore[attr-defined]
+        return run  # type: ignore[return-value]
+
+    return decorate
 
 
 def reading(deinterlace: Deinterlace, fps: str | None) -> "ReadSettings":

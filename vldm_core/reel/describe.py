@@ -15,7 +15,8 @@ from ..stages.plan import StagePlan
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings, covering_shots
 from ..video.stream import FilmReader
-from .passes import Source, analyse_film, find_shots, over_shots
+from .mask_films import GivenMarks, with_given
+from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
 from .restore import ReelSettings
 
@@ -80,13 +81,16 @@ def _repaired(
     film: FilmReader, shots: Sequence[Shot], repair: ReelSettings, pulse: Pulse, progress: Progress, faults: Faults
 ) -> Iterator[SeenFrame]:
     """Give every frame of a film with its damage found and repaired."""
+    repair = with_given(repair)
     plan = StagePlan.from_settings(repair).to_repair()
     protect = None if repair.protect is None else read_protection(repair.protect, film.info)
     analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
     frames = iter(film)
-    for frame in over_shots(plan, frames, shots, analyses, pulse, protect=protect, faults=faults):
-        damage = frame.damage()
-        yield SeenFrame(image=frame.image, damage=0.0 if damage is None else float((damage > 0.5).float().mean()))
+    with GivenMarks(repair.maps, film.info) as given:
+        given.check(shots[-1].last, counted)
+        for frame in over_shots(plan, frames, shots, analyses, pulse, protect=protect, faults=faults, given=given.of):
+            damage = frame.damage()
+            yield SeenFrame(image=frame.image, damage=0.0 if damage is None else float((damage > 0.5).float().mean()))
     # The reader goes on after the last shot; describe_film sees that it does.
     for left in frames:
         yield SeenFrame(image=left.tensor())

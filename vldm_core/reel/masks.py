@@ -1,13 +1,10 @@
-"""Film files of masks: what detection found, or what the damage simulation did, as lossless grey films."""
+"""Whole films whose masks are wanted: what detection finds, and what the damage simulation does."""
 
 import os
-import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ..ageing import MASK_KINDS, SimulationSettings, Simulator, age_stream
@@ -15,64 +12,17 @@ from ..containment import Faults
 from ..notices import Notices
 from ..progress import Progress, Pulse, silent
 from ..stages.plan import StagePlan
-from ..video.info import FilmFrame, FilmInfo
+from ..video.info import FilmFrame
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot
-from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
-from .passes import Source, analyse_film, find_shots, over_shots
+from ..video.writing.writer import WriteSettings, open_writer
+from .mask_films import FOUND, GivenMarks, MaskWriters, with_given
+from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
 from .restore import ReelSettings
 
 # Kinds of the simulation whose films have the name that detection gives them.
 _MASK_FILMS = {"lines": "scratch"}
-
-
-class MaskWriters:
-    """Writes one lossless grey film per kind of mask into a folder.
-
-    Every film has the size, frame count and timestamps of the source. Use as a context manager: the films appear when
-    it ends without an error.
-
-    Args:
-        directory: Folder, made if missing.
-        names: Kind of mask → file name without suffix.
-        info: The source film.
-        overwrite: Whether films of these names may be replaced.
-    """
-
-    def __init__(
-        self, directory: str | os.PathLike[str], names: dict[str, str], info: FilmInfo, *, overwrite: bool = False
-    ) -> None:
-        self._directory = Path(directory)
-        self._names = names
-        self._info = info
-        self._write = WriteSettings(codec="ffv1", pix_fmt="gray", overwrite=overwrite)
-        self._stack = ExitStack()
-        self._writers: dict[str, FilmWriter] = {}
-
-    def __enter__(self) -> "MaskWriters":
-        self._directory.mkdir(parents=True, exist_ok=True)
-        for kind, name in self._names.items():
-            try:
-                writer = open_writer(self._directory / f"{name}.mkv", self._info, settings=self._write)
-            except BaseException:
-                self._stack.__exit__(*sys.exc_info())
-                raise
-            self._writers[kind] = self._stack.enter_context(writer)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.__exit__(*exception)  # type: ignore[arg-type]
-
-    def write(self, frame: FilmFrame, masks: dict[str, Tensor]) -> None:
-        """Write one frame of every film.
-
-        Args:
-            frame: The source frame, for its timestamp.
-            masks: Kind → (H, W) in [0, 1].
-        """
-        for kind, writer in self._writers.items():
-            writer.write(frame, masks[kind][None])
 
 
 def detect_film(
@@ -101,25 +51,23 @@ def detect_film(
         FilmFileError: The source cannot be read or the folder cannot be written.
         StageError: A stage failed in a frame, and the settings are strict.
     """
-    settings = settings or ReelSettings()
+    settings = with_given(settings or ReelSettings())
     faults = Faults(notices, strict=settings.strict)
     plan = StagePlan.from_settings(settings).to_marks()
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the film is read, so that an output that cannot work costs no time.
-        writers = stack.enter_context(
-            MaskWriters(
-                directory, {"dirt": "dirt", "scratch": "scratch"}, film.info, overwrite=settings.write.overwrite
-            )
-        )
+        writers = stack.enter_context(MaskWriters(directory, FOUND, film.info, overwrite=settings.write.overwrite))
+        given = stack.enter_context(GivenMarks(settings.maps, film.info))
         shots = find_shots(film, settings.shots, progress, faults=faults)
+        given.check(shots[-1].last, lambda maps: counted(maps, progress))
         analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
-        blank = torch.zeros(film.info.height, film.info.width)
         pulse = Pulse(progress, "detect", shots[-1].last)
-        for frame in over_shots(plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults):
-            found = {"dirt": frame.dirt, "scratch": frame.scratch}
-            writers.write(frame.origin, {k: blank if m is None else m for k, m in found.items()})
+        for frame in over_shots(
+            plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults, given=given.of
+        ):
+            writers.write(frame.origin, {"dirt": frame.dirt, "scratch": frame.scratch})
             pulse.step()
     return shots
 

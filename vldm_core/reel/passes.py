@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from torch import Tensor
@@ -49,6 +49,14 @@ def find_shots(
     return shots
 
 
+def counted(film: FilmReader, progress: Progress = silent) -> int:
+    """Count the frames of a film by reading it: what the file says of itself may be an estimate."""
+    count = 0
+    for count, _ in enumerate(film, start=1):  # the last number is what is wanted
+        progress("count frames", count, film.info.frame_count)
+    return count
+
+
 def analyse_film(
     film: FilmReader,
     shots: Sequence[Shot],
@@ -79,11 +87,20 @@ def analyse_film(
     return link_shots(results)
 
 
-def stage_frames(frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:
+Given = Callable[[FilmFrame], Mapping[str, Tensor]]
+"""What is known to be damaged in the next frame: "dirt" and "scratch", (H, W) each."""
+
+
+def stage_frames(
+    frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse, given: Given | None = None
+) -> Iterator[StageFrame[FilmFrame]]:
     """Give the frames of one shot to the stages."""
     for frame in islice(frames, shot.last - shot.first):
         pulse.beat()
-        yield StageFrame(image=frame, origin=frame, number=frame.index)
+        marks = {} if given is None else given(frame)
+        yield StageFrame(
+            image=frame, origin=frame, number=frame.index, dirt=marks.get("dirt"), scratch=marks.get("scratch")
+        )
 
 
 def over_shots(
@@ -95,6 +112,7 @@ def over_shots(
     *,
     protect: Tensor | None = None,
     faults: Faults | None = None,
+    given: Given | None = None,
 ) -> Iterator[StageFrame[FilmFrame]]:
     """Run a plan of stages over all shots of a film.
 
@@ -106,10 +124,11 @@ def over_shots(
         pulse: Gives signs of life.
         protect: (H, W) bool, where nothing is marked, or None.
         faults: What is done about frames that a stage cannot do.
+        given: Tells of each frame in turn what is known to be damaged.
 
     Yields:
         Every frame of the shots, in order.
     """
     for shot, analysis in zip(shots, analyses, strict=True):
         context = ShotContext(analysis=analysis, protect=protect, beat=pulse.beat, faults=faults or Faults())
-        yield from plan.run(stage_frames(frames, shot, pulse), context)
+        yield from plan.run(stage_frames(frames, shot, pulse, given), context)

@@ -43,8 +43,8 @@ from ..video.reading.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
 from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
-from .masks import MaskWriters
-from .passes import Source
+from .mask_films import MaskWriters
+from .passes import Source, counted
 from .prior_company import (
     Company,
     LoraShelf,
@@ -256,18 +256,14 @@ def restore_film_with_prior(
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
 
 
-def _count(film: FilmReader, progress: Progress) -> int:
-    """Count the frames of a film by reading it: what the file says of itself may be an estimate."""
-    count = 0
-    for count, _ in enumerate(film, start=1):  # the last number is what is wanted
-        progress("count frames", count, film.info.frame_count)
-    return count
-
-
 def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
     """Store the repaired pictures as they are, in RGB."""
     pix_fmt = "bgr0" if info.bit_depth <= 8 else "gbrp16le"
-    return replace(settings, write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt), keep_partial=False)
+    return replace(
+        settings,
+        write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt, overwrite=settings.write.overwrite),
+        keep_partial=False,
+    )
 
 
 def _check(pipeline: Any, settings: PriorReelSettings) -> None:
@@ -292,13 +288,13 @@ def _check_lengths(
     for path in (*hints, *masks):
         # A name that is wrong is told before a long film is counted.
         open_film(path).close()
-    count = _count(film, progress)
+    count = counted(film, progress)
     if settings.table is not None:
         settings.table.check(None, count)
     for hint in hints:
-        check_hints(hint, count, lambda films: _count(films, progress))
-    check_masks(masks, count, film.info, lambda films: _count(films, progress))
-    controls.check(count, lambda films: _count(films, progress))
+        check_hints(hint, count, lambda films: counted(films, progress))
+    check_masks(masks, count, film.info, lambda films: counted(films, progress))
+    controls.check(count, lambda films: counted(films, progress))
 
 
 def _hints(settings: PriorReelSettings, controls: ControlShelf) -> tuple[Path, ...]:

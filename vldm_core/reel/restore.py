@@ -22,7 +22,8 @@ from ..video.info import FilmFrame
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings
 from ..video.writing.writer import WriteSettings, open_writer
-from .passes import Source, analyse_film, find_shots, over_shots
+from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, with_given
+from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,12 @@ class ReelSettings(StageSettings):
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
         line_repair: How scratches are repaired.
+        motion: How well the motion of a shot is known where frames are compared.
+        given_dirt: Follows from `maps`.
+        given_scratch: Follows from `maps`.
+        maps: Damage that is known from elsewhere, beside what is found or in its place.
+        mask_films: Folder for ``dirt.mkv`` and ``scratch.mkv``: what was repaired, to be looked at, edited and given
+            back as `reviewed_masks`; None writes none.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
         read: How interlaced film, and the rate of an image sequence, are taken.
@@ -49,6 +56,8 @@ class ReelSettings(StageSettings):
         strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a warning.
     """
 
+    maps: tuple[GivenMap, ...] = ()
+    mask_films: Path | None = None
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
     read: ReadSettings = field(default_factory=ReadSettings)
@@ -108,11 +117,12 @@ def restore_film(
         each: Called with every restored frame and its masks, in order, after it was written.
 
     Raises:
-        FilmFileError: The source cannot be read or the destination cannot be written.
+        FilmFileError: The source or a map cannot be read, or the destination cannot be written.
+        SettingsError: A map does not fit the film.
         WeightFileError: The weights for the pre-restoration cannot be used.
         StageError: A stage failed in a frame, and the settings are strict.
     """
-    settings = settings or ReelSettings()
+    settings = with_given(settings or ReelSettings())
     notices = Notices() if notices is None else notices
     faults = Faults(notices, strict=settings.strict)
     started = time.monotonic()
@@ -125,16 +135,26 @@ def restore_film(
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the reel is read, so that an output that cannot work costs no time.
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=source))
+        masks = None
+        if settings.mask_films is not None:
+            writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
+            masks = stack.enter_context(writers)
+        given = stack.enter_context(GivenMarks(settings.maps, film.info))
         shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
+        given.check(shots[-1].last, lambda maps: counted(maps, progress))
         analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in over_shots(plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults):
+            for frame in over_shots(
+                plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults, given=given.of
+            ):
                 writer.write(frame.origin, frame.image)
+                if masks is not None:
+                    masks.write(frame.origin, {"dirt": frame.dirt, "scratch": frame.scratch})
                 if each is not None:
                     each(frame)
                 for kind in damaged:

@@ -19,6 +19,9 @@ _SWITCH = {"switch": True}
 Quality = Literal["fast", "normal", "best"]
 """How much effort is made, in the place of many settings."""
 
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
+"""The levels, from the quickest."""
+
 GivenUse = Literal["ignored", "added", "alone"]
 """What becomes of marks that frames bring along: nothing, joined to what is found, or taken with nothing looked for."""
 
@@ -71,7 +74,7 @@ class StageSettings:
             SettingsError: There is no such level.
         """
         if quality not in _LEVELS:
-            raise SettingsError(f"quality is {quality!r}; use one of {', '.join(_LEVELS)}")
+            raise SettingsError(f"quality is {quality!r}; use one of {', '.join(QUALITIES)}")
         return cls(**{**_LEVELS[quality](), **others})
 
     @classmethod

@@ -1,6 +1,7 @@
 """Commands that measure: ``python -m benchmarks …``."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,16 @@ TableOption = Annotated[Path | None, typer.Option("--markdown", help="Write the 
 LanesOption = Annotated[int | None, typer.Option("--lanes", min=1, help="Clips side by side; as many as processors.")]
 
 
+PeerChainOption = Annotated[
+    Path | None, typer.Option("--peer-chain", help="The peers' script; else VLDM_PEER_CHAIN, else beside the data.")
+]
+PeerPythonOption = Annotated[
+    str | None,
+    typer.Option("--peer-python", help="Python with VapourSynth; else VLDM_PEER_PYTHON, else searched."),
+]
+PeersOption = Annotated[bool, typer.Option("--peers/--no-peers", help="Run the VapourSynth chains beside.")]
+
+
 def whole_numbers(text: str, what: str) -> tuple[int, ...]:
     """Read whole numbers with commas between them.
 
@@ -48,6 +59,87 @@ def whole_numbers(text: str, what: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise SettingsError(f"{what} are {text!r}; give whole numbers with commas between them") from error
+
+
+@app.command("film")
+def benchmark_film(
+    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/, textures/ and film/.")],
+    json_file: JsonOption = None,
+    markdown: PageOption = None,
+    strips: Annotated[
+        Path | None, typer.Option(help="Folder for pictures: five frames side by side, before and after each method.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="A,B,…", help="Of: aged, clean, real, cost; else all.")] = None,
+    models: Annotated[str | None, typer.Option(metavar="A,B", help="Of: second, training; else both.")] = None,
+    own: Annotated[str | None, typer.Option(metavar="A;B;…", help="Of: normal; fast; best; repair only.")] = None,
+    checkout: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FOLDER", help="Another version of this repository to run. Repeatable."),
+    ] = None,
+    clips: Annotated[int | None, typer.Option(min=1, help="Largest number of clips for each model.")] = None,
+    frames: Annotated[int | None, typer.Option(min=4, help="Frames of every clip.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Frame size; else 854x480.")] = None,
+    perceptual: Annotated[bool, typer.Option(help="Measure ST-LPIPS where it is installed.")] = True,
+    peers: PeersOption = True,
+    peer_chain: PeerChainOption = None,
+    peer_python: PeerPythonOption = None,
+) -> None:
+    """Whole restorations beside other programs: every kind of damage, detection, false alarms, real films and time."""
+    from .common.page import command_line
+    from .common.peers import find_peers
+    from .film.benchmark import FilmBenchmarkSettings, run_film_benchmark
+    from .film.page import write_page
+    from .film.strips import write_strip
+    from .film.tables import format_report
+    from .memory.benchmark import read_sizes
+
+    with reported():
+        chosen: dict[str, Any] = {
+            "parts": tuple(only.split(",")) if only else None,
+            "models": tuple(models.split(",")) if models else None,
+            "own": tuple(part.strip() for part in own.split(";")) if own else None,
+            "checkouts": {name: Path(folder) for name, folder in map(_named_checkout, checkout)} if checkout else None,
+            "clips": clips,
+            "frames": frames,
+        }
+        if size is not None:
+            ((chosen["width"], chosen["height"]),) = read_sizes([size])
+        given = {name: value for name, value in chosen.items() if value is not None}
+        settings = FilmBenchmarkSettings(perceptual=perceptual, **given)
+        found = find_peers(peer_chain, peer_python, near=data) if peers else None
+        with bars() as progress:
+            report = run_film_benchmark(
+                data,
+                peers=found,
+                without_peers=None if peers else "--no-peers was given.",
+                json_path=json_file,
+                settings=settings,
+                watch=None if strips is None else partial(write_strip, strips),
+                progress=progress,
+            )
+        if markdown is not None:
+            options = {
+                "data": "DIR",
+                "only": only,
+                "models": models,
+                "own": own,
+                "checkout": [f"{name}=FOLDER" for name in settings.checkouts] or None,
+                "clips": clips,
+                "frames": frames,
+                "size": size,
+                "no-perceptual": not perceptual,
+                "no-peers": not peers,
+                "markdown": markdown,
+            }
+            write_page(report, markdown, command=command_line("film", options))
+        typer.echo(format_report(report))
+
+
+def _named_checkout(text: str) -> tuple[str, str]:
+    name, found, folder = text.partition("=")
+    if not (name and found and folder):
+        raise SettingsError(f"--checkout is {text!r}; give NAME=FOLDER")
+    return name, folder
 
 
 @app.command("detection")

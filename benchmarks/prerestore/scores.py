@@ -8,7 +8,7 @@ from torch import Tensor
 from vldm_core.metrics.fidelity import psnr, ssim, texture
 from vldm_core.metrics.temporal import flicker_index, warp_error
 
-from ..film.scores import finite, mean_of
+from ..detection.scores import finite, mean_of
 from .material import DamagedClip
 
 

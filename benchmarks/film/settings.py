@@ -1,0 +1,68 @@
+"""Settings of the film benchmark."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from vldm_core.errors import SettingsError
+
+from ..common.settings import check_chosen, check_least, check_seed, check_size
+
+Model = Literal["second", "training"]
+
+MODELS: Mapping[Model, str] = {
+    "second": "the second ageing model (`benchmarks/second_ageing`), which nothing is trained on",
+    "training": "the damage simulation that networks are trained on (`vldm_core/ageing`), with other seeds",
+}
+
+Part = Literal["aged", "clean", "real", "cost"]
+
+PARTS: Mapping[Part, str] = {
+    "aged": "aged clips: fidelity inside every kind of damage and outside, and detection",
+    "clean": "clean clips with grain: what is marked and changed there",
+    "real": "real films: the known line of one, and what else can be measured without a truth",
+    "cost": "time for a frame and start-up, by process",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmBenchmarkSettings:
+    """What the film benchmark runs on.
+
+    Attributes:
+        frames: Frames of every clip, at least 4; the peers look at 15 for the brightness.
+        height: Lines of every clip.
+        width: Columns of every clip.
+        models: Ageing models, of `MODELS`.
+        parts: What is measured, of `PARTS`.
+        clips: Largest number of validation clips for each model, evenly spread; None takes all.
+        own: Names of our own methods, of `methods.OWN`.
+        checkouts: Name → folder of another version of this repository, run as our own defaults are.
+        perceptual: Whether ST-LPIPS is measured where it is installed.
+        cost_frames: Frames of the shorter and the longer film of which the difference tells the time for a frame.
+        seed: Seed of both models.
+    """
+
+    frames: int = 16
+    height: int = 480
+    width: int = 854
+    models: tuple[Model, ...] = tuple(MODELS)
+    parts: tuple[Part, ...] = tuple(PARTS)
+    clips: int | None = None
+    own: tuple[str, ...] = ("fast", "normal", "best", "repair only")
+    checkouts: Mapping[str, Path] = field(default_factory=dict)
+    perceptual: bool = True
+    cost_frames: tuple[int, int] = (6, 24)
+    seed: int = 2026
+
+    def __post_init__(self) -> None:
+        check_least(self, frames=4)
+        check_size(self.width, self.height)
+        check_chosen("models", self.models, MODELS)
+        check_chosen("parts", self.parts, PARTS)
+        if self.clips is not None:
+            check_least(self, clips=1)
+        if not 4 <= self.cost_frames[0] < self.cost_frames[1]:
+            raise SettingsError(f"benchmark cost_frames are {self.cost_frames}; give 4 or more, then a larger number")
+        check_seed(self.seed)

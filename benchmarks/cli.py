@@ -77,7 +77,7 @@ def benchmark_film(
         typer.Option(metavar="NAME=FOLDER", help="Another version of this repository to run. Repeatable."),
     ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Largest number of clips for each model.")] = None,
-    frames: Annotated[int | None, typer.Option(min=4, help="Frames of every clip.")] = None,
+    frames: Annotated[int | None, typer.Option(min=8, help="Frames of every clip.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Frame size; else 854x480.")] = None,
     perceptual: Annotated[bool, typer.Option(help="Measure ST-LPIPS where it is installed.")] = True,
     peers: PeersOption = True,

@@ -19,6 +19,7 @@ from vldm_core.metrics.fidelity import texture
 from vldm_core.progress import Progress, silent
 
 from ..common.material import find_real_films
+from ..common.measured_run import Spent
 from ..common.peers import Peers
 from ..common.report import machine_facts
 from ..detection.sources.real_film import LINE_COLUMNS, LINE_ROWS, SAN_FRANCISCO, LineRemoval, measure_line
@@ -26,7 +27,7 @@ from .clips import Film, FilmClip, aged_clips, clean_clips, sources
 from .methods import Method, methods_of
 from .perceptual import has_st_lpips, has_xpsnr, st_lpips, xpsnr
 from .report import INPUT, CleanFigures, ClipFigures, Cost, FilmBenchmarkReport, RealFigures
-from .running import Made, Pictures, read_grey, run_method
+from .running import Pictures, RestoredFilm, read_grey, run_method
 from .scores import Fidelity, detection, fidelity, gain_fitted
 from .settings import FilmBenchmarkSettings
 
@@ -124,16 +125,12 @@ class _Run:
         film = _to_and_fro(first.aged, long)
         costs = {}
         for number, method in enumerate(self.methods, 1):
-            # Once to warm the files and caches of the system.
-            run_method(method, film[:short], masks=False)
-            few, many = (run_method(method, film[:count], masks=False).spent for count in (short, long))
-            cpu = None
-            if many.cpu_seconds is not None and few.cpu_seconds is not None:
-                cpu = (many.cpu_seconds - few.cpu_seconds) / (long - short)
-            seconds = (many.seconds - few.seconds) / (long - short)
-            costs[method.name] = Cost(
-                seconds=seconds, cpu_seconds=cpu, start=many.seconds - long * seconds, peak_mb=many.peak_mb
-            )
+            try:
+                # The short one twice: first to warm the files and caches of the system.
+                spent = [run_method(method, film[:count], masks=False).spent for count in (short, short, long)]
+                costs[method.name] = _cost(spent[-2], spent[-1], short, long)
+            except VLDMError as error:
+                self.failures.append(_told(method.name, "the films for time", error))
             self._progress("measure cost", number, len(self.methods))
         return costs
 
@@ -192,14 +189,14 @@ class _Run:
                 )
         return rows
 
-    def _made(self, name: str, film: Film, what: str, total: int) -> Iterator[tuple[Method, Made]]:
+    def _made(self, name: str, film: Film, what: str, total: int) -> Iterator[tuple[Method, RestoredFilm]]:
         films: dict[str, Pictures] = {}
         for method in self.methods:
             try:
                 made = run_method(method, film)
             except VLDMError as error:
                 # The others' hours shall not be lost with it.
-                self.failures.append(f"{method.name} failed on {name}: {error}")
+                self.failures.append(_told(method.name, name, error))
                 continue
             finally:
                 self._done[what] += 1
@@ -209,7 +206,7 @@ class _Run:
         if self._watch is not None:
             self._watch(name, film, films)
 
-    def _figures(self, clip: FilmClip, method: str, output: Pictures, made: Made | None) -> ClipFigures:
+    def _figures(self, clip: FilmClip, method: str, output: Pictures, made: RestoredFilm | None) -> ClipFigures:
         assert clip.model is not None
         figures = fidelity(clip, output)
         found = None if made is None or made.marks is None else detection(clip, made.marks)
@@ -227,6 +224,17 @@ class _Run:
         return replace(figures, xpsnr=xpsnr(fitted, clip.clean), st_lpips=distance)
 
 
+def _cost(few: Spent, many: Spent, short: int, long: int) -> Cost:
+    seconds, cpu = (many.seconds - few.seconds) / (long - short), None
+    if many.cpu_seconds is not None and few.cpu_seconds is not None:
+        cpu = (many.cpu_seconds - few.cpu_seconds) / (long - short)
+    return Cost(seconds=seconds, cpu_seconds=cpu, start=many.seconds - long * seconds, peak_mb=many.peak_mb)
+
+
+def _told(method: str, film: str, error: VLDMError) -> str:
+    return f"{method} failed on {film}: {str(error).splitlines()[-1]}"
+
+
 def _to_and_fro(film: Film, count: int) -> Film:
     """Lengthen a film by playing it to and fro."""
     there = np.arange(len(film))
@@ -234,7 +242,7 @@ def _to_and_fro(film: Film, count: int) -> Film:
     return film[np.resize(order, count)]
 
 
-def _known_line(film: Film, made: Made) -> tuple[LineRemoval, float | None]:
+def _known_line(film: Film, made: RestoredFilm) -> tuple[LineRemoval, float | None]:
     """Measure what became of the known line, and which share of the texture on both sides of it is left."""
     before, after = _rgb(film.astype(np.float32)), _rgb(made.film)
     lines = np.zeros(film.shape, bool) if made.marks is None else made.marks.lines

@@ -14,17 +14,9 @@ from typing import Literal
 
 from ..common.own_process import REPOSITORY
 from ..common.peers import RECIPES, Peers
-from .settings import FilmBenchmarkSettings
+from .settings import OWN, FilmBenchmarkSettings
 
 Group = Literal["own", "earlier", "peer"]
-
-OWN: Mapping[str, tuple[str, ...]] = {
-    "normal": (),
-    "fast": ("--quality", "fast"),
-    "best": ("--quality", "best"),
-    "repair only": ("--no-flicker", "--no-prerestore"),
-}
-"""Name of one of our own methods → options of `restore`."""
 
 _DETECT_OPTIONS = ("--quality",)
 """Options of `restore`, each with one value, that `detect` has, too."""

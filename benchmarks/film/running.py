@@ -35,7 +35,7 @@ _MASK_NAMES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Made:
+class RestoredFilm:
     """What a method made of a film.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_grey(path: Path) -> Pictures:
     return np.asarray(luma(read_film(path)).numpy(), dtype=np.float32)
 
 
-def run_method(method: Method, film: Film, *, masks: bool = True) -> Made:
+def run_method(method: Method, film: Film, *, masks: bool = True) -> RestoredFilm:
     """Let a method restore a film, and mark what it finds in it.
 
     Args:
@@ -97,7 +97,7 @@ def run_method(method: Method, film: Film, *, masks: bool = True) -> Made:
             found.mkdir()
             run_measured(filled(method.masks, source, found), environment=method.environment)
             marks = read_marks(found, film.shape)
-        return Made(film=restored, spent=spent, marks=marks)
+        return RestoredFilm(film=restored, spent=spent, marks=marks)
 
 
 def read_marks(folder: Path, shape: tuple[int, ...]) -> Marks:

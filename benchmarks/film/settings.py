@@ -26,18 +26,27 @@ PARTS: Mapping[Part, str] = {
 }
 
 
+OWN: Mapping[str, tuple[str, ...]] = {
+    "normal": (),
+    "fast": ("--quality", "fast"),
+    "best": ("--quality", "best"),
+    "repair only": ("--no-flicker", "--no-prerestore"),
+}
+"""Name of one of our own methods → options of `restore`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FilmBenchmarkSettings:
     """What the film benchmark runs on.
 
     Attributes:
-        frames: Frames of every clip, at least 4; the peers look at 15 for the brightness.
+        frames: Frames of every clip, at least 8: the peers look at seven to each side for the brightness.
         height: Lines of every clip.
         width: Columns of every clip.
         models: Ageing models, of `MODELS`.
         parts: What is measured, of `PARTS`.
         clips: Largest number of validation clips for each model, evenly spread; None takes all.
-        own: Names of our own methods, of `methods.OWN`.
+        own: Names of our own methods, of `OWN`.
         checkouts: Name → folder of another version of this repository, run as our own defaults are.
         perceptual: Whether ST-LPIPS is measured where it is installed.
         cost_frames: Frames of the shorter and the longer film of which the difference tells the time for a frame.
@@ -53,16 +62,17 @@ class FilmBenchmarkSettings:
     own: tuple[str, ...] = ("fast", "normal", "best", "repair only")
     checkouts: Mapping[str, Path] = field(default_factory=dict)
     perceptual: bool = True
-    cost_frames: tuple[int, int] = (6, 24)
+    cost_frames: tuple[int, int] = (8, 24)
     seed: int = 2026
 
     def __post_init__(self) -> None:
-        check_least(self, frames=4)
+        check_least(self, frames=8)
         check_size(self.width, self.height)
         check_chosen("models", self.models, MODELS)
         check_chosen("parts", self.parts, PARTS)
+        check_chosen("own methods", self.own, OWN)
         if self.clips is not None:
             check_least(self, clips=1)
-        if not 4 <= self.cost_frames[0] < self.cost_frames[1]:
-            raise SettingsError(f"benchmark cost_frames are {self.cost_frames}; give 4 or more, then a larger number")
+        if not 8 <= self.cost_frames[0] < self.cost_frames[1]:
+            raise SettingsError(f"benchmark cost_frames are {self.cost_frames}; give 8 or more, then a larger number")
         check_seed(self.seed)

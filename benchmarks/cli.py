@@ -1,7 +1,6 @@
 """Commands that measure: ``python -m benchmarks …``."""
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,8 +9,15 @@ import typer
 from vldm_core.cli.support import bars, reported
 from vldm_core.errors import SettingsError
 
+from .film_commands import benchmark_detection, benchmark_film, benchmark_harm
+from .options import JsonOption, LanesOption, PageOption, TableOption, whole_numbers
+
 app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 
+
+app.command("film")(benchmark_film)
+app.command("harm")(benchmark_harm)
+app.command("detection")(benchmark_detection)
 
 _RESOLUTION: dict[str, Any] = {
     "restorer": "prerestore",
@@ -32,203 +38,6 @@ _RESOLUTION: dict[str, Any] = {
     "device": "auto",
 }
 """Defaults of the resolution study, which the command on its page leaves out."""
-
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")]
-PageOption = Annotated[Path | None, typer.Option("--markdown", help="Write the results page to this file.")]
-TableOption = Annotated[Path | None, typer.Option("--markdown", help="Write the tables to this file.")]
-LanesOption = Annotated[int | None, typer.Option("--lanes", min=1, help="Clips side by side; as many as processors.")]
-
-
-PeerChainOption = Annotated[
-    Path | None, typer.Option("--peer-chain", help="The peers' script; else VLDM_PEER_CHAIN, else beside the data.")
-]
-PeerPythonOption = Annotated[
-    str | None,
-    typer.Option("--peer-python", help="Python with VapourSynth; else VLDM_PEER_PYTHON, else searched."),
-]
-PeersOption = Annotated[bool, typer.Option("--peers/--no-peers", help="Run the VapourSynth chains beside.")]
-
-
-def whole_numbers(text: str, what: str) -> tuple[int, ...]:
-    """Read whole numbers with commas between them.
-
-    Raises:
-        SettingsError: There is something else.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise SettingsError(f"{what} are {text!r}; give whole numbers with commas between them") from error
-
-
-@app.command("film")
-def benchmark_film(
-    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/, textures/ and film/.")],
-    json_file: JsonOption = None,
-    markdown: PageOption = None,
-    strips: Annotated[
-        Path | None, typer.Option(help="Folder for pictures: five frames side by side, before and after each method.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(metavar="A,B,…", help="Of: aged, clean, real, cost; else all.")] = None,
-    models: Annotated[str | None, typer.Option(metavar="A,B", help="Of: second, training; else both.")] = None,
-    own: Annotated[str | None, typer.Option(metavar="A;B;…", help="Of: normal; fast; best; repair only.")] = None,
-    checkout: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=FOLDER", help="Another version of this repository to run. Repeatable."),
-    ] = None,
-    clips: Annotated[int | None, typer.Option(min=1, help="Largest number of clips for each model.")] = None,
-    frames: Annotated[int | None, typer.Option(min=8, help="Frames of every clip.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="WxH", help="Frame size; else 854x480.")] = None,
-    perceptual: Annotated[bool, typer.Option(help="Measure ST-LPIPS where it is installed.")] = True,
-    peers: PeersOption = True,
-    peer_chain: PeerChainOption = None,
-    peer_python: PeerPythonOption = None,
-) -> None:
-    """Whole restorations beside other programs: every kind of damage, detection, false alarms, real films and time."""
-    from .common.page import command_line
-    from .common.peers import find_peers
-    from .film.benchmark import FilmBenchmarkSettings, run_film_benchmark
-    from .film.page import write_page
-    from .film.strips import write_strip
-    from .film.tables import format_report
-    from .memory.benchmark import read_sizes
-
-    with reported():
-        chosen: dict[str, Any] = {
-            "parts": tuple(only.split(",")) if only else None,
-            "models": tuple(models.split(",")) if models else None,
-            "own": tuple(part.strip() for part in own.split(";")) if own else None,
-            "checkouts": {name: Path(folder) for name, folder in map(_named_checkout, checkout)} if checkout else None,
-            "clips": clips,
-            "frames": frames,
-        }
-        if size is not None:
-            ((chosen["width"], chosen["height"]),) = read_sizes([size])
-        given = {name: value for name, value in chosen.items() if value is not None}
-        settings = FilmBenchmarkSettings(perceptual=perceptual, **given)
-        found = find_peers(peer_chain, peer_python, near=data) if peers else None
-        with bars() as progress:
-            report = run_film_benchmark(
-                data,
-                peers=found,
-                without_peers=None if peers else "--no-peers was given.",
-                json_path=json_file,
-                settings=settings,
-                watch=None if strips is None else partial(write_strip, strips),
-                progress=progress,
-            )
-        if markdown is not None:
-            options = {
-                "data": "DIR",
-                "only": only,
-                "models": models,
-                "own": own,
-                "checkout": [f"{name}=FOLDER" for name in settings.checkouts] or None,
-                "clips": clips,
-                "frames": frames,
-                "size": size,
-                "no-perceptual": not perceptual,
-                "no-peers": not peers,
-                "markdown": markdown,
-            }
-            write_page(report, markdown, command=command_line("film", options))
-        typer.echo(format_report(report))
-
-
-def _named_checkout(text: str) -> tuple[str, str]:
-    name, found, folder = text.partition("=")
-    if not (name and found and folder):
-        raise SettingsError(f"--checkout is {text!r}; give NAME=FOLDER")
-    return name, folder
-
-
-@app.command("detection")
-def benchmark_detection(
-    data: Annotated[Path, typer.Option(help="Folder with clips/, photos/ and film/.")],
-    json_file: JsonOption = None,
-    markdown: PageOption = None,
-    curves: Annotated[Path | None, typer.Option(help="Draw the precision-recall curves into this picture.")] = None,
-    quick: Annotated[bool, typer.Option(help="Fewer clips and frames, for a first look.")] = False,
-    all_sources: Annotated[
-        bool, typer.Option("--all-sources", help="Every clip and photo, not only those kept for validation.")
-    ] = False,
-    sources: Annotated[int | None, typer.Option(min=1, help="Largest number of clips and photos.")] = None,
-    methods: Annotated[str | None, typer.Option(metavar="A,B,…", help="Methods to compare.")] = None,
-    strata: Annotated[str | None, typer.Option(metavar="A,B,…", help="Kinds of damage to compare them on.")] = None,
-    lanes: LanesOption = None,
-) -> None:
-    """Detection, repair, flicker and cost of the film stages beside textbook methods."""
-    from .common.page import command_line
-    from .detection.benchmark import DetectionBenchmarkSettings, format_report, run_detection_benchmark
-    from .detection.curves import write_curves
-    from .detection.page import write_page
-
-    with reported():
-        settings = DetectionBenchmarkSettings.quick() if quick else DetectionBenchmarkSettings()
-        chosen: dict[str, Any] = {
-            "sources": sources,
-            "methods": tuple(methods.split(",")) if methods else None,
-            "strata": tuple(strata.split(",")) if strata else None,
-            "lanes": lanes,
-        }
-        given = {name: value for name, value in chosen.items() if value is not None}
-        settings = replace(settings, all_sources=all_sources, **given)
-        with bars() as progress:
-            report = run_detection_benchmark(data, json_path=json_file, settings=settings, progress=progress)
-        if curves is not None:
-            write_curves(report, curves)
-        if markdown is not None:
-            command = command_line(
-                "detection",
-                {
-                    "data": "DIR",
-                    "quick": quick,
-                    "all-sources": all_sources,
-                    "sources": sources,
-                    "methods": methods,
-                    "strata": strata,
-                    "markdown": markdown,
-                    "curves": curves,
-                },
-            )
-            write_page(report, markdown, command=command, curves=curves)
-        typer.echo(format_report(report))
-
-
-@app.command("harm")
-def benchmark_harm(
-    cases: Annotated[Path, typer.Option(help="Python file with MAKERS: functions that make clean content; it is run.")],
-    names: Annotated[list[str] | None, typer.Argument(help="Which of them; else all.")] = None,
-    methods: Annotated[
-        str | None, typer.Option(metavar="A;B;…", help="Of: repair; repair, flicker; all stages.")
-    ] = None,
-    peer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=COMMAND", help="Another program, with {in} and {out} for the films. Repeatable."),
-    ] = None,
-    markdown: TableOption = None,
-) -> None:
-    """What restoring does to clean content that must stay as it is: titles, bars, rain, leaders and the like."""
-    from .common.page import write_markdown
-    from .common.table import markdown_table
-    from .harm.benchmark import METHODS, format_harm, harm_table, load_cases, run_harm_benchmark
-
-    with reported():
-        chosen = tuple(part.strip() for part in methods.split(";")) if methods else tuple(METHODS)
-        peers = dict(_named_command(text) for text in peer or ())
-        content = load_cases(cases, tuple(names or ()))
-        with bars() as progress:
-            figures = run_harm_benchmark(content, methods=chosen, peers=peers, progress=progress)
-        if markdown is not None:
-            write_markdown(markdown, [markdown_table(harm_table(figures))])
-        typer.echo(format_harm(figures))
-
-
-def _named_command(text: str) -> tuple[str, str]:
-    name, found, command = text.partition("=")
-    if not (name and found and command):
-        raise SettingsError(f"--peer is {text!r}; give NAME=COMMAND")
-    return name, command
 
 
 @app.command("prerestore")

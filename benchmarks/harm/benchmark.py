@@ -11,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,6 +32,7 @@ from vldm_core.video.luma import luma
 from vldm_core.video.writing.clip import write_clip
 
 from ..common.material import read_film
+from ..common.peers import filled
 from ..common.settings import check_chosen
 from ..common.table import ReportTable, cell, plain_tables
 
@@ -38,12 +41,51 @@ _RATE = Fraction(24)
 MOVED_LEVELS = 32.0
 """Grey levels from which on a pixel counts as moved: plainly seen on any content, and far above grain."""
 
-METHODS: dict[str, Callable[[ReelSettings], ReelSettings]] = {
-    "repair": lambda settings: replace(settings, flicker=None, prerestore=None),
-    "repair, flicker": lambda settings: replace(settings, prerestore=None),
-    "all stages": lambda settings: settings,
+LARGEST_BEYOND_GRAIN = 0.2
+"""Grey levels by which the places at risk may change on average, beyond what grain explains."""
+
+_GRAIN_REACH = 3.0
+"""Standard deviations of the grain that a pixel may change by when grain is taken off or filled with other grain."""
+
+_GRAIN_CELL = 8
+"""Pixels on each side of the cells in which grain is measured."""
+
+_CALMEST = 0.2
+"""Share of the cells, the calmest ones, whose scatter is taken for grain; the others hold picture."""
+
+REPAIR = "repair only"
+
+
+def _repair_only() -> ReelSettings:
+    usual = ReelSettings()
+    return replace(ReelSettings.no_stages(), dirt=usual.dirt, lines=usual.lines)
+
+
+METHODS: dict[str, Callable[[], ReelSettings]] = {
+    REPAIR: _repair_only,
+    "fast": partial(ReelSettings.of_quality, "fast"),
+    "normal": partial(ReelSettings.of_quality, "normal"),
+    "best": partial(ReelSettings.of_quality, "best"),
 }
-"""What of this package is measured, by name: each takes stages away from the default."""
+"""What of this package is measured, by name."""
+
+MUST_STAY = frozenset(
+    {
+        "intertitle",
+        "intertitle_no_grain",
+        "intertitle_weave",
+        "subtitles",
+        "timecode",
+        "pillarbox",
+        "leaders",
+        "cue_marks",
+        "animation",
+        "poles",
+        "poles_still",
+        "poles_no_grain",
+    }
+)
+"""Content for which there is a target: titles, bars, leaders, cue marks, drawings, and poles and masts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +112,9 @@ class Harm:
         method: Name of the method.
         psnr: dB at the places at risk, all frames together; infinite where they came out as they went in, None where
             the method failed or there are none.
+        largest: Largest change of a pixel at risk, grey levels, or None likewise.
+        beyond_grain: Mean over the pixels at risk of the change beyond three standard deviations of the grain, grey
+            levels, or None likewise.
         moved: Share of the pixels at risk that moved by more than `MOVED_LEVELS`, or None likewise.
         mean_outside: Mean absolute change of all other pixels, grey levels, or None likewise.
         moved_outside: Share of all other pixels that moved by more than `MOVED_LEVELS`, or None likewise.
@@ -80,11 +125,20 @@ class Harm:
     case: str
     method: str
     psnr: float | None = None
+    largest: float | None = None
+    beyond_grain: float | None = None
     moved: float | None = None
     mean_outside: float | None = None
     moved_outside: float | None = None
     seconds: float
     failure: str | None = None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the target is reached; None where there is none for this content, or no figures."""
+        if self.case not in MUST_STAY or self.moved is None or self.beyond_grain is None:
+            return None
+        return self.moved == 0 and self.beyond_grain <= LARGEST_BEYOND_GRAIN
 
 
 def load_cases(file: Path, names: Sequence[str] = ()) -> Iterable[CleanCase]:
@@ -124,8 +178,10 @@ def measure_harm(case: CleanCase, output: Tensor, *, method: str, seconds: float
         case=case.name,
         method=method,
         psnr=None if square is None else decibels(square, GREY_LEVELS),
+        largest=float(inside.max()) if len(inside) else None,
+        beyond_grain=_mean((inside - _GRAIN_REACH * _grain(case.frames)).clamp(min=0)),
         moved=_share_moved(inside),
-        mean_outside=float(outside.mean(dtype=torch.float64)) if len(outside) else None,
+        mean_outside=_mean(outside),
         moved_outside=_share_moved(outside),
         seconds=seconds,
     )
@@ -135,8 +191,7 @@ def run_harm_benchmark(
     cases: Iterable[CleanCase],
     *,
     methods: Sequence[str] = tuple(METHODS),
-    peers: dict[str, str] | None = None,
-    settings: ReelSettings | None = None,
+    peers: Mapping[str, str | Sequence[str]] | None = None,
     progress: Progress = silent,
 ) -> tuple[Harm, ...]:
     """Give clean content to every method.
@@ -144,19 +199,18 @@ def run_harm_benchmark(
     Args:
         cases: The content.
         methods: Keys of `METHODS`.
-        peers: Other programs by name: a command with ``{in}`` and ``{out}`` for the films' paths.
-        settings: What `METHODS` take stages away from; defaults to `ReelSettings()`.
+        peers: Other programs by name: a command, or its words, with ``{in}`` and ``{out}`` for the films' paths.
         progress: Called after every method.
 
     Raises:
         SettingsError: A method is not known, or a command lacks a path.
     """
-    peers = peers or {}
+    commands = {name: shlex.split(one) if isinstance(one, str) else one for name, one in (peers or {}).items()}
     check_chosen("methods", methods, METHODS)
-    for name, command in peers.items():
-        if "{in}" not in command or "{out}" not in command:
-            raise SettingsError(f"the command of {name} is {command!r}; it needs {{in}} and {{out}}, the films' paths")
-    settings = settings or ReelSettings()
+    for name, words in commands.items():
+        said = shlex.join(words)
+        if "{in}" not in said or "{out}" not in said:
+            raise SettingsError(f"the command of {name} is {said}; it needs {{in}} and {{out}}, the films' paths")
     made = []
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="vldm-harm-") as folder:
@@ -164,27 +218,27 @@ def run_harm_benchmark(
             write_clip(source, case.frames, _RATE)
             for name in methods:
                 target, started = Path(folder) / "restored.mkv", time.monotonic()
-                restore_film(source, target, METHODS[name](settings))
+                restore_film(source, target, METHODS[name]())
                 seconds = (time.monotonic() - started) / count
                 made.append(measure_harm(case, read_film(target), method=name, seconds=seconds))
                 target.unlink()
                 progress("measure harm", len(made), None)
-            for name, command in peers.items():
-                made.append(_peer(case, name, command, source, Path(folder) / "peer.mkv"))
+            for name, words in commands.items():
+                made.append(_peer(case, name, words, source, Path(folder) / "peer.mkv"))
                 progress("measure harm", len(made), None)
     return tuple(made)
 
 
 def harm_table(figures: Sequence[Harm]) -> ReportTable:
-    """Set the methods side by side: dB at the places at risk / share moved there / mean change elsewhere."""
+    """Set the methods side by side, case by case; see the title for what a cell says."""
     methods = list(dict.fromkeys(one.method for one in figures))
     found = {(one.case, one.method): one for one in figures}
     cases = list(dict.fromkeys(one.case for one in figures))
     return ReportTable(
         section="Clean content",
         title=(
-            f"PSNR at the places at risk, dB / share of them moved by more than {MOVED_LEVELS:.0f} levels, % / "
-            "mean change elsewhere, levels"
+            f"at the places at risk: PSNR, dB / share moved by more than {MOVED_LEVELS:.0f} levels, % / largest "
+            "change, levels / mean change beyond grain, levels; ✓ and ✗: target of content that must stay"
         ),
         headings=("content", *methods),
         rows=tuple((case, *(_cell(found.get((case, name))) for name in methods)) for case in cases),
@@ -224,9 +278,9 @@ def _make(name: str, maker: Callable[[], Any]) -> CleanCase:
     return CleanCase(name=name, frames=pictures, at_risk=torch.from_numpy(np.stack(masks)).bool())
 
 
-def _peer(case: CleanCase, name: str, command: str, source: Path, target: Path) -> Harm:
+def _peer(case: CleanCase, name: str, command: Sequence[str], source: Path, target: Path) -> Harm:
     target.unlink(missing_ok=True)
-    words = [word.replace("{in}", str(source)).replace("{out}", str(target)) for word in shlex.split(command)]
+    words = filled(command, source, target)
     started = time.monotonic()
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -242,6 +296,21 @@ def _peer(case: CleanCase, name: str, command: str, source: Path, target: Path) 
     return Harm(case=case.name, method=name, seconds=seconds, failure=failure[0])
 
 
+def _grain(frames: Tensor) -> float:
+    """Measure the grain of content: the scatter of what is fine in its calmest cells, grey levels."""
+    scatter = []
+    for plane in luma(frames[::_GRAIN_CELL]).numpy():
+        fine = plane - cv2.GaussianBlur(plane, (0, 0), 1.5)
+        height, width = (side // _GRAIN_CELL * _GRAIN_CELL for side in plane.shape)
+        cells = fine[:height, :width].reshape(height // _GRAIN_CELL, _GRAIN_CELL, width // _GRAIN_CELL, _GRAIN_CELL)
+        scatter.append(float(np.quantile(cells.std(axis=(1, 3)), _CALMEST)))
+    return float(np.median(scatter))
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.mean(dtype=torch.float64)) if values.numel() else None
+
+
 def _share_moved(change: Tensor) -> float | None:
     return float((change > MOVED_LEVELS).double().mean()) if len(change) else None
 
@@ -251,6 +320,9 @@ def _cell(harm: Harm | None) -> str:
         return ""
     if harm.failure is not None:
         return "failed"
-    psnr = "unchanged" if harm.psnr == float("inf") else cell(harm.psnr, "one")
+    verdict = {True: " ✓", False: " ✗", None: ""}[harm.reached if harm.method == REPAIR else None]
+    if harm.psnr == float("inf"):
+        return f"unchanged{verdict}"
     moved = cell(None if harm.moved is None else 100 * harm.moved, "one")
-    return f"{psnr} / {moved} % / {cell(harm.mean_outside, 'two')}"
+    parts = (cell(harm.psnr, "one"), moved, cell(harm.largest, "whole"), cell(harm.beyond_grain, "two"))
+    return " / ".join(parts) + verdict

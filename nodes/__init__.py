@@ -30,6 +30,7 @@ from .prior.restoration_settings import RestorationSettingsNode
 from .prior.shot_loras import ShotLoras
 from .prior.temporal_layers import ApplyTemporalLayers
 from .prior.video_noise import VideoNoise
+from .reel.film_settings import FilmSettingsNode
 from .reel.restore_reel import RestoreReel
 from .semantics.caption_shots import CaptionShots
 from .semantics.choose_key_frames import KeyFrames
@@ -59,6 +60,7 @@ class VLDMExtension(ComfyExtension):
             RestoreWithImageModel,
             StabiliseNode,
             Compare,
+            FilmSettingsNode,
             RestoreReel,
             SimulateDamage,
             FitForPrior,

@@ -1,18 +1,20 @@
 """Node that sees film damage."""
 
 from dataclasses import replace
-from typing import Any, get_args
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...vldm_core.film.dirt.detection import LONGEST_LIFE, Detector, DirtSettings
-from ...vldm_core.film.scratches.detection import ScratchSettings
+from ...vldm_core.film.defect_map import MapSettings, map_marks
+from ...vldm_core.film.dirt.detection import LONGEST_LIFE, DirtSettings
+from ...vldm_core.film.scratches.settings import ScratchSettings
 from ...vldm_core.notices import Notices
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages import batch as pipeline
+from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.shots import Shot
+from ..effort import AUTO, NORMAL, advanced, map_fault, map_inputs, quality_input
 from ..host.node_run import (
     ImageBatch,
     NodeProgress,
@@ -24,13 +26,14 @@ from ..host.node_run import (
     told,
 )
 from ..search import findable
-from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, Shots, settings_input, settings_output
+from ..sockets import CATEGORY, IMAGES_TOOLTIP, SHOTS_TOOLTIP, UNLINKED, Shots, settings_input, settings_output
 from ..validation import one_error
 
 _FIND = ("dirt and scratches", "dirt", "scratches")
 _POLARITY = ("both", "dark", "bright")
 _LOCKED = ("off", "cautious", "on")
-_DETECTORS = get_args(Detector)
+_DETECTORS = (AUTO, "learned", "weight-free")
+_AS_THE_LEVEL = 0
 _PREVIEWS = ("overlay", "outline")
 # Seconds of each phase for one frame of 480×360 on a processor core; only their relation counts.
 _SCRATCHES, _DAMAGE = ("find scratches", 0.035), ("find damage", 0.52)
@@ -71,152 +74,179 @@ class DetectDamage(io.ComfyNode):
                     default=_FIND[0],
                     tooltip="What to look for; the other mask stays empty.",
                 ),
-                io.Float.Input(
-                    "dirt_threshold",
-                    default=dirt.threshold,
-                    min=2.0,
-                    max=128.0,
-                    step=0.5,
-                    tooltip=(
-                        "Classical detector (weight-free) only: grey levels (of 255) by which dirt must stand out from "
-                        "the frames around it. Lower finds fainter dirt and marks more undamaged picture."
-                    ),
-                ),
-                io.Float.Input(
-                    "dirt_certainty",
-                    default=dirt.certainty,
-                    min=0.0,
-                    max=0.99,
-                    step=0.01,
-                    tooltip=(
-                        "How sure it must be, 0 to 1, that it is dirt and not something that moves. Lower finds more "
-                        "dirt, with more false positives on moving objects; higher has fewer and misses faint dirt."
-                    ),
-                ),
-                io.Int.Input(
-                    "dirt_grow",
-                    default=dirt.grow,
-                    min=0,
-                    max=16,
-                    tooltip=(
-                        "Pixels by which dirt is marked wider on every side, to cover its soft edge. Raise it when a "
-                        "rim stays."
-                    ),
+                quality_input(
+                    "Level of effort. fast: a quicker search, for a look or a long reel; normal: for most films; best: "
+                    "looks longest. The help page says what each does."
                 ),
                 io.Combo.Input(
                     "dirt_polarity",
                     options=list(_POLARITY),
                     default=dirt.polarity,
+                    optional=True,
                     tooltip="Dark is dirt on the print, bright is dirt on the negative; restrict it to spare the rest.",
                 ),
-                io.Float.Input(
-                    "scratch_threshold",
-                    default=lines.sensitivity,
-                    min=10.0,
-                    max=200.0,
-                    step=1.0,
-                    tooltip=(
-                        "Evidence a scratch must gather over up to 48 frames, in standard deviations. Lower finds "
-                        "fainter scratches and takes more edges of the scene for them. The neural detector (learned) "
-                        "looks from half of it on."
-                    ),
+                advanced(
+                    io.Float.Input(
+                        "dirt_certainty",
+                        default=dirt.certainty,
+                        min=0.0,
+                        max=0.99,
+                        step=0.01,
+                        optional=True,
+                        tooltip=(
+                            "How sure it must be, 0 to 1, that it is dirt and not something that moves. Lower finds "
+                            "more dirt, with more false positives on moving objects; higher has fewer and misses faint "
+                            "dirt."
+                        ),
+                    )
                 ),
-                io.Float.Input(
-                    "scratch_min_depth",
-                    default=lines.min_depth,
-                    min=0.0,
-                    max=64.0,
-                    step=0.1,
-                    tooltip=(
-                        "Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings. "
-                        "Higher leaves faint scratches alone."
-                    ),
+                advanced(
+                    io.Int.Input(
+                        "dirt_min_size",
+                        default=dirt.min_size,
+                        min=1,
+                        max=1000,
+                        optional=True,
+                        tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
+                    )
                 ),
-                io.Combo.Input(
-                    "locked_shots",
-                    options=list(_LOCKED),
-                    default=lines.locked_shots,
-                    tooltip=(
-                        "Classical detector (weight-free) only. Where the scene does not move at all, motion cannot "
-                        "tell a scratch from an upright edge. off: take none; cautious: take lines that run evenly "
-                        "from top to bottom; on: take every line."
-                    ),
+                advanced(
+                    io.Int.Input(
+                        "dirt_grow",
+                        default=dirt.grow,
+                        min=0,
+                        max=16,
+                        optional=True,
+                        tooltip=(
+                            "Pixels by which dirt is marked wider on every side, to cover its soft edge. Raise it when "
+                            "a rim stays."
+                        ),
+                    )
                 ),
+                advanced(
+                    io.Int.Input(
+                        "dirt_lifetime",
+                        default=_AS_THE_LEVEL,
+                        min=_AS_THE_LEVEL,
+                        max=LONGEST_LIFE,
+                        optional=True,
+                        tooltip=(
+                            "Frames for which dirt may stay in place and is still found; 1 is fastest, 0 is as quality "
+                            "has it."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "scratch_detector",
+                        options=list(_DETECTORS),
+                        default=AUTO,
+                        optional=True,
+                        tooltip=(
+                            "What tells scratches from the scene. learned: neural, motion and a small network that "
+                            "judges what a line looks like, also where nothing moves; weight-free: classical, motion "
+                            "alone; auto: as quality has it."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "scratch_certainty",
+                        default=lines.certainty,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        optional=True,
+                        tooltip=(
+                            "Neural detector (learned) only: how sure it must be, 0 to 1, that a line is a scratch. "
+                            "Lower finds more and takes more of the scene for scratches."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "scratch_threshold",
+                        default=lines.sensitivity,
+                        min=10.0,
+                        max=200.0,
+                        step=1.0,
+                        optional=True,
+                        tooltip=(
+                            "Evidence a scratch must gather over up to 48 frames, in standard deviations. Lower finds "
+                            "fainter scratches and takes more edges of the scene for them. The neural detector "
+                            "(learned) looks from half of it on."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "scratch_min_depth",
+                        default=lines.min_depth,
+                        min=0.0,
+                        max=64.0,
+                        step=0.1,
+                        optional=True,
+                        tooltip=(
+                            "Grey levels (of 255) by which a scratch must be darker or brighter than its surroundings. "
+                            "Higher leaves faint scratches alone."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "scratch_grow",
+                        default=lines.grow,
+                        min=0.0,
+                        max=20.0,
+                        step=0.5,
+                        optional=True,
+                        tooltip="Pixels by which a scratch is marked wider on each side than it can be seen.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "locked_shots",
+                        options=list(_LOCKED),
+                        default=lines.locked_shots,
+                        optional=True,
+                        tooltip=(
+                            "Classical detector (weight-free) only. Where the scene does not move at all, motion "
+                            "cannot tell a scratch from an upright edge. off: take none; cautious: take lines that run "
+                            "evenly from top to bottom; on: take every line."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "preview_style",
+                        options=list(_PREVIEWS),
+                        default=_PREVIEWS[0],
+                        optional=True,
+                        tooltip=("overlay: paint over the damage; outline: draw around it, so that it stays in sight."),
+                    )
+                ),
+                advanced(
+                    io.Boolean.Input(
+                        "judge_probability",
+                        default=False,
+                        optional=True,
+                        tooltip="Also give the output probability; it comes of the same work.",
+                    )
+                ),
+                *map_inputs(),
                 Shots.Input("shots", optional=True, tooltip=SHOTS_TOOLTIP),
-                io.Combo.Input(
-                    "dirt_detector",
-                    options=list(_DETECTORS),
-                    default=dirt.detector,
-                    optional=True,
-                    tooltip=(
-                        "What tells dirt from moving objects. learned: neural, a small network that ships with the "
-                        "pack, pixel by pixel; weight-free: classical, a few measures of every spot."
-                    ),
-                ),
-                io.Int.Input(
-                    "dirt_min_size",
-                    default=dirt.min_size,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
-                ),
-                io.Int.Input(
-                    "dirt_lifetime",
-                    default=dirt.lifetime,
-                    min=1,
-                    max=LONGEST_LIFE,
-                    optional=True,
-                    tooltip="Frames for which dirt may stay in place and is still found. 1 is fastest.",
-                ),
-                io.Combo.Input(
-                    "scratch_detector",
-                    options=list(_DETECTORS),
-                    default=lines.detector,
-                    optional=True,
-                    tooltip=(
-                        "What tells scratches from the scene. learned: neural, motion and a small network that judges "
-                        "what a line looks like, also where nothing moves; weight-free: classical, motion alone."
-                    ),
-                ),
-                io.Float.Input(
-                    "scratch_certainty",
-                    default=lines.certainty,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    optional=True,
-                    tooltip=(
-                        "Neural detector (learned) only: how sure it must be, 0 to 1, that a line is a scratch. Lower "
-                        "finds more and takes more of the scene for scratches."
-                    ),
-                ),
-                io.Float.Input(
-                    "scratch_grow",
-                    default=lines.grow,
-                    min=0.0,
-                    max=20.0,
-                    step=0.5,
-                    optional=True,
-                    tooltip="Pixels by which a scratch is marked wider on each side than it can be seen.",
-                ),
-                io.Combo.Input(
-                    "preview_style",
-                    options=list(_PREVIEWS),
-                    default=_PREVIEWS[0],
-                    optional=True,
-                    tooltip="overlay: paint over the damage; outline: draw around it, so that it stays in sight.",
-                ),
-                io.Boolean.Input(
-                    "judge_probability",
-                    default=False,
-                    optional=True,
-                    tooltip="Also give the output probability; it comes of the same work.",
-                ),
                 io.Mask.Input(
                     "protect",
                     optional=True,
                     tooltip="Where nothing is ever marked, 1 = protected; one mask per frame, or one for all frames.",
+                ),
+                io.Mask.Input(
+                    "defect_map",
+                    optional=True,
+                    tooltip=(
+                        "Damage that is known from elsewhere, such as an infrared scan, a film's alpha channel or "
+                        "masks you edited: trusted, and marked as dirt. One per frame, or one for all frames."
+                    ),
                 ),
                 settings_input(),
             ],
@@ -247,20 +277,25 @@ class DetectDamage(io.ComfyNode):
     def validate_inputs(
         cls,
         find: str | None = None,
+        quality: str | None = None,
         dirt_polarity: str | None = None,
         locked_shots: str | None = None,
-        dirt_detector: str | None = None,
         scratch_detector: str | None = None,
         preview_style: str | None = None,
+        map_clean: float | None = None,
+        map_damaged: float | None = None,
+        map_only: bool | None = None,
+        defect_map: object = UNLINKED,
     ) -> bool | str:
-        """Check the combos, which the host does not."""
+        """Check the combos, which the host does not, and what does not go together."""
         return (
             not_one_of("find", find, _FIND)
+            or not_one_of("quality", quality, QUALITIES)
             or not_one_of("dirt_polarity", dirt_polarity, _POLARITY)
             or not_one_of("locked_shots", locked_shots, _LOCKED)
-            or not_one_of("dirt_detector", dirt_detector, _DETECTORS)
             or not_one_of("scratch_detector", scratch_detector, _DETECTORS)
             or not_one_of("preview_style", preview_style, _PREVIEWS)
+            or map_fault(map_clean, map_damaged, only=map_only, linked=defect_map is not UNLINKED)
             or True
         )
 
@@ -269,63 +304,73 @@ class DetectDamage(io.ComfyNode):
         cls,
         images: ImageBatch,
         find: str,
-        dirt_threshold: float,
-        dirt_certainty: float,
-        dirt_grow: int,
-        dirt_polarity: str,
-        scratch_threshold: float,
-        scratch_min_depth: float,
-        locked_shots: str,
-        shots: tuple[Shot, ...] | None = None,
-        dirt_detector: str = DirtSettings.detector,
+        quality: str = NORMAL,
+        dirt_polarity: str = DirtSettings.polarity,
+        dirt_certainty: float = DirtSettings.certainty,
         dirt_min_size: int = DirtSettings.min_size,
-        dirt_lifetime: int = DirtSettings.lifetime,
-        scratch_detector: str = ScratchSettings.detector,
+        dirt_grow: int = DirtSettings.grow,
+        dirt_lifetime: int = _AS_THE_LEVEL,
+        scratch_detector: str = AUTO,
         scratch_certainty: float = ScratchSettings.certainty,
+        scratch_threshold: float = ScratchSettings.sensitivity,
+        scratch_min_depth: float = ScratchSettings.min_depth,
         scratch_grow: float = ScratchSettings.grow,
+        locked_shots: str = ScratchSettings.locked_shots,
         preview_style: str = _PREVIEWS[0],
         judge_probability: bool = False,
+        map_clean: float = MapSettings.clean,
+        map_damaged: float = MapSettings.damaged,
+        map_threshold: float = MapSettings.threshold,
+        map_grow: int = MapSettings.grow,
+        map_only: bool = False,
+        shots: tuple[Shot, ...] | None = None,
         protect: Tensor | None = None,
+        defect_map: Tensor | None = None,
         settings: ReelSettings | None = None,
     ) -> io.NodeOutput:
         """Detect, and paint what was found."""
         frames = frames_from_image(images)
-        spared = mask_for(protect, images, "protect")
-        dirt = DirtSettings(
-            threshold=dirt_threshold,
-            certainty=dirt_certainty,
-            grow=dirt_grow,
+        level = ReelSettings.of_quality(quality)
+        assert level.dirt is not None and level.lines is not None, "every level looks for damage"
+        dirt = replace(
+            level.dirt,
             polarity=dirt_polarity,  # type: ignore[arg-type]
-            detector=dirt_detector,  # type: ignore[arg-type]
+            certainty=dirt_certainty,
             min_size=dirt_min_size,
-            lifetime=dirt_lifetime,
+            grow=dirt_grow,
+            lifetime=dirt_lifetime or level.dirt.lifetime,
         )
-        lines = ScratchSettings(
+        lines = replace(
+            level.lines,
+            detector=level.lines.detector if scratch_detector == AUTO else scratch_detector,  # type: ignore[arg-type]
+            certainty=scratch_certainty,
             sensitivity=scratch_threshold,
             min_depth=scratch_min_depth,
-            locked_shots=locked_shots,  # type: ignore[arg-type]
-            detector=scratch_detector,  # type: ignore[arg-type]
-            certainty=scratch_certainty,
             grow=scratch_grow,
+            locked_shots=locked_shots,  # type: ignore[arg-type]
         )
-        dirt_wanted, lines_wanted = dirt if "dirt" in find else None, lines if "scratches" in find else None
-        asked: dict[str, Any] = {
-            "shots": shots,
-            "dirt": dirt_wanted,
-            "lines": lines_wanted,
-            "protect": spared,
-            "progress": NodeProgress(shares_of(lines=lines_wanted is not None)),
-            "notices": (notices := Notices()),
-        }
-        if judge_probability:
-            found, judged = pipeline.find_damage(frames, **asked)
-            probability = torch.maximum(judged.dirt, judged.scratch)
-        else:
-            found = pipeline.detect_damage(frames, **asked)
-            probability = torch.maximum(found.dirt, found.scratch)
+        wanted = replace(
+            settings or ReelSettings.no_stages(),
+            dirt=dirt if "dirt" in find else None,
+            lines=lines if "scratches" in find else None,
+            motion=level.motion,
+        )
+        reading = MapSettings(clean=map_clean, damaged=map_damaged, threshold=map_threshold, grow=map_grow)
+        given = mask_for(defect_map, images, "defect_map")
+        found, judged = pipeline.look_for_damage(
+            frames,
+            wanted,
+            shots=shots,
+            given_dirt=None if given is None else map_marks(given, reading),
+            alone=map_only,
+            protect=mask_for(protect, images, "protect"),
+            probability=judge_probability,
+            progress=NodeProgress(shares_of(lines=wanted.lines is not None)),
+            notices=(notices := Notices()),
+        )
         painted = pipeline.overlay(frames, found.dirt, found.scratch, style=preview_style)  # type: ignore[arg-type]
         preview = image_from_frames(painted)
         damage = found.dirt.mean(dim=(1, 2)) + found.scratch.mean(dim=(1, 2))
-        chosen = replace(settings or ReelSettings.no_stages(), dirt=dirt_wanted, lines=lines_wanted)
+        probability = torch.maximum(judged.dirt, judged.scratch)
         shown_frames = told(notices, shown(preview, damage))
-        return io.NodeOutput(found.dirt, found.scratch, preview, probability, chosen, ui=shown_frames)
+        return io.NodeOutput(found.dirt, found.scratch, preview, probability, wanted, ui=shown_frames)

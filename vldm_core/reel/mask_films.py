@@ -147,8 +147,8 @@ def with_given(settings: "ReelSettings") -> "ReelSettings":
         uses[given.kind] = "alone" if given.alone or uses.get(given.kind) == "alone" else "added"
     return replace(
         settings,
-        given_dirt=uses.get("dirt", settings.given_dirt),
-        given_scratch=uses.get("scratch", settings.given_scratch),
+        given_dirt=uses.get("dirt", "ignored"),
+        given_scratch=uses.get("scratch", "ignored"),
     )
 
 

@@ -19,6 +19,7 @@ const SHOWS = {
   VLDM_Compare: ["slider", "places", "report"],
   VLDM_DetectShots: ["report"],
   VLDM_Era: ["report"],
+  VLDM_FilmSettings: ["report"],
   VLDM_KeyFrames: ["report"],
   VLDM_LoadRestorationControl: ["report"],
   VLDM_RestoreReel: ["live", "report"],

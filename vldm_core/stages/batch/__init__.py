@@ -8,6 +8,7 @@ from .damage import DamageProbability as DamageProbability
 from .damage import damage_probability as damage_probability
 from .damage import detect_damage as detect_damage
 from .damage import find_damage as find_damage
+from .damage import look_for_damage as look_for_damage
 from .overlay import overlay as overlay
 from .repair import repair_damage as repair_damage
 from .repair import restore_frames as restore_frames

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from ...containment import Faults
+from ...errors import SettingsError
 from ...film.dirt.detection import DirtSettings
 from ...film.scratches.settings import ScratchSettings
 from ...notices import Notices
 from ...progress import Progress, Pulse, silent
 from ...video.shots import Shot
 from ..plan import StagePlan
-from ..settings import StageSettings
+from ..settings import GivenUse, StageSettings
 from .shots import Batch
 
 
@@ -133,6 +134,51 @@ def find_damage(
     masks, judged = _found(batch, _settings(dirt, lines), progress, probability=True)
     assert judged is not None
     return masks, judged
+
+
+def look_for_damage(
+    frames: Tensor,
+    settings: StageSettings,
+    *,
+    shots: Iterable[Shot] | None = None,
+    given_dirt: Tensor | None = None,
+    alone: bool = False,
+    protect: Tensor | None = None,
+    probability: bool = False,
+    progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
+) -> tuple[DamageMasks, DamageProbability]:
+    """Find damage as the settings of a film say, beside what is known of it from elsewhere.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        settings: How dirt and scratches are looked for; their other stages do not matter.
+        shots: Shots that cover the frames; None is one shot.
+        given_dirt: (T, H, W), 1 = known to be dirt, or None.
+        alone: Whether no dirt is looked for besides.
+        protect: (T, H, W); above 0.5 nothing is marked.
+        probability: Whether to tell how likely damage is; else that is 0 or 1, as the masks say.
+        progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
+
+    Raises:
+        SettingsError: The frames, the shots or a mask have another layout, or dirt is given and the search for it off.
+        StageError: A stage failed in a frame, and the call is strict.
+    """
+    if given_dirt is not None and settings.dirt is None:
+        raise SettingsError("there is a map of dirt, but dirt is not asked for; ask for it, or leave the map out")
+    batch = Batch(frames=frames, shots=shots, dirt=given_dirt, protect=protect, faults=Faults(notices, strict=strict))
+    use: GivenUse = "ignored" if given_dirt is None else "alone" if alone else "added"
+    wanted = replace(
+        _settings(settings.dirt, settings.lines),
+        motion=settings.motion,
+        line_repair=settings.line_repair,
+        given_dirt=use,
+    )
+    masks, judged = _found(batch, wanted, progress, probability=probability)
+    return masks, judged or DamageProbability(dirt=masks.dirt, scratch=masks.scratch)
 
 
 def _settings(dirt: DirtSettings | None, lines: ScratchSettings | None) -> StageSettings:

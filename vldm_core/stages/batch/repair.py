@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ def repair_damage(
     shots: Iterable[Shot] | None = None,
     dirt_settings: DirtRepairSettings | None = None,
     scratch_settings: ScratchRepairSettings | None = None,
+    motion: Literal["quick", "refined"] = "refined",
     progress: Progress = silent,
     notices: Notices | None = None,
     strict: bool = False,
@@ -42,6 +44,7 @@ def repair_damage(
         shots: Shots that cover the frames; None is one shot.
         dirt_settings: How dirt is filled.
         scratch_settings: How scratches are repaired.
+        motion: How well the motion between frames is known.
         progress: Called per frame.
         notices: Takes what the stages have to say of single frames; None only logs it.
         strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
@@ -61,6 +64,7 @@ def repair_damage(
         lines=None if scratch is None else ScratchSettings(),
         dirt_repair=dirt_settings or DirtRepairSettings(),
         line_repair=scratch_settings or ScratchRepairSettings(),
+        motion=motion,
     )
     plan = StagePlan.from_settings(settings).on_given_marks()
     result = torch.empty_like(frames)

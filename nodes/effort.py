@@ -1,0 +1,113 @@
+"""One choice in the place of many: the level of effort, and the knobs that stand back behind it."""
+
+from typing import TypeVar
+
+from comfy_api.latest import io
+
+from ..vldm_core.film.defect_map import LARGEST_GROWTH, MapSettings
+from ..vldm_core.stages.settings import QUALITIES
+
+AUTO = "auto"
+"""A choice that is left to the level of effort."""
+
+NORMAL = "normal"
+
+_Made = TypeVar("_Made", bound=io.Input)
+
+
+def advanced(made: _Made) -> _Made:
+    """Have an input shown with the advanced ones only.
+
+    Hosts know the mark in what a node says of itself; their classes of inputs took it as an argument only later.
+    """
+    made.extra_dict["advanced"] = True
+    return made
+
+
+def quality_input(what: str) -> io.Combo.Input:
+    """Return the level of effort.
+
+    Args:
+        what: What each level does on this node, for the tooltip.
+    """
+    return io.Combo.Input("quality", options=list(QUALITIES), default=NORMAL, optional=True, tooltip=what)
+
+
+def map_inputs() -> list[io.Input]:
+    """Return the inputs that say how a map of damage is read."""
+    default = MapSettings()
+    return [
+        advanced(
+            io.Float.Input(
+                "map_clean",
+                default=default.clean,
+                min=0.0,
+                max=1.0,
+                step=0.01,
+                optional=True,
+                tooltip=(
+                    "Value of defect_map where the film is undamaged, 0 black to 1 white. 0 for a mask; about 0.9 for "
+                    "an infrared scan, on which damage is dark."
+                ),
+            )
+        ),
+        advanced(
+            io.Float.Input(
+                "map_damaged",
+                default=default.damaged,
+                min=0.0,
+                max=1.0,
+                step=0.01,
+                optional=True,
+                tooltip=(
+                    "Value of defect_map where the film is damaged for sure. 1 for a mask; about 0.3 for an infrared "
+                    "scan. Values between the two say how likely damage is."
+                ),
+            )
+        ),
+        advanced(
+            io.Float.Input(
+                "map_threshold",
+                default=default.threshold,
+                min=0.01,
+                max=1.0,
+                step=0.01,
+                optional=True,
+                tooltip="How likely defect_map must say that a pixel is damaged, 0 to 1. Lower marks more.",
+            )
+        ),
+        advanced(
+            io.Int.Input(
+                "map_grow",
+                default=default.grow,
+                min=0,
+                max=LARGEST_GROWTH,
+                optional=True,
+                tooltip="Pixels by which the marks of defect_map become wider, where two scans do not lie exactly.",
+            )
+        ),
+        advanced(
+            io.Boolean.Input(
+                "map_only",
+                default=False,
+                optional=True,
+                tooltip="Take the dirt of defect_map alone. Off: what is found is added to it.",
+            )
+        ),
+    ]
+
+
+def map_fault(clean: float | None, damaged: float | None, *, only: bool | None, linked: bool) -> str | None:
+    """Return what does not go together in a map of damage, or None; a value that comes over a link is None.
+
+    Args:
+        clean: Value of the undamaged film.
+        damaged: Value of damage.
+        only: Whether nothing else is to be marked.
+        linked: Whether there is a map.
+    """
+    if only and not linked:
+        return "map_only is on, but nothing is connected to defect_map; connect the map, or switch map_only off"
+    if clean is not None and clean == damaged:
+        return f"map_clean and map_damaged are both {clean}; give the map's value of clean film and the one of damage"
+    return None

@@ -194,6 +194,10 @@ class Frontend:
         """Switch nodes on or off, for example to `RUNS`."""
         self._page.evaluate(_MODE, [list(nodes), mode])
 
+    def evaluate(self, function: str, argument: object = None) -> Any:
+        """Run a function of JavaScript in the page and return what it gives."""
+        return self._page.evaluate(function, argument)
+
     def unknown_nodes(self) -> list[str]:
         """Return the node types in the open workflow that the frontend does not know."""
         return self._page.evaluate(_UNKNOWN)

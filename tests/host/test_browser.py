@@ -110,8 +110,8 @@ LIVE_SHOWN = "() => [...document.querySelectorAll('.vldm-live')].filter((image) 
 def test_restore_reel_plays_its_film_and_draws_its_report(shown, request):
     shown.load(workflow_of("restore_reel"))
     # Quick, and not out of the server's memory of the renderer before.
-    quality = 20 + RENDERERS.index(request.node.callspec.params["shown"])
-    shown.set_widgets("VLDM_RestoreReel", prerestore=False, quality=quality)
+    crf = 20 + RENDERERS.index(request.node.callspec.params["shown"])
+    shown.set_widgets("VLDM_RestoreReel", prerestore=False, crf=crf)
     shown.page.evaluate(WATCH)
     shown.run()
     page = shown.page
@@ -176,6 +176,59 @@ def test_the_whole_film_gets_what_was_tuned_when_it_is_switched_on(browser, fron
     frontend.set_mode([int(kinds["VLDM_Stabilise"])], browser.RUNS)
     _, prompt = frontend.export()
     assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_Stabilise"], 1]
+
+
+# A workflow as it was saved before nodes had a level of effort, and what its values are called now.
+EARLIER = {
+    "VLDM_RestoreReel": [
+        True, False, True, True, "ffv1", 21, "output", "video/mine", "learned", "weight-free", 0.5, False, 0.8, 0.4,
+        True, 2.0, "top",
+    ],
+    "VLDM_DetectDamage": [
+        "dirt", 5, 0.6, 2, "dark", 60, 2.5, "on", "weight-free", 7, 2, "learned", 0.7, 3, "outline", True,
+    ],
+    "VLDM_RepairDamage": [1.5, 60, 0.25],
+}  # fmt: skip
+MEANT = {
+    "VLDM_RestoreReel": {
+        "quality": "normal", "dirt": True, "scratches": False, "stabilise": True, "codec": "ffv1", "crf": 21,
+        "folder": "output", "filename_prefix": "video/mine", "scratch_detector": "weight-free", "dirt_grain": 0.5,
+        "prerestore": False, "prerestore_strength": 0.8, "keep_grain": 0.4, "strict": True, "flash": 2.0,
+        "deinterlace": "top", "write_masks": False, "map_clean": 0,
+    },
+    "VLDM_DetectDamage": {
+        "find": "dirt", "quality": "normal", "dirt_certainty": 0.6, "dirt_grow": 2, "dirt_polarity": "dark",
+        "scratch_threshold": 60, "scratch_min_depth": 2.5, "locked_shots": "on", "dirt_min_size": 7, "dirt_lifetime": 2,
+        "scratch_detector": "learned", "scratch_certainty": 0.7, "scratch_grow": 3, "preview_style": "outline",
+        "judge_probability": True, "map_only": False,
+    },
+    "VLDM_RepairDamage": {"quality": "normal", "dirt_feather": 1.5, "scratch_rows": 60, "dirt_grain": 0.25},
+}  # fmt: skip
+
+
+def test_a_workflow_from_before_the_levels_of_effort_keeps_its_values(frontend):
+    workflow = workflow_of("clean_film")
+    for node in workflow["nodes"]:
+        node["widgets_values"] = EARLIER.get(node["type"], node.get("widgets_values"))
+        node["mode"] = 0
+    frontend.load(workflow)
+    _, prompt = frontend.export()
+    for kind, values in MEANT.items():
+        (inputs,) = [node["inputs"] for node in prompt.values() if node["class_type"] == kind]
+        assert {name: inputs[name] for name in values} == values
+
+
+def test_advanced_knobs_stand_back_until_they_are_asked_for(frontend):
+    frontend.load(workflow_of("restore_reel"))
+    (reel,) = [node["id"] for node in workflow_of("restore_reel")["nodes"] if node["type"] == "VLDM_RestoreReel"]
+    # As the frontend's own menu entry does it.
+    tall = "(number) => { const node = window.app.graph.getNodeById(number); return node.computeSize()[1]; }"
+    toggle = "(number) => window.app.graph.getNodeById(number).toggleAdvanced()"
+    before = frontend.evaluate(tall, reel)
+    frontend.evaluate(toggle, reel)
+    assert frontend.evaluate(tall, reel) > before + 200
+    frontend.evaluate(toggle, reel)
+    assert frontend.evaluate(tall, reel) == before
 
 
 def test_every_node_that_shows_something_is_given_room(browser):

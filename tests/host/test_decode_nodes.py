@@ -51,7 +51,6 @@ def graph():
             "VLDM_DetectDamage",
             images=link("parts"),
             find="dirt",
-            dirt_threshold=4,
             dirt_certainty=0.5,
             dirt_grow=0,
             dirt_polarity="both",

@@ -2,14 +2,12 @@
 
 import json
 import urllib.request
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 
-from vldm_core.film.dirt.detection import DirtSettings
-from vldm_core.film.fill.repair import DirtRepairSettings
-from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.restore import ReelSettings, restore_film
@@ -26,7 +24,7 @@ def reel(codec="ffv1", **inputs):
             "class_type": "VLDM_RestoreReel",
             "inputs": {
                 "video": ["1", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
-                "codec": codec, "quality": 16, "folder": "temp", "filename_prefix": f"shown/{codec}",
+                "codec": codec, "folder": "temp", "filename_prefix": f"shown/{codec}",
                 "prerestore": False, **inputs,
             },
         },
@@ -66,7 +64,7 @@ class TestShownReel:
         async def messages():
             found = []
             async with aiohttp.ClientSession() as session, session.ws_connect(f"{host.url}/ws?clientId=live") as socket:
-                body = {"prompt": reel("h264", quality=17), "client_id": "live"}
+                body = {"prompt": reel("h264", crf=17), "client_id": "live"}
                 await (await session.post(f"{host.url}/prompt", json=body)).json()
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.BINARY:
@@ -90,8 +88,9 @@ class TestShownReel:
 class TestSettings:
     """What was tuned on single nodes is what a reel is restored with."""
 
-    DIRT = DirtSettings(detector="weight-free", certainty=0.2, grow=2, min_size=5, lifetime=1)
-    LINES = ScratchSettings(sensitivity=60.0, grow=2.0)
+    FAST = ReelSettings.of_quality("fast")
+    DIRT = replace(FAST.dirt, certainty=0.2, grow=2, min_size=5, lifetime=1)
+    LINES = replace(FAST.lines, sensitivity=60.0, grow=2.0)
 
     def chain(self, find="dirt and scratches", **reel_inputs):
         """Detect, repair and pre-restore the film, each with values of its own, then the reel with their settings."""
@@ -101,9 +100,9 @@ class TestSettings:
             "3": {
                 "class_type": "VLDM_DetectDamage",
                 "inputs": {
-                    "images": ["2", 0], "find": find, "dirt_threshold": 4.0, "dirt_certainty": 0.2, "dirt_grow": 2,
+                    "images": ["2", 0], "find": find, "quality": "fast", "dirt_certainty": 0.2, "dirt_grow": 2,
                     "dirt_polarity": "both", "scratch_threshold": 60.0, "scratch_min_depth": 1.5, "locked_shots": "off",
-                    "dirt_detector": "weight-free", "dirt_min_size": 5, "dirt_lifetime": 1, "scratch_grow": 2.0,
+                    "dirt_min_size": 5, "dirt_lifetime": 1, "scratch_grow": 2.0,
                     "settings": ["6", 2],
                 },
             },
@@ -111,7 +110,7 @@ class TestSettings:
                 "class_type": "VLDM_RepairDamage",
                 "inputs": {
                     "images": ["2", 0], "dirt": ["3", 0], "scratch": ["3", 1], "dirt_feather": 1.0, "scratch_rows": 20,
-                    "dirt_grain": 0.4, "settings": ["3", 4],
+                    "dirt_grain": 0.4, "quality": "fast", "settings": ["3", 4],
                 },
             },
             "5": {
@@ -127,7 +126,8 @@ class TestSettings:
         settings = ReelSettings(
             dirt=self.DIRT,
             lines=self.LINES,
-            dirt_repair=DirtRepairSettings(feather=1.0, grain=0.4),
+            dirt_repair=replace(self.FAST.dirt_repair, feather=1.0, grain=0.4),
+            motion="quick",
             line_repair=ScratchRepairSettings(rows=20),
             flicker=None,
             prerestore=PreRestoration(strength=0.5, keep_grain=0.6, device="cpu"),

@@ -23,6 +23,7 @@ NODES = {
     "VLDM_RestoreWithImageModel",
     "VLDM_Stabilise",
     "VLDM_Compare",
+    "VLDM_FilmSettings",
     "VLDM_RestoreReel",
     "VLDM_SimulateDamage",
     "VLDM_FitForPrior",
@@ -114,3 +115,26 @@ def test_template_browser_lists_the_workflows_with_pictures(host):
         assert workflow["nodes"]
         picture = host.read(f"/api/workflow_templates/ComfyUI-VLDM/{quote(name)}.jpg")
         assert picture[:3] == b"\xff\xd8\xff"
+
+
+# Nodes with a level of effort, and what they show beside it.
+FIRST_SIGHT = {
+    "VLDM_DetectDamage": {"find", "quality", "dirt_polarity"},
+    "VLDM_RepairDamage": {"quality"},
+    "VLDM_RestoreReel": {
+        "quality", "dirt", "scratches", "flicker", "prerestore", "stabilise", "codec", "folder", "filename_prefix",
+        "write_masks",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FIRST_SIGHT)
+def test_effort_is_one_choice_and_its_knobs_stand_behind_it(nodes, name):
+    widgets = {
+        key: entry[1] if len(entry) > 1 else {}
+        for key, entry in inputs_of(nodes[name]).items()
+        if entry[0] in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+    }
+    assert {key for key, options in widgets.items() if not options.get("advanced")} == FIRST_SIGHT[name]
+    assert widgets["quality"]["options"] == ["fast", "normal", "best"]
+    assert widgets["quality"]["default"] == "normal"

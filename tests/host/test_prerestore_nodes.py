@@ -175,7 +175,7 @@ def test_an_interrupt_strikes_within_a_segment(host):
 def reel(**inputs):
     """Restore Reel to FFV1 in the output folder, without the other stages."""
     off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise"), False)
-    values = {"codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/prerestored"}
+    values = {"codec": "ffv1", "folder": "output", "filename_prefix": "archive/prerestored"}
     return {
         "film": node("LoadVideo", file="demo_film.mp4"),
         "loader": node("VLDM_LoadPreRestorer", file="plain.safetensors"),

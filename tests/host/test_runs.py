@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -14,6 +15,8 @@ import torch
 
 from vldm_core.cli.queue_client import load_workflow, run_workflow
 from vldm_core.errors import HostError
+from vldm_core.stages.preset import read_settings
+from vldm_core.stages.settings import StageSettings
 from vldm_core.video.writing.clip import write_clip
 
 pytestmark = pytest.mark.host
@@ -180,7 +183,7 @@ class TestSingleNodes:
             "4": {
                 "class_type": "VLDM_DetectDamage",
                 "inputs": {
-                    "images": ["2", 0], "find": "dirt", "dirt_threshold": 4.0, "dirt_certainty": 0.5, "dirt_grow": 0,
+                    "images": ["2", 0], "find": "dirt", "dirt_certainty": 0.5, "dirt_grow": 0,
                     "dirt_polarity": "both", "scratch_threshold": 45.0, "scratch_min_depth": 1.5, "locked_shots": "off",
                     "dirt_min_size": 5, "dirt_lifetime": 1, "preview_style": "outline", "judge_probability": True,
                     "protect": ["3", 0],
@@ -261,7 +264,7 @@ class TestSingleNodes:
                 "class_type": "VLDM_RestoreReel",
                 "inputs": {
                     "video": ["3", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
-                    "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/film",
+                    "codec": "ffv1", "folder": "output", "filename_prefix": "archive/film",
                     "prerestore": False,
                 },
             },
@@ -286,7 +289,7 @@ class TestSingleNodes:
                 "class_type": "VLDM_RestoreReel",
                 "inputs": {
                     "video": ["1", 0], "dirt": True, "scratches": True, "flicker": False, "stabilise": False,
-                    "codec": "ffv1", "quality": 16, "folder": "output", "filename_prefix": "archive/choice",
+                    "codec": "ffv1", "folder": "output", "filename_prefix": "archive/choice",
                     "prerestore": False, **inputs,
                 },
             },
@@ -297,9 +300,9 @@ class TestSingleNodes:
         assert run.status == "success", run.error
         return read_film(result_path(host, run, prompt, "VLDM_RestoreReel"))[0]
 
-    @pytest.mark.parametrize(("name", "value"), [("dirt_detector", "learned"), ("dirt_grain", 1.0)])
+    @pytest.mark.parametrize(("name", "value"), [("quality", "normal"), ("dirt_grain", 1.0)])
     def test_reel_obeys_what_is_set_for_dirt(self, host, name, value):
-        base = {"scratches": False, "dirt_detector": "weight-free", "dirt_grain": 0.0}
+        base = {"scratches": False, "quality": "fast", "dirt_grain": 0.0}
         plain = self.reel_frames(host, self.reel(**base))
         other = self.reel_frames(host, self.reel(**(base | {name: value})))
         assert (plain != other).any()
@@ -319,6 +322,53 @@ class TestSingleNodes:
         source, _ = read_film(host.server.input_folder / name)
         changed = self.reel_frames(host, prompt) != source
         assert changed[:, :, 100].any() == found and not changed[:, :, :80].any()
+
+    def test_reviewed_masks_and_an_older_crf_give_the_same_reel_again(self, host):
+        """Older workflows say the CRF by the name of the level of effort."""
+        prompt = self.reel(quality=16, write_masks=True)
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        path = result_path(host, run, prompt, "VLDM_RestoreReel")
+        folder = path.with_name(f"{path.stem}masks")
+        again = self.reel(filename_prefix="archive/again")
+        for number, name in (("2", "dirt"), ("3", "scratch")):
+            masks, _ = read_film(folder / f"{name}.mkv")
+            assert masks.any() and not masks.all()
+            shutil.copy(folder / f"{name}.mkv", host.server.input_folder)
+            again[number] = {"class_type": "LoadVideo", "inputs": {"file": f"{name}.mkv"}}
+            again["4"]["inputs"][f"{name}_masks"] = [number, 0]
+        assert np.array_equal(self.reel_frames(host, again), read_film(path)[0])
+
+    def test_reel_fills_what_a_map_of_damage_marks_and_nothing_else(self, host):
+        infrared = torch.full((12, 3, 120, 160), 0.9)
+        infrared[4, :, 60:70, 40:50] = 0.2
+        write_clip(host.server.input_folder / "infrared.mkv", infrared, RATE)
+        prompt = self.reel(scratches=False, defect_map=["2", 0], map_only=True, map_clean=0.9, map_damaged=0.3)
+        prompt["2"] = {"class_type": "LoadVideo", "inputs": {"file": "infrared.mkv"}}
+        source, _ = read_film(host.server.input_folder / "demo_film.mp4")
+        changed = (self.reel_frames(host, prompt) != source).any(axis=3)
+        assert changed[4, 60:70, 40:50].mean() > 0.5
+        changed[4, 60:70, 40:50] = False
+        assert not changed.any()
+
+    def test_settings_are_kept_in_a_file_and_used_again(self, host):
+        prompt = {
+            "1": {
+                "class_type": "VLDM_FilmSettings",
+                "inputs": {"file": "none", "save": True, "filename_prefix": "kept/film", "quality": "fast"},
+            }
+        }
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        (kept,) = (host.server.output_folder / "kept").glob("film*.json")
+        assert read_settings(kept) == StageSettings.of_quality("fast")
+        assert run.outputs["1"]["text"][0] == kept.read_text()
+        shutil.copy(kept, host.server.input_folder / "film.json")
+        prompt["1"]["inputs"] = {"file": "film.json", "save": False, "filename_prefix": "kept/film"}
+        assert host.run(prompt).outputs["1"]["text"][0] == kept.read_text()
+        (host.server.input_folder / "film.json").write_text('{"format": "vldm film settings", "dust": null}')
+        status, answer = host.post("/prompt", {"prompt": prompt})
+        assert status == 400 and "no setting dust" in json.dumps(answer)
 
     def test_reel_leaves_the_protected_part_as_it_is(self, host):
         prompt = self.reel(protect=["7", 0]) | {
@@ -368,7 +418,7 @@ class TestInterrupt:
         prompt = self.long_prompt(name)
         # Another value than in other tests, so that nothing comes from the cache.
         if name == "restore_reel":
-            set_inputs(prompt, node, quality=21)
+            set_inputs(prompt, node, crf=21)
         before = host.files()
         progress = ProgressListener(host.url)
         prompt_id = progress.queue(prompt)
@@ -380,7 +430,7 @@ class TestInterrupt:
         assert host.files() - before == set()
 
     def test_next_prompt_runs(self, host, restore_reel):
-        assert host.run(set_inputs(restore_reel, "VLDM_RestoreReel", quality=22)).status == "success"
+        assert host.run(set_inputs(restore_reel, "VLDM_RestoreReel", crf=22)).status == "success"
 
 
 class ProgressListener:
@@ -465,11 +515,14 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("node", "name", "value", "expected"),
         [
-            ("VLDM_DetectDamage", "dirt_threshold", 500, "bigger than max"),
+            ("VLDM_DetectDamage", "dirt_min_size", 5000, "bigger than max"),
+            ("VLDM_DetectDamage", "quality", "ultra", "quality is 'ultra'"),
+            ("VLDM_DetectDamage", "map_only", True, "nothing is connected to defect_map"),
+            ("VLDM_DetectDamage", "map_clean", 1.0, "map_clean and map_damaged are both 1.0"),
+            ("VLDM_RepairDamage", "quality", "ultra", "quality is 'ultra'"),
             ("VLDM_DetectDamage", "find", "ghosts", "find is 'ghosts'"),
             ("VLDM_DetectDamage", "dirt_polarity", "grey", "dirt_polarity is 'grey'"),
             ("VLDM_DetectDamage", "locked_shots", "maybe", "locked_shots is 'maybe'"),
-            ("VLDM_DetectDamage", "dirt_detector", "magic", "dirt_detector is 'magic'"),
             ("VLDM_DetectDamage", "scratch_detector", "magic", "scratch_detector is 'magic'"),
             ("VLDM_DetectDamage", "preview_style", "bold", "preview_style is 'bold'"),
             ("VLDM_DetectShots", "min_length", 0, "smaller than min"),
@@ -490,8 +543,10 @@ class TestRefusals:
             ("filename_prefix", "../outside", "filename_prefix is '../outside'"),
             ("filename_prefix", "/outside", "filename_prefix is '/outside'"),
             ("filename_prefix", " ", "filename_prefix is ' '"),
-            ("quality", 99, "bigger than max"),
-            ("dirt_detector", "magic", "dirt_detector is 'magic'"),
+            ("quality", "ultra", "quality is 'ultra'"),
+            ("quality", 99, "quality is 99"),
+            ("crf", 99, "bigger than max"),
+            ("map_only", True, "nothing is connected to defect_map"),
             ("scratch_detector", "magic", "scratch_detector is 'magic'"),
             ("dirt_grain", 1.5, "bigger than max"),
             ("flash", 11, "bigger than max"),
@@ -529,7 +584,7 @@ class TestClient:
         film.write_bytes((host.server.input_folder / "demo_film.mp4").read_bytes())
         command = [
             sys.executable, "-m", "vldm_core", "queue", str(API / "restore_reel.json"), "--server", host.url,
-            "--set", f"Load Video.file={film}", "--set", "Restore Reel.quality=23", "--out", str(tmp_path / "out"),
+            "--set", f"Load Video.file={film}", "--set", "Restore Reel.crf=23", "--out", str(tmp_path / "out"),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
@@ -573,7 +628,7 @@ class TestClient:
             if phase == "Restore Reel" and done:
                 raise EnoughError
 
-        prompt = set_inputs(copy.deepcopy(restore_reel), "VLDM_RestoreReel", quality=24)
+        prompt = set_inputs(copy.deepcopy(restore_reel), "VLDM_RestoreReel", crf=24)
         with pytest.raises(EnoughError):
             run_workflow(set_inputs(prompt, "LoadVideo", file="long_film.mp4"), server=host.url, progress=stop)
         host.wait_until_idle()

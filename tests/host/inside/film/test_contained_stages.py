@@ -89,15 +89,15 @@ SCRATCH = mask_of(slice(None), slice(10, 12))
 # The node of each stage, where the stage's work is done, and how that goes wrong.
 STAGES = {
     "dirt marking": (
-        lambda images: DetectDamage.execute(images, "dirt", 8.0, 0.5, 1, "both", 40.0, 2.0, "off"),
+        lambda images: DetectDamage.execute(images, "dirt", dirt_grow=1),
         (dirt_stages, "detect_dirt", faulty_frames),
     ),
     "dirt repair": (
-        lambda images: RepairDamage.execute(images, 0.0, 40, dirt=DIRT),
+        lambda images: RepairDamage.execute(images, dirt=DIRT),
         (dirt_stages, "repair_dirt", faulty_frames),
     ),
     "scratch repair": (
-        lambda images: RepairDamage.execute(images, 0.0, 40, scratch=SCRATCH),
+        lambda images: RepairDamage.execute(images, scratch=SCRATCH),
         (scratches, "repair_scratches", faulty_frames),
     ),
     "flicker": (
@@ -155,7 +155,6 @@ def film_with_a_bad_frame(frames, tmp_path, monkeypatch):
         "flicker": False,
         "stabilise": False,
         "codec": "ffv1",
-        "quality": 16,
         "folder": "temp",
         "filename_prefix": "contained",
         "prerestore": False,

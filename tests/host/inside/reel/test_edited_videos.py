@@ -232,7 +232,5 @@ def test_a_bad_film_gets_the_message_of_the_command_line(tmp_path, name, make):
     with pytest.raises(FilmFileError) as headless:
         restore_film(path, tmp_path / "never.mkv")
     with pytest.raises(FilmFileError) as in_the_node:
-        RestoreReel.execute(
-            InputImpl.VideoFromFile(str(path)), True, True, True, False, "h264", 16, "temp", "video/restored"
-        )
+        RestoreReel.execute(InputImpl.VideoFromFile(str(path)))
     assert str(headless.value) == str(in_the_node.value)

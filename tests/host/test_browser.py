@@ -167,15 +167,16 @@ def test_the_whole_film_gets_what_was_tuned_when_it_is_switched_on(browser, fron
     workflow = workflow_of("clean_film")
     kinds = {node["type"]: str(node["id"]) for node in workflow["nodes"]}
     off = [node["id"] for node in workflow["nodes"] if node["mode"] == 2]
-    assert len(off) == 3 and int(kinds["VLDM_RestoreReel"]) in off
+    assert len(off) == 4 and int(kinds["VLDM_RestoreReel"]) in off
     frontend.load(workflow)
     frontend.set_mode(off, browser.RUNS)
     _, prompt = frontend.export()
+    assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_FilmSettings"], 0]
     # Past the bypassed stage.
-    assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_PreRestore"], 2]
+    assert prompt[kinds["VLDM_FilmSettings"]]["inputs"]["settings"] == [kinds["VLDM_PreRestore"], 2]
     frontend.set_mode([int(kinds["VLDM_Stabilise"])], browser.RUNS)
     _, prompt = frontend.export()
-    assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_Stabilise"], 1]
+    assert prompt[kinds["VLDM_FilmSettings"]]["inputs"]["settings"] == [kinds["VLDM_Stabilise"], 1]
 
 
 # A workflow as it was saved before nodes had a level of effort, and what its values are called now.

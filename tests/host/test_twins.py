@@ -276,7 +276,8 @@ def test_the_excerpt_hands_its_settings_to_the_whole_film():
         chain.append(nodes[int(key)]["type"])
         key = prompt.get(int(key))
     assert chain == [
-        "VLDM_FilmSettings", "VLDM_PreRestore", "VLDM_RemoveFlicker", "VLDM_RepairDamage", "VLDM_DetectDamage", "VLDM_DetectShots"
+        "VLDM_FilmSettings", "VLDM_PreRestore",
+        "VLDM_RemoveFlicker", "VLDM_RepairDamage", "VLDM_DetectDamage", "VLDM_DetectShots"
     ]  # fmt: skip
 
 

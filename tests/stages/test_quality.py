@@ -3,12 +3,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from vldm_core.errors import SettingsError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
+from vldm_core.notices import Notices
 from vldm_core.reel.restore import ReelSettings
+from vldm_core.stages.batch import restore_frames
 from vldm_core.stages.plan import StagePlan
 from vldm_core.stages.preset import (
     FORMAT,
@@ -19,6 +23,8 @@ from vldm_core.stages.preset import (
     write_settings,
 )
 from vldm_core.stages.settings import QUALITIES, StageSettings
+
+from ..reel.conftest import damaged_frame
 
 QUALITY = pytest.mark.parametrize("quality", QUALITIES)
 
@@ -51,6 +57,17 @@ def test_the_motion_of_the_level_reaches_the_stages():
 def test_every_level_finds_and_repairs_dirt_and_scratches(quality):
     plan = StagePlan.from_settings(StageSettings.of_quality(quality))
     assert {"dirt", "lines", "flicker"} <= set(plan.switches)
+
+
+@QUALITY
+def test_every_level_works_on_every_frame(quality):
+    """A frame that a stage cannot do is passed on with a notice, and would not be missed in figures of a whole film."""
+    pictures = np.stack([damaged_frame(index)[0] for index in range(8)])
+    frames = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    notices = Notices()
+    restored, found = restore_frames(frames, StageSettings.of_quality(quality), notices=notices)
+    assert notices.summary() == ()
+    assert found.dirt.any() and not torch.equal(restored, frames)
 
 
 def test_what_is_said_besides_counts_before_the_level():

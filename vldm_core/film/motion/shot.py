@@ -181,6 +181,8 @@ class ShotMotion:
 
     def directly(self, here: int, there: int) -> MotionField:
         """The motion from one frame to another, measured without those in between: they may show something else."""
+        if not self._refined:
+            return self.quick(here, there)
         return self._once.get(("refined", here, there), lambda: self._refine(here, there))
 
     def quick(self, here: int, there: int) -> MotionField:
@@ -213,7 +215,7 @@ class ShotMotion:
         return self._once.get(("whole", here, there), compute)
 
     def _neighbours(self, here: int, there: int) -> MotionField:
-        return self.directly(here, there) if self._refined else self.quick(here, there)
+        return self.directly(here, there)
 
     def _prefetch(self, here: int, there: int) -> None:
         """Measure the next pair beside, as soon as all that it depends on is there."""
@@ -226,10 +228,7 @@ class ShotMotion:
         """A frame on the grid, with its spikes told apart."""
 
         def compute() -> PreparedLuma:
-            prepared = prepare_luma(self._working(position)[0], settings=self._quick)
-            if not self._refined:
-                self._let_go(position)
-            return prepared
+            return prepare_luma(self._working(position)[0], settings=self._quick)
 
         return self._lumas.get(("grid", position), compute)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vldm_core.film.active_picture import PictureFinder
-from vldm_core.film.flicker.brightness import BrightnessComparer
+from vldm_core.film.flicker import removal
 from vldm_core.prerestore import contained
 from vldm_core.stages import analysis
 from vldm_core.stages.single import dirt, flicker, scratches, weave
@@ -108,7 +108,7 @@ def sabotage_analysis(monkeypatch: pytest.MonkeyPatch, part: str, how: str, at: 
     calls = 0
     owner, name = {
         "motion analysis": (analysis, "measure_motion"),
-        "flicker analysis": (BrightnessComparer, "reduce"),
+        "flicker analysis": (removal, "reduce"),
         "scratch analysis": (analysis.ScratchAnalyser, "update"),
         "search for cuts": (FilmCutDetector, "process_rgb"),
         "search for the picture": (PictureFinder, "update"),

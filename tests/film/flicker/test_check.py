@@ -7,8 +7,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vldm_core.film.flicker.brightness import PARTS, BrightnessChange, BrightnessComparer
+from vldm_core.film.flicker.brightness import CellChange, ComparisonGrid, compare, displacement, reduce
 from vldm_core.film.flicker.check import permitted
+from vldm_core.film.flicker.model import BrightnessModel
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.stages import batch as pipeline
 
@@ -89,23 +90,31 @@ def test_a_slow_pan_loses_its_flicker():
 
 
 def test_frames_of_different_things_are_not_compared():
-    comparer = BrightnessComparer(8, 8)
-    one, other = (comparer.reduce(panorama(WIDTH, seed).astype(np.float32)) for seed in (1, 2))
-    still = comparer.displacement(None, HEIGHT, WIDTH)
-    assert comparer.compare(one, other, still).confidence == 0
-    same = comparer.compare(one, 1.2 * one, still)
-    assert same.confidence > 0.5
-    assert np.allclose(same.after / same.before, 1.2, atol=1e-3) and same.seen.min() > 0.9
+    one, other = (reduce(panorama(WIDTH, seed).astype(np.float32)) for seed in (1, 2))
+    still, model = displacement(None, HEIGHT, WIDTH), BrightnessModel(8, 8)
+    assert compare(one, other, still).weight.mean() < 0.02
+    assert model.fit(compare(one, other, still), 0.05).whole_error > 0.04
+    same = compare(one, 1.2 * one, still)
+    assert same.weight.mean() > 0.5
+    assert model.fit(same, 0.05).values[0] == pytest.approx(np.log(1.2), abs=1e-3)
     flat = np.full_like(one, 90)
     grain = flat + np.random.default_rng(0).normal(0, 1.5, flat.shape).astype(np.float32)
-    assert comparer.compare(flat, 1.1 * grain, still).confidence > 0.5, "two flat frames tell their light"
-    assert comparer.compare(flat, one, still).confidence < 0.05
+    seen = model.fit(compare(flat, 1.1 * grain, still), 0.0)
+    assert seen.whole_error < 0.03 and model.of_cells(
+        seen.values[None], np.log(90 / 128) * np.ones((1, 1))
+    ).mean() == pytest.approx(np.log(1.1), abs=0.01), "flat frames tell"
+    assert compare(flat, one, still).weight.mean() < 0.02
 
 
-def link(before, after, confidence=1.0):
-    level = np.ones((PARTS, PARTS))
-    return BrightnessChange(
-        values=np.zeros(2), confidence=confidence, before=before * level, after=after * level, seen=level
+def link(before, after):
+    cells = np.ones(ComparisonGrid().cells, np.float32)
+    return CellChange(
+        ratio=np.float32(np.log(after / before)) * cells,
+        level=np.float32(np.log(np.sqrt(after * before) / 128)) * cells,
+        weight=cells,
+        bend=0 * cells,
+        spread=0 * cells,
+        deviation=0.01,
     )
 
 
@@ -118,11 +127,9 @@ def test_whatever_was_measured_no_distance_grows(seed, count, error):
     measured = true + error * generator.normal(size=count)
     links = [link(shown[t - 1], shown[t]) for t in range(1, count)]
 
-    def corrected(levels, frames, share):
-        return levels * np.exp(-measured[frames] * share)[:, None, None]
-
+    correction = np.stack([measured, np.zeros(count)], axis=1)
     events = generator.random(count) < 0.1
-    share = permitted(links, events, corrected)
+    share = permitted(links, events, correction, BrightnessModel(0, 0))[:, 0]
     assert ((share >= 0) & (share <= 1)).all() and not share[events].any()
 
     def away(levels):

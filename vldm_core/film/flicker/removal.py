@@ -1,14 +1,16 @@
 """Brightness flicker: measured over a shot, then taken out frame by frame.
 
-Every frame is compared with the frame before and the one before that (:mod:`.brightness`), each moved to where the
-scene is now, so that a pan over a bright wall or an object that enters is not taken for flicker. The changes are summed
-up to a path of gain, contrast and spatial field; the slow part of the path (:mod:`.trend`) is the film's own and stays,
-the rest is taken out. The tracks describe frames as they lie on the film, so flicker is removed before the picture is
-moved by :mod:`.stabilise`.
+Every frame is compared with the frame before and the one before that, each moved to where the scene is now
+(:mod:`.brightness`), so that a pan over a bright wall or an object that enters is not taken for flicker, and a light
+that explains the difference is fitted (:mod:`.model`). The changes are summed up to a path of gain, contrast and
+spatial field; its slow part (:mod:`.path`) is the film's own and stays, as do events of the story (:mod:`.events`), and
+of the rest is taken out what stands out of its error and brings the frames closer together (:mod:`.check`). In stages:
+what differs across the frame goes only where that helps beyond what holds for all of it, and that only where it helps
+beyond nothing. The tracks describe frames as they lie on the film, so flicker is removed before the picture is moved
+by :mod:`.stabilise`.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
@@ -20,10 +22,11 @@ from ...arrays import DoubleArray, FloatArray
 from ...errors import SettingsError
 from ...video.luma import luma_array
 from ..motion.scene import FrameMotion
-from .brightness import PARTS, PIVOT, BrightnessChange, BrightnessComparer, spline_basis
+from .brightness import PIVOT, CellChange, compare, displacement, reduce
 from .check import permitted
-from .events import find_events
-from .path import bridged_over, fast_part, summed_path
+from .events import find_events, with_dying_light
+from .model import BrightnessModel, field_strength, spline_basis
+from .path import believed, bridged_over, fast_part, summed_path
 
 RADIUS = 0
 """A frame is corrected by the track alone."""
@@ -41,6 +44,7 @@ class FlickerLimits:
         largest_contrast: Largest change of the exponent of the gamma curve, a share of 1.
         event_rounds: Times that events are looked for in what the slow part without those known leaves. A round
             finds what a stronger event hid; the search ends before where a round finds nothing.
+        parts: Parts of the frame, down and across, whose light is judged for events: small enough for a lamp in one.
         part_samples: Points of a part of the frame, in a row, over which the mean of a smooth spline is taken.
     """
 
@@ -49,6 +53,7 @@ class FlickerLimits:
     largest_log_gain: float = 1.4
     largest_contrast: float = 0.3
     event_rounds: int = 4
+    parts: int = 4
     part_samples: int = 16
 
 
@@ -142,12 +147,12 @@ class FlickerAnalyser:
     def __init__(self, settings: FlickerSettings | None = None) -> None:
         self._settings = settings or FlickerSettings()
         self._shape = (_LIMITS.rows, _LIMITS.columns) if self._settings.spatial else (0, 0)
-        self._comparer = BrightnessComparer(*self._shape)
+        self._model = BrightnessModel(*self._shape)
         # The two frames before, reduced, with how they moved; None for one that could not be measured.
         self._previous: list[tuple[FloatArray, FloatArray] | None] = []
         self._count = 0
-        self._single: list[BrightnessChange] = []
-        self._double: list[BrightnessChange] = []
+        self._single: list[CellChange] = []
+        self._double: list[CellChange] = []
         self._whites: list[float] = []
 
     def update(self, frame: Tensor, motion: FrameMotion | None) -> None:
@@ -175,17 +180,16 @@ class FlickerAnalyser:
         if self._settings.strength == 0:
             self._count += 1
             return
-        comparer = self._comparer
         white = _white(luma)
-        reduced = comparer.reduce(luma)
+        reduced = reduce(luma)
         if not np.isfinite(reduced).all():
             raise ArithmeticError("the brightness of the frame is not finite")
-        moved = comparer.displacement(motion, *luma.shape)
-        single = double = self._unknown
+        moved = displacement(motion, *luma.shape)
+        single = double = CellChange.unknown()
         if self._previous and (before := self._previous[-1]) is not None:
-            single = self._change(before[0], reduced, moved)
+            single = _change(before[0], reduced, moved)
             if len(self._previous) == 2 and (earlier := self._previous[0]) is not None:
-                double = self._change(earlier[0], reduced, moved + before[1])
+                double = _change(earlier[0], reduced, moved + before[1])
         self._take(white, (reduced, moved), single, double)
 
     @property
@@ -203,26 +207,14 @@ class FlickerAnalyser:
         if self._settings.strength == 0:
             self._count += 1
             return
-        self._take(1.0, None, self._unknown, self._unknown)
-
-    @property
-    def _unknown(self) -> BrightnessChange:
-        nothing = np.zeros((PARTS, PARTS))
-        values = np.zeros(self._comparer.size)
-        return BrightnessChange(values=values, confidence=0.0, before=nothing, after=nothing, seen=nothing)
-
-    def _change(self, before: FloatArray, after: FloatArray, moved: FloatArray) -> BrightnessChange:
-        change = self._comparer.compare(before, after, moved)
-        if not (np.isfinite(change.values).all() and np.isfinite(change.confidence)):
-            raise ArithmeticError("the change of brightness is not finite")
-        return change
+        self._take(1.0, None, CellChange.unknown(), CellChange.unknown())
 
     def _take(
         self,
         white: float,
         frame: tuple[FloatArray, FloatArray] | None,
-        single: BrightnessChange,
-        double: BrightnessChange,
+        single: CellChange,
+        double: CellChange,
     ) -> None:
         self._count += 1
         self._whites.append(white)
@@ -235,20 +227,26 @@ class FlickerAnalyser:
     def finish(self) -> FlickerTrack:
         """Close the shot and return what to take out of every frame."""
         count, strength = self._count, self._settings.strength
-        correction = np.zeros((count, self._comparer.size))
+        correction = np.zeros((count, self._model.size))
         brightness = np.zeros(count)
         white = np.ones(count)
         if strength > 0 and count > 1:
-            path, starts = summed_path(self._single, self._double)
+            uneven = field_strength(self._single)
+            single, double = (
+                [self._model.fit(cells, uneven) for cells in part] for part in (self._single, self._double)
+            )
+            path, starts = summed_path(single, double)
             brightness = path[:, 0]
             events = np.zeros(count, bool)
             for first, last in zip(starts, [*starts[1:], count], strict=True):
                 piece = slice(first, last)
-                correction[piece], events[piece] = self._flicker_and_events(path[piece])
+                fast, events[piece] = self._flicker_and_events(path[piece])
+                correction[piece] = believed(fast, single[first : last - 1])
             correction[:, 0] = np.clip(correction[:, 0], -_LIMITS.largest_log_gain, _LIMITS.largest_log_gain)
             correction[:, 1] = np.clip(correction[:, 1], -_LIMITS.largest_contrast, _LIMITS.largest_contrast)
-            correction *= strength
-            correction *= permitted(self._single, events, partial(self._corrected, correction))[:, None]
+            share = permitted(self._single, events, correction, self._model)
+            correction[:, :2] *= strength * share[:, :1]
+            correction[:, 2:] *= strength * share[:, 1:]
             white = _true_white(np.array(self._whites), correction[:, 0])
         return FlickerTrack(
             gain=correction[:, 0].astype(np.float32),
@@ -266,7 +264,7 @@ class FlickerAnalyser:
             found = find_events(self._parts(fast), self._settings.flash) & ~events
             if not found.any():
                 break
-            events |= found
+            events = with_dying_light(events | found, self._parts(path), self._settings.flash)
             # An event pulls at the slow part; without it, the frames around it are judged by their own light.
             fast = fast_part(bridged_over(path, events), self._settings.period)
         return fast, events | find_events(self._parts(fast), self._settings.flash)
@@ -274,7 +272,7 @@ class FlickerAnalyser:
     def _parts(self, correction: DoubleArray) -> DoubleArray:
         """Log gain of every part of the frame, (T, 16), contrast aside."""
         rows, columns = self._shape
-        gain = np.repeat(correction[:, :1], PARTS * PARTS, axis=1)
+        gain = np.repeat(correction[:, :1], _LIMITS.parts**2, axis=1)
         if rows:
             across, down = (_part_basis(count) for count in (columns, rows))
             surface = np.einsum("yr,trc,xc->tyx", down, correction[:, 2:].reshape(-1, rows, columns), across)
@@ -282,21 +280,18 @@ class FlickerAnalyser:
             gain -= surface.mean(axis=(1, 2))[:, None]
         return gain
 
-    def _corrected(
-        self, correction: DoubleArray, levels: DoubleArray, frames: npt.NDArray[np.int64], share: DoubleArray
-    ) -> DoubleArray:
-        """Mean levels (n, 4, 4) of parts of some frames after a share (n,) of their corrections."""
-        chosen = correction[frames] * share[:, None]
-        exponent = (1 / (1 + chosen[:, 1]))[:, None, None]
-        tone = np.log(np.maximum(levels, 255 * _WHITES.darkest)) - np.log(PIVOT)
-        log_gain = self._parts(chosen).reshape(levels.shape)
-        return np.asarray(np.minimum(levels * np.exp((exponent - 1) * tone - exponent * log_gain), 255.0))
+
+def _change(before: FloatArray, after: FloatArray, moved: FloatArray) -> CellChange:
+    change = compare(before, after, moved)
+    if not change.is_finite():
+        raise ArithmeticError("the change of brightness is not finite")
+    return change
 
 
 def _part_basis(count: int) -> DoubleArray:
     """Mean of every spline over every part of a row, (4, count)."""
-    whole = spline_basis(count, PARTS * _LIMITS.part_samples).astype(np.float64)
-    return np.asarray(whole.reshape(PARTS, _LIMITS.part_samples, count).mean(axis=1))
+    whole = spline_basis(count, _LIMITS.parts * _LIMITS.part_samples).astype(np.float64)
+    return np.asarray(whole.reshape(_LIMITS.parts, _LIMITS.part_samples, count).mean(axis=1))
 
 
 def _white(luma: FloatArray) -> float:

@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
 
-MARGIN = 12
+MARGIN = 8
 """Pixels around a hole that its box shows: more than most filters of the repair reach, so that boxes do not mix."""
+
+_LONGEST_SIDE = 64
+"""Pixels of a box's longer side above which a thin hole is cut into several boxes: that around a slanting scratch would
+be all picture."""
+
+_THIN = 0.2
+"""Share of its box that a hole covers below which it is thin. Boxes inside a large hole would show no surroundings."""
 
 LARGEST_SHARE = 0.6
 """Share of the frame that boxes may cover together; above, packing saves nothing and the frame is taken whole."""
@@ -77,11 +84,17 @@ class Atlas:
             result[row : row + high, column : column + wide] = plane[top : top + high, left : left + wide]
         return result
 
-    def look(self, plane: NDArray, flow: Plane) -> NDArray:
-        """Look a plane of another frame up along a flow (h, w, 2) of this one, bilinearly."""
-        return cv2.remap(
-            plane, self.x + flow[..., 0], self.y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+    def look(self, plane: NDArray, flow: Plane, *, sharp: bool = False) -> NDArray:
+        """Look a plane of another frame up along a flow (h, w, 2) of this one.
+
+        Args:
+            plane: (H, W) or (H, W, C).
+            flow: Pixels.
+            sharp: Whether to keep the detail that bilinear interpolation blurs: looks half a pixel off would seem to
+                fit worse than those at whole pixels.
+        """
+        how = cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
+        return cv2.remap(plane, self.x + flow[..., 0], self.y + flow[..., 1], how, borderMode=cv2.BORDER_REPLICATE)
 
     def inside(self, flow: Plane, height: int, width: int) -> BoolArray:
         """Tell where a flow (h, w, 2) stays inside the frame."""
@@ -90,17 +103,37 @@ class Atlas:
 
 
 def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number the groups of holes that lie close together, from 1; and give the left, top, width, height of each."""
+    """Number the groups of holes that lie close together, from 1; and give the left, top, width, height of each.
+
+    Long thin ones are cut into several.
+    """
     joined = cv2.dilate(hole.astype(np.uint8), np.ones((margin | 1, margin | 1), np.uint8))
     count, numbered = cv2.connectedComponents(joined, connectivity=8)
-    labels = np.where(hole, numbered, 0).astype(np.int32)
     rows, columns = np.nonzero(hole)
-    which = labels[rows, columns] - 1
-    low, high = np.full((2, count - 1), 1 << 30, np.int32), np.full((2, count - 1), -1, np.int32)
+    which = numbered[rows, columns] - 1
+    boxes = _boxes(which, rows, columns, count - 1)
+    thin = np.bincount(which, minlength=count - 1) < _THIN * boxes[:, 2] * boxes[:, 3]
+    cut = (thin & (boxes[:, 2:].max(axis=1) > _LONGEST_SIDE))[which]
+    if cut.any():
+        cells = (hole.shape[1] + _LONGEST_SIDE - 1) // _LONGEST_SIDE
+        cell = rows // _LONGEST_SIDE * cells + columns // _LONGEST_SIDE + 1
+        several = which.astype(np.int64) * (hole.size + 1) + np.where(cut, cell, 0)
+        which = np.unique(several, return_inverse=True)[1].reshape(-1)
+        boxes = _boxes(which, rows, columns, int(which.max()) + 1)
+    labels = np.zeros(hole.shape, np.int32)
+    labels[rows, columns] = which + 1
+    return labels, boxes
+
+
+def _boxes(
+    which: NDArray[np.integer], rows: NDArray[np.intp], columns: NDArray[np.intp], count: int
+) -> NDArray[np.int32]:
+    """Left, top, width and height (count, 4) of the pixels of each group."""
+    low, high = np.full((2, count), 1 << 30, np.int32), np.full((2, count), -1, np.int32)
     for axis, values in enumerate((columns, rows)):
         np.minimum.at(low[axis], which, values.astype(np.int32))
         np.maximum.at(high[axis], which, values.astype(np.int32))
-    return labels, np.stack([*low, *(high - low + 1)], axis=1)
+    return np.stack([*low, *(high - low + 1)], axis=1)
 
 
 def _packed(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
-from ...video.flow import fill_masked
+from .carry import Carrier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,19 +22,18 @@ class LookFit:
     """How the expected error of a look at a neighbour is measured.
 
     Attributes:
-        window: Pixels on each side of the square over which errors around a hole are averaged.
-        fine_sigma: Pixels: what a blur of this width takes off is the fine structure that shows through a veil.
+        window: Pixels on each side of the square over which errors around a hole are averaged: over fewer, grain alone
+            ranks the looks.
+        fine_window: Pixels on each side of the square whose mean is taken off: what is left is the fine structure that
+            shows through a veil.
         veil_window: Pixels on each side of the square over which the misfit of that structure is averaged.
-        largest_veil_misfit: Grey levels² that the fit inside a translucent defect may add: an opaque one shows no
-            structure, and must not speak against every look alike without end.
         agreement_window: Pixels on each side of the square over which past and future are compared.
         agreement_share: Share of their disagreement that is added to the cost of both.
     """
 
-    window: int = 3
-    fine_sigma: float = 2.5
+    window: int = 7
+    fine_window: int = 5
     veil_window: int = 7
-    largest_veil_misfit: float = 600.0
     agreement_window: int = 5
     agreement_share: float = 0.5
 
@@ -56,7 +55,9 @@ class Look:
         gain: (h, w) local brightness of the frame over that of the neighbour; see `apply_gain`.
         grey: (h, w) luma in the brightness of the frame, grey levels.
         seen: (h, w) whether the neighbour shows the place undamaged.
-        cost: (h, w) expected squared error, grey levels².
+        error: (h, w) squared difference to the frame around the holes, carried into them, grey levels².
+        veil: (h, w) squared difference of the fine structure, grey levels²: inside a translucent defect it tells the
+            looks apart, inside an opaque one nothing.
     """
 
     other: int
@@ -65,32 +66,59 @@ class Look:
     gain: Plane
     grey: Plane
     seen: BoolArray
-    cost: Plane
+    error: Plane
+    veil: Plane
 
 
-def misfit(difference: Plane, unknown: BoolArray) -> Plane:
-    """Expected squared error of a look, from its difference to the frame."""
-    outside = fill_masked(cv2.blur(np.square(difference), (_FIT.window,) * 2), unknown)
-    # Inside a translucent defect the fine structure of the scene still shows.
-    fine = difference - cv2.GaussianBlur(difference, (0, 0), _FIT.fine_sigma)
-    return outside + np.minimum(
-        cv2.blur(np.square(fine), (_FIT.veil_window,) * 2), np.float32(_FIT.largest_veil_misfit)
-    )
+def misfit(difference: Plane, known: BoolArray, carry: Carrier) -> Plane:
+    """Expected squared error (h, w) of a look, from its difference to the frame where both are undamaged."""
+    weight = known.astype(np.float32)
+    size = (_FIT.window,) * 2
+    total, below = cv2.blur(np.square(difference) * weight, size), cv2.blur(weight, size)
+    usual = float(total.sum() / max(float(below.sum()), 1e-6))
+    # A place with nothing known around it is as good as the others.
+    return carry((total + np.float32(1e-3 * usual)) / (below + np.float32(1e-3)))
 
 
-def joint_costs(looks: Sequence[Look]) -> list[Plane]:
+def fine_energy(plane: Plane) -> Plane:
+    """Mean square (h, w) of the fine structure of a plane."""
+    fine = plane - cv2.blur(plane, (_FIT.fine_window,) * 2)
+    return np.asarray(cv2.blur(np.square(fine), (_FIT.veil_window,) * 2), np.float32)
+
+
+def costs_of(looks: Sequence[Look], energy: Plane) -> list[Plane]:
+    """Costs (h, w) by which looks are ranked: their errors, and what shows through the holes.
+
+    Args:
+        looks: At one frame, at least one.
+        energy: (h, w) mean square of the fine structure of the frame.
+    """
+    # A look at the same defect on another frame would show through it best of all.
+    veils = [np.where(look.seen, look.veil, np.float32(np.inf)) for look in looks]
+    least = veils[0]
+    for veil in veils[1:]:
+        least = cv2.min(least, veil)
+    least = np.minimum(least, energy)
+    # Of an opaque hole the best look explains nothing.
+    shows = np.clip(1 - least / np.maximum(energy, np.float32(1e-3)), 0, 1)
+    return [look.error + shows * np.maximum(look.veil - least, 0) for look in looks]
+
+
+def joint_costs(looks: Sequence[Look], costs: Sequence[Plane]) -> list[Plane]:
     """Add to the cost of each look how far it is from the nearest one of the other side in time."""
     nearest: list[Plane | None] = [None] * len(looks)
     for i, past in enumerate(looks):
         for j, future in enumerate(looks):
             if past.step < future.step:
                 apart = cv2.blur(np.square(past.grey - future.grey), (_FIT.agreement_window,) * 2)
+                # A look at damage tells nothing of how good a look at the scene is.
+                apart[~(past.seen & future.seen)] = np.inf
                 for own in (i, j):
                     known = nearest[own]
                     nearest[own] = apart if known is None else cv2.min(known, apart)
     return [
-        look.cost if plane is None else look.cost + np.float32(_FIT.agreement_share) * plane
-        for look, plane in zip(looks, nearest, strict=True)
+        cost if plane is None else cost + np.float32(_FIT.agreement_share) * np.where(np.isinf(plane), 0, plane)
+        for cost, plane in zip(costs, nearest, strict=True)
     ]
 
 

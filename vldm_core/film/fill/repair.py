@@ -1,16 +1,16 @@
 """Fill transient defects with what the neighbours in time show at the same place of the scene.
 
-Motion cannot be measured inside a defect, so a neighbour is looked up along several: the motion of the shot, which was
-measured on frames without what is plainly damage; the same carried into the defect from around it; and the motion of
-the wider surroundings. Every look is matched to the frame's local brightness and weighted by how well it fits the
-frame around the defect, how well it agrees with what the other side in time shows inside, and, where the defect is
-translucent, how well it fits what can still be seen. Where a neighbour is damaged too, the next ones on that side are
-asked in turn; what shows through a translucent defect is used; what no neighbour shows is inpainted; and the grain
-that all this has taken off is given back. See `repair_fill` for the order and `repair_looks`, `repair_veil` and
-`repair_grain` for the steps.
+Motion cannot be measured inside a defect, so a neighbour is looked up along several (`ways`). Every look is matched to
+the frame's local brightness and judged by how well it fits the frame around the defect, how well it agrees with what
+the other side in time shows inside, and, where the defect is translucent, how well it fits what can still be seen
+(`neighbours`). The looks that agree are averaged over three frames each way (`combination`); where all are damaged, the
+next ones are asked in turn. What shows through a translucent defect is used (`translucent`); what no neighbour shows is
+inpainted (`seam`); and the grain that all this has taken off is given back (`grain`). Where the expected error of a
+fill is as large as the damage, the place stays as it came (`doubt`). See `holes` for the order.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,7 +25,8 @@ from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
 from ..motion import shot
 from ..motion.shot import ShotMotion
-from .holes import fill
+from .doubt import in_doubt, worth_telling
+from .holes import FoundFill, fill_or_doubt
 from .window import HoleWindow
 
 LONGEST_REACH = 5
@@ -39,6 +40,9 @@ LARGE_SHARE = 0.05
 
 MUCH_FILLED = f"more than {LARGE_SHARE:.0%} of it was marked and filled; compare it with the original"
 """What a user is told of a frame that more was filled of."""
+
+LEFT_ALONE = "its neighbours do not tell what belongs into {count} of the larger marks; these were left as they came"
+"""What a user is told of a frame in which fills were in doubt."""
 
 _MOST_THREADS = 4
 """Threads that fill side by side: OpenCV's calls on small boxes are too short for more to pay."""
@@ -82,8 +86,9 @@ def repair_dirt(
     motion: ShotMotion | None = None,
     first: int = 0,
     progress: Progress = silent,
+    tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
-    """Fill masked pixels; every other pixel leaves bit-equal.
+    """Fill masked pixels; every other pixel leaves bit-equal, and so does a mark whose fill is in doubt; see `doubt`.
 
     Frames are filled side by side in a few threads; the result does not depend on how many.
 
@@ -96,6 +101,7 @@ def repair_dirt(
         motion: Of the shot that the frames are part of; None measures it on these frames, with the holes filled.
         first: Position in the shot of the first of the frames, where its motion is given.
         progress: Called once per frame.
+        tell: Takes the position of a frame in `frames` in which large marks were left alone, and the reason.
 
     Returns:
         (T, C, H, W) like `frames`; of a `Clip`, frames outside `keep` are left blank. A frame masked all over returns
@@ -117,18 +123,26 @@ def repair_dirt(
     wanted = range(count)[keep or slice(None)]
     result = copied(frames, wanted)
 
-    def filled(index: int) -> Plane | None:
+    def filled(index: int) -> tuple[FoundFill, BoolArray] | None:
         if not window.holes[index].any():
             return None
-        return fill(window, index, reach=settings.reach, grain=settings.grain)
+        found = fill_or_doubt(window, index, reach=settings.reach, grain=settings.grain)
+        if found is None:
+            return None
+        place = window.atlas(index).place
+        return found, in_doubt(window.holes[index], place, window.colour(index)[place], found)
 
     # Each frame that is filled takes as much again as the window holds of it.
     threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, _MOST_AT_WORK // (4 * height * width)))
     workers = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="vldm-repair")
     try:
-        for index, values in zip(wanted, workers.map(filled, wanted), strict=True):
-            if values is not None:
-                _put(result[index], window, index, values, settings.feather)
+        for index, outcome in zip(wanted, workers.map(filled, wanted), strict=True):
+            if outcome is not None:
+                found, doubtful = outcome
+                _put(result[index], window, index, found.colours, ~doubtful, settings.feather)
+                left = worth_telling(window.holes[index], window.atlas(index).place, doubtful)
+                if left and tell is not None:
+                    tell(index, LEFT_ALONE.format(count=left))
             # Frames that other threads are at come after this one.
             window.forget(index + 1 - RADIUS)
             progress("repair dirt", index + 1, count)
@@ -137,11 +151,12 @@ def repair_dirt(
     return result
 
 
-def _put(frame: Tensor, window: HoleWindow, index: int, values: Plane, feather: float) -> None:
-    """Write the fill (N, C) of a frame (C, H, W) into it."""
-    place = window.atlas(index).place
+def _put(frame: Tensor, window: HoleWindow, index: int, values: Plane, certain: BoolArray, feather: float) -> None:
+    """Write the fill (N, C) of a frame (C, H, W) into it, where it is certain (N,)."""
+    rows, columns = window.atlas(index).place
+    place = rows[certain], columns[certain]
     before = window.colour(index)[place]
-    mixed = before + _takeover(window.holes[index], feather)[place][:, None] * (values - before)
+    mixed = before + _takeover(window.holes[index], feather)[place][:, None] * (values[certain] - before)
     rows, columns = (torch.from_numpy(axis).to(frame.device) for axis in place)
     frame[:, rows, columns] = torch.from_numpy(np.ascontiguousarray(mixed.T) / 255.0).to(frame).clamp(0, 1)
 

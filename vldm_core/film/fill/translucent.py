@@ -60,6 +60,10 @@ class TranslucenceTests:
             covers leaves none of it.
         cover_window: Pixels on each side of the square in which it is counted how much of the place is trusted.
         least_cover: Share of that square at least: at a few pixels any detail is alike.
+        least_witness: Say, of 1 of a pixel that is changed and whose fill is certain, from which on it is counted.
+        unchanged: Grey levels² of the difference of the frame to the fill, the fill's own error counted, at which a
+            pixel's say about the veil is half: what the defect did not change, at the rim of a mask that is too wide,
+            shows the scene and tells nothing of the defect.
         densest: Natural logarithm of the densest veil that is lifted, about 30 per cent of the light: below, lifting
             brings up grain and nothing else.
     """
@@ -69,6 +73,8 @@ class TranslucenceTests:
     least_slope: float = 0.6
     cover_window: int = 15
     least_cover: float = 0.3
+    least_witness: float = 0.02
+    unchanged: float = 100.0
     densest: float = 1.2
 
 
@@ -123,11 +129,13 @@ def lift_veil(atlas: Atlas, frame: Plane, filled: Plane, cost: Plane) -> tuple[P
         return plane - cv2.GaussianBlur(plane * trust, (0, 0), _VEIL.sigma) / np.maximum(near, 1e-9)
 
     shown, expected = detail(seen), detail(wanted)
+    changed = cv2.blur(spread(np.square(frame - filled).mean(axis=1)), (3, 3))
+    witness = trust * np.square(changed / (changed + np.float32(_TESTS.unchanged)))
     together, alone, reference = (
-        cv2.GaussianBlur(product * trust, (0, 0), _TESTS.likeness_sigma)[own]
+        cv2.GaussianBlur(product * witness, (0, 0), _TESTS.likeness_sigma)[own]
         for product in (shown * expected, shown * shown, expected * expected)
     )
-    cover = cv2.blur((trust > 0).astype(np.float32), (_TESTS.cover_window,) * 2)[own]
+    cover = cv2.blur((witness > _TESTS.least_witness).astype(np.float32), (_TESTS.cover_window,) * 2)[own]
     translucent = (
         (together > _TESTS.least_correlation * np.sqrt(np.maximum(alone * reference, 1e-24)))
         & (together > _TESTS.least_slope * reference)

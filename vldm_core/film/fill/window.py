@@ -25,12 +25,14 @@ class HoleMargins:
         foot: Pixels on each side of the square by which holes are widened before brightness is matched: the foot of a
             defect, four wide, is fainter than any mask shows, and a mean over many pixels would see it.
         reached: Pixels on each side of the square in which interpolation mixes a pixel with its neighbours.
-        rim: Pixels on each side of the square by which holes are widened before motion is carried into them.
+        rim: Pixels on each side of the square by which holes are widened before motion is carried into them: six, for
+            the patches that motion is measured on have 16 on a side, and those that reach far into a hole are pulled by
+            it. What lies between tells how well the carried motion fits.
     """
 
     foot: int = 9
     reached: int = 3
-    rim: int = 5
+    rim: int = 13
 
 
 _MARGINS = HoleMargins()
@@ -88,12 +90,12 @@ class HoleWindow(FrameWindow):
         if abs(there - here) == 1:
             return self.between(here, there)
         step = 1 if there > here else -1
-        motion = self._carried(here, here + step)
+        motion = self.carried(here, here + step)
         for through in range(here + step, there, step):
-            motion = motion.then(self._carried(through, through + step))
+            motion = motion.then(self.carried(through, through + step))
         return motion
 
-    def _carried(self, here: int, there: int) -> MotionField:
+    def carried(self, here: int, there: int) -> MotionField:
         """The motion between neighbours, carried into the holes of the first from around them."""
         if not self.holes[here].any():
             return self.between(here, there)

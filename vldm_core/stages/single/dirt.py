@@ -139,6 +139,10 @@ class RepairDirt(Stage):
             for frame, mask in zip(window[core], where[core], strict=True):
                 if float(mask.float().mean()) > repair.LARGE_SHARE:
                     shot.faults.notices.add(self.name, repair.MUCH_FILLED, frame=frame.number)
+
+            def tell(index: int, reason: str) -> None:
+                shot.faults.notices.add(self.name, reason, frame=window[index].number)
+
             return repair_dirt(
                 images(window),
                 where,
@@ -147,6 +151,7 @@ class RepairDirt(Stage):
                 motion=shot.motion,
                 first=window[0].position,
                 progress=watch.beat,
+                tell=tell,
             )[core]
 
         repaired = over_windows(

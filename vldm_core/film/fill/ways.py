@@ -1,0 +1,54 @@
+"""The motions along which a neighbour is looked up at a hole.
+
+Motion cannot be measured inside a hole, and damage pulls at the patches that reach into it. So there are several: the
+motion of the shot; the same carried into the hole from around it; the motion of the wider surroundings; and the one
+that the neighbour itself goes on with, which the damage has not touched. Farther frames are reached from the
+best of them, over the motion between the neighbours.
+"""
+
+from ...arrays import BoolArray, Plane
+from .atlas import Atlas
+from .window import HoleWindow
+
+_PREDICTING_ROUNDS = 2
+"""Steps of the iteration that finds where in a neighbour a pixel has come from: motion is smooth, so two are enough."""
+
+
+def ways_to(window: HoleWindow, index: int, other: int) -> list[Plane]:
+    """Return the ways (h, w, 2) to a neighbour, pixels, on the atlas of a frame.
+
+    Args:
+        window: The shot.
+        index: The frame.
+        other: The frame before or after it.
+    """
+    atlas, motion = window.atlas(index), window.between(index, other)
+    dense, wide = motion.at(atlas.x, atlas.y), motion.around()
+    surrounding = wide.at(atlas.x, atlas.y)
+    ways = [window.carried(index, other).at(atlas.x, atlas.y), surrounding]
+    beyond, opposite = 2 * other - index, 2 * index - other
+    if 0 <= opposite < len(window):
+        # Between two neighbours what is plainly damage was taken off before motion was measured; not at an end.
+        ways.append(dense)
+    if 0 <= beyond < len(window):
+        onward = window.carried(other, beyond)
+        way = onward.at(atlas.x, atlas.y)
+        for _ in range(_PREDICTING_ROUNDS):
+            way = onward.at(atlas.x + way[..., 0], atlas.y + way[..., 1])
+        # Gate and camera jump from frame to frame: the whole surroundings tell by how much.
+        ways.append(way + (surrounding - onward.around().at(atlas.x, atlas.y)))
+    return ways
+
+
+def onwards(window: HoleWindow, index: int, way: Plane, other: int, beyond: int) -> Plane:
+    """Follow a way (h, w, 2) of a frame to another one, and from there the motion to the next."""
+    atlas = window.atlas(index)
+    return way + window.carried(other, beyond).at(atlas.x + way[..., 0], atlas.y + way[..., 1])
+
+
+def seen_along(atlas: Atlas, window: HoleWindow, other: int, way: Plane) -> BoolArray:
+    """Tell where (h, w) a neighbour shows undamaged picture along a way."""
+    seen = atlas.inside(way, *window.size)
+    if window.holes[other].any():
+        seen &= atlas.look(window.damage(other), way) == 0
+    return seen

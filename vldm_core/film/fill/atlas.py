@@ -5,15 +5,18 @@ many small calls, so the boxes are laid side by side on shelves: one plane of a 
 filter is called once. A box is wider than its hole by a margin, so filters narrower than that do not mix boxes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
+from ..motion.field import MotionField
 
-MARGIN = 8
+MARGIN = 6
 """Pixels around a hole that its box shows: more than most filters of the repair reach, so that boxes do not mix."""
 
 _LONGEST_SIDE = 64
@@ -46,6 +49,7 @@ class Atlas:
     hole: BoolArray
     own: tuple[NDArray[np.intp], NDArray[np.intp]]
     place: tuple[NDArray[np.intp], NDArray[np.intp]]
+    _grids: dict[tuple[float, float], Plane] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, hole: BoolArray, margin: int = MARGIN) -> "Atlas":
@@ -84,22 +88,44 @@ class Atlas:
             result[row : row + high, column : column + wide] = plane[top : top + high, left : left + wide]
         return result
 
-    def look(self, plane: NDArray, flow: Plane, *, sharp: bool = False) -> NDArray:
-        """Look a plane of another frame up along a flow (h, w, 2) of this one.
+    def _on_grid(self, scale: tuple[float, float]) -> Plane:
+        """(h, w, 2) place of every pixel on a grid of this scale; centres of cells and pixels lie at halves."""
+        if scale not in self._grids:
+            factor = np.array(scale, np.float32)
+            self._grids[scale] = self.xy * factor + (factor - 1) / 2
+        return self._grids[scale]
+
+    @cached_property
+    def xy(self) -> Plane:
+        """(h, w, 2) column and row in the frame of every pixel."""
+        return cv2.merge([self.x, self.y])
+
+    def look(self, plane: NDArray, flow: Plane, *, how: int = cv2.INTER_LINEAR) -> NDArray:
+        """Look a plane (H, W) or (H, W, C) of another frame up along a flow (h, w, 2) of this one.
 
         Args:
-            plane: (H, W) or (H, W, C).
+            plane: Of the other frame.
             flow: Pixels.
-            sharp: Whether to keep the detail that bilinear interpolation blurs: looks half a pixel off would seem to
-                fit worse than those at whole pixels.
+            how: One of OpenCV's interpolations.
         """
-        how = cv2.INTER_CUBIC if sharp else cv2.INTER_LINEAR
-        return cv2.remap(plane, self.x + flow[..., 0], self.y + flow[..., 1], how, borderMode=cv2.BORDER_REPLICATE)
+        # Maps of one plane of pairs are the quick ones.
+        place = cv2.add(self.xy, flow)
+        return cv2.remap(plane, place, cast(NDArray, None), how, borderMode=cv2.BORDER_REPLICATE)
+
+    def motion(self, between: MotionField, flow: Plane | None = None) -> Plane:
+        """Motion (h, w, 2) of every pixel, or of the place where a flow leads it."""
+        scale = (between.grid.shape[1] / between.size[1], between.grid.shape[0] / between.size[0])
+        place = self._on_grid(scale)
+        if flow is not None:
+            place = place + flow * np.array(scale, np.float32)
+        return np.asarray(
+            cv2.remap(between.grid, place, cast(NDArray, None), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
+            np.float32,
+        )
 
     def inside(self, flow: Plane, height: int, width: int) -> BoolArray:
         """Tell where a flow (h, w, 2) stays inside the frame."""
-        x, y = self.x + flow[..., 0], self.y + flow[..., 1]
-        return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+        return cv2.inRange(cv2.add(self.xy, flow), (0, 0, 0, 0), (width - 1, height - 1, 0, 0)).view(bool)
 
 
 def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -110,7 +136,7 @@ def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np
     joined = cv2.dilate(hole.astype(np.uint8), np.ones((margin | 1, margin | 1), np.uint8))
     count, numbered = cv2.connectedComponents(joined, connectivity=8)
     rows, columns = np.nonzero(hole)
-    which = numbered[rows, columns] - 1
+    which = np.asarray(numbered, np.int32)[rows, columns] - 1
     boxes = _boxes(which, rows, columns, count - 1)
     thin = np.bincount(which, minlength=count - 1) < _THIN * boxes[:, 2] * boxes[:, 3]
     cut = (thin & (boxes[:, 2:].max(axis=1) > _LONGEST_SIDE))[which]
@@ -118,7 +144,7 @@ def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np
         cells = (hole.shape[1] + _LONGEST_SIDE - 1) // _LONGEST_SIDE
         cell = rows // _LONGEST_SIDE * cells + columns // _LONGEST_SIDE + 1
         several = which.astype(np.int64) * (hole.size + 1) + np.where(cut, cell, 0)
-        which = np.unique(several, return_inverse=True)[1].reshape(-1)
+        which = np.unique(several, return_inverse=True)[1].reshape(-1).astype(np.int32)
         boxes = _boxes(which, rows, columns, int(which.max()) + 1)
     labels = np.zeros(hole.shape, np.int32)
     labels[rows, columns] = which + 1
@@ -126,7 +152,7 @@ def _groups(hole: BoolArray, margin: int) -> tuple[NDArray[np.int32], NDArray[np
 
 
 def _boxes(
-    which: NDArray[np.integer], rows: NDArray[np.intp], columns: NDArray[np.intp], count: int
+    which: NDArray[np.int32], rows: NDArray[np.intp], columns: NDArray[np.intp], count: int
 ) -> NDArray[np.int32]:
     """Left, top, width and height (count, 4) of the pixels of each group."""
     low, high = np.full((2, count), 1 << 30, np.int32), np.full((2, count), -1, np.int32)

@@ -9,7 +9,7 @@ _ENOUGH = 1e-3
 """Weight from which a pixel of the pyramid is known at all: what is left of one known pixel two levels above."""
 
 
-class Carrier:
+class CarryIn:
     """Fills holes from around them, any number of planes over one pyramid of weights.
 
     Push-pull interpolation over a pyramid of weighted means (S. J. Gortler et al., "The Lumigraph", SIGGRAPH 1996,

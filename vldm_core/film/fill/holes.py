@@ -9,12 +9,12 @@ import numpy as np
 from ...arrays import BoolArray, Plane
 from ...video.warping import inside_array, warp_array
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
-from ..motion.field import MotionField
+from ..motion.field import MotionField, look_up
 from .atlas import Atlas
-from .carry import Carrier
+from .carry import CarryIn
 from .combination import shares
 from .grain import Grain, grain_noise, kept_by_kernel, measure_grain, seed_of
-from .neighbours import Look, costs_of, fine_energy, joint_costs, misfit, sample
+from .neighbours import Look, costs_of, fine_energy, joint_costs, misfit, sample, taps
 from .seam import inpainted, membrane, variation_around
 from .translucent import lift_veil
 from .ways import onwards, seen_along, ways_to
@@ -102,9 +102,11 @@ def fill_or_doubt(
             continue
         pixels = atlas.own[0][heard], atlas.own[1][heard]
         flow, weight = look.flow[pixels], weight[heard]
-        values, across, down = sample(window.colour(look.other), x[heard] + flow[:, 0], y[heard] + flow[:, 1])
+        there = x[heard] + flow[:, 0], y[heard] + flow[:, 1]
+        values = sample(window.colour(look.other), *there)
         filled[heard] += weight[:, None] * apply_gain(values, look.gain[pixels][:, None])
         if model is not None:
+            across, down = taps(*there)
             share = kept_by_kernel(across, model.correlation[0]) * kept_by_kernel(down, model.correlation[1])
             # Along its several flows one neighbour mostly shows the same grain.
             amount = kept.setdefault(look.other, np.zeros(len(missing), np.float32))
@@ -150,23 +152,23 @@ def _looks(window: HoleWindow, index: int, reach: int) -> tuple[list[Look], list
     atlas = window.atlas(index)
     frame = atlas.cut(window.grey(index))
     around = cv2.dilate(atlas.hole.astype(np.uint8), _RIM) > 0
-    carry = Carrier(around)
+    carry = CarryIn(around)
 
     def gain_over(other: int) -> Plane:
-        return atlas.cut(_gain(window, index, other, window.past_holes(index, other)))
+        return _gain(window, index, other, window.past_holes(index, other))
 
-    def look(other: int, way: Plane, gain: Plane) -> Look:
+    def look(other: int, way: Plane, gain: Plane, kind: int = 0) -> Look:
         seen = seen_along(atlas, window, other, way)
-        picture = apply_gain(atlas.look(window.grey(other), way, sharp=True), gain)
+        picture = apply_gain(atlas.look(window.grey(other), way, how=cv2.INTER_CUBIC), gain)
         apart = frame - picture
         error, veil = misfit(apart, seen & ~around, carry), fine_energy(apart)
-        return Look(other, 1 if other > index else -1, way, gain, picture, seen, error, veil)
+        return Look(other, 1 if other > index else -1, kind, way, gain, picture, seen, error, veil)
 
     first = []
     for other in (index - 1, index + 1):
         if 0 <= other < len(window):
             gain = gain_over(other)
-            first += [look(other, way, gain) for way in ways_to(window, index, other)]
+            first += [look(other, way, gain, kind) for kind, way in enumerate(ways_to(window, index, other))]
     looks, best = list(first), _best_ways(first, frame)
     missing = ~_shown(atlas, first)
     for distance in range(2, 1 + reach):
@@ -192,24 +194,28 @@ def _best_ways(looks: Sequence[Look], frame: Plane) -> dict[int, Plane]:
     if not looks:
         return {}
     costs = joint_costs(looks, costs_of(looks, fine_energy(frame)))
-    best = {}
-    for step in (-1, 1):
-        mine = [number for number, look in enumerate(looks) if look.step == step]
-        if mine:
-            table = np.stack([np.where(looks[number].seen, costs[number], np.float32(np.inf)) for number in mine])
-            chosen = np.argmin(table, axis=0)[None, ..., None]
-            best[step] = np.take_along_axis(np.stack([looks[number].flow for number in mine]), chosen, axis=0)[0]
-    return best
+    best: dict[int, tuple[Plane, Plane]] = {}
+    for look, cost in zip(looks, costs, strict=True):
+        cost = np.where(look.seen, cost, np.float32(np.inf))
+        if look.step not in best:
+            best[look.step] = look.flow.copy(), cost
+            continue
+        way, least = best[look.step]
+        better = cost < least
+        np.copyto(way, look.flow, where=better[..., None])
+        np.copyto(least, cost, where=better)
+    return {step: way for step, (way, _) in best.items()}
 
 
 def _gain(window: HoleWindow, index: int, other: int, motion: MotionField) -> Plane:
-    """Gain (H, W) of a frame over another one, looked up along a motion."""
+    """Gain (h, w), on the atlas, of a frame over another one, looked up along a motion."""
     (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
     height, width = here.shape
     small = motion.resized(height, width) / np.float32(GAIN.shrink)
     looked = warp_array(np.dstack([there, known_there.astype(np.float32)]), small)
     known = known & (looked[..., 1] == 1) & inside_array(small)
-    return local_gain_of_reduced(looked[..., 0], here, known, window.size)
+    atlas = window.atlas(index)
+    return look_up(local_gain_of_reduced(looked[..., 0], here, known, (height, width)), atlas.x, atlas.y, window.size)
 
 
 def _grain_of(window: HoleWindow, index: int, looks: Sequence[Look]) -> Grain | None:

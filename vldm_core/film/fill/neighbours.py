@@ -8,13 +8,14 @@ looked up in colour, with a kernel that keeps detail.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
-from .carry import Carrier
+from .carry import CarryIn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,12 @@ class LookFit:
 _FIT = LookFit()
 
 
+_ROW = 512
+"""Places in a row when scattered places are looked up: OpenCV takes no picture of more than 32767 in a row."""
+
+_SLOPE = -0.75
+"""Slope of OpenCV's cubic kernel at a distance of one pixel."""
+
 Taps = tuple[NDArray, NDArray, NDArray, NDArray]
 
 
@@ -51,6 +58,7 @@ class Look:
     Attributes:
         other: Number of the neighbour.
         step: -1 for the past, 1 for the future.
+        kind: Which of several ways it is, from 0.
         flow: (h, w, 2) pixels.
         gain: (h, w) local brightness of the frame over that of the neighbour; see `apply_gain`.
         grey: (h, w) luma in the brightness of the frame, grey levels.
@@ -62,6 +70,7 @@ class Look:
 
     other: int
     step: int
+    kind: int
     flow: Plane
     gain: Plane
     grey: Plane
@@ -70,11 +79,11 @@ class Look:
     veil: Plane
 
 
-def misfit(difference: Plane, known: BoolArray, carry: Carrier) -> Plane:
+def misfit(difference: Plane, known: BoolArray, carry: CarryIn) -> Plane:
     """Expected squared error (h, w) of a look, from its difference to the frame where both are undamaged."""
     weight = known.astype(np.float32)
     size = (_FIT.window,) * 2
-    total, below = cv2.blur(np.square(difference) * weight, size), cv2.blur(weight, size)
+    total, below = (cv2.blur(plane, size) for plane in (np.square(difference) * weight, weight))
     usual = float(total.sum() / max(float(below.sum()), 1e-6))
     # A place with nothing known around it is as good as the others.
     return carry((total + np.float32(1e-3 * usual)) / (below + np.float32(1e-3)))
@@ -105,54 +114,49 @@ def costs_of(looks: Sequence[Look], energy: Plane) -> list[Plane]:
 
 
 def joint_costs(looks: Sequence[Look], costs: Sequence[Plane]) -> list[Plane]:
-    """Add to the cost of each look how far it is from the nearest one of the other side in time."""
-    nearest: list[Plane | None] = [None] * len(looks)
+    """Add to the cost of each look how far it is from that of the other side in time along the same kind of way."""
+    result = list(costs)
     for i, past in enumerate(looks):
         for j, future in enumerate(looks):
-            if past.step < future.step:
+            if past.step < future.step and past.kind == future.kind:
                 apart = cv2.blur(np.square(past.grey - future.grey), (_FIT.agreement_window,) * 2)
                 # A look at damage tells nothing of how good a look at the scene is.
-                apart[~(past.seen & future.seen)] = np.inf
+                apart *= np.float32(_FIT.agreement_share) * (past.seen & future.seen)
                 for own in (i, j):
-                    known = nearest[own]
-                    nearest[own] = apart if known is None else cv2.min(known, apart)
-    return [
-        cost if plane is None else cost + np.float32(_FIT.agreement_share) * np.where(np.isinf(plane), 0, plane)
-        for cost, plane in zip(costs, nearest, strict=True)
-    ]
+                    result[own] = result[own] + apart
+    return result
 
 
-def sample(picture: Plane, x: Plane, y: Plane) -> tuple[Plane, Taps, Taps]:
-    """Interpolate a picture (H, W, C) at scattered places (N,), inside its border.
+def sample(picture: Plane, x: Plane, y: Plane) -> Plane:
+    """Interpolate a picture (H, W, C) at scattered places (N,), inside its border: (N, C), by cubic convolution."""
+    count, wide = len(x), min(len(x), _ROW)
+    rows = -(-count // wide)
+    place = np.zeros((rows * wide, 2), np.float32)
+    place[:count, 0], place[:count, 1] = x, y
+    shown = cv2.remap(
+        picture,
+        place.reshape(rows, wide, 2),
+        cast(NDArray, None),
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(shown, np.float32).reshape(rows * wide, -1)[:count]
 
-    Cubic convolution (R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981, a = -1/2). It
-    reproduces a ramp and keeps the detail that bilinear interpolation blurs.
 
-    Returns:
-        (N, C), and the weights of the four columns and of the four rows, each (N,).
+def taps(x: Plane, y: Plane) -> tuple[Taps, Taps]:
+    """Weights of the four columns and of the four rows, each (N,), from which `sample` interpolates places.
+
+    R. G. Keys, "Cubic convolution interpolation for digital image processing", 1981, with the a of OpenCV.
     """
-    height, width = picture.shape[:2]
-    x, y = np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
-    left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-    across, down = _kernel(x - left), _kernel(y - top)
-    columns = [np.clip(left + tap - 1, 0, width - 1) for tap in range(4)]
-    pixels = picture.reshape(height * width, -1)
-    total = np.zeros((len(x), picture.shape[2]), np.float32)
-    for tap in range(4):
-        row = np.clip(top + tap - 1, 0, height - 1) * width
-        line = across[0][:, None] * pixels.take(row + columns[0], axis=0)
-        for at in range(1, 4):
-            line += across[at][:, None] * pixels.take(row + columns[at], axis=0)
-        line *= down[tap][:, None]
-        total += line
-    return total, across, down
+    return _kernel(x - np.floor(x)), _kernel(y - np.floor(y))
 
 
 def _kernel(t: Plane) -> Taps:
+    a = np.float32(_SLOPE)
     t2, t3 = t * t, t * t * t
     return (
-        -0.5 * t3 + t2 - 0.5 * t,
-        1.5 * t3 - 2.5 * t2 + 1.0,
-        -1.5 * t3 + 2 * t2 + 0.5 * t,
-        0.5 * t3 - 0.5 * t2,
+        a * (t3 - 2 * t2 + t),
+        (a + 2) * t3 - (a + 3) * t2 + 1,
+        -(a + 2) * t3 + (2 * a + 3) * t2 - a * t,
+        a * (t2 - t3),
     )

@@ -157,8 +157,8 @@ def _put(frame: Tensor, window: HoleWindow, index: int, values: Plane, certain: 
     place = rows[certain], columns[certain]
     before = window.colour(index)[place]
     mixed = before + _takeover(window.holes[index], feather)[place][:, None] * (values[certain] - before)
-    rows, columns = (torch.from_numpy(axis).to(frame.device) for axis in place)
-    frame[:, rows, columns] = torch.from_numpy(np.ascontiguousarray(mixed.T) / 255.0).to(frame).clamp(0, 1)
+    down, across = (torch.from_numpy(axis).to(frame.device) for axis in place)
+    frame[:, down, across] = torch.from_numpy(np.ascontiguousarray(mixed.T) / 255.0).to(frame).clamp(0, 1)
 
 
 def _takeover(hole: BoolArray, feather: float) -> Plane:

@@ -6,6 +6,8 @@ that the neighbour itself goes on with, which the damage has not touched. Farthe
 best of them, over the motion between the neighbours.
 """
 
+import cv2
+
 from ...arrays import BoolArray, Plane
 from .atlas import Atlas
 from .window import HoleWindow
@@ -23,32 +25,30 @@ def ways_to(window: HoleWindow, index: int, other: int) -> list[Plane]:
         other: The frame before or after it.
     """
     atlas, motion = window.atlas(index), window.between(index, other)
-    dense, wide = motion.at(atlas.x, atlas.y), motion.around()
-    surrounding = wide.at(atlas.x, atlas.y)
-    ways = [window.carried(index, other).at(atlas.x, atlas.y), surrounding]
+    surrounding = atlas.motion(motion.around())
+    ways = [atlas.motion(window.carried(index, other)), surrounding]
     beyond, opposite = 2 * other - index, 2 * index - other
     if 0 <= opposite < len(window):
         # Between two neighbours what is plainly damage was taken off before motion was measured; not at an end.
-        ways.append(dense)
+        ways.append(atlas.motion(motion))
     if 0 <= beyond < len(window):
         onward = window.carried(other, beyond)
-        way = onward.at(atlas.x, atlas.y)
+        way = atlas.motion(onward)
         for _ in range(_PREDICTING_ROUNDS):
-            way = onward.at(atlas.x + way[..., 0], atlas.y + way[..., 1])
+            way = atlas.motion(onward, way)
         # Gate and camera jump from frame to frame: the whole surroundings tell by how much.
-        ways.append(way + (surrounding - onward.around().at(atlas.x, atlas.y)))
+        ways.append(way + (surrounding - atlas.motion(onward.around())))
     return ways
 
 
 def onwards(window: HoleWindow, index: int, way: Plane, other: int, beyond: int) -> Plane:
     """Follow a way (h, w, 2) of a frame to another one, and from there the motion to the next."""
-    atlas = window.atlas(index)
-    return way + window.carried(other, beyond).at(atlas.x + way[..., 0], atlas.y + way[..., 1])
+    return way + window.atlas(index).motion(window.carried(other, beyond), way)
 
 
 def seen_along(atlas: Atlas, window: HoleWindow, other: int, way: Plane) -> BoolArray:
     """Tell where (h, w) a neighbour shows undamaged picture along a way."""
     seen = atlas.inside(way, *window.size)
     if window.holes[other].any():
-        seen &= atlas.look(window.damage(other), way) == 0
+        seen &= atlas.look(window.damage(other), way, how=cv2.INTER_NEAREST) == 0
     return seen

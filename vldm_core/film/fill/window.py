@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ...arrays import BoolArray, Plane
+from ...arrays import BoolArray, ByteArray, Plane
 from ...video.buffers.pictures import Clip
 from ...video.flow import fill_masked
 from ..flicker.local_gain import GAIN
@@ -24,14 +23,14 @@ class HoleMargins:
     Attributes:
         foot: Pixels on each side of the square by which holes are widened before brightness is matched: the foot of a
             defect, four wide, is fainter than any mask shows, and a mean over many pixels would see it.
-        reached: Pixels on each side of the square in which interpolation mixes a pixel with its neighbours.
+        reached: Pixels on each side of the square in which cubic interpolation mixes a pixel with its neighbours.
         rim: Pixels on each side of the square by which holes are widened before motion is carried into them: six, for
             the patches that motion is measured on have 16 on a side, and those that reach far into a hole are pulled by
             it. What lies between tells how well the carried motion fits.
     """
 
     foot: int = 9
-    reached: int = 3
+    reached: int = 5
     rim: int = 13
 
 
@@ -70,13 +69,13 @@ class HoleWindow(FrameWindow):
 
         return self._once.get(("reduced", index), compute)
 
-    def damage(self, index: int) -> Plane:
-        """The holes and the pixel around them that interpolation would mix in, float32, to be looked up."""
+    def damage(self, index: int) -> ByteArray:
+        """The holes and the pixels around them that interpolation would mix in, to be looked up."""
 
-        def compute() -> NDArray:
-            return cv2.dilate(self.holes[index].astype(np.uint8), _REACHED)
+        def compute() -> ByteArray:
+            return np.asarray(cv2.dilate(self.holes[index].astype(np.uint8), _REACHED), np.uint8)
 
-        return self._once.get(("damage", index), compute).astype(np.float32)
+        return self._once.get(("damage", index), compute)
 
     def atlas(self, index: int) -> Atlas:
         """Boxes around the holes of a frame that has some."""

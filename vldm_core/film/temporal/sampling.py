@@ -36,6 +36,7 @@ _TAPS = np.array(HALF_PIXEL.taps, np.float32)
 _NONE = np.ones(1, np.float32)
 """The factor of a pixel along the side that is not made larger."""
 _MIDDLE = len(HALF_PIXEL.taps) // 2 - 1
+"""Pixels between the first that a tap stands for and the one before the place."""
 _BORDER = cv2.BORDER_REPLICATE
 
 

@@ -1,9 +1,9 @@
 """THE order of the stages. It is stated here, once, and nowhere else: whoever works on a film runs a plan.
 
 Scratches go first: they persist, so they would otherwise be taken for dirt, and be copied into its fills. Brightness
-follows the repairs, which compare neighbours with their own gain; pre-restoration follows it, so that it carries along
-only what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed in film
-coordinates.
+follows the repairs, which compare neighbours with their own gain; averaging and pre-restoration follow it, so that they
+carry along only what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed
+in film coordinates.
 """
 
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from typing import Self
 from ..film.motion.shot import ShotMotion
 from .analysis import AnalysisSettings, ShotAnalysis
 from .settings import StageSettings
+from .single.averaging import Average
 from .single.dirt import MarkDirt, RepairDirt
 from .single.flicker import RemoveFlicker
 from .single.prerestoration import PreRestore
@@ -27,6 +28,7 @@ ORDER: tuple[type[Stage], ...] = (
     MarkDirt,
     RepairDirt,
     RemoveFlicker,
+    Average,
     PreRestore,
     Stabilise,
 )

@@ -10,6 +10,7 @@ from ..film.fill.repair import DirtRepairSettings
 from ..film.flicker.removal import FlickerSettings
 from ..film.scratches.repair.repair import ScratchRepairSettings
 from ..film.scratches.settings import ScratchSettings
+from ..film.temporal.averaging import AveragingSettings
 from ..film.weave.stabilise import StabiliseSettings
 from ..prerestore.shipped import PreRestoration
 
@@ -34,6 +35,7 @@ class StageSettings:
         dirt: How transient dirt is found.
         lines: How persistent line scratches are found.
         flicker: How flicker is measured and removed.
+        average: How frames are averaged with their neighbours along the motion.
         prerestore: How a network takes blur, noise and compression off.
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
@@ -47,7 +49,8 @@ class StageSettings:
     dirt: DirtSettings | None = field(default_factory=DirtSettings, metadata=_SWITCH)
     lines: ScratchSettings | None = field(default_factory=ScratchSettings, metadata=_SWITCH)
     flicker: FlickerSettings | None = field(default_factory=FlickerSettings, metadata=_SWITCH)
-    prerestore: PreRestoration | None = field(default_factory=PreRestoration, metadata=_SWITCH)
+    average: AveragingSettings | None = field(default_factory=AveragingSettings, metadata=_SWITCH)
+    prerestore: PreRestoration | None = field(default=None, metadata=_SWITCH)
     stabilise: StabiliseSettings | None = field(default=None, metadata=_SWITCH)
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
     line_repair: ScratchRepairSettings = field(default_factory=ScratchRepairSettings)
@@ -88,7 +91,6 @@ def _fast() -> dict[str, Any]:
     return {
         "dirt": DirtSettings(detector="weight-free", lifetime=1),
         "lines": ScratchSettings(detector="weight-free"),
-        "prerestore": None,
         "dirt_repair": DirtRepairSettings(reach=2),
         "motion": "quick",
     }

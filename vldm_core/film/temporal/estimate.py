@@ -13,7 +13,7 @@ import numpy as np
 from ...arrays import Plane
 from .neighbours import Compensated, CompensatedBand, Neighbours
 
-_FAR = 1e4
+FAR = 1e4
 """Grey levels that no plane reaches: what stands for a neighbour that is not valid, at one end of the order."""
 _LEAST = np.float32(1e-6)
 """Sum of weights, a share of one neighbour, that is divided by at least."""
@@ -142,7 +142,7 @@ def _order(looks: Sequence[Compensated], frame: Plane) -> tuple[Plane, Plane, Pl
     """
     planes: list[Plane] = []
     count = np.zeros(frame.shape, np.uint8)
-    far: Plane = np.full(frame.shape, np.float32(_FAR))
+    far: Plane = np.full(frame.shape, np.float32(FAR))
     at_top: Plane = np.full(frame.shape, np.uint8(255))
     low, high = far, -far
     for look in looks:

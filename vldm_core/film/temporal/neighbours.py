@@ -9,7 +9,7 @@ that differs from its neighbours as a whole: what lies behind one is left out to
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
-from ...video.buffers.bands import Band, bands
+from ...video.buffers.bands import bands
 from ...video.buffers.keyed_cache import Once
 from ..dirt.references import References, is_duplicate
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
@@ -99,11 +99,14 @@ class CompensatedBand:
         rows: Which rows of the frame.
         frame: (n, W) float32, its luma there.
         neighbours: Those before the frame first.
+        core: Which rows of these arrays are the rows of the band; others around them are shown where that was asked
+            for.
     """
 
     rows: slice
     frame: Plane
     neighbours: list[Compensated]
+    core: slice
 
 
 Holes = Callable[[int], BoolArray | None]
@@ -115,8 +118,21 @@ def _no_holes(_: int) -> BoolArray | None:
 
 
 _NO_MAP = cast(NDArray, None)
+NOT_ASKED: Plane = np.empty((0, 0), np.float32)
+"""A plane that was not asked for."""
 _WORK_PLANES = 60
 """Planes of single precision that the looks of a band take at their peak, their colours and statistics counted in."""
+
+
+def misfit(frame: Plane, look: Plane, box: int) -> Plane:
+    """Return the mean of the difference of a frame (n, W) to a look at a neighbour (n, W) around a pixel.
+
+    Args:
+        frame: Grey levels.
+        look: Grey levels.
+        box: Pixels on each side of the square that the mean is over.
+    """
+    return cv2.blur(cv2.absdiff(frame, look), (box, box), borderType=cv2.BORDER_REFLECT)
 
 
 class Neighbours:
@@ -173,27 +189,42 @@ class Neighbours:
         Yields:
             Bands of rows that make up the frame, from the top.
         """
+        for band in self.looked_up(index, self._settings.box // 2):
+            seen = [
+                replace(shown, misfit=misfit(band.frame, shown.luma, self._settings.box)).cut(band.core)
+                for shown in band.neighbours
+            ]
+            frame = band.frame[band.core]
+            yield CompensatedBand(band.rows, frame, seen, slice(0, len(frame)))
+
+    def looked_up(self, index: int, around: int) -> Iterator[CompensatedBand]:
+        """Bring the neighbours of a frame to it without asking how well they fit.
+
+        Args:
+            index: Of the frame in the window.
+            around: Rows on each side of a band that are shown beside it, as far as there are such.
+
+        Yields:
+            Bands of rows that make up the frame, from the top. Every `misfit` is empty.
+        """
         height, width = self._frames.size
         frame, others = self._frames.luma[index], self.of(index)
-        gains = {other: self._gain(index, other) for other in others}
-        for band in bands(height, width, self._settings.box // 2, granularity=2, planes=_WORK_PLANES):
-            around = frame[band.around]
-            seen = [self._compensate(index, other, around, band, gains[other]) for other in others]
-            yield CompensatedBand(band.rows, frame[band.rows], seen)
+        gains = {other: self.gain(index, other) for other in others}
+        for band in bands(height, width, around, granularity=2, planes=_WORK_PLANES):
+            rows = band.around
+            seen = [self._look(index, other, rows, gains[other]) for other in others]
+            yield CompensatedBand(band.rows, frame[rows], seen, band.within(1))
 
-    def _compensate(self, index: int, other: int, frame: Plane, band: Band, gain_field: Plane) -> Compensated:
-        size, rows = self._frames.size, band.around
+    def _look(self, index: int, other: int, rows: slice, gain_field: Plane) -> Compensated:
         place = self._place(index, other, rows)
         gain = gain_field[rows]
         luma = apply_gain(self._samples(other).at(place), gain)
-        misfit = cv2.blur(cv2.absdiff(frame, luma), (self._settings.box,) * 2, borderType=cv2.BORDER_REFLECT)
         valid = self._shown(other, place)
         if self._settings.both_ways:
-            holds = enlarged_mask(self._frames.holds(index, other), size)[rows]
+            holds = enlarged_mask(self._frames.holds(index, other), self._frames.size)[rows]
             # 0 or 255, times 0 or 1.
             valid = cv2.multiply(valid, holds.view(np.uint8))
-        whole = Compensated(other, luma, valid, misfit, place, gain)
-        return whole.cut(slice(band.rows.start - rows.start, band.rows.stop - rows.start))
+        return Compensated(other, luma, valid, NOT_ASKED, place, gain)
 
     def _place(self, index: int, other: int, rows: slice) -> Plane:
         """Where the pixels of some rows of a frame are found in another one, (n, W, 2)."""
@@ -242,7 +273,7 @@ class Neighbours:
 
         return self._once.get(("reduced", index), compute)
 
-    def _gain(self, index: int, other: int) -> Plane:
+    def gain(self, index: int, other: int) -> Plane:
         """What gives a neighbour the local brightness of a frame, (H, W)."""
         here, there = self._reduced(index), self._reduced(other)
         height, width = here.shape

@@ -1,0 +1,163 @@
+"""Motion-compensated averaging: a frame and its neighbours become one picture with less grain and compression.
+
+How much a neighbour counts at a pixel follows from how well it fits around it, as in the Degrain of MVTools for
+AviSynth: (T² − m²) / (T² + m²) with the misfit m, and nothing beyond T. T is a multiple of what grain alone makes of a
+difference at that brightness, so film without grain, drawings and titles come out as they went in. The squares over
+which m is taken lie around every pixel, so there are no blocks and no edges of blocks.
+
+Where a frame shows what was missed by the search for damage, the neighbours count alone; see `missed_damage`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ...arrays import BoolArray, Plane
+from ...errors import SettingsError
+from .missed_damage import AROUND as AROUND_SPOTS
+from .missed_damage import StandOut, missed_damage, stands_out
+from .neighbours import NOT_ASKED, REACH, Compensated, CompensatedBand, Neighbours, NeighbourSettings, misfit
+from .noise import by_brightness
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingSettings:
+    """How frames are averaged along the motion.
+
+    Attributes:
+        strength: Share of the change that is applied, 0 … 1; 0 leaves the frames as they are.
+        reach: Neighbours on each side that are averaged with a frame, 0 … 3 frames; 0 leaves the frames as they are.
+        keep_grain: Share of the grain that is kept, 0 … 1; with 1 only missed damage is taken off.
+        missed_damage: Whether small things that a frame shows against all its neighbours are taken off, too, where
+            nothing was marked. It needs a reach of 2 or 3.
+    """
+
+    strength: float = 1.0
+    reach: int = REACH
+    keep_grain: float = 0.0
+    missed_damage: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("strength", "keep_grain"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(f"averaging {name} is {getattr(self, name)}; use 0 … 1")
+        if not 0 <= self.reach <= REACH:
+            raise SettingsError(f"averaging reach is {self.reach} frames; use 0 … {REACH}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragingWeights:
+    """How much neighbours count.
+
+    Attributes:
+        box: Pixels on each side of the square over which the misfit is averaged, odd.
+        grain: Ratio of the misfit at which a neighbour counts nothing to the one that grain alone makes.
+        levels: Grey levels that are added to that misfit: what rounding leaves of the same picture.
+        sure: Neighbours, the sum of their weights, that must be there where they count alone.
+    """
+
+    box: int = 9
+    grain: float = 3.0
+    levels: float = 0.3
+    sure: float = 1.0
+
+
+_WEIGHTS = AveragingWeights()
+_LEAST = np.float32(1e-6)
+"""Sum of weights, a share of one neighbour, that is divided by at least."""
+
+
+def neighbour_settings(settings: AveragingSettings) -> NeighbourSettings:
+    """How neighbours are brought to a frame for an average: misfit tells where they do not show it."""
+    return NeighbourSettings(reach=max(1, settings.reach), box=_WEIGHTS.box, both_ways=False)
+
+
+def averaged(neighbours: Neighbours, index: int, frame: Plane, grain: Plane, settings: AveragingSettings) -> Plane:
+    """Average a frame with its neighbours.
+
+    Args:
+        neighbours: Of frames, with `neighbour_settings`.
+        index: Of the frame.
+        frame: (H, W) where the film is monochrome, or (H, W, 3) RGB; grey levels.
+        grain: (256,), see `noise.grain_by_brightness`.
+        settings: How.
+
+    Returns:
+        Like `frame`.
+    """
+    in_colour = frame.ndim == 3
+    bands = [
+        band if in_colour else replace(band, neighbours=[_without_places(shown) for shown in band.neighbours])
+        for band in neighbours.looked_up(index, AROUND_SPOTS)
+    ]
+    alone, expected = np.zeros(frame.shape[:2], bool), None
+    if settings.missed_damage:
+        parts = [stands_out(band, index, grain).cut(band.core) for band in bands]
+        seen = parts[0] if len(parts) == 1 else _joined(parts)
+        alone, expected = missed_damage(seen), seen.expected
+    result = np.empty(frame.shape, np.float32)
+    for band in bands:
+        rows = slice(band.rows.start - band.core.start, band.rows.start - band.core.start + len(band.frame))
+        weights, own = _weights(band, alone[rows], expected if expected is None else expected[rows], grain)
+        factor = _share(weights, own, settings)
+        colours = (neighbours.colour(shown) if in_colour else shown.luma for shown in band.neighbours)
+        came = frame[rows]
+        change = np.zeros(came.shape, np.float32)
+        for colour, weight in zip(colours, weights, strict=True):
+            cv2.accumulateProduct(cv2.subtract(colour, came), _for(weight, came), change)
+        result[band.rows] = cv2.add(came, cv2.multiply(change, _for(factor, came)))[band.core]
+    return result
+
+
+def _without_places(shown: Compensated) -> Compensated:
+    """Let go of what only colours are looked up with."""
+    return replace(shown, place=NOT_ASKED, gain=NOT_ASKED)
+
+
+def _joined(parts: Sequence[StandOut]) -> StandOut:
+    fields = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
+    whole: dict[str, Any] = {
+        name: None if planes[0] is None else np.concatenate(planes) for name, planes in fields.items()
+    }
+    return StandOut(**whole)
+
+
+def _for(plane: Plane, picture: Plane) -> Plane:
+    """A plane (n, W) for each channel of a picture."""
+    return plane if picture.ndim == 2 else cv2.merge([plane] * picture.shape[2])
+
+
+def _weights(
+    band: CompensatedBand, alone: BoolArray, expected: Plane | None, grain: Plane
+) -> tuple[list[Plane], Plane]:
+    """How much each neighbour counts, (n, W) each, and the frame itself, 0 … 1."""
+    frame = band.frame
+    own: Plane = np.ones(frame.shape, np.float32)
+    if expected is not None and alone.any():
+        # What the neighbours fit is the frame without its damage.
+        frame = np.where(alone, expected, frame)
+        own[alone] = 0.0
+    smooth = cv2.blur(frame, (_WEIGHTS.box,) * 2, borderType=cv2.BORDER_REFLECT)
+    curve = (grain * np.float32(_WEIGHTS.grain) + np.float32(_WEIGHTS.levels)) ** 2
+    limit = by_brightness(curve, smooth)
+    weights = []
+    for shown in band.neighbours:
+        square = misfit(frame, shown.luma, _WEIGHTS.box)
+        cv2.multiply(square, square, dst=square)
+        weight = cv2.divide(cv2.subtract(limit, square), cv2.add(limit, square))
+        weights.append(cv2.copyTo(np.maximum(weight, np.float32(0)), shown.valid))
+    return weights, own
+
+
+def _share(weights: Sequence[Plane], own: Plane, settings: AveragingSettings) -> Plane:
+    """What the weighted sum of the differences to the neighbours is multiplied by, (n, W)."""
+    total: Plane = np.zeros(own.shape, np.float32)
+    for weight in weights:
+        cv2.accumulate(weight, total)
+    # Where too few neighbours fit to count alone, the frame stays.
+    own = np.where((own < 1) & (total < np.float32(_WEIGHTS.sure)), np.float32(1), own)
+    factor = np.float32(settings.strength) * (1 - np.float32(settings.keep_grain) * own)
+    return np.asarray(factor / np.maximum(total + own, _LEAST), np.float32)

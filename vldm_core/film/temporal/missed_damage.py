@@ -1,0 +1,246 @@
+"""What a frame shows against all its neighbours although nothing was marked there: damage that the search has missed.
+
+A pixel counts where it stands out of the median of the neighbours, these agree among themselves, and all around it the
+frame is what the neighbours say. Three things look the same and are none: what motion does not explain, which is large
+or lies where the surroundings do not fit either; and what is small and fast, a ball, a spark, a flake. The latter shows
+in the frames before and after it too, on an even course through the place (see `dirt.courses`); where many spots have
+one, none of them is taken for damage.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...arrays import BoolArray, Plane
+from .estimate import FAR, sorted_planes
+from .neighbours import CompensatedBand
+from .noise import by_brightness
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingOut:
+    """What stands out of the neighbours.
+
+    Attributes:
+        fewest: Neighbours that must be valid and agree, but for one at each end of their order where there are more.
+        window: Pixels on each side of the square over which a seed is averaged: grain of single pixels does not count.
+        seed_levels: Grey levels by which a seed stands out at least.
+        seed_grain: Ratio to what grain makes of a difference that is added to that.
+        seed_spread: Share of what the neighbours differ by that is added to that.
+        edge: Share of all that from which on pixels beside a seed belong to it.
+        reach: Pixels on each side of the square around a seed in which they lie.
+        surroundings: Pixels on each side of the square around a spot that must fit, odd.
+        unrest_levels: Grey levels that the frame may differ by in there.
+        unrest_grain: Ratio to what grain makes of a difference that is added to that.
+        largest: Share of the frame that a spot covers at most, unless it is an upright line.
+        line_width: Pixels of a frame of 480 columns that such a line is wide at most.
+    """
+
+    fewest: int = 4
+    window: int = 3
+    seed_levels: float = 5.0
+    seed_grain: float = 1.6
+    seed_spread: float = 0.8
+    edge: float = 0.5
+    reach: int = 7
+    surroundings: int = 25
+    unrest_levels: float = 1.0
+    unrest_grain: float = 1.3
+    largest: float = 0.002
+    line_width: float = 9.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvenCourse:
+    """When a spot is on its way; distances in pixels of a frame 480 columns wide, and more on wider ones.
+
+    Attributes:
+        columns: Columns of a frame on which the distances hold.
+        farthest: Pixels that things move between two frames at most.
+        nearest: Pixels that they move at least.
+        exactness: Pixels that a spot may lie beside the middle between the one before and the one after it.
+        slope: Share of their distance that is added to that.
+        area_ratio: Ratio of areas up to which two spots are alike.
+        contrast_ratio: The same of contrasts.
+        many: Share of the spots of a frame on a course from which on all of them are spared.
+        several: Number of spots on a course from which on that share counts.
+        most: Spots of a frame, a number, beyond which nothing can be told, and all are spared.
+    """
+
+    columns: int = 480
+    farthest: float = 70.0
+    nearest: float = 2.0
+    exactness: float = 2.0
+    slope: float = 0.1
+    area_ratio: float = 4.0
+    contrast_ratio: float = 2.5
+    many: float = 0.3
+    several: int = 4
+    most: int = 600
+
+
+_OUT = StandingOut()
+_COURSE = EvenCourse()
+_REACH, _RIM = (np.ones((side, side), np.uint8) for side in (_OUT.reach, _OUT.window))
+AROUND = _OUT.surroundings // 2 + _OUT.reach // 2 + _OUT.window
+"""Rows on each side that the verdict on a row depends on."""
+
+
+@dataclass(frozen=True, eq=False)
+class StandOut:
+    """What stands out in some rows of a frame.
+
+    Attributes:
+        found: (n, W), what stands out of agreeing neighbours.
+        expected: (n, W), grey levels, the median of the neighbours.
+        apart: (n, W), the frame less that.
+        before: (n, W), the neighbour before it less that; None where there is none.
+        after: (n, W), the same of the one after it.
+    """
+
+    found: BoolArray
+    expected: Plane
+    apart: Plane
+    before: Plane | None
+    after: Plane | None
+
+    def cut(self, rows: slice) -> "StandOut":
+        """Return some of the rows."""
+        sides = (None if plane is None else plane[rows] for plane in (self.before, self.after))
+        return StandOut(self.found[rows], self.expected[rows], self.apart[rows], *sides)
+
+
+def stands_out(band: CompensatedBand, index: int, grain: Plane) -> StandOut:
+    """Look for what a frame shows against its neighbours.
+
+    Args:
+        band: With `AROUND` rows around it.
+        index: Of the frame.
+        grain: (256,), see `noise.grain_by_brightness`.
+    """
+    frame, seen = band.frame, band.neighbours
+    if len(seen) < _OUT.fewest:
+        return StandOut(np.zeros(frame.shape, bool), frame, np.zeros_like(frame), None, None)
+    low, expected, high = _middle_of(seen)
+    apart = cv2.subtract(frame, expected)
+    noise = by_brightness(grain, expected)
+    spread = cv2.blur(high - low, (_OUT.window,) * 2)
+    least = spread * np.float32(_OUT.seed_spread) + noise * np.float32(_OUT.seed_grain) + np.float32(_OUT.seed_levels)
+    seeds = np.abs(cv2.blur(apart, (_OUT.window,) * 2)) > least
+    found = np.zeros(frame.shape, bool)
+    if seeds.any():
+        distance = np.abs(apart)
+        found = (cv2.dilate(seeds.view(np.uint8), _REACH) > 0) & (distance > np.float32(_OUT.edge) * least)
+        found = cv2.dilate(found.view(np.uint8), _RIM) > 0
+        # How far from a spot itself, and without it, the frame is what the neighbours say.
+        square = (_OUT.surroundings,) * 2
+        rest = (~found).astype(np.float32)
+        unrest = cv2.blur(distance * rest, square)
+        share = cv2.blur(rest, square)
+        limit = noise * np.float32(_OUT.unrest_grain) + np.float32(_OUT.unrest_levels)
+        found &= unrest < limit * share
+    sides = {shown.other - index: shown.luma - expected for shown in seen if abs(shown.other - index) == 1}
+    return StandOut(found, expected, apart, sides.get(-1), sides.get(1))
+
+
+def _middle_of(seen: list) -> tuple[Plane, Plane, Plane]:
+    """Low, median and high of the neighbours, without one at each end where there are five or six."""
+    planes = []
+    far: Plane = np.full(seen[0].luma.shape, np.float32(FAR))
+    top: Plane = np.full(seen[0].luma.shape, np.uint8(255))
+    for shown in seen:
+        missing = cv2.bitwise_not(shown.valid)
+        plane = shown.luma
+        if missing.any():
+            plane = cv2.copyTo(far, cv2.bitwise_and(missing, top), plane.copy())
+            plane = cv2.copyTo(-far, cv2.bitwise_and(missing, cv2.bitwise_not(top)), plane)
+            top = cv2.bitwise_xor(top, missing)
+        planes.append(plane)
+    order = sorted_planes(planes)
+    trim = 1 if len(order) > _OUT.fewest else 0
+    half = len(order) // 2
+    middle = order[half] if len(order) % 2 else cv2.addWeighted(order[half - 1], 0.5, order[half], 0.5, 0.0)
+    return order[trim], middle, order[len(order) - 1 - trim]
+
+
+def missed_damage(seen: StandOut) -> BoolArray:
+    """Tell what of a whole frame is missed damage.
+
+    Args:
+        seen: What stands out in all of the frame.
+
+    Returns:
+        (H, W).
+    """
+    if not seen.found.any():
+        return seen.found
+    height, width = seen.found.shape
+    spots = _Spots.of(seen.apart, seen.found)
+    unit = max(1.0, width / _COURSE.columns)
+    upright = (spots.size[:, 0] <= _OUT.line_width * unit) & (spots.size[:, 1] >= 2 * spots.size[:, 0])
+    fits = (spots.area <= _OUT.largest * height * width) | upright
+    if seen.before is not None and seen.after is not None:
+        before, after = (_Spots.of(plane, _as_strong(plane, spots)) for plane in (seen.before, seen.after))
+        moving = spots.on_course(before, after, unit)
+        if moving.sum() >= _COURSE.several and moving.sum() >= _COURSE.many * len(moving):
+            return np.zeros_like(seen.found)
+        fits &= ~moving
+    if len(fits) > _COURSE.most:
+        return np.zeros_like(seen.found)
+    return np.concatenate(([False], fits))[spots.labels]
+
+
+def _as_strong(plane: Plane, spots: "_Spots") -> BoolArray:
+    """What of a neighbour stands out half as much as the weakest spot."""
+    return np.abs(plane) > np.float32(0.5) * max(float(spots.contrast.min()), _OUT.seed_levels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Spots:
+    """Spots of a frame: labels (H, W) from 1; sizes and centres (N, 2), x first; areas, signed contrasts (N,)."""
+
+    labels: NDArray[np.int32]
+    size: Plane
+    centre: Plane
+    area: Plane
+    signed: Plane
+
+    @property
+    def contrast(self) -> Plane:
+        return np.abs(self.signed)
+
+    @classmethod
+    def of(cls, apart: Plane, found: BoolArray) -> "_Spots":
+        count, labels, stats, centres = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=8)
+        sums = np.bincount(labels[found], weights=apart[found], minlength=count)[1:]
+        area = stats[1:, cv2.CC_STAT_AREA].astype(np.float32)
+        size = stats[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].astype(np.float32)
+        signed = (sums / area).astype(np.float32)
+        return cls(np.asarray(labels, np.int32), size, centres[1:].astype(np.float32), area, signed)
+
+    def on_course(self, before: "_Spots", after: "_Spots", unit: float) -> BoolArray:
+        """Which lie in the middle between two that are like them, (N,)."""
+        result = np.zeros(len(self.area), bool)
+        for number in range(len(result)):
+            first, second = (other._like(self, number, unit) for other in (before, after))
+            if not len(first) or not len(second):
+                continue
+            steps = second[None] - first[:, None]
+            length = np.linalg.norm(steps, axis=-1)
+            beside = np.linalg.norm((second[None] + first[:, None]) / 2 - self.centre[number], axis=-1)
+            even = beside <= _COURSE.exactness * unit + _COURSE.slope * length
+            result[number] = bool((even & (length >= 2 * _COURSE.nearest * unit)).any())
+        return result
+
+    def _like(self, spots: "_Spots", number: int, unit: float) -> Plane:
+        """Centres of those that are like a spot of another frame, and not too far from it."""
+        alike = self.signed * spots.signed[number] > 0
+        for mine, its, most in (
+            (self.area, spots.area[number], _COURSE.area_ratio),
+            (self.contrast, spots.contrast[number], _COURSE.contrast_ratio),
+        ):
+            alike &= (mine <= most * its) & (its <= most * mine)
+        alike &= np.linalg.norm(self.centre - spots.centre[number], axis=-1) <= _COURSE.farthest * unit
+        return self.centre[alike]

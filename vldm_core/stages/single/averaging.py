@@ -1,0 +1,131 @@
+"""Averaging along the motion: grain, compression and what is left of damage go, and detail stays."""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...arrays import BoolArray, Plane
+from ...film.temporal import neighbours
+from ...film.temporal.averaging import AveragingSettings, averaged, neighbour_settings
+from ...film.temporal.growing import GrowingWindow
+from ...film.temporal.neighbours import Neighbours
+from ...film.temporal.noise import grain_by_brightness
+from ..settings import StageSettings
+from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
+from ..stage_frame import Origin, StageFrame
+
+_ASKED_BEFORE = neighbours.REACH + 1
+"""Frames before one whose motion is still asked for: whether its farthest neighbour stands apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average(Stage):
+    """Averages every frame with its neighbours, inside the picture; what is marked as damage is not carried along.
+
+    Attributes:
+        settings: How.
+        motion: How well the motion of the shot has to be known.
+    """
+
+    name: ClassVar[str] = "averaging"
+    switch: ClassVar[str] = "average"
+    scope: ClassVar[Scope] = Scope.PICTURE
+    radius: ClassVar[int] = neighbours.RADIUS
+    cost: ClassVar[StageCost] = StageCost(restore=40.0)
+
+    settings: AveragingSettings
+    motion: Literal["quick", "refined"] = "refined"
+
+    @classmethod
+    def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
+        return None if settings.average is None else cls(settings=settings.average, motion=settings.motion)
+
+    def room_before(self, room: Room) -> int:
+        """The repair of the next frames goes on beside it."""
+        return room.beside_repair
+
+    def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
+        if not self.settings.strength or not self.settings.reach:
+            for frame in frames:
+                yield frame
+                shot.motion.release(self.name, frame.position + 1)
+            return
+        work = _Work(self.settings, shot)
+        watch = shot.watch(self.name)
+
+        def done() -> StageFrame[Origin]:
+            watch.beat()
+            frame = work.waiting[0]
+            made = watch.frame(frame.number, work.next_image)
+            work.step()
+            return frame if made is None else frame.having(image=made)
+
+        for frame in watch.drawn(frames):
+            work.take(frame)
+            if len(work.waiting) > self.radius:
+                yield done()
+        while work.waiting:
+            yield done()
+
+
+class _Work:
+    """The frames of a shot that are waiting for those after them, and what is known of those before them."""
+
+    def __init__(self, settings: AveragingSettings, shot: ShotContext) -> None:
+        self.waiting: deque[StageFrame] = deque()
+        self._settings, self._shot = settings, shot
+        self._position = 0
+        self._marks: dict[int, StageFrame] = {}
+        self._window: GrowingWindow | None = None
+        self._neighbours: Neighbours | None = None
+
+    def take(self, frame: StageFrame) -> None:
+        """Take the next frame of the shot."""
+        if self._window is None:
+            self._window = GrowingWindow(frame.picture, self._shot.motion)
+            self._neighbours = Neighbours(self._window, neighbour_settings(self._settings), holes=self._holes)
+        else:
+            self._window.add(frame.picture)
+        self._marks[self._position + len(self.waiting)] = frame
+        self.waiting.append(frame)
+
+    def _holes(self, index: int) -> BoolArray | None:
+        marks = self._marks[index].damage()
+        return None if marks is None else np.asarray(marks.numpy() > 0)
+
+    def next_image(self) -> Tensor:
+        """Average the first frame that is waiting, (3, H, W)."""
+        assert self._window is not None and self._neighbours is not None
+        came = self.waiting[0].image
+        grain = grain_by_brightness(self._window, self._neighbours, self._position)
+        if grain is None:
+            return came
+        frame = self._frame(came)
+        made = averaged(self._neighbours, self._position, frame, grain, self._settings)
+        # The change and not the result, so that what does not change stays bit-equal.
+        change = torch.from_numpy(made - frame) / 255
+        changed = came + (change if change.ndim == 2 else change.permute(2, 0, 1))
+        return self._shot.analysis.picture.restricted(changed.clamp(0, 1), came)
+
+    def _frame(self, came: Tensor) -> Plane:
+        """A monochrome frame as its luma, another one in its colours, grey levels."""
+        assert self._window is not None
+        if bool(torch.equal(came[0], came[1])) and bool(torch.equal(came[0], came[2])):
+            return self._window.luma[self._position]
+        return self._window.colour(self._position)
+
+    def step(self) -> None:
+        """Go on to the next frame."""
+        assert self._window is not None and self._neighbours is not None
+        self.waiting.popleft()
+        self._position += 1
+        asked = max(0, self._position - _ASKED_BEFORE)
+        self._window.forget(asked)
+        self._neighbours.forget(asked)
+        for index in [index for index in self._marks if index < asked]:
+            del self._marks[index]
+        self._shot.motion.release("averaging", asked)

@@ -11,7 +11,7 @@ from vldm_core.film.active_picture import PictureFinder
 from vldm_core.film.flicker import removal
 from vldm_core.prerestore import contained
 from vldm_core.stages import analysis
-from vldm_core.stages.single import dirt, flicker, scratches, weave
+from vldm_core.stages.single import averaging, dirt, flicker, scratches, weave
 from vldm_core.video.shots import FilmCutDetector
 
 MARK = 51 / 255
@@ -63,6 +63,21 @@ def _marking(real: Any, how: str) -> Any:
     return faulty
 
 
+def _average(real: Any, how: str) -> Any:
+    """Averaging that fails for the marked frame, told by its luma."""
+    mark = 255 * MARK * (0.299 + 0.114)
+
+    def faulty(neighbours: Any, index: int, frame: Any, *rest: Any) -> Any:
+        made = real(neighbours, index, frame, *rest)
+        if abs(float(frame[0, 0] if frame.ndim == 2 else frame[0, 0] @ (0.299, 0.587, 0.114)) - mark) > 1e-3:
+            return made
+        if how == "error":
+            raise RuntimeError(MESSAGE)
+        return made * float("nan")
+
+    return faulty
+
+
 _marking_frame = 5
 
 
@@ -92,6 +107,7 @@ STAGES = {
     "dirt marking": (dirt, "detect_dirt", _over_frames),
     "dirt repair": (dirt, "repair_dirt", _over_frames),
     "flicker": (flicker, "apply_flicker", _over_frames),
+    "averaging": (averaging, "averaged", _average),
     "pre-restoration": (contained, "pre_restore_stream", _network),
     "stabilise": (weave, "apply_stabilise", _over_frames),
 }

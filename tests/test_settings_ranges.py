@@ -42,6 +42,8 @@ from vldm_core.film.masks import MaskEdit
 from vldm_core.film.motion.shot import MotionSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.scratches.settings import ScratchSettings
+from vldm_core.film.temporal.averaging import AveragingSettings
+from vldm_core.film.temporal.neighbours import NeighbourSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.image_model import FrameSettings
 from vldm_core.prerestore.restore_images import ImageModelSettings
@@ -264,6 +266,14 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "reach": between(1, 5),
         "feather": between(0, 8),
         "grain": between(0, 1),
+    },
+    AveragingSettings: {
+        "strength": between(0, 1),
+        "reach": between(0, 3),
+        "keep_grain": between(0, 1),
+    },
+    NeighbourSettings: {
+        "reach": between(1, 3),
     },
     FlickerSettings: {
         "strength": between(0, 1),

@@ -68,6 +68,8 @@ def run(stage: str, frames: torch.Tensor, **how) -> torch.Tensor:
         return pipeline.repair_damage(frames, dirt=dirt, **how)
     if stage == "flicker":
         return pipeline.remove_flicker(frames, **how)
+    if stage == "averaging":
+        return pipeline.average_frames(frames, **how)
     if stage == "stabilise":
         return pipeline.stabilise(frames, settings=StabiliseSettings(least_weave=0), **how)
     network = trained(replace(TINY, latent=False))

@@ -91,6 +91,7 @@ def test_the_order_is_what_it_was():
         "dirt marking",
         "dirt repair",
         "flicker",
+        "averaging",
         "pre-restoration",
         "stabilise",
     ]
@@ -352,6 +353,7 @@ STAGE_WORK = {
     "scratches": {"scratch_mask", "repair_scratches"},
     "dirt": {"detect_dirt", "repair_dirt"},
     "flicker": {"apply_flicker"},
+    "averaging": {"averaged"},
     "prerestoration": {"contained_stream"},
     "weave": {"apply_stabilise"},
 }

@@ -95,6 +95,7 @@ def restore(
     --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
     from ..reel.restore import restore_film
+    from ..stages.settings import before_a_prior
     from ..video.writing.writer import WriteSettings, refuse_existing
 
     notices = Notices()
@@ -103,6 +104,9 @@ def restore(
             refuse_existing(destination)
         write = WriteSettings(codec=codec.value, quality=crf, overwrite=overwrite)
         settings = options.reel(write=write, read=reading(deinterlace, fps), strict=strict)
+        if prior_options.prior is not None and options.leaves_the_picture_open:
+            # What comes before a prior is what it was made to be given.
+            settings = replace(settings, **before_a_prior())
         if settings.prerestore is not None:
             settings = replace(settings, prerestore=replace(settings.prerestore, device=device))
         prior_options.check()

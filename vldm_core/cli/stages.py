@@ -211,6 +211,13 @@ class RestoringOptions(DetectionOptions):
 
     flicker: Annotated[bool | None, _stage("--flicker/--no-flicker", help="Remove brightness flicker.")] = None
     stabilise: Annotated[bool | None, _stage("--stabilise/--no-stabilise", help="Remove gate weave.")] = None
+    average: Annotated[
+        bool | None,
+        _stage(
+            "--average/--no-average",
+            help="Take grain, compression and missed damage off by averaging along the motion.",
+        ),
+    ] = None
     prerestore: Annotated[
         bool | None,
         _stage("--prerestore/--no-prerestore", help="Take blur, noise and compression off with a small network."),
@@ -242,6 +249,22 @@ class RestoringOptions(DetectionOptions):
         float | None,
         _picture(min=1.1, max=10, help="Light that changes by more than this factor and comes back is not flicker."),
     ] = None
+    average_strength: Annotated[
+        float | None, _picture(min=0, max=1, help="Share of the averaging's change that is applied.")
+    ] = None
+    average_reach: Annotated[
+        int | None, _picture(min=0, max=3, help="Frames on each side that a frame is averaged with.")
+    ] = None
+    average_keep_grain: Annotated[
+        float | None, _picture(min=0, max=1, help="Share of the grain that averaging keeps.")
+    ] = None
+    missed_damage: Annotated[
+        bool | None,
+        _picture(
+            "--missed-damage/--no-missed-damage",
+            help="Whether averaging also takes off small things that a frame shows against all its neighbours.",
+        ),
+    ] = None
     prerestore_strength: Annotated[
         float | None, _picture(min=0, max=1, help="Share of the network's change that is applied.")
     ] = None
@@ -257,6 +280,11 @@ class RestoringOptions(DetectionOptions):
     )
     stabilise_max_shift: Annotated[float | None, _picture(help="Largest correction, pixels.")] = None
 
+    @property
+    def leaves_the_picture_open(self) -> bool:
+        """Whether nothing is said of what is done to the whole picture beside evening its brightness out."""
+        return self.average is None and self.prerestore is None and self.settings is None
+
     def reel(self, **others: Any) -> "ReelSettings":  # noqa: D102
         return super().reel(mask_films=self.write_masks, **others)
 
@@ -267,10 +295,16 @@ class RestoringOptions(DetectionOptions):
 
     def _more_switches(self) -> dict[str, Any]:
         from ..film.flicker.removal import FlickerSettings
+        from ..film.temporal.averaging import AveragingSettings
         from ..film.weave.stabilise import StabiliseSettings
         from ..prerestore.shipped import PreRestoration
 
-        return {"flicker": FlickerSettings, "stabilise": StabiliseSettings, "prerestore": PreRestoration}
+        return {
+            "flicker": FlickerSettings,
+            "average": AveragingSettings,
+            "stabilise": StabiliseSettings,
+            "prerestore": PreRestoration,
+        }
 
     def _places(self) -> dict[str, tuple[str, str]]:
         return {
@@ -280,6 +314,8 @@ class RestoringOptions(DetectionOptions):
             "scratch_rows": ("line_repair", "rows"),
             **{f"flicker_{name}": ("flicker", name) for name in ("strength", "spatial", "period")},
             "flash": ("flicker", "flash"),
+            **{f"average_{name}": ("average", name) for name in ("strength", "reach", "keep_grain")},
+            "missed_damage": ("average", "missed_damage"),
             "prerestore_strength": ("prerestore", "strength"),
             "keep_grain": ("prerestore", "keep_grain"),
             "prerestore_weights": ("prerestore", "weights"),

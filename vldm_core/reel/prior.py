@@ -36,6 +36,7 @@ from ..semantics.prompts.prompt_text import written_prompts
 from ..semantics.prompts.prompts import ShotPrompt
 from ..semantics.table.table import ShotTable
 from ..stages.plan import StagePlan
+from ..stages.settings import before_a_prior
 from ..stages.stage_frame import StageFrame
 from ..video.geometry import FitSettings
 from ..video.info import FilmFrame, FilmInfo
@@ -95,7 +96,7 @@ class PriorReelSettings:
     The damage that the repair found, or that `masks` say, goes into the prior as its mask.
     """
 
-    reel: ReelSettings = field(default_factory=ReelSettings)
+    reel: ReelSettings = field(default_factory=lambda: ReelSettings(**before_a_prior()))
     restoration: RestorationSettings = field(default_factory=default_restoration)
     finish: FinishSettings = field(default_factory=FinishSettings)
     prompt: str = ""
@@ -139,7 +140,8 @@ class PriorReelSettings:
     @property
     def grain_of_source(self) -> bool:
         """Whether grain is measured in the source, because what goes into the prior has lost some of it."""
-        return self.finish.grain is not None and self.reel.prerestore is not None
+        smoothed = self.reel.prerestore is not None or self.reel.average is not None
+        return self.finish.grain is not None and smoothed
 
     @property
     def overlap(self) -> int:

@@ -37,6 +37,7 @@ class ReelSettings(StageSettings):
         dirt: How transient dirt is found.
         lines: How persistent line scratches are found.
         flicker: How flicker is measured and removed.
+        average: How frames are averaged with their neighbours along the motion.
         prerestore: How a network takes blur, noise and compression off.
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.

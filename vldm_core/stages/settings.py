@@ -86,6 +86,11 @@ class StageSettings:
         return cls(**{entry.name: None for entry in fields(cls) if entry.metadata.get("switch")})  # type: ignore[arg-type]
 
 
+def before_a_prior() -> dict[str, Any]:
+    """What is done to the picture before a prior sees it, in fields of `StageSettings`."""
+    return {"average": None, "prerestore": PreRestoration()}
+
+
 def _fast() -> dict[str, Any]:
     """What a processor of two cores does in about a tenth of a second for a frame of 854×480."""
     return {

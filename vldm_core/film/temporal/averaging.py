@@ -18,7 +18,7 @@ import numpy as np
 from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
 from .missed_damage import AROUND as AROUND_SPOTS
-from .missed_damage import StandOut, missed_damage, stands_out
+from .missed_damage import StandOut, missed_damage, moving_past, stands_out
 from .neighbours import NOT_ASKED, REACH, Compensated, CompensatedBand, Neighbours, NeighbourSettings, misfit
 from .noise import by_brightness
 
@@ -97,7 +97,8 @@ def averaged(neighbours: Neighbours, index: int, frame: Plane, grain: Plane, set
     if settings.missed_damage:
         parts = [stands_out(band, index, grain).cut(band.core) for band in bands]
         seen = parts[0] if len(parts) == 1 else _joined(parts)
-        alone, expected = missed_damage(seen), seen.expected
+        if seen.found.any():
+            alone, expected = missed_damage(seen, moving_past(neighbours.nearest_motions(index))), seen.expected
     result = np.empty(frame.shape, np.float32)
     for band in bands:
         rows = slice(band.rows.start - band.core.start, band.rows.start - band.core.start + len(band.frame))
@@ -119,8 +120,15 @@ def _without_places(shown: Compensated) -> Compensated:
 
 def _joined(parts: Sequence[StandOut]) -> StandOut:
     fields = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
+    blank = np.zeros_like
     whole: dict[str, Any] = {
-        name: None if planes[0] is None else np.concatenate(planes) for name, planes in fields.items()
+        # What one band has nothing of another one may have.
+        name: None
+        if all(plane is None for plane in planes)
+        else np.concatenate(
+            [blank(part.apart) if plane is None else plane for plane, part in zip(planes, parts, strict=True)]
+        )
+        for name, planes in fields.items()
     }
     return StandOut(**whole)
 

@@ -1,12 +1,13 @@
 """What a frame shows against all its neighbours although nothing was marked there: damage that the search has missed.
 
 A pixel counts where it stands out of the median of the neighbours, these agree among themselves, and all around it the
-frame is what the neighbours say. Three things look the same and are none: what motion does not explain, which is large
-or lies where the surroundings do not fit either; and what is small and fast, a ball, a spark, a flake. The latter shows
-in the frames before and after it too, on an even course through the place (see `dirt.courses`); where many spots have
-one, none of them is taken for damage.
+frame is what the neighbours say. Two things look the same and are none. What motion does not explain is large, or lies
+where the surroundings do not fit either, or where things move past one another. And what is small and fast, a ball, a
+spark, a flake, shows in the frames before and after it too, on an even course through the place (see `dirt.courses`);
+where many spots have one, none of them is taken for damage.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
+from ..motion.field import MotionField
 from .estimate import FAR, sorted_planes
 from .neighbours import CompensatedBand
 from .noise import by_brightness
@@ -28,28 +30,50 @@ class StandingOut:
         window: Pixels on each side of the square over which a seed is averaged: grain of single pixels does not count.
         seed_levels: Grey levels by which a seed stands out at least.
         seed_grain: Ratio to what grain makes of a difference that is added to that.
-        seed_spread: Share of what the neighbours differ by that is added to that.
+        seed_spread: Share of what the neighbours differ by, beyond what grain makes them, that is added to that.
+        grain_spread: Ratio of what grain makes them differ by to what it makes of a difference: the inner four of six
+            normal values span 1.28 of their deviations, and the mean difference of two is 1.13.
         edge: Share of all that from which on pixels beside a seed belong to it.
         reach: Pixels on each side of the square around a seed in which they lie.
         surroundings: Pixels on each side of the square around a spot that must fit, odd.
         unrest_levels: Grey levels that the frame may differ by in there.
         unrest_grain: Ratio to what grain makes of a difference that is added to that.
         largest: Share of the frame that a spot covers at most, unless it is an upright line.
+        smallest: Pixels of a spot of a frame of 480 columns at least: fewer are grain.
         line_width: Pixels of a frame of 480 columns that such a line is wide at most.
     """
 
     fewest: int = 4
     window: int = 3
     seed_levels: float = 5.0
-    seed_grain: float = 1.6
-    seed_spread: float = 0.8
+    seed_grain: float = 2.5
+    seed_spread: float = 2.0
+    grain_spread: float = 1.15
     edge: float = 0.5
     reach: int = 7
     surroundings: int = 25
     unrest_levels: float = 1.0
     unrest_grain: float = 1.3
-    largest: float = 0.002
-    line_width: float = 9.0
+    largest: float = 0.02
+    smallest: float = 8.0
+    line_width: float = 12.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionPast:
+    """Where things move past one another, and motion is not known well.
+
+    Attributes:
+        cells: Cells of the grid of the motion on each side of the square in which motions are compared, odd.
+        columns: Columns of a frame on which the distance holds.
+        farthest: Pixels that the motions in there lie apart, to both of the nearest neighbours, from which on nothing
+            is told. Half of the pieces of missed damage lie where they are less than 1.7 pixels apart, half of the
+            pieces of moving hands that stood out where they are more than 4 pixels apart.
+    """
+
+    cells: int = 15
+    columns: int = 480
+    farthest: float = 2.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +106,7 @@ class EvenCourse:
 
 
 _OUT = StandingOut()
+_PAST = MotionPast()
 _COURSE = EvenCourse()
 _REACH, _RIM = (np.ones((side, side), np.uint8) for side in (_OUT.reach, _OUT.window))
 AROUND = _OUT.surroundings // 2 + _OUT.reach // 2 + _OUT.window
@@ -96,7 +121,8 @@ class StandOut:
         found: (n, W), what stands out of agreeing neighbours.
         expected: (n, W), grey levels, the median of the neighbours.
         apart: (n, W), the frame less that.
-        before: (n, W), the neighbour before it less that; None where there is none.
+        before: (n, W), the neighbour before it less that where it stands out itself, 0 elsewhere; None where there is
+            none, or nothing was found.
         after: (n, W), the same of the one after it.
     """
 
@@ -126,23 +152,34 @@ def stands_out(band: CompensatedBand, index: int, grain: Plane) -> StandOut:
     low, expected, high = _middle_of(seen)
     apart = cv2.subtract(frame, expected)
     noise = by_brightness(grain, expected)
-    spread = cv2.blur(high - low, (_OUT.window,) * 2)
-    least = spread * np.float32(_OUT.seed_spread) + noise * np.float32(_OUT.seed_grain) + np.float32(_OUT.seed_levels)
-    seeds = np.abs(cv2.blur(apart, (_OUT.window,) * 2)) > least
-    found = np.zeros(frame.shape, bool)
-    if seeds.any():
-        distance = np.abs(apart)
-        found = (cv2.dilate(seeds.view(np.uint8), _REACH) > 0) & (distance > np.float32(_OUT.edge) * least)
-        found = cv2.dilate(found.view(np.uint8), _RIM) > 0
+    spread = cv2.blur(high - low, (_OUT.window,) * 2) - noise * np.float32(_OUT.grain_spread)
+    least = np.maximum(spread, np.float32(0)) * np.float32(_OUT.seed_spread)
+    least += noise * np.float32(_OUT.seed_grain)
+    least += np.float32(_OUT.seed_levels)
+    found = _spots(apart, least)
+    sides: dict[int, Plane] = {}
+    if found.any():
         # How far from a spot itself, and without it, the frame is what the neighbours say.
         square = (_OUT.surroundings,) * 2
         rest = (~found).astype(np.float32)
-        unrest = cv2.blur(distance * rest, square)
+        unrest = cv2.blur(np.abs(apart) * rest, square)
         share = cv2.blur(rest, square)
         limit = noise * np.float32(_OUT.unrest_grain) + np.float32(_OUT.unrest_levels)
         found &= unrest < limit * share
-    sides = {shown.other - index: shown.luma - expected for shown in seen if abs(shown.other - index) == 1}
+        for shown in seen:
+            if abs(shown.other - index) == 1:
+                side = cv2.subtract(shown.luma, expected)
+                sides[shown.other - index] = cv2.copyTo(side, _spots(side, least).view(np.uint8))
     return StandOut(found, expected, apart, sides.get(-1), sides.get(1))
+
+
+def _spots(apart: Plane, least: Plane) -> BoolArray:
+    """Where a difference (n, W) is larger than `least` over a small square, and what belongs to such a place."""
+    seeds = np.abs(cv2.blur(apart, (_OUT.window,) * 2)) > least
+    if not seeds.any():
+        return seeds
+    found = (cv2.dilate(seeds.view(np.uint8), _REACH) > 0) & (np.abs(apart) > np.float32(_OUT.edge) * least)
+    return cv2.dilate(found.view(np.uint8), _RIM) > 0
 
 
 def _middle_of(seen: list) -> tuple[Plane, Plane, Plane]:
@@ -165,11 +202,30 @@ def _middle_of(seen: list) -> tuple[Plane, Plane, Plane]:
     return order[trim], middle, order[len(order) - 1 - trim]
 
 
-def missed_damage(seen: StandOut) -> BoolArray:
+def moving_past(motions: Sequence[MotionField]) -> Plane:
+    """Return how far apart the motions around a pixel are, (H, W), as a share of what is too far.
+
+    Args:
+        motions: From a frame to its nearest neighbours, one or two; the quieter one counts.
+    """
+    square = np.ones((_PAST.cells, _PAST.cells), np.uint8)
+    quietest: Plane | None = None
+    for motion in motions:
+        axes = cv2.split(motion.grid)
+        apart = np.maximum(*(cv2.dilate(axis, square) - cv2.erode(axis, square) for axis in axes))
+        quietest = apart if quietest is None else np.minimum(quietest, apart)
+    assert quietest is not None
+    height, width = motions[0].size
+    most = _PAST.farthest * max(1.0, width / _PAST.columns)
+    return cv2.resize(quietest / np.float32(most), (width, height), interpolation=cv2.INTER_NEAREST)
+
+
+def missed_damage(seen: StandOut, unrest: Plane) -> BoolArray:
     """Tell what of a whole frame is missed damage.
 
     Args:
         seen: What stands out in all of the frame.
+        unrest: (H, W), see `moving_past`.
 
     Returns:
         (H, W).
@@ -181,8 +237,10 @@ def missed_damage(seen: StandOut) -> BoolArray:
     unit = max(1.0, width / _COURSE.columns)
     upright = (spots.size[:, 0] <= _OUT.line_width * unit) & (spots.size[:, 1] >= 2 * spots.size[:, 0])
     fits = (spots.area <= _OUT.largest * height * width) | upright
+    fits &= spots.area >= _OUT.smallest * unit
+    fits &= spots.mean(unrest) < 1
     if seen.before is not None and seen.after is not None:
-        before, after = (_Spots.of(plane, _as_strong(plane, spots)) for plane in (seen.before, seen.after))
+        before, after = (_Spots.of(plane, plane != 0) for plane in (seen.before, seen.after))
         moving = spots.on_course(before, after, unit)
         if moving.sum() >= _COURSE.several and moving.sum() >= _COURSE.many * len(moving):
             return np.zeros_like(seen.found)
@@ -190,11 +248,6 @@ def missed_damage(seen: StandOut) -> BoolArray:
     if len(fits) > _COURSE.most:
         return np.zeros_like(seen.found)
     return np.concatenate(([False], fits))[spots.labels]
-
-
-def _as_strong(plane: Plane, spots: "_Spots") -> BoolArray:
-    """What of a neighbour stands out half as much as the weakest spot."""
-    return np.abs(plane) > np.float32(0.5) * max(float(spots.contrast.min()), _OUT.seed_levels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +259,11 @@ class _Spots:
     centre: Plane
     area: Plane
     signed: Plane
+
+    def mean(self, plane: Plane) -> Plane:
+        """Mean of a plane (H, W) over each spot, (N,)."""
+        sums = np.bincount(self.labels.ravel(), weights=plane.ravel(), minlength=len(self.area) + 1)
+        return np.asarray(sums[1:] / self.area, np.float32)
 
     @property
     def contrast(self) -> Plane:

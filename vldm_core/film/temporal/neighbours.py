@@ -24,7 +24,7 @@ from ...video.buffers.keyed_cache import Once
 from ..dirt.references import References, is_duplicate
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
 from ..motion import shot
-from ..motion.field import enlarged_mask, enlarged_plane
+from ..motion.field import MotionField, enlarged_mask, enlarged_plane
 from ..motion.window import FrameWindow
 from .sampling import Samples, pixel_grid
 
@@ -179,6 +179,12 @@ class Neighbours:
         first, second = sorted((first, second))
         luma = self._frames.luma
         return self._once.get(("copies", second, first), lambda: is_duplicate(luma[first], luma[second]))
+
+    def nearest_motions(self, index: int) -> list[MotionField]:
+        """The motion from a frame to its nearest neighbours, one or two; none where it has no neighbours."""
+        others = self.of(index)
+        least = min((abs(other - index) for other in others), default=0)
+        return [self._frames.between(index, other) for other in others if abs(other - index) == least]
 
     def compensated(self, index: int) -> Iterator[CompensatedBand]:
         """Bring the neighbours of a frame to it.

@@ -15,6 +15,7 @@ from ..motion.window import FrameWindow
 from .neighbours import Neighbours
 
 _LEVELS = 256
+"""Grey levels of eight bits."""
 
 
 @dataclass(frozen=True, kw_only=True)

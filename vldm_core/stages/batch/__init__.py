@@ -1,5 +1,6 @@
 """The plan of stages over frames in memory, without ComfyUI: a whole batch is cut at its shots and run shot by shot."""
 
+from .changes import average_frames as average_frames
 from .changes import pre_restore_frames as pre_restore_frames
 from .changes import remove_flicker as remove_flicker
 from .changes import stabilise as stabilise

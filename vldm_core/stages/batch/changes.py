@@ -1,4 +1,4 @@
-"""One kind of change to frames in memory: flicker, pre-restoration, gate weave."""
+"""One kind of change to frames in memory: flicker, averaging, pre-restoration, gate weave."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...containment import Faults
 from ...film.flicker.removal import FlickerSettings
+from ...film.temporal.averaging import AveragingSettings
 from ...film.weave.stabilise import StabiliseSettings
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
@@ -83,6 +84,38 @@ def _changed(batch: Batch, settings: StageSettings, phase: str, progress: Progre
     for index, frame in enumerate(batch.run(StagePlan.from_settings(settings), *pulses)):
         result[index] = frame.image
     return result
+
+
+def average_frames(
+    frames: Tensor,
+    *,
+    dirt: Tensor | None = None,
+    scratch: Tensor | None = None,
+    shots: Iterable[Shot] | None = None,
+    settings: AveragingSettings | None = None,
+    progress: Progress = silent,
+    notices: Notices | None = None,
+    strict: bool = False,
+) -> Tensor:
+    """Take grain, compression and missed damage off by averaging frames with their neighbours along the motion.
+
+    Args:
+        frames: (T, 3, H, W), RGB, [0, 1].
+        dirt: (T, H, W), 1 = repaired dirt: what is there is not carried to other frames. None marks nothing.
+        scratch: (T, H, W), 1 = repaired scratch, likewise.
+        shots: Shots that cover the frames; None is one shot.
+        settings: Strength, reach, and what is kept of the grain.
+        progress: Called per frame.
+        notices: Takes what the stages have to say of single frames; None only logs it.
+        strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
+
+    Raises:
+        SettingsError: Frames, masks or shots do not fit each other.
+        StageError: A stage failed in a frame, and the call is strict.
+    """
+    batch = Batch(frames=frames, shots=shots, dirt=dirt, scratch=scratch, faults=Faults(notices, strict=strict))
+    wanted = replace(StageSettings.no_stages(), average=settings or AveragingSettings())
+    return _changed(batch, wanted, "average", progress)
 
 
 def pre_restore_frames(

@@ -457,6 +457,8 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
 # Numbers that have no range, or one that only a model or a film decides.
 FREE = {
     MotionSettings: {"copy_levels", "copy_peak"},
+    # Odd numbers only.
+    NeighbourSettings: {"box", "hole_margin"},
     GuidanceSettings: {"sigma_start", "sigma_end"},
     PriorReelSettings: {"steps", "strength", "seed"},
 }

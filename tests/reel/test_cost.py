@@ -11,7 +11,7 @@ from vldm_core.reel.restore import ReelSettings, restore_film
 
 from .conftest import write_film
 
-ALL = replace(ReelSettings(), stabilise=StabiliseSettings())
+ALL = replace(ReelSettings(), prerestore=PreRestoration(), stabilise=StabiliseSettings())
 
 
 @pytest.mark.parametrize("on_card", [False, True])
@@ -26,9 +26,10 @@ def test_the_last_pass_takes_most_of_it():
     shares = pass_costs(ReelSettings())
     assert 0.8 < shares["restore"] < 0.95
     assert shares["find shots"] < 0.05
-    without = pass_costs(replace(ReelSettings(), prerestore=None))
+    without = pass_costs(replace(ReelSettings(), average=None))
     assert without["analyse"] > shares["analyse"]
-    assert pass_costs(ReelSettings(), on_card=True)["analyse"] > shares["analyse"]
+    slow = replace(ReelSettings(), prerestore=PreRestoration())
+    assert pass_costs(slow, on_card=True)["analyse"] > pass_costs(slow)["analyse"]
 
 
 def test_the_passes_are_those_that_a_reel_reports(tmp_path):
@@ -40,5 +41,5 @@ def test_the_passes_are_those_that_a_reel_reports(tmp_path):
 
 
 def test_stages_are_named():
-    assert ALL.stages == ("lines", "dirt", "flicker", "prerestore", "stabilise")
+    assert ALL.stages == ("lines", "dirt", "flicker", "average", "prerestore", "stabilise")
     assert ReelSettings.no_stages().stages == ()

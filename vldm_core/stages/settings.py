@@ -97,6 +97,7 @@ def _fast() -> dict[str, Any]:
         "dirt": DirtSettings(detector="weight-free", lifetime=1),
         "lines": ScratchSettings(detector="weight-free"),
         "dirt_repair": DirtRepairSettings(reach=2),
+        "average": AveragingSettings(reach=2),
         "motion": "quick",
     }
 

@@ -18,6 +18,8 @@ from ..settings import StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
 from ..stage_frame import Origin, StageFrame
 
+_MS_A_NEIGHBOUR = 6.0
+"""Time for one neighbour of a frame, see `StageCost`."""
 _ASKED_BEFORE = neighbours.REACH + 1
 """Frames before one whose motion is still asked for: whether its farthest neighbour stands apart."""
 
@@ -35,7 +37,6 @@ class Average(Stage):
     switch: ClassVar[str] = "average"
     scope: ClassVar[Scope] = Scope.PICTURE
     radius: ClassVar[int] = neighbours.RADIUS
-    cost: ClassVar[StageCost] = StageCost(restore=40.0)
 
     settings: AveragingSettings
     motion: Literal["quick", "refined"] = "refined"
@@ -43,6 +44,11 @@ class Average(Stage):
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
         return None if settings.average is None else cls(settings=settings.average, motion=settings.motion)
+
+    @property
+    def cost(self) -> StageCost:  # type: ignore[override]
+        """By the neighbours that are looked at."""
+        return StageCost(restore=_MS_A_NEIGHBOUR * 2 * self.settings.reach)
 
     def room_before(self, room: Room) -> int:
         """The repair of the next frames goes on beside it."""

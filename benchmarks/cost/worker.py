@@ -93,7 +93,7 @@ def _work(part: str, film: Path, folder: Path) -> tuple[Callable[[], None], int]
         # A copy, so that nothing that is remembered of these frames saves time.
         return (lambda: restore(clip.clone())), len(clip)
     if part == "without network":
-        settings = dataclasses.replace(settings, prerestore=None)
+        settings = dataclasses.replace(settings, average=None, prerestore=None)
     target = folder / f"restored-{os.getpid()}.mkv"
 
     def restore_file() -> None:

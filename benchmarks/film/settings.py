@@ -30,7 +30,7 @@ OWN: Mapping[str, tuple[str, ...]] = {
     "normal": (),
     "fast": ("--quality", "fast"),
     "best": ("--quality", "best"),
-    "repair only": ("--no-flicker", "--no-prerestore"),
+    "repair only": ("--no-flicker", "--no-average"),
 }
 """Name of one of our own methods → options of `restore`."""
 

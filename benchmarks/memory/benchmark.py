@@ -22,7 +22,7 @@ from ..common.table import ReportTable, cell, plain_tables
 from .grainy_film import write_grainy_film
 
 STAGES: dict[str, Callable[[ReelSettings], ReelSettings]] = {
-    "repair": lambda settings: replace(settings, flicker=None, prerestore=None),
+    "repair": lambda settings: replace(settings, flicker=None, average=None),
     "default": lambda settings: settings,
     "all": lambda settings: replace(settings, stabilise=StabiliseSettings()),
 }

@@ -63,7 +63,7 @@ def test_nothing_is_found_where_a_mask_protects(film, tmp_path):
     for name in ("dirt", "scratch"):
         with open_film(tmp_path / "masks" / f"{name}.mkv") as mask:
             assert all(frame.image.max() == 0 for frame in mask)
-    options += ["--no-flicker", "--no-prerestore"]
+    options += ["--no-flicker", "--no-average"]
     result = runner.invoke(app, ["restore", str(film), str(tmp_path / "out.mkv"), *options])
     assert result.exit_code == 0, result.output
     with open_film(film) as source, open_film(tmp_path / "out.mkv") as restored:

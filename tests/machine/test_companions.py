@@ -99,7 +99,7 @@ def test_the_prior_runs_in_this_environment(tmp_path):
     tiny_pipeline().save_pretrained(tmp_path / "model")
     options = ["--steps", 2, "--strength", 0.5, "--short-side", 64, "--device", "cpu", "--no-dirt", "--no-lines"]
     out = tmp_path / "out.mkv"
-    result = command_line("restore", film, out, "--prior", tmp_path / "model", "--no-prerestore", *options)
+    result = command_line("restore", film, out, "--prior", tmp_path / "model", "--no-average", *options)
     assert result.returncode == 0 and out.is_file(), result.stderr
 
 

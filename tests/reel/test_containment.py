@@ -26,7 +26,7 @@ from .conftest import HEIGHT, WIDTH, damaged_frame
 
 COUNT, BAD = 9, 5
 HOW = pytest.mark.parametrize("how", ["error", "nan"])
-NOTHING = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
+NOTHING = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
 LINES, DIRT = ScratchSettings(detector="weight-free"), DirtSettings(detector="weight-free")
 SETTINGS = {
     "scratch marking": replace(NOTHING, lines=LINES),
@@ -108,7 +108,7 @@ def test_mask_films_and_descriptions_are_made_all_the_same(film, tmp_path, monke
 @pytest.mark.parametrize("command", ["restore", "detect", "describe"])
 def test_the_command_line_sums_up_and_strict_stops_it(film, tmp_path, monkeypatch, command):
     sabotage(monkeypatch, "dirt marking", "error")
-    target = {"restore": [str(tmp_path / "out.mkv"), "--no-prerestore"], "detect": [str(tmp_path)], "describe": []}
+    target = {"restore": [str(tmp_path / "out.mkv"), "--no-average"], "detect": [str(tmp_path)], "describe": []}
     arguments = [command, str(film), *target[command]]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output

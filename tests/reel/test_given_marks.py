@@ -27,7 +27,7 @@ PLAIN = ReelSettings(
     dirt=DirtSettings(detector="weight-free"),
     lines=ScratchSettings(detector="weight-free"),
     flicker=None,
-    prerestore=None,
+    average=None,
 )
 ONLY_DIRT = replace(PLAIN, lines=None)
 

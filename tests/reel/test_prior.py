@@ -46,7 +46,7 @@ from .conftest import CUT, damaged_frame
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FRAMES = 12
-QUICK = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
+QUICK = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
 SMALL = PriorReelSettings(reel=QUICK, fitting=FitSettings(short_side=48, multiple=16), steps=2, strength=0.5)
 runner = CliRunner()
 
@@ -277,7 +277,7 @@ def test_the_command_line_takes_a_table(model, film, tmp_path) -> None:
     result = runner.invoke(app, command)
     assert result.exit_code == 1 and "--shots-table: give --prior PATH too" in " ".join(result.stderr.split())
     command += ["--prior", str(model), "--steps", "2", "--strength", "0.5", "--short-side", "64", "--device", "cpu"]
-    result = runner.invoke(app, [*command, "--no-dirt", "--no-lines", "--no-prerestore"])
+    result = runner.invoke(app, [*command, "--no-dirt", "--no-lines", "--no-average"])
     assert result.exit_code == 0, result.output
     assert "1 shot," in " ".join(result.stderr.split())
 

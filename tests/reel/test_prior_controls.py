@@ -38,7 +38,7 @@ from .conftest import damaged_frame
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-QUICK = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
+QUICK = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
 FRAMES, HEIGHT, WIDTH = 6, 32, 48
 SHORT = PriorReelSettings(
     reel=QUICK,
@@ -337,7 +337,7 @@ def failing(folder, tmp_path, monkeypatch, *options: Any) -> str:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr(VideoRestorationPipeline, "from_pretrained", loaded)
-    command = ["restore", folder / "film.mkv", tmp_path / "out.mkv", "--no-prerestore", *options]
+    command = ["restore", folder / "film.mkv", tmp_path / "out.mkv", "--no-average", *options]
     result = runner.invoke(app, [str(word) for word in command])
     assert result.exit_code == 1 and not isinstance(result.exception, AssertionError), result.output
     assert list(tmp_path.iterdir()) == []
@@ -369,7 +369,7 @@ def test_what_does_not_fit_is_told_before_a_model_is_loaded(folder, tmp_path, mo
 
 
 def test_the_command_line_restores_with_controls(folder, tmp_path) -> None:
-    command = ["restore", folder / "film.mkv", tmp_path / "out.mkv", "--no-prerestore", "--device", "cpu"]
+    command = ["restore", folder / "film.mkv", tmp_path / "out.mkv", "--no-average", "--device", "cpu"]
     command += ["--prior", folder / "model", "--steps", "2", "--strength", "1", "--short-side", "64"]
     command += ["--control", folder / "diffbir.safetensors", "--control", folder / "diffbir.safetensors"]
     command += ["--control-mix", "1,0.5", "--control-reuse", "2", "--control-over-frames", "0:1,5:0.5"]

@@ -44,7 +44,7 @@ from .conftest import damaged_frame, write_film
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-QUICK = ReelSettings(dirt=None, lines=None, flicker=None, prerestore=None)
+QUICK = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
 FIT = FitSettings(short_side=32, multiple=16)
 RAW = FinishSettings(colour=None)
 FRAMES, HEIGHT, WIDTH = 5, 32, 48
@@ -182,7 +182,7 @@ def listened(pipeline, monkeypatch) -> list[dict]:
 def test_the_damage_that_was_found_goes_into_the_prior(pipeline, dirty, tmp_path, monkeypatch) -> None:
     """As the mask of the sampler node: outside it the film is kept."""
     told = listened(pipeline, monkeypatch)
-    reel = replace(ReelSettings(), flicker=None, prerestore=None)
+    reel = replace(ReelSettings(), flicker=None, average=None)
     restoration = replace(default_restoration(), consistency=ConsistencySettings(end=1.0), guidance=None)
     # Parts of seven frames: masks are cut and crossfaded with their frames.
     settings = PriorReelSettings(
@@ -227,7 +227,7 @@ def test_masks_of_ones_own_take_the_place_of_those_that_are_found(pipeline, film
 
 
 def test_the_prior_may_act_in_damaged_places_only(pipeline, dirty, tmp_path) -> None:
-    reel = replace(ReelSettings(), flicker=None, prerestore=None)
+    reel = replace(ReelSettings(), flicker=None, average=None)
     finish = FinishSettings(fusion=FusionSettings(mode="mask", grow=2, feather=2))
     settings = PriorReelSettings(reel=reel, finish=finish, steps=2, strength=0.5, fitting=FIT)
     restore_film_with_prior(dirty, tmp_path / "out.mkv", pipeline, settings)
@@ -258,7 +258,7 @@ def test_masks_are_moved_with_the_picture(dirty, monkeypatch) -> None:
 
 def test_stabilised_masks_still_lie_on_their_damage(pipeline, dirty, tmp_path, monkeypatch) -> None:
     told = listened(pipeline, monkeypatch)
-    reel = replace(ReelSettings(), flicker=None, prerestore=None, stabilise=StabiliseSettings())
+    reel = replace(ReelSettings(), flicker=None, average=None, stabilise=StabiliseSettings())
     settings = PriorReelSettings(reel=reel, steps=1, strength=0.0, fitting=FIT)
     restore_film_with_prior(dirty, tmp_path / "out.mkv", pipeline, settings)
     masks = torch.cat([call["masks"] for call in told])
@@ -434,7 +434,7 @@ def test_the_command_line_takes_all_of_it(controlled, film, tmp_path) -> None:
         ShotTable(descriptions=(ShotDescription(first=0, last=FRAMES, era="1920s", era_confidence=1.0),)),
         tmp_path / "table.csv",
     )
-    command = ["restore", str(film), str(tmp_path / "out.mkv"), "--no-prerestore", "--device", "cpu"]
+    command = ["restore", str(film), str(tmp_path / "out.mkv"), "--no-average", "--device", "cpu"]
     command += ["--prior", str(controlled / "model"), "--steps", "2", "--strength", "0.5", "--short-side", "64"]
     command += ["--controlnet", str(controlled / "net.safetensors"), "--control-strength", "0.5"]
     command += ["--era-map", str(tmp_path / "map.json"), "--shots-table", str(tmp_path / "table.csv")]
@@ -458,6 +458,6 @@ def test_the_command_line_takes_all_of_it(controlled, film, tmp_path) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_options_that_say_nothing_together_are_refused(options, message, film, tmp_path) -> None:
-    result = runner.invoke(app, ["restore", str(film), str(tmp_path / "out.mkv"), "--no-prerestore", *options])
+    result = runner.invoke(app, ["restore", str(film), str(tmp_path / "out.mkv"), "--no-average", *options])
     assert result.exit_code == 1 and message in " ".join(result.stderr.split()), result.output
     assert list(tmp_path.iterdir()) == []

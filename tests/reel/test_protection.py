@@ -55,7 +55,7 @@ def test_a_protect_mask_of_another_length_is_refused(small_film):
 
 def test_a_restored_film_is_unchanged_where_it_is_protected(small_film, tmp_path):
     protect = _picture(tmp_path / "protect.png", _SIDE)
-    settings = ReelSettings(flicker=None, prerestore=None, protect=protect)
+    settings = ReelSettings(flicker=None, average=None, protect=protect)
     report = restore_film(small_film, tmp_path / "out.mkv", settings)
     before, after = _frames(small_film), _frames(tmp_path / "out.mkv")
     assert torch.equal(before[..., _SIDE], after[..., _SIDE])

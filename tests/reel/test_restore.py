@@ -22,7 +22,7 @@ from vldm_core.video.reading.reader import open_film
 from ..prerestore.test_network import trained
 from .conftest import CUT, HEIGHT, SCRATCH_X, WIDTH, damaged_frame, write_film
 
-LOCAL = ReelSettings(flicker=None, prerestore=None)
+LOCAL = ReelSettings(flicker=None, average=None)
 """Only what leaves every undamaged pixel as it was."""
 
 
@@ -201,7 +201,7 @@ weights, *films = sys.argv[1:]
 if weights:
     settings = ReelSettings(dirt=None, lines=None, prerestore=PreRestoration(weights=weights))
 else:
-    settings = ReelSettings(prerestore=None)
+    settings = ReelSettings()
 for film in films:
     restore_film(film, film + ".out.mkv", settings)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -48,7 +48,7 @@ def test_levels_differ_and_fast_is_the_cheapest():
 
 def test_the_motion_of_the_level_reaches_the_stages():
     for quality, asked in (("fast", {"quick"}), ("normal", {"refined"})):
-        settings = dataclasses.replace(StageSettings.of_quality(quality), prerestore=None)
+        settings = dataclasses.replace(StageSettings.of_quality(quality), average=None)
         stages = StagePlan.from_settings(settings).stages
         assert {stage.motion for stage in stages if "dirt" in stage.name} == asked
 

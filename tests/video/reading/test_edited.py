@@ -15,7 +15,7 @@ from vldm_core.video.writing.writer import open_writer
 
 from ..conftest import audio_packets, decode_planes, timestamps
 
-NOTHING = ReelSettings(dirt=None, lines=None, prerestore=None, flicker=None)
+NOTHING = ReelSettings(dirt=None, lines=None, average=None, flicker=None)
 
 
 def edited(*parts: FilmPart, sound=None) -> EditedFilm:

@@ -19,7 +19,7 @@ from vldm_core.video.writing.writer import open_writer
 from ..conftest import audio_packets, timestamps
 
 COUNT, RATE = 24, 24
-NOTHING = ReelSettings(dirt=None, lines=None, prerestore=None)
+NOTHING = ReelSettings(dirt=None, lines=None, average=None)
 ENDS = [".mkv", ".mp4"]
 
 

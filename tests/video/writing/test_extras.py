@@ -13,8 +13,8 @@ from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.writing.writer import WriteSettings
 
-NOTHING = ReelSettings(dirt=None, lines=None, prerestore=None, flicker=None)
-CHANGED = ReelSettings(dirt=None, lines=None, prerestore=None, flicker=FlickerSettings())
+NOTHING = ReelSettings(dirt=None, lines=None, average=None, flicker=None)
+CHANGED = ReelSettings(dirt=None, lines=None, average=None, flicker=FlickerSettings())
 
 
 def picture(number: int, alpha: bool = True) -> np.ndarray:
@@ -193,6 +193,6 @@ def test_transparency_that_cannot_be_read_is_told(tmp_path):
 def test_a_mask_film_says_nothing_of_transparency(tmp_path):
     source = with_alpha(tmp_path / "a.mkv", "ffv1", "bgra")
     settings = ReelSettings(
-        dirt=None, lines=None, prerestore=None, flicker=None, write=WriteSettings(codec="ffv1", pix_fmt="gray")
+        dirt=None, lines=None, average=None, flicker=None, write=WriteSettings(codec="ffv1", pix_fmt="gray")
     )
     assert not any("transparency" in w for w in restore_film(source, tmp_path / "out.mkv", settings).warnings)

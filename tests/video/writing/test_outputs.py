@@ -23,8 +23,8 @@ from vldm_core.video.writing.writer import WriteSettings, open_writer
 
 from ..conftest import timestamps
 
-NOTHING = ReelSettings(dirt=None, lines=None, prerestore=None)
-QUIET = ["--no-dirt", "--no-lines", "--no-prerestore"]
+NOTHING = ReelSettings(dirt=None, lines=None, average=None)
+QUIET = ["--no-dirt", "--no-lines", "--no-average"]
 
 
 def run(*arguments: object):

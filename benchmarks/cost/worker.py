@@ -93,7 +93,10 @@ def _work(part: str, film: Path, folder: Path) -> tuple[Callable[[], None], int]
         # A copy, so that nothing that is remembered of these frames saves time.
         return (lambda: restore(clip.clone())), len(clip)
     if part == "without network":
-        settings = dataclasses.replace(settings, average=None, prerestore=None)
+        # An older checkout may know nothing of one of them.
+        settings = dataclasses.replace(
+            settings, **{name: None for name in ("average", "prerestore") if hasattr(settings, name)}
+        )
     target = folder / f"restored-{os.getpid()}.mkv"
 
     def restore_file() -> None:

@@ -82,7 +82,7 @@ def test_a_network_in_hand_takes_the_place_of_the_weights(small_film, weights, t
 
 
 def test_it_is_on_where_nothing_is_said_and_weights_are_looked_at_before_the_film(small_film, tmp_path) -> None:
-    assert ReelSettings().prerestore == PreRestoration()
+    assert ReelSettings().prerestore is None
 
     def touched(*_: Any, **__: Any) -> Any:
         raise AssertionError("work began")
@@ -102,11 +102,19 @@ def test_the_command_line_chooses(small_film, weights, tmp_path, monkeypatch) ->
     )
     command = ["restore", str(small_film), str(tmp_path / "out.mkv")]
     assert runner.invoke(app, command).exit_code == 0
-    options = ["--prerestore-strength", "0.5", "--keep-grain", "0.1", "--prerestore-weights", str(weights)]
+    options = [
+        "--prerestore",
+        "--prerestore-strength",
+        "0.5",
+        "--keep-grain",
+        "0.1",
+        "--prerestore-weights",
+        str(weights),
+    ]
     assert runner.invoke(app, [*command, *options, "--device", "cpu"]).exit_code == 0
     assert runner.invoke(app, [*command, "--no-prerestore"]).exit_code == 0
     assert [settings.prerestore for settings in used] == [
-        PreRestoration(),
+        None,
         PreRestoration(strength=0.5, keep_grain=0.1, weights=weights, device="cpu"),
         None,
     ]

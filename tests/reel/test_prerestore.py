@@ -69,7 +69,7 @@ def test_the_windows_of_the_other_stages_do_not_show(small_film, weights, tmp_pa
 
 
 def test_a_network_in_hand_takes_the_place_of_the_weights(small_film, weights, tmp_path) -> None:
-    plain = ReelSettings(dirt=None, lines=None, flicker=None)
+    plain = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
     named = replace(plain, prerestore=PreRestoration(weights=weights, device="cpu"))
     restore_film(small_film, tmp_path / "named.mkv", named)
     network = KIND.load(weights)
@@ -81,7 +81,7 @@ def test_a_network_in_hand_takes_the_place_of_the_weights(small_film, weights, t
     assert np.array_equal(frames_of(tmp_path / "off.mkv"), frames_of(small_film))
 
 
-def test_it_is_on_where_nothing_is_said_and_weights_are_looked_at_before_the_film(small_film, tmp_path) -> None:
+def test_it_is_off_where_nothing_is_said_and_weights_are_looked_at_before_the_film(small_film, tmp_path) -> None:
     assert ReelSettings().prerestore is None
 
     def touched(*_: Any, **__: Any) -> Any:

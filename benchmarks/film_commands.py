@@ -28,6 +28,9 @@ def benchmark_film(
         list[str] | None,
         typer.Option(metavar="NAME=FOLDER", help="Another version of this repository to run. Repeatable."),
     ] = None,
+    recorded: Annotated[
+        Path | None, typer.Option(help="JSON of an earlier run, for its figures of other versions on the same clips.")
+    ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Largest number of clips for each model.")] = None,
     frames: Annotated[int | None, typer.Option(min=8, help="Frames of every clip.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Frame size; else 854x480.")] = None,
@@ -41,6 +44,7 @@ def benchmark_film(
     from .common.peers import find_peers
     from .film.benchmark import FilmBenchmarkSettings, run_film_benchmark
     from .film.page import write_page
+    from .film.report import read_recorded
     from .film.strips import write_strip
     from .film.tables import format_report
     from .memory.benchmark import read_sizes
@@ -64,6 +68,7 @@ def benchmark_film(
                 data,
                 peers=found,
                 without_peers=None if peers else "--no-peers was given.",
+                recorded=None if recorded is None else read_recorded(recorded, settings),
                 json_path=json_file,
                 settings=settings,
                 watch=None if strips is None else partial(write_strip, strips),
@@ -76,6 +81,7 @@ def benchmark_film(
                 "models": models,
                 "own": own,
                 "checkout": [f"{name}=FOLDER" for name in settings.checkouts] or None,
+                "recorded": None if recorded is None else "FILE.json",
                 "clips": clips,
                 "frames": frames,
                 "size": size,

@@ -26,7 +26,7 @@ from ..detection.sources.real_film import LINE_COLUMNS, LINE_ROWS, SAN_FRANCISCO
 from .clips import Film, FilmClip, aged_clips, clean_clips, sources
 from .methods import Method, methods_of
 from .perceptual import has_st_lpips, has_xpsnr, st_lpips, xpsnr
-from .report import INPUT, CleanFigures, ClipFigures, Cost, FilmBenchmarkReport, RealFigures
+from .report import INPUT, CleanFigures, ClipFigures, Cost, FilmBenchmarkReport, RealFigures, Recorded
 from .running import Pictures, RestoredFilm, read_grey, run_method
 from .scores import Fidelity, detection, fidelity, gain_fitted
 from .settings import FilmBenchmarkSettings
@@ -49,6 +49,7 @@ def run_film_benchmark(
     *,
     peers: Peers | None = None,
     without_peers: str | None = None,
+    recorded: Recorded | None = None,
     json_path: Path | None = None,
     settings: FilmBenchmarkSettings | None = None,
     watch: Watcher | None = None,
@@ -60,6 +61,7 @@ def run_film_benchmark(
         data: Folder with `clips/`, `photos/`, `textures/`, and `film/` for the real films.
         peers: Where the peers are run; None leaves them out.
         without_peers: Why they are left out, for the report.
+        recorded: Figures of other versions on the same clips from an earlier run, to stand beside.
         json_path: File to write the report to, or None.
         settings: Defaults to the full benchmark.
         watch: Looks at the films that were made, for pictures of them.
@@ -77,12 +79,19 @@ def run_film_benchmark(
     aged = run.aged() if "aged" in settings.parts else []
     clean = run.clean() if "clean" in settings.parts else []
     real = run.real() if "real" in settings.parts else []
+    methods = {method.name: {"group": method.group, "what": method.description} for method in run.methods}
+    if recorded is not None:
+        aged += recorded.of_clips(aged)
+        clean += [row for row in recorded.clean if row.clip in {one.clip for one in clean}]
+        real += [row for row in recorded.real if row.film in {one.film for one in real}]
+        costs |= recorded.costs if costs else {}
+        methods |= {name: {**facts, "what": f"{facts['what']}, recorded"} for name, facts in recorded.methods.items()}
     report = FilmBenchmarkReport(
         aged=aged,
         clean=clean,
         real=real,
         costs=costs,
-        methods={method.name: {"group": method.group, "what": method.description} for method in run.methods},
+        methods=methods,
         missing=[*_missing(settings, without_peers), *run.failures],
         settings=settings,
         machine=machine_facts() | {"minutes": (time.perf_counter() - started) / 60},

@@ -1,8 +1,12 @@
 """What the film benchmark reports: its figures, clip by clip, and what becomes of them over all clips."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from vldm_core.errors import SettingsError
 
 from ..common.report import BenchmarkReport
 from ..detection.sources.real_film import LineRemoval
@@ -167,6 +171,73 @@ class FilmBenchmarkReport(BenchmarkReport):
             warp_error=_mean(one.warp_error for one in made),
             found=pooled(row.found for row in rows if row.found is not None),
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Recorded:
+    """What an earlier run measured of other versions of this package, for the same clips.
+
+    Attributes:
+        aged: Those versions on aged clips, and the rows of the damaged films themselves, to know the clips by.
+        clean: Those versions on clean clips.
+        real: Those versions on real films.
+        costs: What they take.
+        methods: Whose they are and what they are.
+    """
+
+    aged: Sequence[ClipFigures]
+    clean: Sequence[CleanFigures]
+    real: Sequence[RealFigures]
+    costs: Mapping[str, Cost]
+    methods: Mapping[str, Mapping[str, str]]
+
+    def of_clips(self, rows: Sequence[ClipFigures]) -> list[ClipFigures]:
+        """Return the rows of clips that another run has met, too: their damaged films score alike to the last bit."""
+        met = {(row.clip, row.model): row.fidelity.whole for row in rows if row.method == INPUT}
+        came = {(row.clip, row.model): row.fidelity.whole for row in self.aged if row.method == INPUT}
+        same = {place for place, whole in came.items() if met.get(place) == whole}
+        return [row for row in self.aged if row.method != INPUT and (row.clip, row.model) in same]
+
+
+def read_recorded(path: Path, settings: FilmBenchmarkSettings) -> Recorded:
+    """Read the figures of other versions from the JSON file of an earlier run.
+
+    Raises:
+        SettingsError: It is no such file, or that run had clips of another size, length or seed.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("frames", "height", "width", "seed"):
+            if stored["settings"][name] != getattr(settings, name):
+                raise SettingsError(
+                    f"{path} was measured with {name} {stored['settings'][name]}, not {getattr(settings, name)}; "
+                    "measure both alike"
+                )
+        methods = {name: facts for name, facts in stored["methods"].items() if facts["group"] == "earlier"}
+        rows = {part: [row for row in stored[part] if row["method"] in methods] for part in ("clean", "real")}
+        return Recorded(
+            aged=[_clip_figures(row) for row in stored["aged"] if row["method"] in {INPUT, *methods}],
+            clean=[CleanFigures(**row) for row in rows["clean"]],
+            real=[
+                RealFigures(**row | {"line": None if row["line"] is None else LineRemoval(**row["line"])})
+                for row in rows["real"]
+            ],
+            costs={name: Cost(**cost) for name, cost in stored["costs"].items() if name in methods},
+            methods=methods,
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"{path} holds no figures of the film benchmark: {error}") from error
+
+
+def _clip_figures(row: Mapping[str, Any]) -> ClipFigures:
+    found = row["found"]
+    return ClipFigures(
+        clip=row["clip"],
+        model=row["model"],
+        method=row["method"],
+        fidelity=Fidelity(**row["fidelity"]),
+        found=None if found is None else {kind: Counts(**counts) for kind, counts in found.items()},
+    )
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

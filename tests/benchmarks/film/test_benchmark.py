@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmarks.film.benchmark import run_film_benchmark
 from benchmarks.film.clips import aged_clips, clean_clips
 from benchmarks.film.methods import Method, methods_of
 from benchmarks.film.page import write_page
+from benchmarks.film.report import read_recorded
 from benchmarks.film.settings import FilmBenchmarkSettings
 from benchmarks.film.strips import write_strip
 from benchmarks.film.tables import format_report
@@ -124,6 +126,25 @@ def test_tables_page_and_targets_show_it_all(report, tmp_path):
     inside = next(target for target in TARGETS if "second model, inside dirt" in target.what)
     # A copy is no better than another copy.
     assert inside.met(made, "normal") is False and "missed" in inside.reached(made, "normal")
+
+
+def test_figures_of_an_earlier_run_stand_beside_those_of_the_same_clips(report, tmp_path):
+    made, stored, _, _ = report
+    path = tmp_path / "film.json"
+    path.write_text(json.dumps(stored))
+    recorded = read_recorded(path, TINY)
+    rows = recorded.of_clips(made.aged)
+    assert [(row.model, row.method) for row in rows] == [("second", "before"), ("training", "before")]
+    assert rows[0].fidelity == next(row.fidelity for row in made.aged if row.method == "before")
+    assert list(recorded.costs) == list(recorded.methods) == ["before"]
+    stored["aged"][0]["fidelity"]["whole"] += 0.5  # another clip of the same name
+    path.write_text(json.dumps(stored))
+    assert [row.model for row in read_recorded(path, TINY).of_clips(made.aged)] == ["training"]
+    with pytest.raises(SettingsError, match="measured with seed 2026, not 5"):
+        read_recorded(path, replace(TINY, seed=5))
+    path.write_text("[]")
+    with pytest.raises(SettingsError, match="holds no figures"):
+        read_recorded(path, TINY)
 
 
 def test_strips_show_five_frames_of_each(tmp_path):

@@ -28,7 +28,7 @@ from .methods import Method, methods_of
 from .perceptual import has_st_lpips, has_xpsnr, st_lpips, xpsnr
 from .report import INPUT, CleanFigures, ClipFigures, Cost, FilmBenchmarkReport, RealFigures, Recorded
 from .running import Pictures, RestoredFilm, read_grey, run_method
-from .scores import Fidelity, detection, fidelity, gain_fitted
+from .scores import Fidelity, Motion, detection, fidelity, gain_fitted, motion_of_truth
 from .settings import FilmBenchmarkSettings
 
 __all__ = ["FilmBenchmarkReport", "FilmBenchmarkSettings", "run_film_benchmark"]
@@ -150,9 +150,10 @@ class _Run:
         for clip in aged_clips(self._data, self._settings):
             assert clip.model is not None
             name = f"{clip.name}, {clip.model}"
-            rows.append(self._figures(clip, INPUT, clip.aged.astype(np.float32), None))
+            motion = motion_of_truth(clip)
+            rows.append(self._figures(clip, motion, INPUT, clip.aged.astype(np.float32), None))
             for method, made in self._made(name, clip.aged, "aged clips", total):
-                rows.append(self._figures(clip, method.name, made.film, made))
+                rows.append(self._figures(clip, motion, method.name, made.film, made))
         return rows
 
     def clean(self) -> list[CleanFigures]:
@@ -160,9 +161,9 @@ class _Run:
         total = len(sources(self._data, self._settings)) * len(self.methods)
         rows = []
         for clip in clean_clips(self._data, self._settings):
-            came = fidelity(clip, clip.aged.astype(np.float32), motion=False)
+            came = fidelity(clip, clip.aged.astype(np.float32))
             for method, made in self._made(clip.name, clip.aged, "clean clips", total):
-                figures = fidelity(clip, made.film, motion=False)
+                figures = fidelity(clip, made.film)
                 rows.append(
                     CleanFigures(
                         clip=clip.name,
@@ -215,9 +216,11 @@ class _Run:
         if self._watch is not None:
             self._watch(name, film, films)
 
-    def _figures(self, clip: FilmClip, method: str, output: Pictures, made: RestoredFilm | None) -> ClipFigures:
+    def _figures(
+        self, clip: FilmClip, motion: Motion, method: str, output: Pictures, made: RestoredFilm | None
+    ) -> ClipFigures:
         assert clip.model is not None
-        figures = fidelity(clip, output)
+        figures = fidelity(clip, output, motion=motion)
         found = None if made is None or made.marks is None else detection(clip, made.marks)
         return ClipFigures(
             clip=clip.name,

@@ -135,13 +135,22 @@ def gain_fitted(output: Pictures, clip: FilmClip) -> Pictures:
     return fitted
 
 
-def fidelity(clip: FilmClip, output: Pictures, *, motion: bool = True) -> Fidelity:
+Motion = tuple[torch.Tensor, torch.Tensor]
+"""Flow (T-1, 2, H, W), and where it is consistent (T-1, H, W)."""
+
+
+def motion_of_truth(clip: FilmClip) -> Motion:
+    """Measure the motion of a clip's truth, which the warp error is taken along; it takes a while."""
+    return motion_of(_rgb(clip.clean.astype(np.float32)).contiguous())
+
+
+def fidelity(clip: FilmClip, output: Pictures, *, motion: Motion | None = None) -> Fidelity:
     """Score a restored film.
 
     Args:
         clip: The clip.
         output: (T, H, W) grey levels.
-        motion: Whether the warp error is measured, which takes longest.
+        motion: That of the truth, or None to leave the warp error out.
     """
     fitted = gain_fitted(output, clip)
     truth = clip.clean.astype(np.float32)
@@ -155,7 +164,7 @@ def fidelity(clip: FilmClip, output: Pictures, *, motion: bool = True) -> Fideli
         inside={kind: finite(squares[mask]) if mask.any() else None for kind, mask in clip.masks.items()},
         outside=finite(squares[calm]),
         worst_frame=max(0.0, *loss),
-        warp_error=_warp_error(fitted, truth) if motion else None,
+        warp_error=None if motion is None else warp_error(_rgb(fitted), *motion),
     )
 
 
@@ -166,11 +175,6 @@ def finite(squares: NDArray[np.float32]) -> float:
 
 def _rgb(pictures: Pictures) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pictures))[:, None].expand(-1, 3, -1, -1) / GREY_LEVELS
-
-
-def _warp_error(output: Pictures, truth: Pictures) -> float | None:
-    flow, visible = motion_of(_rgb(truth).clamp(0, 1).contiguous())
-    return warp_error(_rgb(output), flow, visible)
 
 
 def grown(mask: Mask, radius: int = TOLERANCE) -> Mask:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from .settings import Kind
-from .textures import Plane
+from .textures import Plane, Spot
 
 WHITE = 255.0
 """Grey level of white."""
@@ -20,7 +20,7 @@ class Layer:
 
     Attributes:
         kind: What it is.
-        cover: (H, W), 0 = nothing; the shape of the mark.
+        spot: Its shape, and where that lies in the frame.
         mix: How it meets the picture I, with c the cover and a the amount:
             density, I·10^(-ac), as dirt on a print; clearing, white minus that of the negative, as dirt on a negative;
             add, I + ac in grey levels, with either sign; opaque, I(1-c) + ac, the amount being its grey level.
@@ -28,21 +28,22 @@ class Layer:
     """
 
     kind: Kind
-    cover: Plane
+    spot: Spot
     mix: Mix
     amount: float
 
-    def on(self, picture: Plane) -> Plane:
-        """Lay the mark on a picture in grey levels, (H, W)."""
+    def lay(self, picture: Plane) -> None:
+        """Lay the mark on a picture in grey levels, (H, W), in place."""
+        region, cover = picture[self.spot.rows, self.spot.columns], self.spot.cover
+        amount = np.float32(self.amount)
         if self.mix == "density":
-            return picture * np.power(np.float32(10), np.float32(-self.amount) * self.cover)
-        if self.mix == "clearing":
-            left = np.power(np.float32(10), np.float32(-self.amount) * self.cover)
-            return np.float32(WHITE) - (np.float32(WHITE) - picture) * left
-        if self.mix == "add":
-            return picture + np.float32(self.amount) * self.cover
-        cover = np.clip(self.cover, 0, 1)
-        return picture * (1 - cover) + np.float32(self.amount) * cover
+            region *= np.power(np.float32(10), -amount * cover)
+        elif self.mix == "clearing":
+            region[:] = np.float32(WHITE) - (np.float32(WHITE) - region) * np.power(np.float32(10), -amount * cover)
+        elif self.mix == "add":
+            region += amount * cover
+        else:
+            region += np.clip(cover, 0, 1) * (amount - region)
 
 
 def log_even(stream: np.random.Generator, bounds: tuple[float, float]) -> float:

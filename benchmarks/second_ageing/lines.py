@@ -1,7 +1,7 @@
 """Scratches of the second ageing model: of one frame, at rest along the film, and drifting."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -9,10 +9,14 @@ import numpy as np
 from .layers import Layer, Mix, log_even
 from .marks import Frame
 from .settings import Kind, LineDraws, ScratchDraws
-from .textures import Plane, Textures, placed, turned
+from .textures import Plane, Textures, cut, placed, turned
 
 _FINE = 4
 """Parts of a pixel in which lines are drawn before they are reduced."""
+
+
+_SKIRT = 6.5
+"""Standard deviations of its profile that a line reaches to each side, its ridges included."""
 
 
 def _smooth(stream: np.random.Generator, length: int, knots: int) -> Plane:
@@ -40,9 +44,9 @@ def one_frame(
         for _ in range(stream.poisson(torn * frame.share)):
             size = stream.uniform(*draws.torn_size) * frame.scale
             mask = np.clip(turned(textures.draw(stream, ("scratches",)), size, stream.uniform(0, 360)) * 2, 0, 1)
-            cover = placed(mask, frame.height, frame.width, *(stream.uniform(0, 1, 2) * (frame.width, frame.height)))
+            spot = placed(mask, frame.height, frame.width, *(stream.uniform(0, 1, 2) * (frame.width, frame.height)))
             mix, amount = _how(stream, log_even(stream, draws.levels))
-            yield index, Layer(kind="one-frame scratch", cover=cover, mix=mix, amount=amount)
+            yield index, Layer(kind="one-frame scratch", spot=spot, mix=mix, amount=amount)
 
 
 def _how(stream: np.random.Generator, levels: float) -> tuple[Mix, float]:
@@ -65,13 +69,19 @@ def _drawn(stream: np.random.Generator, draws: ScratchDraws, frame: Frame) -> La
     x = centre[0] + along * length * np.sin(lean) + aside * np.cos(lean)
     y = centre[1] + along * length * np.cos(lean) - aside * np.sin(lean)
     width = max(1.0, log_even(stream, draws.width) * frame.scale)
-    fine = np.zeros((frame.height * _FINE, frame.width * _FINE), np.uint8)
-    path = np.round(np.stack([x, y], axis=1) * _FINE).astype(np.int32)
+    # Drawn in a box of its own, whose corner lies on a whole pixel.
+    reach = int(np.ceil(width)) + 2
+    left, top = int(np.floor(x.min())) - reach, int(np.floor(y.min())) - reach
+    columns, rows = int(np.ceil(x.max())) + reach - left, int(np.ceil(y.max())) + reach - top
+    fine = np.zeros((rows * _FINE, columns * _FINE), np.uint8)
+    path = np.round(np.stack([x - left, y - top], axis=1) * _FINE).astype(np.int32)
     cv2.polylines(fine, [path], False, 255, thickness=max(1, round(width * _FINE)))
-    cover = cv2.resize(fine, (frame.width, frame.height), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    cover = cv2.resize(fine, (columns, rows), interpolation=cv2.INTER_AREA) / np.float32(255)
+    spot = cut(cover.astype(np.float32), frame.height, frame.width, top, left)
     strength = _gaps(stream, frame.height, stream.uniform(0, 0.25)) * _uneven(stream, frame.height)
     mix, amount = _how(stream, log_even(stream, draws.levels))
-    return Layer(kind="one-frame scratch", cover=cover * strength[:, None], mix=mix, amount=amount)
+    spot = replace(spot, cover=spot.cover * strength[spot.rows, None])
+    return Layer(kind="one-frame scratch", spot=spot, mix=mix, amount=amount)
 
 
 def _uneven(stream: np.random.Generator, height: int) -> Plane:
@@ -130,14 +140,17 @@ def _line(stream: np.random.Generator, draws: LineDraws, frame: Frame, drifting:
     mix, amount = _how(stream, log_even(stream, draws.depth))
     kind: Kind = "drifting" if drifting else "persistent"
     rows = np.arange(frame.height, dtype=np.float32)[:, None]
-    columns = np.arange(frame.width, dtype=np.float32)[None]
     for index in range(course.first, course.last):
         path = np.float32(course.x[index]) + np.float32(tilt) * (rows - frame.height / 2)
-        off = (columns - path) / np.float32(sigma)
+        left, right = (
+            int(np.floor(edge + side * _SKIRT * sigma)) for edge, side in ((path.min(), -1), (path.max(), 1))
+        )
+        off = (np.arange(left, right + 1, dtype=np.float32)[None] - path) / np.float32(sigma)
         cover = np.exp(-0.5 * np.square(off))
         if edged:
             # The ridges of emulsion that a cutting grain throws up on both sides.
             cover = cover - 0.45 * (np.exp(-0.5 * np.square(off - 2.4)) + np.exp(-0.5 * np.square(off + 2.4)))
         # The film runs upwards through the gate: the strip of a later frame lies below.
         part = strength[index * frame.height : (index + 1) * frame.height]
-        yield index, Layer(kind=kind, cover=(cover * part[:, None]).astype(np.float32), mix=mix, amount=amount)
+        spot = cut((cover * part[:, None]).astype(np.float32), frame.height, frame.width, 0, left)
+        yield index, Layer(kind=kind, spot=spot, mix=mix, amount=amount)

@@ -80,7 +80,7 @@ def dirt(
                 for index in range(first, min(frame.count, first + _lasting(stream, draws.two_frames))):
                     jitter = stream.normal(0, 0.3, 2) if index > first else (0.0, 0.0)
                     whole = placed(cover, frame.height, frame.width, x + jitter[0], y + jitter[1])
-                    yield index, Layer(kind="dirt", cover=whole, mix=mix, amount=amount)
+                    yield index, Layer(kind="dirt", spot=whole, mix=mix, amount=amount)
 
 
 def noise_patch(stream: np.random.Generator, size: float) -> Plane:
@@ -124,7 +124,7 @@ def blotches(
             x, y = _place(stream, frame)
             whole = placed(mask, frame.height, frame.width, x, y)
             for index in range(first, min(frame.count, first + _lasting(stream, draws.two_frames))):
-                yield index, Layer(kind="blotch", cover=whole, mix=mix, amount=amount)
+                yield index, Layer(kind="blotch", spot=whole, mix=mix, amount=amount)
 
 
 def standing(
@@ -139,13 +139,13 @@ def standing(
         turn = stream.uniform(0, 2 * np.pi)
         for index in range(frame.count):
             sway = draws.sway * frame.scale * np.sin(0.4 * index + turn)
-            cover = placed(np.clip(mask * np.float32(1.8), 0, 1), frame.height, frame.width, x + sway, y)
-            yield index, Layer(kind="standing", cover=cover, mix="opaque", amount=12.0)
+            spot = placed(np.clip(mask * np.float32(1.8), 0, 1), frame.height, frame.width, x + sway, y)
+            yield index, Layer(kind="standing", spot=spot, mix="opaque", amount=12.0)
     for _ in range(stream.integers(draws.spots[0], draws.spots[1] + 1)):
         size = log_even(stream, draws.spot_size) * frame.scale
         mask = turned(textures.draw(stream, ("dots", "smut")), max(3.0, size), stream.uniform(0, 360))
         soft = np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.2), np.float32)
-        cover = placed(soft, frame.height, frame.width, *_place(stream, frame))
+        spot = placed(soft, frame.height, frame.width, *_place(stream, frame))
         amount = -log_even(stream, draws.levels)
         for index in range(frame.count):
-            yield index, Layer(kind="standing", cover=cover, mix="add", amount=amount)
+            yield index, Layer(kind="standing", spot=spot, mix="add", amount=amount)

@@ -26,6 +26,9 @@ _STREAMS = ("carrier", "dirt", "scratches", "lines", "blotches", "standing")
 
 _GRAIN = len(_STREAMS)
 
+_BORDER = 4
+"""Columns beside a strip of the picture within which its blur is not that of the whole picture."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SecondAged:
@@ -86,9 +89,9 @@ def age_again(
     for index in range(count):
         scene = carrier.scene(clean[index], index)
         lit = carrier.lit(scene, index)
-        damaged = lit
+        damaged = lit.copy()
         for layer in layers[index]:
-            damaged = layer.on(damaged)
+            layer.lay(damaged)
         found = _masks(lit, layers[index], carrier, settings.visibility)
         for kind in KINDS:
             masks[kind].append(found[kind][0])
@@ -140,20 +143,31 @@ def _masks(lit: Plane, layers: list[Layer], carrier: Carrier, visibility: Visibi
         visible, rim = (np.zeros(lit.shape, bool) for _ in range(2))
         # Each line by itself, since what counts is its own depth; all other marks of a kind together.
         for group in [[layer] for layer in own] if kind in LASTING else [own] if own else []:
-            picture = lit
+            columns = _columns(group, lit.shape[1]) if kind in LASTING else slice(None)
+            picture = lit.copy()
             for layer in group:
-                picture = layer.on(picture)
-            change = np.abs(carrier.scanned(_limited(picture)) - plain)
-            rim |= change >= visibility.rim
+                layer.lay(picture)
+            change = np.abs(carrier.scanned(_limited(picture[:, columns])) - plain[:, columns])
             if kind in LASTING:
-                depth = change.max(axis=1, keepdims=True)
-                visible |= change >= np.maximum(visibility.line_share * depth, visibility.line_levels)
+                # The border of the strip is blurred otherwise than in the whole picture; no line reaches it.
+                depth = change[:, _BORDER:-_BORDER].max(axis=1, keepdims=True, initial=0)
+                seen = change >= np.maximum(visibility.line_share * depth, visibility.line_levels)
+                seen[:, :_BORDER] = seen[:, -_BORDER:] = False
+                change[:, :_BORDER] = change[:, -_BORDER:] = 0
+                visible[:, columns] |= seen
             elif kind == "blotch":
                 visible |= change >= visibility.grain_sigmas * sigma
             else:
                 visible |= change >= visibility.levels
+            rim[:, columns] |= change >= visibility.rim
         found[kind] = (visible, rim | visible)
     return found
+
+
+def _columns(layers: list[Layer], width: int) -> slice:
+    """The columns of a line, with those beside that a blur brings it to, and a border."""
+    first, last = layers[0].spot.left, layers[0].spot.left + layers[0].spot.cover.shape[1]
+    return slice(max(0, first - 2 * _BORDER), min(width, last + 2 * _BORDER))
 
 
 def _limited(picture: Plane) -> Plane:

@@ -91,7 +91,42 @@ def turned(mask: Plane, size: float, degrees: float, *, mirror: bool = False) ->
     return np.asarray(cv2.warpAffine(small, turn, (side, side), flags=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def placed(mask: Plane, height: int, width: int, x: float, y: float) -> Plane:
-    """Lay a mask into an empty frame, its centre at (x, y), to a fraction of a pixel."""
-    shift = np.array([[1, 0, x - mask.shape[1] / 2], [0, 1, y - mask.shape[0] / 2]], dtype=np.float64)
-    return np.asarray(cv2.warpAffine(mask, shift, (width, height), flags=cv2.INTER_LINEAR), dtype=np.float32)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spot:
+    """A shape within a frame.
+
+    Attributes:
+        top: First row.
+        left: First column.
+        cover: (h, w), 0 = nothing; may be empty.
+    """
+
+    top: int
+    left: int
+    cover: Plane
+
+    @property
+    def rows(self) -> slice:
+        """Its rows of the frame."""
+        return slice(self.top, self.top + self.cover.shape[0])
+
+    @property
+    def columns(self) -> slice:
+        """Its columns of the frame."""
+        return slice(self.left, self.left + self.cover.shape[1])
+
+
+def placed(mask: Plane, height: int, width: int, x: float, y: float) -> Spot:
+    """Lay a mask into a frame, its centre at (x, y), to a fraction of a pixel; what lies outside is cut off."""
+    left, top = int(np.floor(x - mask.shape[1] / 2)), int(np.floor(y - mask.shape[0] / 2))
+    shift = np.array([[1, 0, x - mask.shape[1] / 2 - left], [0, 1, y - mask.shape[0] / 2 - top]], dtype=np.float64)
+    size = (mask.shape[1] + 1, mask.shape[0] + 1)
+    moved = np.asarray(cv2.warpAffine(mask, shift, size, flags=cv2.INTER_LINEAR), dtype=np.float32)
+    return cut(moved, height, width, top, left)
+
+
+def cut(cover: Plane, height: int, width: int, top: int, left: int) -> Spot:
+    """Cut a shape whose corner lies at (top, left), perhaps outside, to what of it is in the frame."""
+    first_row, first_column = max(0, -top), max(0, -left)
+    kept = cover[first_row : max(first_row, height - top), first_column : max(first_column, width - left)]
+    return Spot(top=min(max(0, top), height), left=min(max(0, left), width), cover=kept)

@@ -37,7 +37,7 @@ def marks(made, **given):
 def test_the_brightness_of_a_frame_is_free_and_damage_does_not_steer_it():
     made = clip()
     bright = made.aged.astype(np.float32) * np.array([0.8, 1.0, 1.3], np.float32)[:, None, None]
-    figures = fidelity(made, bright, motion=False)
+    figures = fidelity(made, bright)
     assert figures.outside > 90
     assert figures.inside["dirt"] == pytest.approx(20 * np.log10(255 / 100), abs=0.01)
     assert figures.inside["persistent"] == pytest.approx(20 * np.log10(255 / 100), abs=0.01)
@@ -48,12 +48,12 @@ def test_the_brightness_of_a_frame_is_free_and_damage_does_not_steer_it():
 def test_the_worst_frame_counts_and_a_perfect_film_is_finite():
     made = clip()
     perfect = made.clean.astype(np.float32)
-    best = fidelity(made, perfect, motion=False)
+    best = fidelity(made, perfect)
     assert best.whole == best.outside == 99.0 and best.ssim == pytest.approx(1, abs=1e-6)
     worse = perfect.copy()
     worse[2] += np.random.default_rng(2).normal(0, 5, worse[2].shape).astype(np.float32)
     # The damaged film is perfect outside, so the loss is from 99 dB.
-    assert fidelity(made, worse, motion=False).worst_frame == pytest.approx(99 - 34.1, abs=0.5)
+    assert fidelity(made, worse).worst_frame == pytest.approx(99 - 34.1, abs=0.5)
 
 
 def test_marks_are_counted_for_their_own_kind_with_a_tolerance():

@@ -40,8 +40,8 @@ _READING = """\
   loss* is by how much any frame of any clip got worse there; 0 is none.
 - **Found**: damage is found if a mark lies within 1 px. A mark is right within 1 px of damage of its kind; of a line,
   of its visible skirt. Marks on other damage count neither way. Peers' masks are the pixels that they change.
-- **Warp error** rewards blur; read it beside PSNR and SSIM only. **XPSNR** is FFmpeg's filter; **ST-LPIPS** looks at the
-  middle of two frames.
+- **Warp error** rewards blur; read it beside PSNR and SSIM only. **XPSNR** is FFmpeg's filter; **ST-LPIPS** looks at
+  the middle of two frames.
 - **Cost** is the difference between a film of {short} frames and one of {long} by the frame: starting the interpreter
   and loading weights stand apart.
 - **Standing** marks (hairs in the gate, dirt on the lens) are counted apart; no peer looks for them.

@@ -21,12 +21,17 @@ def benchmark_film(
     strips: Annotated[
         Path | None, typer.Option(help="Folder for pictures: five frames side by side, before and after each method.")
     ] = None,
-    only: Annotated[str | None, typer.Option(metavar="A,B,…", help="Of: aged, clean, real, cost; else all.")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Of aged, clean, real, films, cost; else all.")
+    ] = None,
     models: Annotated[str | None, typer.Option(metavar="A,B", help="Of: second, training; else both.")] = None,
     own: Annotated[str | None, typer.Option(metavar="A;B;…", help="Of: normal; fast; best; repair only.")] = None,
     checkout: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=FOLDER", help="Another version of this repository to run. Repeatable."),
+    ] = None,
+    film: Annotated[
+        list[Path] | None, typer.Option(help="A film of your own, for --strips; may come several times.")
     ] = None,
     recorded: Annotated[
         Path | None, typer.Option(help="JSON of an earlier run, for its figures of other versions on the same clips.")
@@ -55,6 +60,7 @@ def benchmark_film(
             "models": tuple(models.split(",")) if models else None,
             "own": tuple(part.strip() for part in own.split(";")) if own else None,
             "checkouts": {name: Path(folder) for name, folder in map(_named_checkout, checkout)} if checkout else None,
+            "films": tuple(film) if film else None,
             "clips": clips,
             "frames": frames,
         }

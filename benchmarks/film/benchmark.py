@@ -27,7 +27,7 @@ from .clips import Film, FilmClip, aged_clips, clean_clips, sources
 from .methods import Method, methods_of
 from .perceptual import has_st_lpips, has_xpsnr, st_lpips, xpsnr
 from .report import INPUT, CleanFigures, ClipFigures, Cost, FilmBenchmarkReport, RealFigures, Recorded
-from .running import Pictures, RestoredFilm, read_grey, run_method
+from .running import Known, Pictures, RestoredFilm, read_grey, run_method
 from .scores import Fidelity, Motion, detection, fidelity, gain_fitted, motion_of_truth
 from .settings import FilmBenchmarkSettings
 
@@ -78,7 +78,7 @@ def run_film_benchmark(
     costs = run.costs() if "cost" in settings.parts else {}
     aged = run.aged() if "aged" in settings.parts else []
     clean = run.clean() if "clean" in settings.parts else []
-    real = run.real() if "real" in settings.parts else []
+    real = run.real()
     methods = {method.name: {"group": method.group, "what": method.description} for method in run.methods}
     if recorded is not None:
         aged += recorded.of_clips(aged)
@@ -178,9 +178,11 @@ class _Run:
         return rows
 
     def real(self) -> list[RealFigures]:
-        """Run every method on every real film."""
-        paths = find_real_films(self._data, REAL_FILMS)
+        """Run every method on every real film, and on those of the user."""
         rows = []
+        paths = find_real_films(self._data, REAL_FILMS) if "real" in self._settings.parts else ()
+        if "films" in self._settings.parts:
+            paths = (*paths, *self._settings.films)
         for path in paths:
             film = np.clip(np.rint(read_grey(path)), 0, 255).astype(np.uint8)
             for method, made in self._made(path.stem, film, "real films", len(paths) * len(self.methods)):
@@ -201,9 +203,10 @@ class _Run:
 
     def _made(self, name: str, film: Film, what: str, total: int) -> Iterator[tuple[Method, RestoredFilm]]:
         films: dict[str, Pictures] = {}
+        known: Known = {}
         for method in self.methods:
             try:
-                made = run_method(method, film)
+                made = run_method(method, film, known=known)
             except VLDMError as error:
                 # The others' hours shall not be lost with it.
                 self.failures.append(_told(method.name, name, error))

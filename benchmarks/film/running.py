@@ -74,13 +74,18 @@ def read_grey(path: Path) -> Pictures:
     return np.asarray(luma(read_film(path)).numpy(), dtype=np.float32)
 
 
-def run_method(method: Method, film: Film, *, masks: bool = True) -> RestoredFilm:
+Known = dict[tuple[str, ...], Marks]
+"""Command that finds damage → what it found in a film: methods may have it in common."""
+
+
+def run_method(method: Method, film: Film, *, masks: bool = True, known: Known | None = None) -> RestoredFilm:
     """Let a method restore a film, and mark what it finds in it.
 
     Args:
         method: The method.
         film: (T, H, W) uint8.
         masks: Whether its masks are wanted.
+        known: Masks of this film that another method has found by the same command; those found now are added.
 
     Raises:
         VLDMError: It failed, or gave back a film of another size or length.
@@ -94,9 +99,13 @@ def run_method(method: Method, film: Film, *, masks: bool = True) -> RestoredFil
             raise VLDMError(f"{method.name} made a film of {restored.shape} of one of {film.shape}")
         marks = None
         if masks and method.masks is not None:
-            found.mkdir()
-            run_measured(filled(method.masks, source, found), environment=method.environment)
-            marks = read_marks(found, film.shape)
+            known = {} if known is None else known
+            command = (*method.masks, *method.environment.values())
+            if command not in known:
+                found.mkdir()
+                run_measured(filled(method.masks, source, found), environment=method.environment)
+                known[command] = read_marks(found, film.shape)
+            marks = known[command]
         return RestoredFilm(film=restored, spent=spent, marks=marks)
 
 

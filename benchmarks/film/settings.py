@@ -16,12 +16,13 @@ MODELS: Mapping[Model, str] = {
     "training": "the damage simulation that networks are trained on (`vldm_core/ageing`), with other seeds",
 }
 
-Part = Literal["aged", "clean", "real", "cost"]
+Part = Literal["aged", "clean", "real", "films", "cost"]
 
 PARTS: Mapping[Part, str] = {
     "aged": "aged clips: fidelity inside every kind of damage and outside, and detection",
     "clean": "clean clips with grain: what is marked and changed there",
     "real": "real films: the known line of one, and what else can be measured without a truth",
+    "films": "films of one's own, for pictures of what every method makes of them",
     "cost": "time for a frame and start-up, by process",
 }
 
@@ -48,6 +49,7 @@ class FilmBenchmarkSettings:
         clips: Largest number of validation clips for each model, evenly spread; None takes all.
         own: Names of our own methods, of `OWN`.
         checkouts: Name → folder of another version of this repository, run as our own defaults are.
+        films: Films of one's own, for pictures.
         perceptual: Whether ST-LPIPS is measured where it is installed.
         cost_frames: Frames of the shorter and the longer film of which the difference tells the time for a frame.
         seed: Seed of both models.
@@ -61,6 +63,7 @@ class FilmBenchmarkSettings:
     clips: int | None = None
     own: tuple[str, ...] = ("fast", "normal", "best", "repair only")
     checkouts: Mapping[str, Path] = field(default_factory=dict)
+    films: tuple[Path, ...] = ()
     perceptual: bool = True
     cost_frames: tuple[int, int] = (8, 24)
     seed: int = 2026

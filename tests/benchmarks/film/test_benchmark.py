@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.film.clips import aged_clips, clean_clips
 from benchmarks.film.methods import Method, methods_of
 from benchmarks.film.page import write_page
 from benchmarks.film.report import read_recorded
+from benchmarks.film.running import run_method
 from benchmarks.film.settings import FilmBenchmarkSettings
 from benchmarks.film.strips import write_strip
 from benchmarks.film.tables import format_report
@@ -166,6 +168,26 @@ def test_methods_are_commands_for_films_and_masks(tmp_path):
     assert (
         made["chain, tuned"].masks[2].startswith("detect:descratch") and "degrain" not in made["chain, tuned"].masks[2]
     )
+
+
+def test_masks_that_methods_have_in_common_are_found_once(tmp_path):
+    count = tmp_path / "count"
+    counted = f"{MARK}; open({str(count)!r}, 'a').write('x')"
+    film, known = moving_texture(1, 3)[..., 0], {}
+    one, other = (
+        run_method(method(name, "own", masks=counted), film, known=known) for name in ("normal", "repair only")
+    )
+    assert count.read_text() == "x" and np.array_equal(one.marks.dirt, other.marks.dirt)
+
+
+def test_films_of_ones_own_are_only_shown(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(film_benchmark, "methods_of", lambda settings, peers: (method("normal", "own"),))
+    write_film(tmp_path / "own.mp4", moving_texture(4, 8))
+    settings = replace(TINY, parts=("films",), films=(tmp_path / "own.mp4",))
+    strips = tmp_path / "strips"
+    report = run_film_benchmark(data, settings=settings, watch=partial(write_strip, strips))
+    assert [path.name for path in strips.iterdir()] == ["own.png"]
+    assert [(row.film, row.line) for row in report.real] == [("own", None)]
 
 
 def test_progress_may_interrupt(data, monkeypatch):

@@ -131,6 +131,7 @@ def test_the_picture_of_the_architecture_shows_the_stages_in_their_order() -> No
     words = {
         "lines": "scratches",
         "dirt": "dirt",
+        "standing": "standing marks",
         "flicker": "flicker",
         "average": "averaging",
         "prerestore": "pre-restoration",

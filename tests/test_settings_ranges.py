@@ -42,6 +42,7 @@ from vldm_core.film.masks import MaskEdit
 from vldm_core.film.motion.shot import MotionSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.scratches.settings import ScratchSettings
+from vldm_core.film.standing.detection import StandingSettings
 from vldm_core.film.temporal.averaging import AveragingSettings
 from vldm_core.film.temporal.neighbours import NeighbourSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
@@ -304,6 +305,10 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "min_frames": between(2, 48),
         "grow": between(0, 20),
         "certainty": between(0, 1),
+    },
+    StandingSettings: {
+        "certainty": between(0.4, 1),
+        "depth": between(2, 100),
     },
     StabiliseSettings: {
         "strength": between(0, 1),

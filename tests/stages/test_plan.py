@@ -17,6 +17,7 @@ from benchmarks.prerestore.material import repair as repair_for_benchmark
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.motion.shot import ShotMotion
 from vldm_core.film.scratches.settings import ScratchSettings
+from vldm_core.film.standing.detection import StandingSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel import describe
@@ -45,12 +46,13 @@ STAGE_BY_STAGE = pytest.mark.parametrize("kind", ORDER, ids=lambda kind: kind.__
 ALL = StageSettings(
     lines=ScratchSettings(detector="weight-free", locked_shots="on"),
     prerestore=PreRestoration(segment=4, lookahead=2),
+    standing=StandingSettings(),
     stabilise=StabiliseSettings(least_weave=0),
 )
 
 
 def film(count: int) -> torch.Tensor:
-    """A texture that pans, weaves and flickers beside a bar, with a speck a frame and a scratch that stays."""
+    """A texture that pans, weaves and flickers beside a bar: a speck a frame, a scratch and a spot that stay."""
     rng = np.random.default_rng(7)
     wide = torch.from_numpy(rng.random((1, 1, 14, 26), dtype=np.float32))
     wide = torch.nn.functional.interpolate(wide, (HEIGHT + 16, WIDTH + 60), mode="bicubic")[0, 0] * 0.5 + 0.25
@@ -61,6 +63,7 @@ def film(count: int) -> torch.Tensor:
         frames[t] += torch.from_numpy(rng.normal(0, 0.008, (HEIGHT, WIDTH)).astype(np.float32))
         frames[t, :, 5 + 17 * t % 35 :, 14 + 23 * t % 50 :][:, :4, :4] = 0.98
     frames[..., 40:42] -= 0.15
+    frames[:, :, 20:24, 58:62] = 0.02
     frames[..., :BAR] = 0.03
     return (frames.clamp(0, 1) * 255).round() / 255
 
@@ -89,6 +92,7 @@ def test_the_order_is_what_it_was():
         "scratch marking",
         "scratch repair",
         "dirt marking",
+        "standing marks",
         "dirt repair",
         "flicker",
         "averaging",
@@ -104,14 +108,21 @@ def test_a_plan_is_narrowed_to_what_its_user_is_after():
         return [stage.name for stage in plan.stages]
 
     plan = StagePlan.from_settings(ALL)
-    assert names(plan.to_marks()) == ["scratch marking", "scratch repair", "dirt marking"]
-    assert names(StagePlan.from_settings(replace(ALL, dirt=None)).to_marks()) == ["scratch marking"]
-    assert names(plan.to_repair()) == ["scratch marking", "scratch repair", "dirt marking", "dirt repair"]
+    assert names(plan.to_marks()) == ["scratch marking", "scratch repair", "dirt marking", "standing marks"]
+    no_dirt = replace(ALL, dirt=None, standing=None)
+    assert names(StagePlan.from_settings(no_dirt).to_marks()) == ["scratch marking"]
+    assert names(plan.to_repair()) == [
+        "scratch marking",
+        "scratch repair",
+        "dirt marking",
+        "standing marks",
+        "dirt repair",
+    ]
     assert names(plan.on_given_marks()) == ["scratch repair", "dirt repair"]
     assert not plan.on_given_marks().needs_first_pass
     assert plan.needs_first_pass
     assert (plan.marks, plan.moves) == (True, True)
-    bare = StagePlan.from_settings(replace(ALL, dirt=None, lines=None, stabilise=None))
+    bare = StagePlan.from_settings(replace(ALL, dirt=None, lines=None, standing=None, stabilise=None))
     assert (bare.marks, bare.moves) == (False, False)
     measured = bare.analysis
     assert (measured.scratches, measured.weave) == (None, None)
@@ -303,7 +314,8 @@ def test_an_interrupt_comes_out_of_a_window_without_damage(room):
 
 @STAGE_BY_STAGE
 def test_a_stage_changes_what_it_says_and_nothing_on_bars(kind):
-    frames, stage = film(14), made(kind)
+    # Marks that stay need some frames in which the scene has moved on.
+    frames, stage = film(20 if kind.switch == "standing" else 14), made(kind)
     shot = context(frames, stage, window=5)
     outside = shot.analysis.picture.outside()
     assert outside is not None
@@ -352,6 +364,7 @@ def test_a_shot_that_could_not_be_measured_goes_on_without_the_stage():
 STAGE_WORK = {
     "scratches": {"scratch_mask", "repair_scratches"},
     "dirt": {"detect_dirt", "repair_dirt"},
+    "standing": {"standing_mask"},
     "flicker": {"apply_flicker"},
     "averaging": {"averaged"},
     "prerestoration": {"contained_stream"},

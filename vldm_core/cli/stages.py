@@ -209,6 +209,10 @@ class DetectionOptions:
 class RestoringOptions(DetectionOptions):
     """What the command line says about restoring; the help of each option says what it is."""
 
+    standing: Annotated[
+        bool | None,
+        _stage("--standing/--no-standing", help="Remove hairs in the gate and dirt on the lens."),
+    ] = None
     flicker: Annotated[bool | None, _stage("--flicker/--no-flicker", help="Remove brightness flicker.")] = None
     stabilise: Annotated[bool | None, _stage("--stabilise/--no-stabilise", help="Remove gate weave.")] = None
     average: Annotated[
@@ -239,6 +243,12 @@ class RestoringOptions(DetectionOptions):
     dirt_grain: Annotated[float | None, _repair(help="Share of the grain that filled places get back, 0 to 1.")] = None
     scratch_rows: Annotated[int | None, _repair(help="Rows over which the strength of a scratch is measured.")] = None
 
+    standing_certainty: Annotated[
+        float | None, _picture(help="Share of the frames that must show a mark that stays, 0.4 to 1; lower finds more.")
+    ] = None
+    standing_depth: Annotated[
+        float | None, _picture(help="Grey levels of 255 by which a mark that stays differs from the scene.")
+    ] = None
     flicker_strength: Annotated[float | None, _picture(help="Share of the flicker that is taken out, 0 to 1.")] = None
     flicker_spatial: Annotated[
         bool | None,
@@ -295,11 +305,13 @@ class RestoringOptions(DetectionOptions):
 
     def _more_switches(self) -> dict[str, Any]:
         from ..film.flicker.removal import FlickerSettings
+        from ..film.standing.detection import StandingSettings
         from ..film.temporal.averaging import AveragingSettings
         from ..film.weave.stabilise import StabiliseSettings
         from ..prerestore.shipped import PreRestoration
 
         return {
+            "standing": StandingSettings,
             "flicker": FlickerSettings,
             "average": AveragingSettings,
             "stabilise": StabiliseSettings,
@@ -313,6 +325,7 @@ class RestoringOptions(DetectionOptions):
             "dirt_grain": ("dirt_repair", "grain"),
             "scratch_rows": ("line_repair", "rows"),
             **{f"flicker_{name}": ("flicker", name) for name in ("strength", "spatial", "period")},
+            **{f"standing_{name}": ("standing", name) for name in ("certainty", "depth")},
             "flash": ("flicker", "flash"),
             **{f"average_{name}": ("average", name) for name in ("strength", "reach", "keep_grain")},
             "missed_damage": ("average", "missed_damage"),

@@ -16,6 +16,7 @@ from ..film.motion.scene import FrameMotion, measure_motion
 from ..film.scratches.across_cuts import confirm_across_cuts
 from ..film.scratches.detection import ScratchAnalyser, ScratchMap, ScratchSettings
 from ..film.scratches.tracks import clear_of_edges
+from ..film.standing.detection import StandingAnalyser, StandingMap, StandingSettings
 from ..film.weave.stabilise import StabiliseSettings, WeaveAnalyser, WeaveTrack
 from ..video.luma import luma_array
 
@@ -28,11 +29,13 @@ class AnalysisSettings:
         scratches: Persistent line scratches.
         flicker: Brightness flicker.
         weave: Gate weave.
+        standing: Marks that stay and are no lines.
     """
 
     scratches: ScratchSettings | None = None
     flicker: FlickerSettings | None = None
     weave: StabiliseSettings | None = None
+    standing: StandingSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class ShotAnalysis:
         flicker: Brightness correction per frame, or None when not measured.
         weave: Geometric correction per frame, or None when not measured.
         picture: Where the picture is; what is outside is left as it is by every stage.
+        standing: Marks that stay and are no lines, or None when not measured.
     """
 
     frame_count: int
@@ -52,6 +56,7 @@ class ShotAnalysis:
     flicker: FlickerTrack | None
     weave: WeaveTrack | None
     picture: ActivePicture
+    standing: StandingMap | None = None
 
     @classmethod
     def unmeasured(cls, frame_count: int, height: int, width: int) -> "ShotAnalysis":
@@ -102,8 +107,11 @@ class ShotAnalyser:
         self._scratches = ScratchAnalyser(settings.scratches, height, width) if settings.scratches else None
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
         self._weave = WeaveAnalyser(settings.weave) if settings.weave else None
+        self._standing = StandingAnalyser(settings.standing, height, width) if settings.standing else None
         self._finder = PictureFinder(height, width)
-        self._needs_motion = any(part is not None for part in (self._scratches, self._flicker, self._weave))
+        self._needs_motion = any(
+            part is not None for part in (self._scratches, self._flicker, self._weave, self._standing)
+        )
         self._previous: NDArray[np.float32] | None = None
         self._count = 0
         self._faults, self._first, self._size = faults or Faults(), first, (height, width)
@@ -132,6 +140,8 @@ class ShotAnalyser:
             self._measure("flicker analysis", flicker, lambda: flicker.update_luma(luma, motion))
         if (weave := self._weave) is not None:
             self._measure("weave analysis", weave, lambda: weave.update(motion))
+        if (standing := self._standing) is not None:
+            self._measure("search for standing marks", standing, lambda: standing.update(luma, motion))
 
     def _found_picture(self, luma: NDArray[np.float32]) -> ActivePicture:
         """Look for the picture in a frame."""
@@ -187,6 +197,7 @@ class ShotAnalyser:
             flicker=self._closed("flicker analysis", self._flicker),
             weave=self._closed("weave analysis", self._weave),
             picture=picture,
+            standing=self._closed("search for standing marks", self._standing),
         )
 
     def _closed(self, stage: str, analyser: _Analyser | None) -> Any:

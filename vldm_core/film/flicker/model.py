@@ -126,7 +126,7 @@ class BrightnessModel:
             down, across = spline_basis(rows, _GRID.cell_rows), spline_basis(columns, _GRID.cell_columns)
             field = np.einsum("yr,xc->yxrc", down, across).reshape(_GRID.cells, rows * columns).astype(np.float64)
             self._field = np.asarray(field - field.mean(axis=0), np.float64)
-            self._inverse_prior = np.linalg.inv(_smooth_prior(rows, columns))
+            self._inverse_prior = np.asarray(np.linalg.inv(_smooth_prior(rows, columns)), np.float64)
 
     @property
     def size(self) -> int:

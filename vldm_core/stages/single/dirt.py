@@ -129,7 +129,9 @@ class RepairDirt(Stage):
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        return None if settings.dirt is None else cls(settings=settings.dirt_repair, motion=settings.motion)
+        if settings.dirt is None and settings.standing is None:
+            return None
+        return cls(settings=settings.dirt_repair, motion=settings.motion)
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         watch = shot.watch(self.name)

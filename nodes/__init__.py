@@ -10,6 +10,7 @@ from .decode.match_colour import MatchColour
 from .decode.regrain import Regrain
 from .film.detect_damage import DetectDamage
 from .film.detect_shots import DetectShots
+from .film.reduce_grain import ReduceGrain
 from .film.refine_mask import RefineMask
 from .film.remove_flicker import RemoveFlickerNode
 from .film.repair_damage import RepairDamage
@@ -54,6 +55,7 @@ class VLDMExtension(ComfyExtension):
             RefineMask,
             RepairDamage,
             RemoveFlickerNode,
+            ReduceGrain,
             LoadPreRestorer,
             PreRestoreNode,
             LoadStage1,

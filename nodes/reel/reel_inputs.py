@@ -11,6 +11,7 @@ from ...vldm_core.film.defect_map import MapSettings
 from ...vldm_core.film.dirt.detection import DirtSettings
 from ...vldm_core.film.fill.repair import DirtRepairSettings
 from ...vldm_core.film.flicker.removal import FlickerSettings
+from ...vldm_core.film.temporal.averaging import AveragingSettings
 from ...vldm_core.film.weave.stabilise import StabiliseSettings
 from ...vldm_core.prerestore.shipped import PreRestoration
 from ...vldm_core.reel.mask_films import GivenMap
@@ -18,6 +19,7 @@ from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages.settings import StageSettings
 from ...vldm_core.video.reading.reader import Deinterlace
 from ..effort import AUTO, NORMAL
+from ..film.reduce_grain import averaging_inputs, missed_damage_input
 from ..film.remove_flicker import flash_input
 from ..prerestore.pre_restore import strength_inputs
 
@@ -37,6 +39,7 @@ class ReelInputs:
     dirt: bool = True
     scratches: bool = True
     flicker: bool = True
+    average: bool = DEFAULT.average is not None
     prerestore: bool = DEFAULT.prerestore is not None
     stabilise: bool = False
     codec: str = "h264"
@@ -48,6 +51,9 @@ class ReelInputs:
     dirt_min_size: int = DirtSettings.min_size
     dirt_grain: float = DirtRepairSettings.grain
     scratch_detector: str = AUTO
+    average_strength: float = AveragingSettings.strength
+    average_keep_grain: float = AveragingSettings.keep_grain
+    missed_damage: bool = AveragingSettings.missed_damage
     prerestore_strength: float = PreRestoration.strength
     keep_grain: float = PreRestoration.keep_grain
     flash: float = FlickerSettings.flash
@@ -81,12 +87,19 @@ class ReelInputs:
         prerestore = replace(
             level.prerestore or PreRestoration(), strength=self.prerestore_strength, keep_grain=self.keep_grain
         )
+        average = replace(
+            level.average or AveragingSettings(),
+            strength=self.average_strength,
+            keep_grain=self.average_keep_grain,
+            missed_damage=self.missed_damage,
+        )
         return replace(
             level,
             dirt=dirt if self.dirt else None,
             lines=lines if self.scratches else None,
             dirt_repair=replace(level.dirt_repair, grain=self.dirt_grain),
             flicker=replace(level.flicker, flash=self.flash) if self.flicker else None,
+            average=average if self.average else None,
             prerestore=prerestore if self.prerestore else None,
             stabilise=StabiliseSettings() if self.stabilise else None,
         )
@@ -166,6 +179,8 @@ def advanced_inputs() -> list[io.Input]:
                 "it."
             ),
         ),
+        *averaging_inputs("average_"),
+        missed_damage_input(),
         *strength_inputs("prerestore_", optional=True),
         flash_input(),
         io.Combo.Input(

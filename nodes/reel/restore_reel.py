@@ -29,7 +29,7 @@ _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
 # Others give an error or a black picture in the place of the film, in one browser or another.
 _PLAYED_BY_BROWSERS = ("h264",)
-_NOTHING_TO_DO = "dirt, scratches, flicker, stabilise and prerestore are all off; switch at least one on"
+_NOTHING_TO_DO = "dirt, scratches, flicker, average, stabilise and prerestore are all off; switch at least one on"
 _NO_MASKS = "Restore Reel has written no masks: switch write_masks on"
 
 
@@ -45,8 +45,8 @@ class RestoreReel(io.ComfyNode):
             display_name="Restore Reel (old film)",
             category=CATEGORY,
             description=(
-                "Restores a film of any length, from file to file: line scratches, dirt, flicker, blur and noise, gate "
-                "weave. Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
+                "Restores a film of any length, from file to file: line scratches, dirt, flicker, grain, gate weave. "
+                "Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
             ),
             inputs=[
                 io.Video.Input(
@@ -76,12 +76,21 @@ class RestoreReel(io.ComfyNode):
                     tooltip="Even out brightness from frame to frame; fades, slow changes and flashes stay.",
                 ),
                 io.Boolean.Input(
+                    "average",
+                    default=ReelInputs.average,
+                    optional=True,
+                    tooltip=(
+                        "Take grain, noise and compression off: every frame is averaged with its neighbours along the "
+                        "motion. Off, undamaged pixels stay as they are."
+                    ),
+                ),
+                io.Boolean.Input(
                     "prerestore",
                     default=ReelInputs.prerestore,
                     optional=True,
                     tooltip=(
-                        "Take blur, noise and compression off with a small network. The slowest stage without a GPU; "
-                        "off, undamaged pixels stay as they are."
+                        "Take blur, noise and compression off with a small network, before Stable Diffusion or in the "
+                        "place of average. The slowest stage without a GPU."
                     ),
                 ),
                 io.Boolean.Input(
@@ -200,6 +209,7 @@ class RestoreReel(io.ComfyNode):
         dirt: bool | None = None,
         scratches: bool | None = None,
         flicker: bool | None = None,
+        average: bool | None = None,
         prerestore: bool | None = None,
         stabilise: bool | None = None,
         codec: str | None = None,
@@ -217,7 +227,7 @@ class RestoreReel(io.ComfyNode):
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
         # With settings the switches do not count.
-        switches = (dirt, scratches, flicker, stabilise, prerestore)
+        switches = (dirt, scratches, flicker, average, stabilise, prerestore)
         if settings is UNLINKED and all(stage is False for stage in switches):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):

@@ -111,7 +111,7 @@ def test_restore_reel_plays_its_film_and_draws_its_report(shown, request):
     shown.load(workflow_of("restore_reel"))
     # Quick, and not out of the server's memory of the renderer before.
     crf = 20 + RENDERERS.index(request.node.callspec.params["shown"])
-    shown.set_widgets("VLDM_RestoreReel", prerestore=False, crf=crf)
+    shown.set_widgets("VLDM_RestoreReel", average=False, crf=crf)
     shown.page.evaluate(WATCH)
     shown.run()
     page = shown.page
@@ -173,7 +173,7 @@ def test_the_whole_film_gets_what_was_tuned_when_it_is_switched_on(browser, fron
     _, prompt = frontend.export()
     assert prompt[kinds["VLDM_RestoreReel"]]["inputs"]["settings"] == [kinds["VLDM_FilmSettings"], 0]
     # Past the bypassed stage.
-    assert prompt[kinds["VLDM_FilmSettings"]]["inputs"]["settings"] == [kinds["VLDM_PreRestore"], 2]
+    assert prompt[kinds["VLDM_FilmSettings"]]["inputs"]["settings"] == [kinds["VLDM_ReduceGrain"], 1]
     frontend.set_mode([int(kinds["VLDM_Stabilise"])], browser.RUNS)
     _, prompt = frontend.export()
     assert prompt[kinds["VLDM_FilmSettings"]]["inputs"]["settings"] == [kinds["VLDM_Stabilise"], 1]

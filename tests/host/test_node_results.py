@@ -25,7 +25,7 @@ def reel(codec="ffv1", **inputs):
             "inputs": {
                 "video": ["1", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
                 "codec": codec, "folder": "temp", "filename_prefix": f"shown/{codec}",
-                "prerestore": False, **inputs,
+                "average": False, **inputs,
             },
         },
     }  # fmt: skip

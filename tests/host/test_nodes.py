@@ -17,6 +17,7 @@ NODES = {
     "VLDM_RefineMask",
     "VLDM_RepairDamage",
     "VLDM_RemoveFlicker",
+    "VLDM_ReduceGrain",
     "VLDM_LoadPreRestorer",
     "VLDM_PreRestore",
     "VLDM_LoadStage1",
@@ -121,9 +122,10 @@ def test_template_browser_lists_the_workflows_with_pictures(host):
 FIRST_SIGHT = {
     "VLDM_DetectDamage": {"find", "quality", "dirt_polarity"},
     "VLDM_RepairDamage": {"quality"},
+    "VLDM_ReduceGrain": {"strength", "keep_grain", "quality"},
     "VLDM_RestoreReel": {
-        "quality", "dirt", "scratches", "flicker", "prerestore", "stabilise", "codec", "folder", "filename_prefix",
-        "write_masks",
+        "quality", "dirt", "scratches", "flicker", "average", "prerestore", "stabilise", "codec", "folder",
+        "filename_prefix", "write_masks",
     },
 }  # fmt: skip
 

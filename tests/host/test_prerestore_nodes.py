@@ -174,16 +174,16 @@ def test_an_interrupt_strikes_within_a_segment(host):
 
 def reel(**inputs):
     """Restore Reel to FFV1 in the output folder, without the other stages."""
-    off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise"), False)
+    off = dict.fromkeys(("dirt", "scratches", "flicker", "average", "stabilise"), False)
     values = {"codec": "ffv1", "folder": "output", "filename_prefix": "archive/prerestored"}
     return {
         "film": node("LoadVideo", file="demo_film.mp4"),
         "loader": node("VLDM_LoadPreRestorer", file="plain.safetensors"),
-        "reel": node("VLDM_RestoreReel", video=["film", 0], **(off | values | inputs)),
+        "reel": node("VLDM_RestoreReel", video=["film", 0], **(off | values | {"prerestore": True} | inputs)),
     }
 
 
-def test_a_reel_is_pre_restored_unless_it_is_told_not_to_be(host, files):
+def test_a_reel_is_pre_restored_when_it_is_told_to_be(host, files):
     found = {}
     for name, inputs in {
         "whole": {"prerestorer": ["loader", 0], "keep_grain": 0.0},
@@ -203,7 +203,7 @@ def test_a_reel_is_pre_restored_unless_it_is_told_not_to_be(host, files):
     assert "pre-restored" not in found["off"][1]
 
 
-def test_an_older_workflow_loads_and_pre_restores(host):
+def test_a_reel_is_pre_restored_by_the_network_that_ships(host):
     prompt = without(reel(flicker=True), "loader")
     run = host.run(prompt)
     assert run.status == "success", run.error

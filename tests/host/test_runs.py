@@ -265,7 +265,7 @@ class TestSingleNodes:
                 "inputs": {
                     "video": ["3", 0], "dirt": True, "scratches": False, "flicker": False, "stabilise": False,
                     "codec": "ffv1", "folder": "output", "filename_prefix": "archive/film",
-                    "prerestore": False,
+                    "average": False,
                 },
             },
         }  # fmt: skip
@@ -290,7 +290,7 @@ class TestSingleNodes:
                 "inputs": {
                     "video": ["1", 0], "dirt": True, "scratches": True, "flicker": False, "stabilise": False,
                     "codec": "ffv1", "folder": "output", "filename_prefix": "archive/choice",
-                    "prerestore": False, **inputs,
+                    "average": False, **inputs,
                 },
             },
         }  # fmt: skip
@@ -557,7 +557,7 @@ class TestRefusals:
         assert expected in self.rejected(host, prompt, "VLDM_RestoreReel", name)
 
     def test_reel_without_any_stage(self, host, restore_reel):
-        off = dict.fromkeys(("dirt", "scratches", "flicker", "stabilise", "prerestore"), False)
+        off = dict.fromkeys(("dirt", "scratches", "flicker", "average", "stabilise", "prerestore"), False)
         prompt = set_inputs(restore_reel, "VLDM_RestoreReel", **off)
         assert "all off" in self.rejected(host, prompt, "VLDM_RestoreReel", "dirt")
 
@@ -611,7 +611,7 @@ class TestClient:
         paths = run_workflow(
             clean_film, server=host.url, sets=sets, out=tmp_path, progress=lambda *report: seen.append(report)
         )
-        assert {"Remove Flicker", "Pre-Restore", "Compare", "Save Video"} <= {phase for phase, *_ in seen}
+        assert {"Remove Flicker", "Reduce Grain", "Compare", "Save Video"} <= {phase for phase, *_ in seen}
         assert any(total and done for _, done, total, *_ in seen)
         assert {path.suffix for path in paths} == {".mp4", ".png"}
         assert not list(tmp_path.glob(".*"))

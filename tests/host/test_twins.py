@@ -276,7 +276,7 @@ def test_the_excerpt_hands_its_settings_to_the_whole_film():
         chain.append(nodes[int(key)]["type"])
         key = prompt.get(int(key))
     assert chain == [
-        "VLDM_FilmSettings", "VLDM_PreRestore",
+        "VLDM_FilmSettings", "VLDM_ReduceGrain",
         "VLDM_RemoveFlicker", "VLDM_RepairDamage", "VLDM_DetectDamage", "VLDM_DetectShots"
     ]  # fmt: skip
 
@@ -294,7 +294,12 @@ def as_prompt_links(workflow, links):
 def test_a_whole_film_and_an_excerpt_have_the_same_stages_on(nodes):
     switches = next(n for n in twin("restore_reel").values() if n["class_type"] == "VLDM_RestoreReel")["inputs"]
     stages = {node["class_type"] for node in twin("clean_film").values()}
-    by_stage = {"flicker": "VLDM_RemoveFlicker", "stabilise": "VLDM_Stabilise", "prerestore": "VLDM_PreRestore"}
+    by_stage = {
+        "flicker": "VLDM_RemoveFlicker",
+        "average": "VLDM_ReduceGrain",
+        "stabilise": "VLDM_Stabilise",
+        "prerestore": "VLDM_PreRestore",
+    }
     assert {key: switches[key] for key in by_stage} == {key: name in stages for key, name in by_stage.items()}
     assert switches["dirt"] and switches["scratches"] and "VLDM_RepairDamage" in stages
 

@@ -48,4 +48,4 @@ def read_grey(path: str | os.PathLike[str], info: FilmInfo) -> Tensor:
         raise FilmFileError(
             f"{path} is {width}×{height}, the film {info.width}×{info.height}; give a mask of the film's size"
         )
-    return torch.from_numpy(picture.astype(np.float32) / np.iinfo(picture.dtype).max)
+    return torch.from_numpy(picture.astype(np.float32) / np.iinfo(picture.dtype.name).max)

@@ -157,7 +157,7 @@ def film_with_a_bad_frame(frames, tmp_path, monkeypatch):
         "codec": "ffv1",
         "folder": "temp",
         "filename_prefix": "contained",
-        "prerestore": False,
+        "average": False,
     }
 
 

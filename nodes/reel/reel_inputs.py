@@ -26,7 +26,8 @@ from ..prerestore.pre_restore import strength_inputs
 DETECTORS = (AUTO, "learned", "weight-free")
 POLARITY = ("both", "dark", "bright")
 FIELD_ORDERS: dict[str, Deinterlace] = {"auto": "auto", "top": "tff", "bottom": "bff", "off": "off"}
-DEFAULT = StageSettings()
+AVERAGES = StageSettings().average is not None
+PRE_RESTORES = StageSettings().prerestore is not None
 _CRF = 16
 _MOST_CRF = 51
 
@@ -39,8 +40,8 @@ class ReelInputs:
     dirt: bool = True
     scratches: bool = True
     flicker: bool = True
-    average: bool = DEFAULT.average is not None
-    prerestore: bool = DEFAULT.prerestore is not None
+    average: bool | None = None
+    prerestore: bool | None = None
     stabilise: bool = False
     codec: str = "h264"
     folder: str = "temp"
@@ -72,9 +73,15 @@ class ReelInputs:
     scratch_masks: Input.Video | None = None
 
     def __post_init__(self) -> None:
-        if is_crf(self.quality):
-            object.__setattr__(self, "crf", int(self.quality))
-            object.__setattr__(self, "quality", NORMAL)
+        older = is_crf(self.quality)
+        # Before there were levels of effort, a reel was pre-restored unless its workflow said otherwise, and not averaged.
+        said = {
+            "average": AVERAGES and not older if self.average is None else self.average,
+            "prerestore": PRE_RESTORES or older if self.prerestore is None else self.prerestore,
+            **({"crf": int(self.quality), "quality": NORMAL} if older else {}),
+        }
+        for name, value in said.items():
+            object.__setattr__(self, name, value)
 
     def stages(self) -> ReelSettings:
         """Return what the level of effort, the switches and the knobs say."""

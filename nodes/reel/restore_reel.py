@@ -23,7 +23,7 @@ from ..host.video import film_source
 from ..search import findable
 from ..sockets import CATEGORY, UNLINKED, FilmSettings, PreRestorer
 from ..validation import one_error
-from .reel_inputs import DETECTORS, FIELD_ORDERS, POLARITY, ReelInputs, advanced_inputs, is_crf
+from .reel_inputs import AVERAGES, DETECTORS, FIELD_ORDERS, POLARITY, PRE_RESTORES, ReelInputs, advanced_inputs, is_crf
 
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
@@ -77,7 +77,7 @@ class RestoreReel(io.ComfyNode):
                 ),
                 io.Boolean.Input(
                     "average",
-                    default=ReelInputs.average,
+                    default=AVERAGES,
                     optional=True,
                     tooltip=(
                         "Take grain, noise and compression off: every frame is averaged with its neighbours along the "
@@ -86,7 +86,7 @@ class RestoreReel(io.ComfyNode):
                 ),
                 io.Boolean.Input(
                     "prerestore",
-                    default=ReelInputs.prerestore,
+                    default=PRE_RESTORES,
                     optional=True,
                     tooltip=(
                         "Take blur, noise and compression off with a small network, before Stable Diffusion or in the "

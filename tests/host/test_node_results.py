@@ -130,6 +130,7 @@ class TestSettings:
             motion="quick",
             line_repair=ScratchRepairSettings(rows=20),
             flicker=None,
+            average=None,
             prerestore=PreRestoration(strength=0.5, keep_grain=0.6, device="cpu"),
             write=WriteSettings(codec="ffv1"),
         )

@@ -208,3 +208,14 @@ def test_a_reel_is_pre_restored_by_the_network_that_ships(host):
     run = host.run(prompt)
     assert run.status == "success", run.error
     assert "pre-restored at strength 1.00" in run.outputs["reel"]["text"][0]
+
+
+def test_an_older_workflow_does_as_it_did(host):
+    """It says the CRF by the name of the level of effort, and knows nothing of averaging."""
+    prompt = without(reel(flicker=True, quality=16), "loader")
+    for name in ("average", "prerestore"):
+        del prompt["reel"]["inputs"][name]
+    run = host.run(prompt)
+    assert run.status == "success", run.error
+    report = run.outputs["reel"]["text"][0]
+    assert "pre-restored at strength 1.00" in report

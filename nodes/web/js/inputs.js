@@ -15,6 +15,8 @@ const EARLIER = {
     "deinterlace",
   ],
 };
+// What a node did not do in those workflows.
+const WAS_OFF = { VLDM_RestoreReel: ["average"] };
 // The first value of a node as it is now names a choice; before, it did not, or the second was a number.
 const IS_EARLIER = {
   VLDM_DetectDamage: (values) => typeof values[1] === "number",
@@ -26,6 +28,7 @@ const IS_EARLIER = {
 function restoreByName(node, values, defaults) {
   const names = EARLIER[node.comfyClass];
   const said = Object.fromEntries(names.map((name, place) => [name, values[place]]));
+  for (const name of WAS_OFF[node.comfyClass] ?? []) said[name] = false;
   for (const widget of node.widgets ?? []) {
     const value = said[widget.name] ?? defaults.get(widget.name);
     if (value !== undefined) widget.value = value;

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -93,6 +94,7 @@ def average_frames(
     scratch: Tensor | None = None,
     shots: Iterable[Shot] | None = None,
     settings: AveragingSettings | None = None,
+    motion: Literal["quick", "refined"] = "refined",
     progress: Progress = silent,
     notices: Notices | None = None,
     strict: bool = False,
@@ -105,6 +107,7 @@ def average_frames(
         scratch: (T, H, W), 1 = repaired scratch, likewise.
         shots: Shots that cover the frames; None is one shot.
         settings: Strength, reach, and what is kept of the grain.
+        motion: How well the motion between frames is known.
         progress: Called per frame.
         notices: Takes what the stages have to say of single frames; None only logs it.
         strict: Stop at the first frame that a stage cannot do, instead of handing it on as it came with a notice.
@@ -114,7 +117,7 @@ def average_frames(
         StageError: A stage failed in a frame, and the call is strict.
     """
     batch = Batch(frames=frames, shots=shots, dirt=dirt, scratch=scratch, faults=Faults(notices, strict=strict))
-    wanted = replace(StageSettings.no_stages(), average=settings or AveragingSettings())
+    wanted = replace(StageSettings.no_stages(), average=settings or AveragingSettings(), motion=motion)
     return _changed(batch, wanted, "average", progress)
 
 

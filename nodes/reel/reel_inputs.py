@@ -74,7 +74,7 @@ class ReelInputs:
 
     def __post_init__(self) -> None:
         older = is_crf(self.quality)
-        # Before there were levels of effort, a reel was pre-restored unless its workflow said otherwise, and not averaged.
+        # Before there were levels of effort, a reel was pre-restored unless its workflow said no, and never averaged.
         said = {
             "average": AVERAGES and not older if self.average is None else self.average,
             "prerestore": PRE_RESTORES or older if self.prerestore is None else self.prerestore,

@@ -194,7 +194,8 @@ MEANT = {
     "VLDM_RestoreReel": {
         "quality": "normal", "dirt": True, "scratches": False, "stabilise": True, "codec": "ffv1", "crf": 21,
         "folder": "output", "filename_prefix": "video/mine", "scratch_detector": "weight-free", "dirt_grain": 0.5,
-        "average": False, "prerestore": False, "prerestore_strength": 0.8, "keep_grain": 0.4, "strict": True, "flash": 2.0,
+        "average": False, "prerestore": False, "prerestore_strength": 0.8, "keep_grain": 0.4, "strict": True,
+        "flash": 2.0,
         "deinterlace": "top", "write_masks": False, "map_clean": 0,
     },
     "VLDM_DetectDamage": {

@@ -21,7 +21,7 @@ from .textures import Plane, Textures
 Film = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-_STREAMS = ("carrier", "dirt", "scratches", "lines", "blotches", "standing")
+_STREAMS = ("carrier", "specks", "flashes", "along the film", "patches", "at rest")
 """Sources of chance, one for each part: more of one kind of damage leaves the others as they are."""
 
 _GRAIN = len(_STREAMS)
@@ -120,11 +120,11 @@ def _layers(
     kinds: tuple[Kind, ...],
 ) -> list[list[Layer]]:
     made = [
-        *blotches(streams["blotches"], settings.blotches, frame, textures),
-        *along_film(streams["lines"], settings.lines, frame),
-        *one_frame(streams["scratches"], settings.scratches, frame, textures),
-        *dirt(streams["dirt"], settings.dirt, frame, textures),
-        *standing(streams["standing"], settings.standing, frame, textures),
+        *blotches(streams["patches"], settings.blotches, frame, textures),
+        *along_film(streams["along the film"], settings.lines, frame),
+        *one_frame(streams["flashes"], settings.scratches, frame, textures),
+        *dirt(streams["specks"], settings.dirt, frame, textures),
+        *standing(streams["at rest"], settings.standing, frame, textures),
     ]
     layers: list[list[Layer]] = [[] for _ in range(frame.count)]
     for index, layer in made:

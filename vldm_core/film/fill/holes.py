@@ -7,9 +7,7 @@ import cv2
 import numpy as np
 
 from ...arrays import BoolArray, Plane
-from ...video.warping import inside_array, warp_array
-from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
-from ..motion.field import MotionField, look_up
+from ..flicker.local_gain import apply_gain
 from .atlas import Atlas
 from .carry import CarryIn
 from .combination import shares
@@ -32,6 +30,8 @@ class FillCourse:
         doubt: Grey levels², error of a fill at which it and a given fallback count the same: 50 levels off.
         fallback_grain: Share of the variance of grain that a fallback, a mean of a few pixels, has kept.
         rim: Pixels on each side of the square by which holes are widened to leave their soft rim out: two wide.
+        strongest_grain: Variance of the grain around a hole, as a share of that of the whole frame, at most: grain
+            depends on brightness, by no more than this.
     """
 
     near: int = 3
@@ -39,6 +39,7 @@ class FillCourse:
     doubt: float = 2500.0
     fallback_grain: float = 0.3
     rim: int = 5
+    strongest_grain: float = 1.3
 
 
 _COURSE = FillCourse()
@@ -93,6 +94,8 @@ def fill_or_doubt(
         return None
     weights, error = shares(atlas, looks, costs_of(looks, fine_energy(grey)) if looks else [])
     model = _grain_of(window, index, first) if grain > 0 else None
+    # Around large damage there is more of it that was not marked, and would be given back as grain.
+    strongest = np.float32(0 if model is None else _COURSE.strongest_grain * window.grain(index) ** 2 / 2)
     filled = np.zeros((len(missing), picture.shape[2]), np.float32)
     kept: dict[int, Plane] = {}
     x, y = atlas.x[atlas.own], atlas.y[atlas.own]
@@ -127,7 +130,7 @@ def fill_or_doubt(
         left = np.where(missing, 0, np.square(share * (1 - through)) * left) + np.square(through)
         if fallback is not None:
             left += _COURSE.fallback_grain * np.square(1 - share)
-        lost = np.sqrt(np.maximum(1 - left, 0) * model.variance[atlas.own])
+        lost = np.sqrt(np.maximum(1 - left, 0) * np.minimum(model.variance[atlas.own], strongest))
         noise = grain_noise(atlas.place, model.correlation, model.mixing.shape[1], seed_of(window.grey(index)))
         filled = filled + grain * lost[:, None] * (noise @ model.mixing.T)
     if missing.any():
@@ -155,7 +158,7 @@ def _looks(window: HoleWindow, index: int, reach: int) -> tuple[list[Look], list
     carry = CarryIn(around)
 
     def gain_over(other: int) -> Plane:
-        return _gain(window, index, other, window.past_holes(index, other))
+        return window.gain(atlas, index, other, window.past_holes(index, other))
 
     def look(other: int, way: Plane, gain: Plane, kind: int = 0) -> Look:
         seen = seen_along(atlas, window, other, way)
@@ -205,17 +208,6 @@ def _best_ways(looks: Sequence[Look], frame: Plane) -> dict[int, Plane]:
         np.copyto(way, look.flow, where=better[..., None])
         np.copyto(least, cost, where=better)
     return {step: way for step, (way, _) in best.items()}
-
-
-def _gain(window: HoleWindow, index: int, other: int, motion: MotionField) -> Plane:
-    """Gain (h, w), on the atlas, of a frame over another one, looked up along a motion."""
-    (here, known), (there, known_there) = window.reduced(index), window.reduced(other)
-    height, width = here.shape
-    small = motion.resized(height, width) / np.float32(GAIN.shrink)
-    looked = warp_array(np.dstack([there, known_there.astype(np.float32)]), small)
-    known = known & (looked[..., 1] == 1) & inside_array(small)
-    atlas = window.atlas(index)
-    return look_up(local_gain_of_reduced(looked[..., 0], here, known, (height, width)), atlas.x, atlas.y, window.size)
 
 
 def _grain_of(window: HoleWindow, index: int, looks: Sequence[Look]) -> Grain | None:

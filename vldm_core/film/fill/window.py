@@ -9,8 +9,9 @@ from torch import Tensor
 from ...arrays import BoolArray, ByteArray, Plane
 from ...video.buffers.pictures import Clip
 from ...video.flow import fill_masked
-from ..flicker.local_gain import GAIN
-from ..motion.field import MotionField
+from ...video.warping import inside_array, warp_array
+from ..flicker.local_gain import GAIN, local_gain_of_reduced
+from ..motion.field import MotionField, look_up
 from ..motion.shot import ShotMotion
 from ..motion.window import FrameWindow
 from .atlas import Atlas
@@ -80,6 +81,16 @@ class HoleWindow(FrameWindow):
     def atlas(self, index: int) -> Atlas:
         """Boxes around the holes of a frame that has some."""
         return self._once.get(("atlas", index), lambda: Atlas.of(self.holes[index]))
+
+    def gain(self, atlas: Atlas, index: int, other: int, motion: MotionField) -> Plane:
+        """Gain (h, w), on an atlas of a frame, of that frame over another one, looked up along a motion."""
+        (here, known), (there, known_there) = self.reduced(index), self.reduced(other)
+        height, width = here.shape
+        small = motion.resized(height, width) / np.float32(GAIN.shrink)
+        looked = warp_array(np.dstack([there, known_there.astype(np.float32)]), small)
+        known = known & (looked[..., 1] == 1) & inside_array(small)
+        field = local_gain_of_reduced(looked[..., 0], here, known, (height, width))
+        return look_up(field, atlas.x, atlas.y, self.size)
 
     def past_holes(self, here: int, there: int) -> MotionField:
         """The motion between two frames, chained from neighbour to neighbour where there are frames in between.

@@ -6,7 +6,7 @@ the other side in time shows inside, and, where the defect is translucent, how w
 (`neighbours`). The looks that agree are averaged over three frames each way (`combination`); where all are damaged, the
 next ones are asked in turn. What shows through a translucent defect is used (`translucent`); what no neighbour shows is
 inpainted (`seam`); and the grain that all this has taken off is given back (`grain`). Where the expected error of a
-fill is as large as the damage, the place stays as it came (`doubt`). See `holes` for the order.
+fill is as large as the damage, the place stays as it came (`DoubtTest`). See `holes` for the order.
 """
 
 import os
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ...arrays import BoolArray, Plane
@@ -25,7 +26,6 @@ from ...progress import Progress, silent
 from ...video.buffers.pictures import Clip, copied
 from ..motion import shot
 from ..motion.shot import ShotMotion
-from .doubt import in_doubt, worth_telling
 from .holes import FoundFill, fill_or_doubt
 from .window import HoleWindow
 
@@ -49,6 +49,26 @@ _MOST_THREADS = 4
 
 _MOST_AT_WORK = 20 << 20
 """Bytes of planes that may be filled at a time: each frame that is filled takes as much again as is held of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoubtTest:
+    """When a fill is in doubt.
+
+    Attributes:
+        largest_error: Error of a fill, as a share of its squared distance to what is there, above which the place is
+            left alone. A fill that is right to within its error is nearer to the scene than the damage up to one half;
+            grain counts twice in the error and once in the distance.
+        fewest_pixels: Pixels of a connected mark below which it is filled in any case: too few to tell.
+        worth_telling: Pixels of a mark from which on a user is told.
+    """
+
+    largest_error: float = 0.6
+    fewest_pixels: int = 12
+    worth_telling: int = 64
+
+
+_DOUBT = DoubtTest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +108,7 @@ def repair_dirt(
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
-    """Fill masked pixels; every other pixel leaves bit-equal, and so does a mark whose fill is in doubt; see `doubt`.
+    """Fill masked pixels; every other pixel leaves bit-equal, and so does a mark whose fill is in doubt; see `DoubtTest`.
 
     Frames are filled side by side in a few threads; the result does not depend on how many.
 
@@ -130,7 +150,7 @@ def repair_dirt(
         if found is None:
             return None
         place = window.atlas(index).place
-        return found, in_doubt(window.holes[index], place, window.colour(index)[place], found)
+        return found, _in_doubt(window.holes[index], place, window.colour(index)[place], found)
 
     # Each frame that is filled takes as much again as the window holds of it.
     threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, _MOST_AT_WORK // (4 * height * width)))
@@ -140,7 +160,7 @@ def repair_dirt(
             if outcome is not None:
                 found, doubtful = outcome
                 _put(result[index], window, index, found.colours, ~doubtful, settings.feather)
-                left = worth_telling(window.holes[index], window.atlas(index).place, doubtful)
+                left = _worth_telling(window.holes[index], window.atlas(index).place, doubtful)
                 if left and tell is not None:
                     tell(index, LEFT_ALONE.format(count=left))
             # Frames that other threads are at come after this one.
@@ -167,3 +187,26 @@ def _takeover(hole: BoolArray, feather: float) -> Plane:
         return np.ones(hole.shape, np.float32)
     depth = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3)
     return np.clip(depth / np.float32(feather + 1), 0, 1)
+
+
+def _in_doubt(hole: BoolArray, place: tuple[NDArray, NDArray], shown: Plane, found: FoundFill) -> BoolArray:
+    """Tell which damaged pixels (N,), at rows and columns of the marks (H, W), belong to one whose fill is in doubt.
+
+    Then what was found may well be farther from the scene than what is shown (N, C), grey levels.
+    """
+    count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
+    mark = labels[place]
+    pixels = np.bincount(mark, minlength=count)
+    change = np.bincount(mark, np.square(found.colours - shown).mean(axis=1), count)
+    error = np.bincount(mark, found.error, count)
+    return ((error > _DOUBT.largest_error * change) & (pixels >= _DOUBT.fewest_pixels))[mark]
+
+
+def _worth_telling(hole: BoolArray, place: tuple[NDArray, NDArray], doubtful: BoolArray) -> int:
+    """Return how many marks in doubt are large enough to tell a user of."""
+    if int(doubtful.sum()) < _DOUBT.worth_telling:
+        return 0
+    left = np.zeros(hole.shape, np.uint8)
+    left[place] = doubtful
+    _, _, table, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
+    return int((table[1:, cv2.CC_STAT_AREA] >= _DOUBT.worth_telling).sum())

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...film.dirt import detection
 from ...film.dirt.detection import DirtSettings, detect_dirt
 from ...film.fill import repair
+from ...film.fill.regions import complete_marks
 from ...film.fill.repair import DirtRepairSettings, repair_dirt
 from ..settings import GivenUse, StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
@@ -62,15 +63,20 @@ class MarkDirt(Stage):
             def tell(index: int, reason: str) -> None:
                 shot.faults.notices.add(self.name, reason, frame=window[index].number)
 
+            def completed(found: Tensor) -> Tensor:
+                return complete_marks(images(window), found, keep=core, motion=shot.motion, first=window[0].position)
+
             if not self.probability:
-                return detect_dirt(
-                    images(window),
-                    self.settings,
-                    keep=core,
-                    motion=shot.motion,
-                    first=window[0].position,
-                    progress=watch.beat,
-                    tell=tell,
+                return completed(
+                    detect_dirt(
+                        images(window),
+                        self.settings,
+                        keep=core,
+                        motion=shot.motion,
+                        first=window[0].position,
+                        progress=watch.beat,
+                        tell=tell,
+                    )
                 )[core]
             judged: dict[int, Tensor] = {}
             found = detect_dirt(
@@ -83,6 +89,7 @@ class MarkDirt(Stage):
                 tell=tell,
                 judged=lambda index, certainty: judged.update({index: torch.from_numpy(certainty).to(torch.float32)}),
             )
+            found = completed(found)
             return torch.stack([torch.stack((found[t], judged[t].to(found))) for t in range(len(found))[core]])
 
         def put(frame: StageFrame[tuple[int, Origin]], values: Tensor) -> StageFrame[tuple[int, Origin]]:

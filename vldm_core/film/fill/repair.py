@@ -108,7 +108,7 @@ def repair_dirt(
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
-    """Fill masked pixels; every other pixel leaves bit-equal, and so does a mark whose fill is in doubt; see `DoubtTest`.
+    """Fill masked pixels; every other pixel leaves bit-equal, and so does a mark in doubt (`DoubtTest`).
 
     Frames are filled side by side in a few threads; the result does not depend on how many.
 

@@ -9,6 +9,7 @@ import pytest
 import vldm_core
 from vldm_core.ageing.codec import CodecModel
 from vldm_core.ageing.defects.blotches import BlotchModel
+from vldm_core.ageing.defects.cinch_marks import CinchModel
 from vldm_core.ageing.defects.cue_marks import CueModel
 from vldm_core.ageing.defects.dirt import DirtModel
 from vldm_core.ageing.defects.hair import HairModel
@@ -16,6 +17,7 @@ from vldm_core.ageing.defects.scratches import LineModel
 from vldm_core.ageing.defects.splices import SpliceModel
 from vldm_core.ageing.defects.stains import StainModel
 from vldm_core.ageing.defects.tears import TearModel
+from vldm_core.ageing.defects.texture_folder import SheetModel
 from vldm_core.ageing.look.aperture import ApertureModel
 from vldm_core.ageing.look.cadence import CadenceModel
 from vldm_core.ageing.look.emulsion import EmulsionModel
@@ -87,6 +89,23 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "rate": between(0, 20),
         "size": Pair(between(4, 400)),
         "opacity": Pair(between(0, 1)),
+        "white_share": between(0, 1),
+        "hard_share": between(0, 1),
+    },
+    CinchModel: {
+        "rate": between(0, 20),
+        "depth": Pair(between(0.5, 255)),
+        "width": Pair(between(1, 50)),
+        "length": Pair(between(0.01, 4)),
+        "bright_share": between(0, 1),
+        "steep_share": between(0, 1),
+        "sheaf_share": between(0, 1),
+        "largest_bend": between(0, 1),
+        "largest_gaps": between(0, 0.9),
+    },
+    SheetModel: {
+        "zoom": Pair(between(0.01, 10)),
+        "opacity": Pair(between(0.01, 1)),
         "white_share": between(0, 1),
     },
     CueModel: {
@@ -257,7 +276,6 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "seed": at_least(0),
     },
     DirtSettings: {
-        "threshold": between(2, 128),
         "certainty": share_below_one(),
         "min_size": at_least(1),
         "grow": between(0, 16),

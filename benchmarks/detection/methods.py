@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
-from vldm_core.film.dirt.detection import FAINTEST_THRESHOLD, DirtSettings
+from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.stages.batch import damage_probability, detect_damage, remove_flicker, repair_damage, restore_frames
 from vldm_core.stages.settings import StageSettings
@@ -81,11 +81,11 @@ def _defaults() -> Detectors:
 
 
 def _weight_free() -> Detectors:
-    return Detectors(dirt=DirtSettings(detector="weight-free"), lines=ScratchSettings(detector="weight-free"))
+    return Detectors(dirt=DirtSettings(), lines=ScratchSettings(detector="weight-free"))
 
 
 def _learned() -> Detectors:
-    return Detectors(dirt=DirtSettings(detector="learned"), lines=ScratchSettings(detector="learned"))
+    return Detectors(dirt=DirtSettings(), lines=ScratchSettings(detector="learned"))
 
 
 def _detect_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
@@ -96,9 +96,7 @@ def _detect_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
 
 def _soften_ours(detectors: Callable[[], Detectors], frames: Tensor) -> Masks:
     chosen = detectors()
-    # A curve needs the faintest spots, too, which the usual threshold does not look at.
-    looking = replace(chosen.dirt, threshold=FAINTEST_THRESHOLD)
-    found = damage_probability(frames, dirt=looking, lines=chosen.lines, strict=True)
+    found = damage_probability(frames, dirt=chosen.dirt, lines=chosen.lines, strict=True)
     return Masks(dirt_probability=found.dirt, scratch_probability=found.scratch)
 
 
@@ -169,8 +167,8 @@ _REPAIR_STRATA: tuple[Stratum, ...] = ("transient", "persistent")
 
 METHODS: Mapping[str, FilmMethod] = {
     OURS: _ours("our detectors and repair with their defaults", _defaults),
-    "weight_free": _ours("the same with both detectors weight-free", _weight_free),
-    "learned": _ours("the same with both detectors learned", _learned),
+    "weight_free": _ours("the same with the detector of scratches weight-free", _weight_free),
+    "learned": _ours("the same with the detector of scratches learned", _learned),
     "sdip": FilmMethod(
         description="SDIp on DIS flow, threshold 14; mean of the motion-compensated neighbours",
         detect=_detect_sdip,

@@ -12,6 +12,7 @@ from vldm_core.ageing import (
     PRESETS,
     VISIBLE_CHANGE,
     BlotchModel,
+    CinchModel,
     CueModel,
     DirtModel,
     FlickerModel,
@@ -40,6 +41,7 @@ LOCAL_DEFECTS = SimulationSettings(
     stains=StainModel(rate=0.2),
     splices=SpliceModel(rate=0.1, dropped=(0, 0), jump=(0, 0)),
     cues=CueModel(rate=0.05),
+    cinches=CinchModel(),
 ).only(*MASK_KINDS)
 
 
@@ -129,7 +131,7 @@ def test_only_masked_pixels_change_when_all_defects_are_local():
         assert (aged.masks[kind] > 0).any()
 
 
-@pytest.mark.parametrize("defect", [kind for kind in MASK_KINDS if kind != "lines"])
+@pytest.mark.parametrize("defect", [kind for kind in MASK_KINDS if kind not in ("lines", "cinches")])
 def test_truth_is_where_the_picture_visibly_changed(defect):
     clip = scene(20, 240, 320)
     aged = simulate(clip, replace(LOCAL_DEFECTS, blotches=BlotchModel(rate=2)).only(defect), seed=8)

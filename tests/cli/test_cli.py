@@ -57,7 +57,7 @@ def test_nothing_is_found_where_a_mask_protects(film, tmp_path):
         height, width = source.info.height, source.info.width
     protect = tmp_path / "protect.png"
     cv2.imwrite(str(protect), np.full((height, width), 255, np.uint8))
-    options = ["--protect", str(protect), "--dirt-detector", "weight-free", "--scratch-detector", "weight-free"]
+    options = ["--protect", str(protect), "--scratch-detector", "weight-free"]
     result = runner.invoke(app, ["detect", str(film), str(tmp_path / "masks"), *options])
     assert result.exit_code == 0, result.output
     for name in ("dirt", "scratch"):
@@ -73,13 +73,13 @@ def test_nothing_is_found_where_a_mask_protects(film, tmp_path):
 def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
     used = []
     monkeypatch.setattr("vldm_core.reel.masks.detect_film", lambda *given, **_: used.append(given[2]))
-    options = ["--dirt-detector", "learned", "--scratch-detector", "learned"]
+    options = ["--dirt-max-size", "400", "--scratch-detector", "learned"]
     result = runner.invoke(app, ["detect", str(film), str(tmp_path), *options])
     assert result.exit_code == 0, result.output
-    assert (used[0].dirt.detector, used[0].lines.detector) == ("learned", "learned")
+    assert (used[0].dirt.max_size, used[0].lines.detector) == (400, "learned")
     assert runner.invoke(app, ["detect", str(film), str(tmp_path)]).exit_code == 0
     assert (used[1].dirt, used[1].lines) == (DirtSettings(), ScratchSettings())
-    assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--dirt-detector", "magic"]).exit_code == 2
+    assert runner.invoke(app, ["detect", str(film), str(tmp_path), "--scratch-detector", "magic"]).exit_code == 2
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_map_of_damage_is_told_by_its_levels(told, tmp_path):
         (["--no-dirt", "--dirt-certainty", "0.4"], "contradict each other"),
         (["--no-prerestore", "--prerestore-weights", "net.safetensors"], "contradict each other"),
         (["--stabilise-period", "30"], "add --stabilise"),
-        (["--dirt-threshold", "500"], "dirt threshold is 500"),
+        (["--dirt-max-size", "1"], "dirt max_size is 1"),
         (["--scratch-rows", "3"], "8"),
     ],
 )

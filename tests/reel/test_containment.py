@@ -27,7 +27,7 @@ from .conftest import HEIGHT, WIDTH, damaged_frame
 COUNT, BAD = 9, 5
 HOW = pytest.mark.parametrize("how", ["error", "nan"])
 NOTHING = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
-LINES, DIRT = ScratchSettings(detector="weight-free"), DirtSettings(detector="weight-free")
+LINES, DIRT = ScratchSettings(detector="weight-free"), DirtSettings()
 SETTINGS = {
     "scratch marking": replace(NOTHING, lines=LINES),
     "scratch repair": replace(NOTHING, lines=LINES),

@@ -24,7 +24,7 @@ COUNT = 2 * CUT
 SPOT = (slice(40, 48), slice(100, 108))
 # Repairs alone, with the classical detectors, which are quick to load.
 PLAIN = ReelSettings(
-    dirt=DirtSettings(detector="weight-free"),
+    dirt=DirtSettings(),
     lines=ScratchSettings(detector="weight-free"),
     flicker=None,
     average=None,

@@ -39,7 +39,7 @@ def frames_of(path):
 
 def test_the_reel_is_the_same_as_the_batch(small_film, weights, tmp_path) -> None:
     how = PreRestoration(weights=weights, device="cpu", keep_grain=0.0)
-    dirt = DirtSettings(detector="weight-free")
+    dirt = DirtSettings()
     settings = ReelSettings(dirt=dirt, lines=None, flicker=None, prerestore=how)
     shots = restore_film(small_film, tmp_path / "out.mkv", settings).shots
     assert len(shots) == 2

@@ -192,7 +192,6 @@ def test_detection(detector: Any, data: st.DataObject) -> None:
     # Scratches are looked for in eight frames or more.
     frames = data.draw(films(most=14, largest=120))
     dirt = DirtSettings(
-        detector=detector,
         polarity=data.draw(st.sampled_from(["both", "bright", "dark"])),
         lifetime=data.draw(st.integers(1, 3)),
     )

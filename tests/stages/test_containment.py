@@ -22,7 +22,7 @@ from ..prerestore.test_network import TINY, trained
 COUNT, HEIGHT, WIDTH, BAD = 12, 48, 64, 5
 HOW = pytest.mark.parametrize("how", ["error", "nan"])
 SAID = {"error": f"RuntimeError: {MESSAGE}", "nan": "it gave values that are not finite"}
-DIRT = DirtSettings(detector="learned")
+DIRT = DirtSettings()
 LINES = ScratchSettings(detector="weight-free")
 
 

@@ -8,10 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from vldm_core.film.dirt.comparisons import Comparisons
 from vldm_core.film.dirt.detection import detect_dirt
-from vldm_core.film.dirt.evidence import HeldSide
 from vldm_core.film.dirt.features import DirtFeatures
+from vldm_core.film.dirt.looks import NeighbourLooks
 from vldm_core.film.dirt.network import shared_network
 from vldm_core.film.fill.repair import repair_dirt
 from vldm_core.film.motion.window import FrameWindow
@@ -48,7 +47,6 @@ HEIGHT, WIDTH = 120, 152
 def treated_as_large(monkeypatch):
     """Make every bound so small that any frame counts as large."""
     for place, value in {
-        "vldm_core.film.dirt.comparisons._LARGE_PLANE": 0,
         "vldm_core.film.sparse_planes._LEAST_BYTES": 0,
         "vldm_core.film.motion.window._MOST_HELD": 0,
         "vldm_core.film.motion.window._LEAST_PLANES": 12,
@@ -118,50 +116,36 @@ def test_frames_that_are_made_when_needed_are_repaired_like_a_tensor(treated_as_
     assert torch.equal(repair_scratches(clip, scratch * 0, keep=keep)[keep], frames[keep])
 
 
-def test_a_held_side_shows_what_the_side_does(monkeypatch) -> None:
-    frames = damaged(6)
-    monkeypatch.setattr("vldm_core.film.dirt.comparisons._LARGE_PLANE", 1 << 40)
-    plain = Comparisons(FrameWindow(frames)).comparison(3)
-    monkeypatch.setattr("vldm_core.film.dirt.comparisons._LARGE_PLANE", 0)
-    monkeypatch.setattr("vldm_core.film.sparse_planes._LEAST_BYTES", 0)
-    held = Comparisons(FrameWindow(frames)).comparison(3)
-    for one, other in zip(plain.sides, held.sides, strict=True):
-        assert isinstance(other, HeldSide) and not isinstance(one, HeldSide)
-        for name in ("spike", "novelty", "residual", "look", "detail", "inconsistency", "near", "wide", "magnitude"):
-            # The last bit of the consistency depends on where in memory a flow lies.
-            error = 1e-5 if name == "inconsistency" else 0.0
-            assert np.allclose(getattr(one, name), getattr(other, name), rtol=0, atol=error), name
-
-
 def test_rows_of_the_network_are_those_of_the_frame() -> None:
     frames, network = damaged(9), shared_network()
-    features = DirtFeatures(Comparisons(FrameWindow(frames)), lifetime=3)
-    whole = features.planes(4).clone()
+    features = DirtFeatures(NeighbourLooks(FrameWindow(frames)))
+    whole = features.planes(4)
+    assert whole is not None
     found = network.probability(whole)
     parts = bands(HEIGHT, WIDTH, network.reach, granularity=8, planes=(128 << 20) // (WIDTH * 4 * 24))
     assert len(parts) == 5
     for band in parts:
         planes = features.planes(4, band.around)
-        assert torch.equal(planes, whole[:, band.around])
+        assert planes is not None
+        assert torch.equal(planes.fine, whole.fine[:, band.around])
+        assert torch.equal(planes.coarse, whole.coarse[:, band.around.start // 2 : band.around.stop // 2])
         part = network.probability(planes)[:, band.within(1)]
         assert float((part - found[:, band.rows]).abs().max()) < 1e-6
 
 
 def test_evidence_of_past_frames_is_given_back() -> None:
-    frames = damaged(12)
+    frames = damaged(18)
     seen = FrameWindow(frames)
-    window = Comparisons(seen)
-    features = DirtFeatures(window, lifetime=3)
+    window = NeighbourLooks(seen)
+    features = DirtFeatures(window)
     held = []
-    for index in range(12):
+    for index in range(18):
         features.planes(index)
         features.forget(index + 1)
         window.forget(index + 1)
-        # The next frame is made ready meanwhile.
-        window._worker.submit(int).result()
         values = [value.result() for once in (window._once, seen.luma._once) for value in once._values.values()]
-        held.append(size_of([*values, *features._starts.values(), *features._stretches.values()]))
-    assert max(held[6:9]) <= max(held[3:6]) + 4 * HEIGHT * WIDTH, "it does not grow"
+        held.append(size_of([*values, *features._alone.values()]))
+    assert max(held[10:13]) <= max(held[7:10]) + 4 * HEIGHT * WIDTH, "it does not grow"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])

@@ -110,7 +110,7 @@ def test_what_a_file_does_not_say_has_its_default():
         ({"dirt": None}, "no film settings"),
         ({"format": FORMAT, "dust": {}}, "no setting dust"),
         ({"format": FORMAT, "dirt": {"size": 3}}, r"no setting dirt\.size"),
-        ({"format": FORMAT, "dirt": {"threshold": 500}}, "dirt threshold is 500"),
+        ({"format": FORMAT, "dirt": {"certainty": 500}}, "dirt certainty is 500"),
         ({"format": FORMAT, "lines": {"certainty": "high"}}, r"lines\.certainty"),
     ],
 )

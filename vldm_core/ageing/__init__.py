@@ -2,6 +2,7 @@
 
 from .codec import CodecModel
 from .defects.blotches import BlotchModel
+from .defects.cinch_marks import CinchModel
 from .defects.cue_marks import CueModel
 from .defects.dirt import DirtModel
 from .defects.hair import HairModel
@@ -10,7 +11,7 @@ from .defects.scratches import LINE_KINDS, LineKind, LineModel, ScratchLine
 from .defects.splices import Splice, SpliceModel
 from .defects.stains import Stain, StainModel
 from .defects.tears import TearModel
-from .defects.texture_folder import TextureFolder
+from .defects.texture_folder import SheetModel, TextureFolder
 from .look.aperture import ApertureModel
 from .look.cadence import CadenceModel, Timeline
 from .look.emulsion import EmulsionModel
@@ -36,6 +37,7 @@ __all__ = [
     "ApertureModel",
     "BlotchModel",
     "CadenceModel",
+    "CinchModel",
     "CodecModel",
     "CueModel",
     "DirtModel",
@@ -50,6 +52,7 @@ __all__ = [
     "LineModel",
     "MixingModel",
     "ScratchLine",
+    "SheetModel",
     "Simulation",
     "SimulationSettings",
     "Simulator",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from ..errors import SettingsError
 from .codec import CodecModel
 from .defects.blotches import BlotchModel
+from .defects.cinch_marks import CinchModel
 from .defects.cue_marks import CueModel
 from .defects.dirt import DirtModel
 from .defects.hair import HairModel
@@ -15,6 +16,7 @@ from .defects.scratches import LineModel
 from .defects.splices import SpliceModel
 from .defects.stains import StainModel
 from .defects.tears import TearModel
+from .defects.texture_folder import SheetModel
 from .look.aperture import ApertureModel
 from .look.cadence import CadenceModel
 from .look.emulsion import EmulsionModel
@@ -48,8 +50,10 @@ class SimulationSettings:
         stains: Water and mould, over several frames.
         dirt: Dust and dirt.
         hair: Hair and lint.
+        sheets: Whole scans of damage; none without a folder of `textures`.
         splices: Seams, where frames are lost and the film jumps in the scanner gate.
         cues: Marks that announce the end of a reel.
+        cinches: Scratches of a single frame.
         grain: Film grain.
         scanner_weave: The film moves in the scanner gate: picture, scratches and dirt together.
         cadence: Repeated and missing frames.
@@ -72,8 +76,10 @@ class SimulationSettings:
     stains: StainModel | None = None
     dirt: DirtModel | None = DirtModel()
     hair: HairModel | None = HairModel()
+    sheets: SheetModel | None = None
     splices: SpliceModel | None = None
     cues: CueModel | None = None
+    cinches: CinchModel | None = None
     grain: GrainModel | None = GrainModel()
     scanner_weave: WeaveModel | None = None
     cadence: CadenceModel | None = None

@@ -10,6 +10,7 @@ from ..arrays import FloatArray
 from ..errors import SettingsError
 from .codec import CodecLayer
 from .defects.blotches import BlotchLayer
+from .defects.cinch_marks import CinchLayer
 from .defects.cue_marks import CueLayer
 from .defects.dirt import DirtLayer
 from .defects.hair import HairLayer
@@ -18,7 +19,7 @@ from .defects.scratches import LINE_KINDS, LineKind, LineLayer, ScratchLine
 from .defects.splices import Splice, SpliceLayer
 from .defects.stains import StainLayer
 from .defects.tears import TearLayer
-from .defects.texture_folder import TextureFolder, TextureKind
+from .defects.texture_folder import SHEET_KINDS, SheetLayer, TextureFolder, TextureKind
 from .look.aperture import ApertureLayer
 from .look.cadence import Timeline
 from .look.emulsion import EmulsionLayer
@@ -31,7 +32,7 @@ from .look.weave import Displacement, WeaveLayer, displaced, displaced_mask
 from .mixing import MixingLayer
 from .settings import SimulationSettings
 
-MASK_KINDS = ("dirt", "hair", "lines", "tears", "blotches", "stains", "splices", "cues")
+MASK_KINDS = ("dirt", "hair", "lines", "tears", "blotches", "stains", "splices", "cues", "cinches")
 """Kinds of local damage, each with a mask of its own."""
 
 _STILL = Displacement(dx=0.0, dy=0.0, angle=0.0)
@@ -66,10 +67,10 @@ class Simulator:
     """Ages the frames of one reel, in any order.
 
     The picture passes scene → camera weave → lens, vignette → exposure flicker → emulsion → fading → aperture → lines,
-    tears, blotches, stains, dirt, hair, splices, cue marks → grain → scanner weave and the jumps at splices → repeats,
-    gaps and mixed frames → softness → codec. Frame ``index`` comes out the same whether or not other frames were asked
-    for before, and nothing needs the length of the reel, so a film of any length is aged in constant memory. Cuts play
-    no part: scratches and gate hairs survive them.
+    tears, blotches, stains, dirt, hair, splices, cue marks, scans, cinch marks → grain → scanner weave and the jumps at
+    splices → repeats, gaps and mixed frames → softness → codec. Frame ``index`` comes out the same whether or not other
+    frames were asked for before, and nothing needs the length of the reel, so a film of any length is aged in constant
+    memory. Cuts play no part: scratches and gate hairs survive them.
 
     :meth:`frame` does all of that which needs no other frame; ``age_stream`` and ``age_span`` do all of it.
     """
@@ -115,6 +116,8 @@ class Simulator:
         # In the order in which they come upon the print.
         self._marks: dict[str, TearLayer | BlotchLayer | StainLayer | DirtLayer | HairLayer | SpliceLayer | CueLayer]
         self._marks = {}
+        self._sheets: dict[str, SheetLayer] = {}
+        self._cinches = CinchLayer(settings.cinches, *size) if settings.cinches and damage else None
         if settings.tears:
             self._marks["tears"] = TearLayer(settings.tears, *size)
         if settings.blotches:
@@ -129,8 +132,14 @@ class Simulator:
             self._marks["splices"] = self._splices
         if settings.cues:
             self._marks["cues"] = CueLayer(settings.cues, *size)
+        if settings.sheets and folder is not None:
+            self._sheets = {
+                mask: SheetLayer(settings.sheets, *size, folder, kind)
+                for kind, mask in SHEET_KINDS.items()
+                if folder.has(kind)
+            }
         if not damage:
-            self._marks = {}
+            self._marks, self._sheets = {}, {}
         self._grain = GrainLayer(settings.grain, *size) if settings.grain else None
         self._scanner = (
             WeaveLayer(settings.scanner_weave, seed, "scanner weave", height, width) if settings.scanner_weave else None
@@ -182,6 +191,14 @@ class Simulator:
             picture = layer.apply(index, picture)
             if picture is not before:
                 masks[kind] = visible_change(before, picture)
+        for kind, sheets in self._sheets.items():
+            before = picture
+            picture = sheets.apply(index, picture)
+            if picture is not before:
+                masks[kind] = np.maximum(masks[kind], visible_change(before, picture))
+        if self._cinches:
+            picture, scratched = self._cinches.apply(index, picture)
+            masks["cinches"] = np.maximum(masks["cinches"], scratched)
         if self._grain:
             picture = self._grain.apply(index, picture)
         place = self.scanner_displacement(index)

@@ -78,15 +78,9 @@ class DetectionOptions:
         _masks(metavar="MASK", help="Picture of the film's size; where it is white, no damage is found or repaired."),
     ] = None
 
-    dirt_detector: Annotated[
-        Detector | None,
-        _dirt(help="What tells dirt from moving objects: neural (learned) or classical (weight-free)."),
-    ] = None
-    dirt_threshold: Annotated[
-        float | None, _dirt(help="Weight-free only: grey levels of 255 by which dirt stands out.")
-    ] = None
     dirt_certainty: Annotated[float | None, _dirt(help="How sure it must be, 0 to 1; lower finds more.")] = None
     dirt_min_size: Annotated[int | None, _dirt(help="Spots of fewer pixels are left alone.")] = None
+    dirt_max_size: Annotated[int | None, _dirt(help="Spots of more pixels are left alone.")] = None
     dirt_grow: Annotated[int | None, _dirt(help="Pixels by which dirt is marked wider.")] = None
     dirt_lifetime: Annotated[int | None, _dirt(help="Frames for which dirt may stay in place.")] = None
     dirt_polarity: Annotated[Polarity | None, _dirt(help="Dark dirt (on the print), bright (on the negative).")] = None
@@ -195,7 +189,7 @@ class DetectionOptions:
 
     def _places(self) -> dict[str, tuple[str, str]]:
         """Which setting of which stage an option is."""
-        dirt = ("detector", "threshold", "certainty", "min_size", "grow", "lifetime", "polarity")
+        dirt = ("certainty", "min_size", "max_size", "grow", "lifetime", "polarity")
         lines = ("detector", "min_depth", "certainty", "grow")
         return {
             **{f"dirt_{name}": ("dirt", name) for name in dirt},

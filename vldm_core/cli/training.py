@@ -57,18 +57,22 @@ class TrainingPrecision(StrEnum):
 def train_dirt_detector(
     data: DataOption,
     out: OutOption,
-    cache: Annotated[Path, typer.Option(help="Folder for the examples: 2.9 MB per shot, made where missing.")],
+    cache: Annotated[Path, typer.Option(help="Folder for the examples: 3.5 MB per shot, made where missing.")],
     textures: Annotated[Path | None, typer.Option(help="Folder with scanned shapes of dirt, hair and stains.")] = None,
-    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 790,
-    hard_shots: Annotated[int, typer.Option(min=0, help="Shots besides, in which things move very fast.")] = 200,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 3600,
+    films: Annotated[
+        Path | None, typer.Option(help="Folder with real, damaged films: where they agree with themselves they teach.")
+    ] = None,
+    shots: Annotated[int, typer.Option(min=1, help="Shots to make examples of.")] = 520,
+    hard_shots: Annotated[int, typer.Option(min=0, help="Shots besides, in which things move very fast.")] = 180,
+    film_shots: Annotated[int, typer.Option(min=0, help="Stretches of real film besides.")] = 48,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")] = 4200,
     seed: SeedOption = 0,
     resume: ResumeOption = False,
     threads: ThreadsOption = None,
     overwrite: OverwriteOption = False,
     checkpoint_every: CheckpointOption = 250,
 ) -> None:
-    """Train the detector of dirt and blotches on clean material that the simulation ages."""
+    """Train the detector of dirt, scratches of one frame and blotches on clean material that the simulation ages."""
     with reported():
         from ..training.dirt_detector.examples import DirtExampleSettings
         from ..training.dirt_detector.run import train_dirt_detector as train
@@ -81,7 +85,8 @@ def train_dirt_detector(
             out,
             cache,
             textures=textures,
-            examples=DirtExampleSettings(shots=shots, hard_shots=hard_shots, seed=seed),
+            films=films,
+            examples=DirtExampleSettings(shots=shots, hard_shots=hard_shots, film_shots=film_shots, seed=seed),
             settings=replace(
                 settings, trainer=replace(settings.trainer, steps=steps, seed=seed, checkpoint_every=checkpoint_every)
             ),

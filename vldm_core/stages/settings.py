@@ -97,7 +97,6 @@ def before_a_prior() -> dict[str, Any]:
 def _fast() -> dict[str, Any]:
     """What a processor of two cores does in about a tenth of a second for a frame of 854×480."""
     return {
-        "dirt": DirtSettings(detector="weight-free", lifetime=1),
         "lines": ScratchSettings(detector="weight-free"),
         "dirt_repair": DirtRepairSettings(reach=2),
         "average": AveragingSettings(reach=2),

@@ -7,14 +7,12 @@ import torch
 from torch import Tensor
 
 from vldm_core.film.dirt.courses import _spots_of
-from vldm_core.film.dirt.detection import Detector, DirtSettings, detect_dirt
+from vldm_core.film.dirt.detection import detect_dirt
 from vldm_core.film.fill.repair import repair_dirt
 from vldm_core.metrics.detection import score_detection
 
 from ..clean_cases import clean_case, psnr_inside, share_moved
 from .dirt_scenes import scene, speckled
-
-BOTH = pytest.mark.parametrize("detector", ["learned", "weight-free"])
 
 
 def with_flakes(frames: Tensor, *, number: int = 60, seed: int = 6) -> tuple[Tensor, Tensor]:
@@ -34,22 +32,19 @@ def with_flakes(frames: Tensor, *, number: int = 60, seed: int = 6) -> tuple[Ten
     return result, flakes
 
 
-@BOTH
-def test_falling_flakes_stay(detector: Detector) -> None:
+def test_falling_flakes_stay() -> None:
     frames, flakes = with_flakes(scene(9, pan=1.0))
-    found = detect_dirt(frames, DirtSettings(detector=detector))[2:-2] > 0
+    found = detect_dirt(frames)[2:-2] > 0
     assert (found & flakes[2:-2]).sum() < 0.05 * flakes[2:-2].sum()
 
 
-@BOTH
-def test_dense_dirt_is_no_snow(detector: Detector) -> None:
+def test_dense_dirt_is_no_snow() -> None:
     dirty, truth = speckled(scene(9), per_frame=40)
-    score = score_detection(detect_dirt(dirty, DirtSettings(detector=detector))[2:-2], truth[2:-2].float())
+    score = score_detection(detect_dirt(dirty)[2:-2], truth[2:-2].float())
     assert (score.recall or 0) > 0.7
     assert (score.precision or 0) > 0.9
 
 
-@BOTH
 @pytest.mark.parametrize(
     ("name", "span", "crop", "peers"),
     [
@@ -65,21 +60,19 @@ def test_small_fast_things_stay_better_than_elsewhere(
     span: tuple[int, int],
     crop: tuple[slice, slice] | None,
     peers: tuple[float, float],
-    detector: Detector,
 ) -> None:
     frames, interest = clean_case(name, *span, crop)
-    restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
+    restored = repair_dirt(frames, detect_dirt(frames))
     assert psnr_inside(frames, restored, interest) > peers[0]
     assert share_moved(frames, restored, interest) < peers[1]
 
 
-@BOTH
-def test_a_counter_stays(detector: Detector) -> None:
+def test_a_counter_stays() -> None:
     frames, interest = clean_case("timecode", 0, 12, (slice(0, 96), slice(0, 240)))
-    restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
-    # The first and last frames have neighbours on one side alone, where the detector without weights sees less.
-    assert psnr_inside(restored, frames, interest) > (38 if detector == "learned" else 22)
-    assert psnr_inside(restored[1:9], frames[1:9], interest[1:9]) > 38
+    restored = repair_dirt(frames, detect_dirt(frames))
+    # A few pixels of a numeral may go in single frames; burned-in graphics are spared before dirt is looked for.
+    assert psnr_inside(restored, frames, interest) > 22
+    assert share_moved(frames, restored, interest) < 0.01
 
 
 def test_a_frame_that_stands_out_as_a_whole_is_one_spot() -> None:

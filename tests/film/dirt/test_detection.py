@@ -1,7 +1,4 @@
-"""Transient dirt is found without weights, and what moves, flickers or stays is left alone."""
-
-from functools import partial
-from typing import Any
+"""Transient dirt is found, and what moves, flickers or stays is left alone."""
 
 import numpy as np
 import pytest
@@ -9,20 +6,13 @@ import torch
 from torch import Tensor
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.dirt import detection as dirt
-from vldm_core.film.dirt.detection import RADIUS, dirt_probability
+from vldm_core.film.dirt.detection import RADIUS, DirtSettings, detect_dirt, dirt_probability
 from vldm_core.metrics.detection import dilate
 from vldm_core.video.flow import estimate_flow, to_luma
 from vldm_core.video.warping import warp
 
 from ...testers import interrupt_comes_out, windows_agree
 from .dirt_scenes import scene, speckled, with_runner
-
-DirtSettings = partial(dirt.DirtSettings, detector="weight-free")
-
-
-def detect_dirt(frames: Tensor, settings: dirt.DirtSettings | None = None, **more: Any) -> Tensor:
-    return dirt.detect_dirt(frames, settings or DirtSettings(), **more)
 
 
 def score(found: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -104,7 +94,6 @@ def test_a_speck_that_lasts_a_few_frames_is_found(life: int) -> None:
     frames = scene(9, pan=0.4)
     frames[3 : 3 + life, :, 60:66, 130:137] = 0.97
     assert (detect_dirt(frames)[3 : 3 + life, 61:65, 131:136] > 0).float().mean() > 0.9
-    assert detect_dirt(frames, DirtSettings(lifetime=1))[3 : 3 + life, 61:65, 131:136].sum() == 0
 
 
 def test_dirt_on_a_repeated_frame_is_found() -> None:
@@ -135,38 +124,63 @@ def test_windows_give_the_same_mask() -> None:
         windows_agree(run, whole, (5, 9), radius=RADIUS)
 
 
-def test_polarity_protection_size_and_growth() -> None:
-    dirty, truth = speckled(scene(5), first=2, last=3)
-    found = detect_dirt(dirty, DirtSettings())[2] > 0
-    dark = detect_dirt(dirty, DirtSettings(polarity="dark"))[2] > 0
-    bright = detect_dirt(dirty, DirtSettings(polarity="bright"))[2] > 0
-    assert dark.any() and bright.any() and not (dark & bright).any()
-    assert torch.equal(dark | bright, found)
+def test_protection_size_and_growth() -> None:
+    dirty, truth = speckled(scene(7), first=3, last=4)
+    found = detect_dirt(dirty)[3] > 0
     protect = torch.zeros_like(truth)
     protect[:, :, :96] = True
-    spared = detect_dirt(dirty, DirtSettings(), protect=protect)[2] > 0
+    spared = detect_dirt(dirty, protect=protect)[3] > 0
     assert not spared[:, :96].any()
     assert torch.equal(spared[:, 96:], found[:, 96:])
     assert not detect_dirt(dirty, DirtSettings(min_size=500)).any()
-    grown = detect_dirt(dirty, DirtSettings(grow=2))[2] > 0
+    grown = detect_dirt(dirty, DirtSettings(grow=2))[3] > 0
     assert (grown & found).sum() == found.sum() < grown.sum()
+    assert torch.equal(grown | dilate(found[None], 2)[0], dilate(found[None], 2)[0])
 
 
-@pytest.mark.parametrize("settings", [DirtSettings(), DirtSettings(certainty=0.2, polarity="dark", lifetime=2)])
-def test_probability_above_certainty_is_the_mask(settings: dirt.DirtSettings) -> None:
-    dirty, _ = speckled(with_runner(scene(6)))
+def test_spots_of_other_sizes_are_left() -> None:
+    frames = scene(7)
+    frames[3, :, 30:34, 30:34] = 0.95
+    frames[3, :, 90:110, 120:150] += 0.35
+    small, large = (slice(31, 33), slice(31, 33)), (slice(94, 106), slice(124, 146))
+    for settings, small_found, large_found in (
+        (DirtSettings(), True, True),
+        (DirtSettings(max_size=100), True, False),
+        (DirtSettings(min_size=100), False, True),
+    ):
+        found = detect_dirt(frames, settings, keep=slice(3, 4))[3] > 0
+        assert bool(found[small].all()) == small_found == bool(found[small].any())
+        assert (float(found[large].float().mean()) > 0.9) == large_found == bool(found[large].any())
+
+
+@pytest.mark.parametrize("polarity", ["dark", "bright"])
+def test_dark_and_bright_damage_of_every_kind_are_found_apart(polarity: str) -> None:
+    frames = scene(9)
+    x, y = np.meshgrid(np.arange(192), np.arange(144))
+    blotch = np.clip(1.5 - np.hypot((x - 45) / 22, (y - 100) / 16), 0, 1).clip(max=1)
+    mark = np.zeros((144, 192), np.float32)
+    mark[20:26, 30:37] = 0.35
+    mark[10:130, 150:152] = 0.2
+    mark += 0.1 * blotch.astype(np.float32)
+    sign = 1 if polarity == "bright" else -1
+    frames[4] = (frames[4] + sign * torch.from_numpy(mark)).clamp(0, 1)
+    own = detect_dirt(frames, DirtSettings(polarity=polarity), keep=slice(4, 5))[4] > 0  # type: ignore[arg-type]
+    other = "dark" if polarity == "bright" else "bright"
+    opposite = detect_dirt(frames, DirtSettings(polarity=other), keep=slice(4, 5))[4] > 0  # type: ignore[arg-type]
+    for place in ((slice(21, 25), slice(31, 36)), (slice(30, 110), slice(150, 152)), (slice(92, 108), slice(34, 56))):
+        assert own[place].float().mean() > 0.6
+        assert opposite[place].float().mean() < 0.02
+
+
+@pytest.mark.parametrize("settings", [DirtSettings(min_size=1), DirtSettings(min_size=1, certainty=0.2, lifetime=2)])
+def test_probability_above_certainty_is_the_mask(settings: DirtSettings) -> None:
+    dirty, truth = speckled(with_runner(scene(6)))
     probability = dirt_probability(dirty, settings)
     assert probability.min() >= 0 and probability.max() <= 1
     assert torch.equal((probability >= settings.certainty).float(), detect_dirt(dirty, settings))
     assert ((probability > 0) & (probability < settings.certainty)).any()
-
-
-def test_probability_looks_at_fainter_spots_when_the_threshold_is_low() -> None:
-    dirty, truth = speckled(scene(6))
-    everything = dirt_probability(dirty, DirtSettings(threshold=dirt.FAINTEST_THRESHOLD))
-    assert (everything > 0).sum() > (dirt_probability(dirty, DirtSettings()) > 0).sum()
-    assert everything[truth].mean() > 0.5 > 0.05 > everything[~dilate(truth, 1)].mean()
-    assert not dirt_probability(dirty, DirtSettings(), keep=slice(2, 3))[:2].any()
+    assert probability[truth].mean() > 0.5 > 0.05 > probability[~dilate(truth, 1)].mean()
+    assert not dirt_probability(dirty, settings, keep=slice(2, 3))[:2].any()
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -199,7 +213,7 @@ def test_wrong_arguments_are_refused() -> None:
         detect_dirt(torch.zeros(3, 32, 32))
     with pytest.raises(SettingsError, match="dirt detection needs"):
         dirt_probability(torch.zeros(3, 32, 32))
-    for wrong in ({"polarity": "grey"}, {"detector": "psychic"}):
+    for wrong in ({"polarity": "grey"}, {"max_size": 2}):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             DirtSettings(**wrong)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vldm_core.film.dirt.detection import Detector, DirtSettings, detect_dirt
+from vldm_core.film.dirt.detection import detect_dirt
 from vldm_core.film.dirt.standing import same_place, staying
 from vldm_core.film.fill.repair import repair_dirt
 from vldm_core.film.motion.whole_shift import whole_shift
@@ -15,8 +15,6 @@ from vldm_core.video.flow import FlowSettings, estimate_pair, to_luma
 
 from ..clean_cases import clean_case, psnr_inside
 from .dirt_scenes import scene, speckled
-
-BOTH = pytest.mark.parametrize("detector", ["learned", "weight-free"])
 
 
 def lettering(height: int = 144, width: int = 192) -> np.ndarray:
@@ -46,35 +44,31 @@ def titled(count: int = 8, *, pan: float = 3.0) -> Tensor:
     return scene(count, pan=pan) * (1 - edge) + 0.97 * torch.from_numpy(letters)
 
 
-@BOTH
-def test_letters_on_a_card_are_no_dirt(detector: Detector) -> None:
-    assert detect_dirt(card(), DirtSettings(detector=detector)).mean() < 1e-5
+def test_letters_on_a_card_are_no_dirt() -> None:
+    assert detect_dirt(card()).mean() < 1e-5
 
 
-@BOTH
-def test_letters_before_a_moving_scene_are_no_dirt(detector: Detector) -> None:
-    found = detect_dirt(titled(), DirtSettings(detector=detector))
+def test_letters_before_a_moving_scene_are_no_dirt() -> None:
+    found = detect_dirt(titled())
     assert found[1:-1].mean() < 5e-4
     assert found.mean() < 2e-3
 
 
-@BOTH
 @pytest.mark.parametrize("ground", ["card", "titled"])
-def test_dirt_between_letters_is_found(detector: Detector, ground: str) -> None:
+def test_dirt_between_letters_is_found(ground: str) -> None:
     clean = card() if ground == "card" else titled(7)
     dirty, truth = speckled(clean, per_frame=4)
-    score = score_detection(detect_dirt(dirty, DirtSettings(detector=detector))[1:-1], truth[1:-1].float())
-    # Dark dirt on a dark card shows little, and less without a network.
-    assert (score.recall or 0) > (0.5 if (detector, ground) == ("weight-free", "card") else 0.78)
+    score = score_detection(detect_dirt(dirty)[1:-1], truth[1:-1].float())
+    # Dark dirt on a dark card shows little.
+    assert (score.recall or 0) > 0.78
     assert (score.precision or 0) > 0.88
 
 
-@BOTH
 @pytest.mark.parametrize("life", [4, 6])
-def test_a_mark_that_stays_longer_than_dirt_is_no_dirt(detector: Detector, life: int) -> None:
+def test_a_mark_that_stays_longer_than_dirt_is_no_dirt(life: int) -> None:
     frames = scene(12, pan=3.0)
     frames[4 : 4 + life, :, 20:30, 160:172] = 0.93
-    assert detect_dirt(frames, DirtSettings(detector=detector))[:, 17:33, 157:175].sum() == 0
+    assert detect_dirt(frames)[:, 17:33, 157:175].sum() == 0
 
 
 @pytest.mark.parametrize(
@@ -86,21 +80,17 @@ def test_a_mark_that_stays_longer_than_dirt_is_no_dirt(detector: Detector, life:
         ("cue_marks", (9, 19), (slice(0, 120), slice(300, 480))),
     ],
 )
-@BOTH
-def test_what_users_reported_stays(
-    name: str, span: tuple[int, int], crop: tuple[slice, slice] | None, detector: Detector
-) -> None:
+def test_what_users_reported_stays(name: str, span: tuple[int, int], crop: tuple[slice, slice] | None) -> None:
     frames, interest = clean_case(name, *span, crop)
-    restored = repair_dirt(frames, detect_dirt(frames, DirtSettings(detector=detector)))
+    restored = repair_dirt(frames, detect_dirt(frames))
     assert psnr_inside(frames, restored, interest) >= 38
 
 
-@BOTH
 @pytest.mark.parametrize("name", ["intertitle", "subtitles"])
-def test_dirt_on_what_users_reported_is_found(name: str, detector: Detector) -> None:
+def test_dirt_on_what_users_reported_is_found(name: str) -> None:
     frames, _ = clean_case(name, 2, 9, (slice(100, None), slice(40, 440)))
     dirty, truth = speckled(frames, per_frame=6)
-    score = score_detection(detect_dirt(dirty, DirtSettings(detector=detector))[1:-1], truth[1:-1].float())
+    score = score_detection(detect_dirt(dirty)[1:-1], truth[1:-1].float())
     assert (score.recall or 0) > 0.8
     assert (score.precision or 0) > 0.9
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from vldm_core.film.dirt import detection as dirt
-from vldm_core.film.dirt.detection import RADIUS, Detector, DirtSettings, detect_dirt
-from vldm_core.film.dirt.references import REACH, References, differs_as_a_whole, is_even
+from vldm_core.film.dirt.detection import RADIUS, DirtSettings, detect_dirt
+from vldm_core.film.dirt.references import REACH, SIDE, References, differs_as_a_whole, is_even
 from vldm_core.film.fill.repair import LARGE_SHARE, MUCH_FILLED
 from vldm_core.film.motion.shot import ShotMotion
 from vldm_core.film.motion.window import FrameWindow
@@ -20,8 +20,6 @@ from vldm_core.video.flow import to_luma
 
 from ..clean_cases import clean_case
 from .dirt_scenes import scene, speckled, with_runner
-
-BOTH = pytest.mark.parametrize("detector", ["learned", "weight-free"])
 
 
 def hazed(frame: Tensor) -> Tensor:
@@ -47,47 +45,43 @@ def drawn(count: int = 8, height: int = 144, width: int = 192) -> Tensor:
     return torch.from_numpy(np.stack(frames)).float()[:, None].repeat(1, 3, 1, 1) / 255
 
 
-@BOTH
-def test_a_hazed_frame_is_left_and_told(detector: Detector) -> None:
+def test_a_hazed_frame_is_left_and_told() -> None:
     frames = scene(9, pan=2.5)
     frames[4] = hazed(frames[4])
     told: list[tuple[int, str]] = []
-    found = detect_dirt(frames, DirtSettings(detector=detector), tell=lambda *what: told.append(what))
+    found = detect_dirt(frames, tell=lambda *what: told.append(what))
     assert found.mean() < 1e-4
     assert told == [(4, dirt.DIFFERS)]
 
 
-@BOTH
-def test_dirt_beside_a_hazed_frame_is_found(detector: Detector) -> None:
+def test_dirt_beside_a_hazed_frame_is_found() -> None:
     dirty, truth = speckled(scene(9, pan=2.5), per_frame=4)
     dirty[4] = hazed(dirty[4])
-    score = score_detection(detect_dirt(dirty, DirtSettings(detector=detector))[[3, 5]], truth[[3, 5]].float())
+    score = score_detection(detect_dirt(dirty)[[3, 5]], truth[[3, 5]].float())
     assert (score.recall or 0) > 0.8
     assert (score.precision or 0) > 0.9
 
 
-@BOTH
 @pytest.mark.parametrize("level", [0.0, 1.0])
 @pytest.mark.parametrize("length", [1, 2])
-def test_an_inserted_blank_is_left(detector: Detector, level: float, length: int) -> None:
+def test_an_inserted_blank_is_left(level: float, length: int) -> None:
     frames = scene(9, pan=2.0)
     frames[4 : 4 + length] = level
     told: list[tuple[int, str]] = []
-    found = detect_dirt(frames, DirtSettings(detector=detector), tell=lambda *what: told.append(what))
-    assert found.mean() < 1e-4
+    found = detect_dirt(frames, tell=lambda *what: told.append(what))
+    # Motion past the blank is measured over two frames and more, and less exactly.
+    assert found.mean() < 2e-4
     assert {index for index, _ in told} <= {4, 5} and len(told) >= (length == 1)
 
 
-@BOTH
-def test_drawings_on_twos_stay(detector: Detector) -> None:
-    assert not detect_dirt(drawn(), DirtSettings(detector=detector)).any()
+def test_drawings_on_twos_stay() -> None:
+    assert not detect_dirt(drawn()).any()
 
 
-@BOTH
-def test_dirt_on_one_frame_of_a_drawing_is_found(detector: Detector) -> None:
+def test_dirt_on_one_frame_of_a_drawing_is_found() -> None:
     frames = drawn()
     frames[4, :, 30:36, 150:158] = 0.05
-    found = detect_dirt(frames, DirtSettings(detector=detector))[4, 31:35, 151:157]
+    found = detect_dirt(frames)[4, 31:35, 151:157]
     assert (found > 0).float().mean() > 0.9
 
 
@@ -109,19 +103,18 @@ def test_references_step_over_copies_and_other_pictures() -> None:
     frames = scene(8)
     frames[2], frames[5] = frames[1], 0.0
     references = References(FrameWindow(frames))
-    assert REACH == 2
-    assert references.of(3) == (2, 4)
-    assert references.of(1) == (0, 3)
-    assert references.of(4) == (3, 6)
-    assert references.of(6) == (4, 7)
+    assert (SIDE, REACH) == (3, 5)
+    assert references.of(3) == ((2, 0), (4, 6, 7))
+    assert references.of(1) == ((0,), (3, 4, 6))
+    assert references.of(4) == ((3, 2, 0), (6, 7))
+    assert references.of(0) == ((), (1, 3, 4))
     assert [references.stands_apart(index) for index in range(8)] == [False] * 5 + [True] + [False] * 2
 
 
-@BOTH
-def test_windows_with_other_pictures_give_the_same_mask(detector: Detector) -> None:
+def test_windows_with_other_pictures_give_the_same_mask() -> None:
     dirty, _ = speckled(scene(18, 96, 128), per_frame=3)
     dirty[8], dirty[11] = hazed(dirty[8]), dirty[10]
-    settings = DirtSettings(detector=detector)
+    settings = DirtSettings()
     whole = detect_dirt(dirty, settings)
     for first, last in ((4, 8), (8, 12)):
         start = max(first - RADIUS, 0)
@@ -129,19 +122,17 @@ def test_windows_with_other_pictures_give_the_same_mask(detector: Detector) -> N
         assert torch.equal(detect_dirt(dirty[start : last + RADIUS], settings, keep=kept)[kept], whole[first:last])
 
 
-@BOTH
 @pytest.mark.parametrize(("name", "span"), [("animation", (0, 12)), ("leaders", (19, 26)), ("strobe", (0, 8))])
-def test_what_users_reported_stays(name: str, span: tuple[int, int], detector: Detector) -> None:
+def test_what_users_reported_stays(name: str, span: tuple[int, int]) -> None:
     frames, _ = clean_case(name, *span)
-    assert detect_dirt(frames, DirtSettings(detector=detector)).mean() < 1e-5
+    assert detect_dirt(frames).mean() < 1e-5
 
 
-@BOTH
-def test_the_hazed_frame_of_market_street_stays(shared_data, detector: Detector) -> None:
+def test_the_hazed_frame_of_market_street_stays(shared_data) -> None:
     with av.open(str(shared_data("film/market_street_1906.mkv"))) as film:
         shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)][18:27]
     frames = torch.from_numpy(np.stack(shown).transpose(0, 3, 1, 2).copy()).float() / 255
-    found = detect_dirt(frames, DirtSettings(detector=detector), keep=slice(4, 6))
+    found = detect_dirt(frames, keep=slice(4, 6))
     assert not found[4].any()
     # The dark part of the blotch in the sky of the frame after it.
     assert found[5, 70:88, 200:220].sum() > 100

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError
+from vldm_core.film.dirt.features import SCALE, DirtPlanes
 from vldm_core.film.dirt.network import KIND, DirtNetwork, DirtNetworkConfig
-from vldm_core.training.dirt_detector.examples import STEPS
 from vldm_core.training.dirt_detector.run import train_on_examples
 from vldm_core.training.dirt_detector.task import DirtTask, DirtTrainingSettings
 from vldm_core.training.run import TrainingRun
@@ -25,7 +25,7 @@ QUICK = replace(QUICK, trainer=replace(QUICK.trainer, steps=20, batch=2, warmup=
 def train(out: Path, settings: DirtTrainingSettings = QUICK, **options) -> DirtNetwork:
     run = TrainingRun(out=out, settings=settings.trainer, description=settings.description(), **options)
     run.prepare()
-    return train_on_examples(run, *spots(), settings, TINY)
+    return train_on_examples(run, spots(), settings, TINY)
 
 
 def test_a_resumed_run_gives_the_same_file(tmp_path: Path) -> None:
@@ -37,15 +37,19 @@ def test_a_resumed_run_gives_the_same_file(tmp_path: Path) -> None:
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    settings = replace(QUICK, trainer=replace(QUICK.trainer, steps=60, batch=4, warmup=5, average=0.9))
-    planes, labels = spots()
-    untrained = DirtTask(DirtNetwork(TINY), settings, planes, labels)
+    settings = replace(QUICK, trainer=replace(QUICK.trainer, steps=120, batch=4, warmup=5, average=0.9))
+    fine, coarse, labels = spots()
+    untrained = DirtTask(DirtNetwork(TINY), settings, spots())
     before = untrained.validate(untrained.module).figures["loss"]
     network = train(tmp_path / "network.safetensors", settings)
-    after = DirtTask(network, settings, planes, labels).validate(network).figures["loss"]
-    assert after < 0.1 * before
+    after = DirtTask(network, settings, spots()).validate(network).figures["loss"]
+    # A network this small draws three kinds of rims less sharply than two.
+    assert after < 0.15 * before
     network = KIND.load(tmp_path / "network.safetensors")
-    found = torch.stack([network.probability(one.float() / STEPS).amax(0) for one in planes]) > 0.5
+    seen = [
+        DirtPlanes(near.float() / SCALE.step, far.float() / SCALE.step) for near, far in zip(fine, coarse, strict=True)
+    ]
+    found = torch.stack([network.probability(planes).amax(dim=0) for planes in seen]) > 0.5
     assert (found == (labels > 0)).float().mean() > 0.97
 
 

@@ -9,7 +9,7 @@ from ...arrays import FloatArray
 from ..randomness import generator
 from ..units import line_scale
 from ..validation import require_span, require_within
-from .marks import cover
+from .marks import draw_blend, require_blends, stamp
 from .texture_folder import TextureFolder
 from .textures import speck
 
@@ -30,6 +30,7 @@ class DirtModel:
             the range seen on real films.
         lasting_share: Share of particles that stay in place for two or three frames.
         cluster_share: Share of particles that are a loose cluster of crumbs.
+        blends: Shares of the ways in which particles mix with the picture, see :data:`~.marks.BLENDS`.
     """
 
     rate: float = 20.0
@@ -40,6 +41,7 @@ class DirtModel:
     white_share: float | None = None
     lasting_share: float = 0.05
     cluster_share: float = 0.04
+    blends: tuple[float, ...] = (1.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         require_within("dirt.rate", self.rate, 0, 500)
@@ -51,6 +53,7 @@ class DirtModel:
             require_within("dirt.white_share", self.white_share, 0, 1)
         require_within("dirt.lasting_share", self.lasting_share, 0, 1)
         require_within("dirt.cluster_share", self.cluster_share, 0, 1)
+        require_blends("dirt.blends", self.blends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +100,10 @@ class DirtLayer:
             patch = self._patch(particle)
             if patch is not None:
                 rows, columns, coverage = patch
-                cover(image, rows, columns, coverage * np.float32(particle.opacity), white=particle.white)
+                stamp(
+                    image, rows, columns, coverage, particle.opacity, white=particle.white,
+                    blend=draw_blend(self._model.blends, particle.offset[1]),
+                )  # fmt: skip
         return image
 
     def _patch(self, particle: Particle) -> tuple[slice, slice, FloatArray] | None:

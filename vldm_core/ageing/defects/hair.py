@@ -9,7 +9,7 @@ from ...arrays import FloatArray
 from ..randomness import Autoregressive, Population, generator
 from ..units import line_scale
 from ..validation import require_span, require_within
-from .marks import cover
+from .marks import draw_blend, require_blends, stamp
 from .texture_folder import TextureFolder
 
 LONGEST_LIFE = 200  # frames
@@ -30,6 +30,7 @@ class HairModel:
         opacity: Smallest and largest opacity.
         white_share: Share of white hairs on the print; gate hairs are always dark.
         sway: Standard deviation of the swing of a gate hair about its root, degrees.
+        blends: Shares of the ways in which hairs mix with the picture, see :data:`~.marks.BLENDS`.
     """
 
     transient_rate: float = 0.3
@@ -39,6 +40,7 @@ class HairModel:
     opacity: tuple[float, float] = (0.5, 1.0)
     white_share: float = 0.4
     sway: float = 1.0
+    blends: tuple[float, ...] = (1.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         require_within("hair.transient_rate", self.transient_rate, 0, 20)
@@ -48,6 +50,7 @@ class HairModel:
         require_span("hair.opacity", self.opacity, 0, 1)
         require_within("hair.white_share", self.white_share, 0, 1)
         require_within("hair.sway", self.sway, 0, 20)
+        require_blends("hair.blends", self.blends)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,8 @@ class HairLayer:
                 )
             if patch is not None:
                 rows, columns, coverage = patch
-                cover(image, rows, columns, coverage * np.float32(hair.opacity), white=hair.white)
+                blend = draw_blend(self._model.blends, hair.key / 97 % 256)
+                stamp(image, rows, columns, coverage, hair.opacity, white=hair.white, blend=blend)
         return image
 
     def _path(self, hair: Hair) -> FloatArray:

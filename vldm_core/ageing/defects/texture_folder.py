@@ -1,6 +1,12 @@
-"""Photographed or painted shapes of defects, taken from a folder instead of being drawn."""
+"""Photographed or painted shapes of defects, taken from a folder instead of being drawn.
+
+Besides shapes that stand for a single speck or hair, whole scans are laid over a frame as they are. What lies together
+on a film was made together: dust in a heap, scratches in one direction, a stain with its splashes. Specks that are
+strewn one by one show none of that.
+"""
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,15 +16,19 @@ import numpy as np
 
 from ...arrays import FloatArray
 from ...errors import SettingsError
-from .marks import box_around
+from ..randomness import generator, log_uniform
+from ..units import line_scale
+from ..validation import require_span, require_within
+from .marks import box_around, draw_blend, require_blends, stamp
 
-TextureKind = Literal["dirt", "hair", "stain"]
+TextureKind = Literal["dirt", "hair", "stain", "scratch"]
 
 # Subfolders that hold each kind, in the order of the scans of the FilmDamageSimulator data set.
 _SUBFOLDERS: dict[TextureKind, tuple[str, ...]] = {
     "dirt": ("dirt", "dots", "spots", "sprinkles", "smut"),
     "hair": ("hair", "hair-short", "lint"),
     "stain": ("stain", "smut"),
+    "scratch": ("scratches",),
 }
 _CACHED = 64  # pictures; 400 x 400 each in the known sets, cropped far below that
 _FAINTEST = 12  # of 255; fainter parts do not count for the extent of a shape
@@ -55,6 +65,14 @@ class TextureFolder:
         """Return whether there are shapes of a kind; the others are drawn."""
         return bool(self._files[kind])
 
+    def longest_side(self, kind: TextureKind, choice: float) -> int:
+        """Return the longest side, px of its own, of the shape that a number selects; see :meth:`stamp`."""
+        return max(self._shape(kind, choice).shape)
+
+    def _shape(self, kind: TextureKind, choice: float) -> FloatArray:
+        files = self._files[kind]
+        return self._load(files[int(choice / 256 * len(files)) % len(files)])
+
     def stamp(
         self,
         kind: TextureKind,
@@ -69,7 +87,7 @@ class TextureFolder:
         """Place one shape on a frame.
 
         Args:
-            kind: ``"dirt"``, ``"hair"`` or ``"stain"``.
+            kind: ``"dirt"``, ``"hair"``, ``"stain"`` or ``"scratch"``.
             choice: Number in 0 … 256 that selects the file.
             centre: (x, y) of its middle, px.
             size: Longest side of the shape, px.
@@ -83,8 +101,7 @@ class TextureFolder:
         Raises:
             SettingsError: When the file is not a readable picture.
         """
-        files = self._files[kind]
-        shape = self._load(files[int(choice / 256 * len(files)) % len(files)])
+        shape = self._shape(kind, choice)
         zoom = size / max(shape.shape)
         if zoom < 0.5:  # warping samples at points: without this, thin hairs would fall between them
             small = (max(round(shape.shape[1] * zoom), 1), max(round(shape.shape[0] * zoom), 1))
@@ -127,3 +144,71 @@ def _read(path: Path) -> FloatArray:
 
 
 TEXTURE_KINDS: tuple[TextureKind, ...] = get_args(TextureKind)
+
+SHEET_KINDS: dict[TextureKind, str] = {"dirt": "dirt", "hair": "hair", "stain": "blotches", "scratch": "cinches"}
+"""Mask that scans of each kind of shape count for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetModel:
+    """How many scans are laid over a frame.
+
+    Attributes:
+        rates: Mean number per frame (Poisson) of scans of dirt, of hair, of stains and of scratches, 0 … 20 each.
+        zoom: Smallest and largest enlargement of a scan, on a frame of 480 lines; drawn log-uniformly.
+        opacity: Smallest and largest opacity; drawn log-uniformly.
+        white_share: Share of light ones.
+        blends: Shares of the ways in which they mix with the picture, see :data:`~.marks.BLENDS`.
+    """
+
+    rates: tuple[float, float, float, float] = (0.3, 0.2, 0.1, 0.1)
+    zoom: tuple[float, float] = (0.25, 1.2)
+    opacity: tuple[float, float] = (0.2, 1.0)
+    white_share: float = 0.5
+    blends: tuple[float, ...] = (0.5, 0.25, 0.25)
+
+    def __post_init__(self) -> None:
+        for rate in self.rates:
+            require_within("sheets.rates", rate, 0, 20)
+        require_span("sheets.zoom", self.zoom, 0.01, 10)
+        require_span("sheets.opacity", self.opacity, 0.01, 1)
+        require_within("sheets.white_share", self.white_share, 0, 1)
+        require_blends("sheets.blends", self.blends)
+
+
+class SheetLayer:
+    """Draws the scans of one kind on any frame."""
+
+    def __init__(
+        self, model: SheetModel, seed: int, height: int, width: int, textures: TextureFolder, kind: TextureKind
+    ) -> None:
+        self._model, self._seed, self._height, self._width = model, seed, height, width
+        self._textures, self._kind = textures, kind
+        self._rate = model.rates[list(SHEET_KINDS).index(kind)]
+
+    def apply(self, index: int, image: FloatArray) -> FloatArray:
+        """Return the image (H, W, 3) of frame ``index`` with scans on it; the image itself where there are none."""
+        model = self._model
+        stream = generator(self._seed, f"{self._kind} sheets", index)
+        count = stream.poisson(self._rate)
+        if not count:
+            return image
+        image = image.copy()
+        for _ in range(count):
+            choice = stream.uniform(0, 256)
+            size = self._textures.longest_side(self._kind, choice) * log_uniform(stream, *model.zoom)
+            patch = self._textures.stamp(
+                self._kind,
+                choice,
+                centre=(stream.uniform(0, self._width), stream.uniform(0, self._height)),
+                size=size * line_scale(self._height),
+                angle=stream.uniform(0, 2 * np.pi),
+                height=self._height,
+                width=self._width,
+            )
+            opacity = log_uniform(stream, *model.opacity)
+            white, place = bool(stream.random() < model.white_share), stream.random()
+            if patch is not None:
+                blend = draw_blend(model.blends, place)
+                stamp(image, *patch, opacity, white=white, blend=blend)
+        return image

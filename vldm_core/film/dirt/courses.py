@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 
 from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
-from .comparisons import Comparisons
-from .evidence import same_sign
+from .features import DirtFeatures
 
 REACH = 2
-"""The verdict on a frame depends on the comparisons of this many frames on each side."""
+"""The verdict on a frame depends on what stands out in this many frames on each side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,6 @@ class CourseSpots:
         most: Spots of a frame, the strongest: among more every spot has a course by chance.
         area_ratio: Ratio of areas up to which two spots are alike: what tumbles or comes nearer changes both.
         contrast_ratio: The same of contrasts.
-        sigma: Pixels of the blur of what is held of a frame.
-        peak: Grey levels up to which it is held, in steps of a level: one byte a pixel.
     """
 
     levels: float = 8.0
@@ -47,8 +44,6 @@ class CourseSpots:
     most: int = 1000
     area_ratio: float = 4.0
     contrast_ratio: float = 2.5
-    sigma: float = 1.0
-    peak: float = 127.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,19 +174,22 @@ class _Seen:
     excess: NDArray[np.int8]
 
     def patch(self, centre: Plane, radius: int) -> Plane:
-        """A square (2 radius + 1)² of the excess around a place."""
+        """A square (2 radius + 1)² of the excess around a place, continued beyond the border."""
         x, y = (round(float(value)) for value in centre)
         height, width = self.excess.shape
-        rows = np.clip(np.arange(y - radius, y + radius + 1), 0, height - 1)
-        columns = np.clip(np.arange(x - radius, x + radius + 1), 0, width - 1)
+        top, left = y - radius, x - radius
+        if top >= 0 and y + radius < height and left >= 0 and x + radius < width:
+            return self.excess[top : y + radius + 1, left : x + radius + 1].astype(np.float32)
+        rows = np.clip(np.arange(top, y + radius + 1), 0, height - 1)
+        columns = np.clip(np.arange(left, x + radius + 1), 0, width - 1)
         return self.excess[np.ix_(rows, columns)].astype(np.float32)
 
 
 class Courses:
     """Spots of the frames of a window and their courses."""
 
-    def __init__(self, window: Comparisons) -> None:
-        self._window = window
+    def __init__(self, features: DirtFeatures) -> None:
+        self._features, self._window = features, features.window
         self._once = Once()
 
     def forget(self, before: int) -> None:
@@ -236,22 +234,13 @@ class Courses:
                 gone |= spots.area <= _CHANCE.larger * np.median(spots.area[together])
         return gone
 
-    def _spike(self, index: int) -> Plane:
-        comparison = self._window.comparison(index)
-        assert comparison is not None, "a frame that was seen has been compared"
-        first, second = comparison.sides
-        return same_sign(first.spike, second.spike)
-
     def _seen(self, index: int) -> _Seen | None:
         def compute() -> _Seen | None:
-            comparison = self._window.comparison(index)
-            if comparison is None or not self._window.can_be_judged(index):
+            alone = self._features.standing_out(index)
+            if alone is None or not self._window.can_be_judged(index):
                 return None
-            first, second = comparison.sides
-            residual = cv2.GaussianBlur(same_sign(first.residual, second.residual), (0, 0), _SPOT.sigma)
-            excess = np.clip(np.rint(residual), -_SPOT.peak, _SPOT.peak).astype(np.int8)
-            spots, marks = _spots_of(self._spike(index))
-            return _Seen(spots, marks, excess)
+            spots, marks = _spots_of(alone.beyond.plane())
+            return _Seen(spots, marks, alone.excess)
 
         if not 0 <= index < len(self._window.luma):
             return None
@@ -280,9 +269,10 @@ class Courses:
                 continue
             start, shift, distance = near.centre[within], shift[within], distance[within]
             ahead = spots.centre[number] + far_step / near_step * shift
-            off = np.linalg.norm(ahead[:, None] - far.centre[None], axis=-1)
-            nearest = off.argmin(axis=1)
-            off = np.maximum(off.min(axis=1), _COURSE.exactness * unit)
+            x, y = ((ahead[:, None, axis] - far.centre[None, :, axis]) ** 2 for axis in (0, 1))
+            x += y
+            nearest = x.argmin(axis=1)
+            off = np.maximum(np.sqrt(x[np.arange(len(x)), nearest]), _COURSE.exactness * unit)
             density = len(near.area) / (height * width), len(far.area) / (height * width)
             chances = density[0] * np.pi * np.maximum(distance, _COURSE.least_distance * unit) ** 2
             chances *= density[1] * np.pi * off**2

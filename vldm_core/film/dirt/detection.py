@@ -1,13 +1,12 @@
-"""Find transient dirt, dust, hair and blotches: what a frame shows and its neighbours do not.
+"""Find transient damage: dirt, dust, hair, scratches of one frame, and blotches: what a frame shows and no other does.
 
-`dirt_evidence` measures what stands out from the motion-compensated neighbours, for defects of one frame and for those
-that stay in place, in film coordinates, for a few. Whether it is dirt or something that moves is judged spot by spot
-(`dirt_spots`) or by a small network pixel by pixel (`dirt_features`, `dirt_network`).
+What its neighbours show is brought to the frame along the motion (`looks`); a small network tells, from how the frame
+differs from them (`features`), pixel by pixel what is damage. Spots that are seen to go their way are left.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -20,25 +19,19 @@ from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.bands import bands
 from ...video.buffers.pictures import Clip
+from ..motion.prediction import much_better
 from ..motion.shot import ShotMotion
 from ..motion.window import FrameWindow
-from .comparisons import RADIUS as COMPARISON_RADIUS
-from .comparisons import Comparisons
 from .courses import Courses
-from .evidence import Comparison, combine, same_sign
-from .features import DirtFeatures
+from .features import GRANULARITY, LONGEST_LIFE, DirtFeatures
+from .features import RADIUS as FEATURES_RADIUS
+from .looks import NeighbourLooks
 from .moving_objects import moving_spots
-from .network import GRANULARITY, shared_network
-from .spots import certainty_of, find_spots
+from .network import KINDS, shared_network
+from .standing import arriving_or_leaving, brightened
 
-LONGEST_LIFE = 3
-"""Frames a defect may stay in place and still count as transient."""
-
-RADIUS = COMPARISON_RADIUS + LONGEST_LIFE - 1
+RADIUS = FEATURES_RADIUS + 1
 """The mask of a frame depends on this many frames on each side."""
-
-FAINTEST_THRESHOLD = 2.0
-"""The lowest threshold of the settings, in grey levels."""
 
 LARGEST_SHARE = 0.25
 """Share of a frame that dirt covers at most; what stands out over more is another picture: a flash or an insert."""
@@ -49,35 +42,26 @@ DIFFERS = "differs from both neighbours as a whole; no dirt was looked for in it
 MARKED_ALL_OVER = f"more than {LARGEST_SHARE:.0%} of it would be taken for dirt; nothing was marked in it"
 """Why a frame is left unmarked."""
 
-Detector = Literal["weight-free", "learned"]
-"""How dirt is told from what moves."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DirtJudgement:
     """What is decided about spots besides what the user sets.
 
     Attributes:
-        least_certainty: Certainty (0 … 1) below which the costly search for a spot elsewhere is left out where
-            probabilities are asked for: it is as good as sure that it is no dirt.
-        doubtful: Probability (0 … 1) above which the network's pixels are joined to spots that are looked for in the
-            neighbours. Lower joins neighbouring spots to one that has no twin.
-        planes_in_work: Planes of single precision that the network and what it looks at take at their peak.
+        doubtful: Probability (0 … 1) above which pixels are joined to spots that are looked for in the neighbours.
+            Lower joins neighbouring spots to one that has no twin.
+        shortest_scratch: Pixels that a scratch is long at least, along rows or columns; shorter ones are found as dirt.
         greater_part: Share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
-        rim: Pixels on each side of the ellipse that a defect's soft rim may reach beyond what stands out: one wide.
-        rim_level: Grey levels by which a rim differs visibly, and so belongs to the mask.
+        planes_in_work: Planes of single precision that the network and what it looks at take at their peak.
     """
 
-    least_certainty: float = 0.02
+    planes_in_work: int = 70
     doubtful: float = 0.3
-    planes_in_work: int = 100
+    shortest_scratch: int = 20
     greater_part: float = 0.4
-    rim: int = 3
-    rim_level: float = 3.0
 
 
 _JUDGE = DirtJudgement()
-_RIM = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_JUDGE.rim, _JUDGE.rim))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,41 +69,37 @@ class DirtSettings:
     """What counts as dirt.
 
     Attributes:
-        threshold: Grey levels (0 … 255) by which dirt must stand out from everything its neighbours show around the
-            place, in a calm region; grain and motion raise it. Lower looks at fainter dirt. 2 … 128. The learned
-            detector judges that by itself and does without.
-        certainty: How sure it must be that a spot is dirt and not something that moves, 0 … 1. Lower finds more dirt
-            and takes more things that move for it.
+        certainty: How sure it must be that a pixel is damaged and shows nothing that moves, 0 … 1. Lower finds more
+            and takes more things that move for dirt.
         min_size: Defects of fewer pixels are left alone. 1 or more.
+        max_size: Defects of more pixels are left alone, and so is what they are joined to; None is no limit.
         grow: Pixels by which the mask is widened beyond what can be measured. 0 … 16.
         lifetime: A defect that stays in place for up to this many frames is found. 1 … 3.
         polarity: "dark" or "bright" restricts the search to one kind.
-        detector: "weight-free" judges spots by a few measures of each, "learned" pixels by a network.
     """
 
-    threshold: float = 4.0
     certainty: float = 0.5
     min_size: int = 3
+    max_size: int | None = None
     grow: int = 0
     lifetime: int = 3
     polarity: Literal["both", "dark", "bright"] = "both"
-    detector: Detector = "learned"
 
     def __post_init__(self) -> None:
-        if not FAINTEST_THRESHOLD <= self.threshold <= 128:
-            raise SettingsError(f"dirt threshold is {self.threshold}; use {FAINTEST_THRESHOLD:g} … 128 grey levels")
         if not 0 <= self.certainty < 1:
             raise SettingsError(f"dirt certainty is {self.certainty}; use 0 or more and less than 1")
         if self.min_size < 1:
             raise SettingsError(f"dirt min_size is {self.min_size}; use 1 pixel or more")
+        if self.max_size is not None and self.max_size < self.min_size:
+            raise SettingsError(
+                f"dirt max_size is {self.max_size}; use no less than min_size, which is {self.min_size}, or no limit"
+            )
         if not 0 <= self.grow <= 16:
             raise SettingsError(f"dirt grow is {self.grow}; use 0 … 16 pixels")
         if not 1 <= self.lifetime <= LONGEST_LIFE:
             raise SettingsError(f"dirt lifetime is {self.lifetime}; use 1 … {LONGEST_LIFE} frames")
         if self.polarity not in ("both", "dark", "bright"):
             raise SettingsError(f"dirt polarity is {self.polarity!r}; use 'both', 'dark' or 'bright'")
-        if self.detector not in get_args(Detector):
-            raise SettingsError(f"dirt detector is {self.detector!r}; use one of {', '.join(get_args(Detector))}")
 
 
 def detect_dirt(
@@ -156,7 +136,7 @@ def detect_dirt(
 
     Raises:
         SettingsError: `frames` or `protect` has the wrong shape.
-        WeightFileError: The file of the learned detector is missing or damaged.
+        WeightFileError: The file of the network is missing or damaged.
     """
     settings = settings or DirtSettings()
     _check_frames(frames)
@@ -166,9 +146,7 @@ def detect_dirt(
             f"the protect mask is {tuple(protect.shape)}, the frames need {(count, height, width)}; "
             "make it from these frames"
         )
-    wanted = settings.certainty if judged is None else min(settings.certainty, _JUDGE.least_certainty)
-    window = FrameWindow(frames, motion=motion, first=first)
-    finder = _finder(Comparisons(window), settings, wanted=wanted)
+    finder = _Finder(NeighbourLooks(FrameWindow(frames, motion=motion, first=first)), settings)
     # Frames that are not asked for stay untouched, and take up no memory.
     masks = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
@@ -181,8 +159,7 @@ def detect_dirt(
             found[:] = False
             if tell is not None:
                 tell(index, whole)
-        if settings.detector == "learned":
-            found = _without_small(found, settings.min_size)
+        found = _of_size(found, settings)
         if settings.grow:
             size = 2 * settings.grow + 1
             element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -206,31 +183,28 @@ def dirt_probability(
 ) -> Tensor:
     """Tell how sure it is of every pixel that it is dirt.
 
-    Where this is at least `DirtSettings.certainty`, `detect_dirt` with the same settings marks dirt, before it grows
-    the mask and, after the learned detector, drops spots smaller than `min_size`.
+    Where this is at least `DirtSettings.certainty`, `detect_dirt` with the same settings marks dirt, before it drops
+    spots by their size and grows the mask.
 
     Args:
         frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
-        settings: What is looked at; `certainty` and `grow` play no part. None looks at the faintest spots too
-            (`FAINTEST_THRESHOLD`), so that a precision-recall curve has both ends.
+        settings: What is looked at; `certainty`, the sizes and `grow` play no part.
         keep: As for `detect_dirt`.
         motion: As for `detect_dirt`.
         first: As for `detect_dirt`.
         progress: Called once per frame.
 
     Returns:
-        (T, H, W) float32 in 0 … 1, 0 in frames outside `keep`. Weight-free, the certainty of the spot that a pixel
-        belongs to, 0 where there is none; learned, the larger of the network's outputs for dirt and for blotches.
+        (T, H, W) float32 in 0 … 1, 0 in frames outside `keep`: the largest of the network's outputs for dirt, for
+        scratches of one frame and for blotches.
 
     Raises:
         SettingsError: `frames` has the wrong shape.
-        WeightFileError: The file of the learned detector is missing or damaged.
+        WeightFileError: The file of the network is missing or damaged.
     """
-    settings = settings or DirtSettings(threshold=FAINTEST_THRESHOLD)
     _check_frames(frames)
     count, _, height, width = frames.shape
-    window = FrameWindow(frames, motion=motion, first=first)
-    finder = _finder(Comparisons(window), settings, wanted=_JUDGE.least_certainty)
+    finder = _Finder(NeighbourLooks(FrameWindow(frames, motion=motion, first=first)), settings or DirtSettings())
     result = torch.from_numpy(np.zeros((count, height, width), np.float32))
     for index in range(count)[keep or slice(None)]:
         result[index] = torch.from_numpy(finder.certainty(index))
@@ -244,19 +218,15 @@ def _check_frames(frames: Tensor | Clip) -> None:
         raise SettingsError(f"dirt detection needs frames (T, 3, H, W) with T ≥ 1; got {tuple(frames.shape)}")
 
 
-def _finder(window: Comparisons, settings: DirtSettings, *, wanted: float) -> "_SpotFinder | _NetworkFinder":
-    """Return what finds the dirt in a window; certainties below `wanted` need not be exact."""
-    if settings.detector == "learned":
-        return _NetworkFinder(window, settings)
-    return _SpotFinder(window, settings, wanted=wanted)
-
-
-def _without_small(found: NDArray[np.bool_], min_size: int) -> NDArray[np.bool_]:
-    """Leave out spots of fewer pixels."""
-    if min_size == 1 or not found.any():
+def _of_size(found: NDArray[np.bool_], settings: DirtSettings) -> NDArray[np.bool_]:
+    """Leave out spots of fewer or more pixels than are wanted."""
+    if (settings.min_size == 1 and settings.max_size is None) or not found.any():
         return found
     _, parts, statistics, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    kept = statistics[:, cv2.CC_STAT_AREA] >= min_size
+    area = statistics[:, cv2.CC_STAT_AREA]
+    kept = area >= settings.min_size
+    if settings.max_size is not None:
+        kept &= area <= settings.max_size
     kept[0] = False
     return kept[parts]
 
@@ -272,43 +242,77 @@ def _spots_on(ground: NDArray[np.bool_], spots: NDArray[np.bool_]) -> NDArray[np
     return ground | mostly[parts]
 
 
-class _NetworkFinder:
-    """What the network says of each pixel."""
+def _drop_short(scratch: Plane) -> None:
+    """Take what is too short for a scratch out of its probability (H, W): grain forms short lines everywhere."""
+    there = (scratch >= _JUDGE.doubtful).astype(np.uint8)
+    if not there.any():
+        return
+    _, parts, statistics, _ = cv2.connectedComponentsWithStats(there, connectivity=8)
+    extent = statistics[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
+    short = extent < _JUDGE.shortest_scratch
+    short[0] = False
+    scratch[short[parts]] = 0.0
 
-    def __init__(self, window: Comparisons, settings: DirtSettings) -> None:
+
+class _Finder:
+    """What the network says of each pixel, without what is seen to move."""
+
+    def __init__(self, window: NeighbourLooks, settings: DirtSettings) -> None:
         self.window, self._settings = window, settings
         self._features = DirtFeatures(window, lifetime=settings.lifetime)
-        self._courses = Courses(window)
+        self._courses = Courses(self._features)
         self._network = shared_network()
 
     def certainty(self, index: int) -> Plane:
-        """Return the probability of dirt at each pixel of a frame, (H, W) float32."""
+        """Return the probability of damage at each pixel of a frame, (H, W) float32."""
         height, width = self.window.luma.shape[1:]
-        found = np.zeros((height, width), np.float32)
+        kinds = np.zeros((len(KINDS), height, width), np.float32)
         if not self.window.can_be_judged(index):
-            return found
+            return kinds[0]
         for band in bands(height, width, self._network.reach, granularity=GRANULARITY, planes=_JUDGE.planes_in_work):
             planes = self._features.planes(index, band.around)
             if planes is None:
-                return found
-            found[band.rows] = self._network.probability(planes).amax(dim=0).numpy()[band.within(1)]
-        found[
-            self._moving(index, found) | _spots_on(self.window.arrives_or_leaves(index), found >= _JUDGE.doubtful)
-        ] = 0.0
-        found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
+                return kinds[0]
+            kinds[:, band.rows] = self._network.probability(planes).numpy()[:, band.within(1), :width]
+        _drop_short(kinds[KINDS.index("scratch")])
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
-            found = np.where(bright if self._settings.polarity == "bright" else ~bright, found, np.float32(0))
+            kinds[~bright if self._settings.polarity == "bright" else bright] = 0.0
+        found: Plane = kinds.max(axis=0)
+        if (found >= _JUDGE.doubtful).any():
+            found[self._standing(index, found)] = 0.0
+            found[self._moving(index, found)] = 0.0
+            found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
         return found
+
+    def _standing(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
+        """Tell what stands still for long, moves as the picture does as a whole, or comes or goes and stays, (H, W)."""
+        pair, residuals = self.window.nearest(index), self._features.residuals(index)
+        stays = self.window.staying(index)
+        if pair is None or residuals is None:
+            return np.zeros(certainty.shape, bool)
+        frame, grain = self.window.luma[index], self.window.frames.grain(index)
+        still = np.zeros(certainty.shape, bool)
+        for other, residual in zip(pair, residuals, strict=True):
+            along, unmoved = frame - residual, brightened(self.window.luma[other], frame)
+            still |= self.window.same_place(index, other) & much_better(frame, unmoved, along, grain)
+        still &= stays
+        # Dirt does not stay as long as to show in these, however the picture moves as a whole.
+        for step, residual in zip((-LONGEST_LIFE, LONGEST_LIFE), residuals, strict=True):
+            if 0 <= index + step < len(self.window.luma):
+                look = brightened(self.window.carried(index, index + step), frame)
+                still |= much_better(frame, look, frame - residual, grain)
+        comes = _spots_on(stays & arriving_or_leaving(*residuals), certainty >= _JUDGE.doubtful)
+        return still | comes
 
     def _moving(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
         """Tell which spots are seen elsewhere in a neighbour, (H, W)."""
-        comparison = self.window.comparison(index)
-        if comparison is None:
+        pair, alone = self.window.nearest(index), self._features.standing_out(index)
+        if pair is None or alone is None:
             return np.zeros(certainty.shape, bool)
-        luma, (first, second) = self.window.luma, comparison.references
-        excess = same_sign(comparison.sides[0].residual, comparison.sides[1].residual)
+        luma, (first, second) = self.window.luma, pair
         ratio = (second - index) / (first - index)
+        excess = alone.excess.astype(np.float32)
         return moving_spots(certainty, _JUDGE.doubtful, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
 
     def forget(self, before: int) -> None:
@@ -316,63 +320,3 @@ class _NetworkFinder:
         self._features.forget(before)
         self._courses.forget(before)
         self.window.forget(before)
-
-
-class _SpotFinder:
-    """Spots of every stretch of frames that a defect may live for, found once per stretch."""
-
-    def __init__(self, window: Comparisons, settings: DirtSettings, *, wanted: float) -> None:
-        self.window, self._settings, self._wanted = window, settings, wanted
-        self._courses = Courses(window)
-        self._found: dict[tuple[int, int], Plane] = {}
-
-    def certainty(self, index: int) -> Plane:
-        """Return the certainty of the spot at each pixel of a frame, (H, W) float32, 0 where there is none."""
-        found: Plane = np.zeros(self.window.luma.shape[1:], np.float32)
-        if not self.window.can_be_judged(index):
-            return found
-        for life in range(1, self._settings.lifetime + 1):
-            for first in range(index - life + 1, index + 1):
-                last = first + life - 1
-                if first >= 0 and last < len(self.window.luma):
-                    found = cv2.max(found, self._stretch(first, last))
-        # Single pixels of a defect that happen to look right would stand as pepper in the fill.
-        found = cv2.morphologyEx(found, cv2.MORPH_CLOSE, _RIM)
-        found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
-        return found
-
-    def forget(self, before: int) -> None:
-        """Give back the memory of what frames from `before` on do not need."""
-        self._courses.forget(before)
-        self.window.forget(before - LONGEST_LIFE + 1)
-        for stretch in [stretch for stretch in self._found if stretch[1] < before]:
-            del self._found[stretch]
-
-    def _stretch(self, first: int, last: int) -> Plane:
-        """What stands out in all frames first … last against the frame before and the frame after."""
-        if (first, last) not in self._found:
-            start, end = self.window.comparison(first), self.window.comparison(last)
-            found = np.zeros(self.window.luma.shape[1:], np.float32)
-            if start is not None and end is not None:
-                adjoining = start.references[0] == first - 1 and end.references[1] == last + 1
-                if first == last or adjoining:
-                    found = self._judge(start, end, range(first, last + 1))
-            self._found[first, last] = found
-        return self._found[first, last]
-
-    def _judge(self, start: Comparison, end: Comparison, stretch: range) -> Plane:
-        evidence = combine(start.sides[0], end.sides[1])
-        signs = {"both": (1, -1), "bright": (1,), "dark": (-1,)}[self._settings.polarity]
-        spots = find_spots(evidence, threshold=self._settings.threshold, min_size=self._settings.min_size, signs=signs)
-        references = start.references[0], end.references[1]
-        luma = self.window.luma
-        certainty = certainty_of(
-            spots,
-            [luma[index] for index in stretch],
-            [luma[index] for index in references],
-            wanted=self._wanted,
-            one_sided=not references[0] < stretch[0] < references[1],
-        )
-        found = np.concatenate([[0.0], certainty]).astype(np.float32)[spots.labels]
-        rim = cv2.dilate(found, _RIM)
-        return np.where(np.abs(evidence.soft) > _JUDGE.rim_level, rim, found)

@@ -1,12 +1,12 @@
-"""What the dirt network sees of a frame: planes of the evidence of `dirt_evidence`, compressed.
+"""What the dirt network sees of a frame: planes of how it differs from what its neighbours show, in units of its grain.
 
-Beside the two comparisons of the frame itself there is what stands out in place over stretches of two and three frames,
-for defects that stay, and what stands out in the frames before and after: something that moves, and that no flow
-explained, stands out there as well, a little further on.
+Beside the order of the neighbours' values at each place there is what stands out after averaging, along steep lines and
+over large patches; what the frames around show unmoved, for what stands still and for dirt that stays for some frames;
+and what stands out in the frames before and after: something that moves, and that no motion explained, stands out there
+as well, a little further on.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -14,25 +14,48 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...arrays import Plane
+from ...arrays import FloatArray, Plane
+from ..motion.cleaning import outside
+from ..motion.field import enlarged_plane
+from ..robust import MAD_TO_SIGMA
 from ..sparse_planes import SparsePlane
-from .comparisons import Comparisons
-from .evidence import same_sign
+from .lines import line_sums
+from .looks import RADIUS as LOOKS_RADIUS
+from .looks import FrameLooks, NeighbourLooks
 
-SIGNED_PLANES = (
-    "residual before", "residual after", "spike before", "spike after", "novelty before", "novelty after",
-    "spike", "soft", "novelty", "structure", "contrast", "brightness",
-    "spike over 2", "soft over 2", "spike over 3", "soft over 3", "earlier spike", "later spike",
+FINE_PLANES = (
+    "over middle", "over before", "over after", "beyond nearest", "beyond most", "beyond surroundings", "line",
+    "contrast",
 )  # fmt: skip
-"""Planes that change their sign when the picture is turned into its negative."""
+"""Planes of the frame's size; they change their sign when the picture is turned into its negative."""
 
-UNSIGNED_PLANES = ("disagreement", "detail", "inconsistency before", "inconsistency after", "one-sided")
-"""Planes that do not."""
+_SIGNED_COARSE_PLANES = (
+    "beyond all", "patch", "wide patch", "line around", "earlier beyond", "later beyond", "structure", "brightness",
+)  # fmt: skip
+_UNSIGNED_COARSE_PLANES = ("spread", "disagreement", "held", "moves on", "inconsistency", "grain", "one-sided")
 
-PLANES = SIGNED_PLANES + UNSIGNED_PLANES
+COARSE_PLANES = _SIGNED_COARSE_PLANES + _UNSIGNED_COARSE_PLANES
+"""Planes of half its size."""
 
-REACH = 2
-"""Planes of a frame depend on the comparisons of this many frames on each side."""
+SIGNED_COARSE = len(_SIGNED_COARSE_PLANES)
+"""So many of these, the first ones, change their sign with the picture, too."""
+
+PLANES = FINE_PLANES + COARSE_PLANES
+
+GRANULARITY = 8
+"""Planes are made for whole squares of this many pixels on each side; a frame is continued beyond its border."""
+
+REACH = 1
+"""Planes of a frame depend on what stands out in this many frames on each side."""
+
+HELD = 2
+"""What stands out in frames is held for this many frames more, for who looks at them besides."""
+
+LONGEST_LIFE = 3
+"""Frames a defect may stay in place and still count as transient."""
+
+RADIUS = REACH + max(LOOKS_RADIUS, LONGEST_LIFE)
+"""Planes of a frame depend on this many frames on each side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,188 +63,279 @@ class FeatureScale:
     """How the planes are scaled. The shipped network was trained on them so: another value needs a new training.
 
     Attributes:
-        bend: Grey levels where the logarithm of what stands out begins to bend.
-        bend_pixels: Pixels where that of the inconsistency of the flow does.
+        bend: Deviations of the grain where the logarithm of what stands out begins to bend.
+        line_bend: Deviations where that of the sum along a line does.
+        bend_pixels: Pixels where that of the inconsistency of the motion does.
+        grain: Least and largest deviation of the grain that counts, grey levels.
+        grain_step: Rows and columns from one sample of its median to the next.
+        usual_grain: Deviation of the grain that is 0 in its plane, grey levels.
         mid_grey: Grey level from which brightness counts.
         brightness_unit: Grey levels that are 1 in the plane of brightness.
-        pixel_steps: Steps of a pixel to which errors of the flow are rounded: the last bit depends on where in memory a
-            frame happens to lie.
-        soft: Pixels of the blur that finds faint patches under grain.
         surroundings: Pixels of the blur that a place is held against.
-        surroundings_reach: Rows on each side that a blur that wide depends on, in single precision: four deviations
-            and two rows.
+        square: Pixels on each side of the square around a place, any of which may explain what a frame shows there:
+            motion is off by a pixel at an edge.
+        patch: Quarter pixels of the blur that finds patches under grain.
+        patch_clip: Deviations of the grain at which what stands out is cut off before: specks are no patch.
+        patch_gain: By how much of the grain's deviation that of a blurred patch counts: blurring takes grain away.
+        gains: Least and largest ratio of the brightness of two frames that is evened out where they are held against
+            each other unmoved.
+        excess: Pixels of the blur of what is held of the frames beside.
+        step: Steps of a unit to which planes are rounded, as the examples of the training are.
+        most: Steps that a plane has on each side of 0.
     """
 
-    bend: float = 2.0
+    bend: float = 0.8
+    line_bend: float = 2.0
     bend_pixels: float = 0.3
+    grain: tuple[float, float] = (1.0, 10.0)
+    grain_step: int = 3
+    usual_grain: float = 2.5
     mid_grey: float = 127.5
     brightness_unit: float = 64.0
-    pixel_steps: float = 64
-    soft: float = 1.2
     surroundings: float = 2.5
-    surroundings_reach: int = 12
+    square: int = 3
+    patch: float = 1.0
+    patch_clip: float = 6.0
+    patch_gain: float = 5.0
+    gains: tuple[float, float] = (0.5, 2.0)
+    excess: float = 1.0
+    step: float = 26.0
+    most: int = 127
 
 
-_SCALE = FeatureScale()
-# The two planes that are not compressed: brightness from mid-grey, and a flag.
-_PLAIN_PLANES = ("brightness", "one-sided")
+SCALE = FeatureScale()
+_SQUARE = np.ones((SCALE.square, SCALE.square), np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class DirtPlanes:
+    """The planes of a frame or some of its rows, rounded to steps of 1 / `FeatureScale.step`.
+
+    Attributes:
+        fine: (len(FINE_PLANES), h, w) float32; sides are multiples of `GRANULARITY`.
+        coarse: (len(COARSE_PLANES), h / 2, w / 2).
+    """
+
+    fine: Tensor
+    coarse: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DirtTraces:
+    """What stands out in one frame by itself, which the frames beside it look at too.
+
+    Attributes:
+        beyond: (H, W), signed, grey levels, beyond most of its neighbours.
+        excess: (H, W) int8, by how many grey levels it differs from its nearest neighbours, blurred a little.
+        line: (H / 4, W), see `line_sums`.
+        grain: Deviation of the grain in what it has over its neighbours, grey levels.
+    """
+
+    beyond: SparsePlane
+    excess: NDArray[np.int8]
+    line: FloatArray
+    grain: float
 
 
 class DirtFeatures:
     """The planes of the frames of a window; what several frames need is computed once."""
 
-    def __init__(self, window: Comparisons, *, lifetime: int) -> None:
+    def __init__(self, window: NeighbourLooks, *, lifetime: int = LONGEST_LIFE) -> None:
         """Look at a window.
 
         Args:
             window: Frames of one shot.
-            lifetime: Longest stretch of frames looked at, 1 … 3; planes of longer ones stay 0.
+            lifetime: Frames that a defect may stay in place, 1 … 3.
         """
-        self._window, self._lifetime = window, lifetime
-        self._planes = np.empty((0, 0, 0), np.float32)
-        self._starts: dict[int, tuple[SparsePlane, Plane, int] | None] = {}
-        self._stretches: dict[tuple[int, int], tuple[SparsePlane, SparsePlane] | None] = {}
+        self.window, self._lifetime = window, lifetime
+        self._alone: dict[int, DirtTraces | None] = {}
+        self._raw: tuple[int, dict[str, Plane]] | None = None
 
-    def planes(self, index: int, rows: slice | None = None) -> Tensor | None:
+    def planes(self, index: int, rows: slice | None = None) -> DirtPlanes | None:
         """Return the planes of a frame, or of some rows of it; None where there is nothing to compare with.
 
-        Returns:
-            (len(PLANES), h, W) float32, good until the next call, which writes to the same memory.
+        Args:
+            index: The frame.
+            rows: They begin at a multiple of `GRANULARITY`.
         """
-        self._compare_around(index)
-        comparison = self._window.comparison(index)
-        if comparison is None:
+        raw = self._planes(index)
+        if raw is None:
             return None
-        before, after = comparison.sides
-        frame = self._window.luma[index]
-        height, _width = frame.shape
-        rows = slice(*(rows or slice(None)).indices(height)[:2])
-        around = slice(
-            max(0, rows.start - _SCALE.surroundings_reach), min(height, rows.stop + _SCALE.surroundings_reach)
-        )
+        alone = self.standing_out(index)
+        assert alone is not None
+        height, width = self.window.luma.shape[1:]
+        start, stop, _ = (rows or slice(None)).indices(height)
+        below, right = -(stop - start) % GRANULARITY, -width % GRANULARITY
+        bends = _bends(alone.grain)
+        parts: list[Tensor] = []
+        for number, names in ((1, FINE_PLANES), (2, COARSE_PLANES)):
+            size = (stop - start + below) // number, (width + right) // number
+            made = np.empty((len(names), *size), np.float32)
+            for name, out in zip(names, made, strict=True):
+                plane = raw[name][start // number : -(-stop // number)]
+                edges = size[0] - plane.shape[0], size[1] - plane.shape[1]
+                if any(edges):
+                    plane = cv2.copyMakeBorder(plane, 0, edges[0], 0, edges[1], cv2.BORDER_REPLICATE)
+                _compress(plane, bends[name], out=out)
+            parts.append(torch.from_numpy(made))
+        return DirtPlanes(*parts)
 
-        def detail(plane: Plane) -> Plane:
-            """How the rows stand out from their surroundings."""
-            apart = plane - cv2.GaussianBlur(plane, (0, 0), _SCALE.surroundings)
-            return apart[rows.start - around.start : rows.stop - around.start]
+    def _planes(self, index: int) -> dict[str, Plane] | None:
+        """The planes of a whole frame before they are compressed; held until those of another frame are made."""
+        if self._raw is not None and self._raw[0] == index:
+            return self._raw[1]
+        self._raw = None
+        # One by one: the looks of a frame are large, and what others need of them is not.
+        earlier = self.standing_out(index - 1)
+        looks = self.window.looks(index)
+        if looks is None:
+            return None
+        alone = self.standing_out(index)
+        assert alone is not None
+        frame = self.window.luma[index]
+        size = frame.shape[0], frame.shape[1]
+        half = -(-size[0] // 2), -(-size[1] // 2)
+        middle = looks.middle
+        over = frame - middle
+        low, high = looks.order[1], looks.order[4]
+        patch, wide = self._patches(looks, over, alone.grain, half)
+        held, moves_on = self._unmoved(index, frame)
+        blank = np.zeros(half, np.float32)
+        raw = {
+            "over middle": over,
+            "over before": frame - looks.before,
+            "over after": frame - looks.after,
+            "beyond nearest": outside(frame, cv2.min(*looks.nearest), cv2.max(*looks.nearest)),
+            "beyond most": alone.beyond.plane(),
+            "beyond surroundings": outside(
+                frame,
+                cv2.min(cv2.erode(low, _SQUARE), looks.around[0]),
+                cv2.max(cv2.dilate(high, _SQUARE), looks.around[1]),
+            ),
+            "line": enlarged_plane(alone.line, size),
+            "contrast": frame - cv2.GaussianBlur(frame, (0, 0), SCALE.surroundings),
+            "beyond all": _halved(outside(frame, looks.order[0], looks.order[5])),
+            "patch": patch,
+            "wide patch": wide,
+            "structure": _halved(middle - cv2.GaussianBlur(middle, (0, 0), SCALE.surroundings)),
+            "brightness": (_halved(frame) - np.float32(SCALE.mid_grey)) / np.float32(SCALE.brightness_unit),
+            "spread": _halved(high - low),
+            "disagreement": _halved(cv2.absdiff(looks.before, looks.after)),
+            "held": _halved(held),
+            "moves on": _halved(moves_on),
+            "inconsistency": enlarged_plane(looks.inconsistency, half),
+            "grain": np.full_like(blank, np.log(alone.grain / SCALE.usual_grain)),
+            "one-sided": np.full_like(blank, looks.one_sided),
+        }
+        self.window.forget_looks(index)
+        later = self.standing_out(index + 1)
+        lines = [enlarged_plane(other.line, half) for other in (earlier, later) if other is not None]
+        raw |= {
+            "line around": blank if not lines else lines[0] if len(lines) == 1 else _stronger(*lines),
+            "earlier beyond": blank if earlier is None else _halved(earlier.beyond.plane()),
+            "later beyond": blank if later is None else _halved(later.beyond.plane()),
+        }
+        self._raw = index, raw
+        return raw
 
-        alone = self._standing_out(index, index)
-        spike, soft = (plane[rows] for plane in alone) if alone else (np.zeros_like(frame[rows]),) * 2
-        spikes, novelties = zip(*(side.sparse_rows(rows) for side in comparison.sides), strict=True)
-        frame, looks = frame[rows], (before.look[rows], after.look[rows])
-        levels = [
-            frame - looks[0], frame - looks[1], *spikes, *novelties,
-            spike, soft, same_sign(*novelties),
-            detail((before.look[around] + after.look[around]) / 2),
-            detail(self._window.luma[index][around]),
-            (frame - np.float32(_SCALE.mid_grey)) / np.float32(_SCALE.brightness_unit),
-            *self._lasting(index, 2, rows), *self._lasting(index, 3, rows),
-            self._spike(index - 1, rows), self._spike(index + 1, rows),
-            cv2.absdiff(*looks), cv2.max(before.detail[rows], after.detail[rows]),
-            *(np.rint(side.inconsistency[rows] * _SCALE.pixel_steps) / _SCALE.pixel_steps for side in comparison.sides),
-            np.full_like(frame, not comparison.references[0] < index < comparison.references[1]),
-        ]  # fmt: skip
-        if self._planes.shape[1:] != frame.shape:
-            self._planes = np.empty((len(PLANES), *frame.shape), np.float32)
-        planes = self._planes
-        for name, plane, compressed in zip(PLANES, levels, planes, strict=True):
-            if name in _PLAIN_PLANES:
-                compressed[:] = plane
-            else:
-                _compress(
-                    plane, _SCALE.bend_pixels if name.startswith("inconsistency") else _SCALE.bend, out=compressed
-                )
-        return torch.from_numpy(planes)
-
-    def _compare_around(self, index: int) -> None:
-        """Compare the frames that the planes of a frame depend on, one by one, before more is held than that takes."""
-        last = min(index + REACH, len(self._window.luma) - 1)
-        for near in range(max(0, index - REACH), last + 1):
-            if near > index:
-                self._window.comparison(near)
-                continue
-            self._start(near)
-            if near == index - 1:
-                self._standing_out(near, near)
-            if near < index:
-                self._window.forget_comparison(near)
+    def residuals(self, index: int) -> tuple[Plane, Plane] | None:
+        """What a frame has over the middle of the earlier ones and over that of the later ones, (H, W) grey levels."""
+        raw = self._planes(index)
+        return None if raw is None else (raw["over before"], raw["over after"])
 
     def bright(self, index: int) -> NDArray[np.bool_]:
-        """Tell where a frame is brighter than its references around a pixel, (H, W)."""
-        comparison = self._window.comparison(index)
-        if comparison is None:
-            return np.zeros(self._window.luma.shape[1:], bool)
-        # A defect that stays differs from one side alone.
-        before, after = (cv2.GaussianBlur(side.residual, (0, 0), _SCALE.soft) for side in comparison.sides)
-        return _stronger(before, after) >= 0
+        """Tell where a frame is brighter than its neighbours, (3, H, W): around a pixel, the same, and in a patch.
+
+        So the three are for the kinds of damage that the network tells apart.
+        """
+        raw = self._planes(index)
+        height, width = self.window.luma.shape[1:]
+        if raw is None:
+            return np.zeros((3, height, width), bool)
+        near = cv2.GaussianBlur(raw["over middle"], (0, 0), SCALE.surroundings / 2) >= 0
+        return np.stack([near, near, enlarged_plane(raw["wide patch"], (height, width)) >= 0])
 
     def forget(self, before: int) -> None:
         """Give the memory back that only frames before this one need."""
-        for first in [first for first in self._starts if first < before - REACH]:
-            del self._starts[first]
-        for first, last in list(self._stretches):
-            # What stands out in the frame before is looked at once more.
-            if last < before and (first, last) != (before - 1, before - 1):
-                del self._stretches[first, last]
+        for index in [index for index in self._alone if index < before - HELD]:
+            del self._alone[index]
 
-    def _spike(self, index: int, rows: slice) -> Plane:
-        """What stands out in a frame by itself, (h, W); nothing beyond the ends of the window."""
-        alone = self._standing_out(index, index) if 0 <= index < len(self._window.luma) else None
-        blank = np.zeros((rows.stop - rows.start, self._window.luma.shape[2]), np.float32)
-        return blank if alone is None else alone[0][rows]
-
-    def _lasting(self, index: int, life: int, rows: slice) -> tuple[Plane, Plane]:
-        """The strongest spike and soft difference over the stretches of so many frames that this one is in."""
-        spike, soft = (np.zeros((rows.stop - rows.start, self._window.luma.shape[2]), np.float32) for _ in range(2))
-        if life <= self._lifetime:
-            for first in range(index - life + 1, index + 1):
-                found = self._standing_out(first, first + life - 1)
-                if found is not None:
-                    spike, soft = _stronger(spike, found[0][rows]), _stronger(soft, found[1][rows])
-        return spike, soft
-
-    def _standing_out(self, first: int, last: int) -> tuple[SparsePlane, SparsePlane] | None:
-        """What stands out in place in all of the frames first … last against the frame before and the frame after."""
-        if (first, last) not in self._stretches:
-            found = self._stretch(first, last)
-            self._stretches[first, last] = None if found is None else (SparsePlane(found[0]), SparsePlane(found[1]))
-        return self._stretches[first, last]
-
-    def _stretch(self, first: int, last: int) -> tuple[Plane, Plane] | None:
-        if first < 0 or last >= len(self._window.luma):
+    def standing_out(self, index: int) -> DirtTraces | None:
+        """What stands out in a frame by itself; None beyond the ends of the window and where there is no neighbour."""
+        if not 0 <= index < len(self.window.luma):
             return None
-        start, end = self._start(first), self._end(last, 1)
-        if start is None or end is None:
-            return None
-        spike, soft = same_sign(start[0], end[0]), same_sign(start[1], end[1])
-        if first == last:
-            return spike, soft
-        if start[2] != first - 1 or end[2] != last + 1:
-            return None
-        shown = [
-            cv2.GaussianBlur(self._window.luma[index], (0, 0), _SCALE.soft / 2) for index in range(first, last + 1)
-        ]
-        change = cv2.absdiff(shown[0], shown[-1])
-        for frame, following in pairwise(shown):
-            change = cv2.max(change, cv2.absdiff(frame, following))
-        # What stays shows the same in all of the frames.
-        return tuple(np.copysign(np.maximum(np.abs(plane) - change, 0), plane) for plane in (spike, soft))  # type: ignore
+        if index not in self._alone:
+            looks = self.window.looks(index)
+            self._alone[index] = None if looks is None else self._alone_of(self.window.luma[index], looks)
+        return self._alone[index]
 
-    def _start(self, index: int) -> tuple[Plane, Plane, int] | None:
-        """What `_end` tells of the earlier reference; it is still asked for when the comparison is forgotten."""
-        if index not in self._starts:
-            found = self._end(index, 0)
-            self._starts[index] = None if found is None else (SparsePlane(found[0]), *found[1:])
-        held = self._starts[index]
-        return None if held is None else (held[0].plane(), *held[1:])
+    @staticmethod
+    def _alone_of(frame: Plane, looks: FrameLooks) -> DirtTraces:
+        over = frame - looks.middle
+        sampled = np.abs(over[:: SCALE.grain_step, :: SCALE.grain_step])
+        grain = float(np.clip(np.median(sampled) * MAD_TO_SIGMA, *SCALE.grain))
+        beyond = outside(frame, looks.order[1], looks.order[4])
+        nearest = outside(frame, cv2.min(*looks.nearest), cv2.max(*looks.nearest))
+        excess = np.rint(cv2.GaussianBlur(nearest, (0, 0), SCALE.excess))
+        excess = np.clip(excess, -SCALE.most, SCALE.most).astype(np.int8)
+        return DirtTraces(SparsePlane(beyond), excess, line_sums(over, grain), grain)
 
-    def _end(self, index: int, side: int) -> tuple[Plane, Plane, int] | None:
-        """Spike and soft difference of a frame against the reference on one side, and which that is."""
-        comparison = self._window.comparison(index)
-        if comparison is None:
-            return None
-        held = comparison.sides[side]
-        return held.spike, cv2.GaussianBlur(held.residual, (0, 0), _SCALE.soft), comparison.references[side]
+    @staticmethod
+    def _patches(looks: FrameLooks, over: Plane, grain: float, size: tuple[int, int]) -> tuple[Plane, Plane]:
+        """What stands out of the local and of the slowly changing brightness on the average over some pixels."""
+        limit = np.float32(SCALE.patch_clip * grain)
+        small = cv2.resize(np.clip(over, -limit, limit), looks.small.shape[::-1], interpolation=cv2.INTER_AREA)
+        wide = np.clip(looks.small - looks.soft, -limit, limit)
+        near, far = (
+            enlarged_plane(cv2.GaussianBlur(plane, (0, 0), SCALE.patch) * np.float32(SCALE.patch_gain), size)
+            for plane in (small, wide)
+        )
+        return near, far
+
+    def _unmoved(self, index: int, frame: Plane) -> tuple[Plane, Plane]:
+        """How little the place changes to one of the next frames, and how much it does within a defect's longest life.
+
+        Both are taken in the frame's own overall brightness. Dirt that stays changes little to a frame that shows it,
+        and much on both sides in the end; what stands still changes little on one side at least.
+        """
+        held: Plane | None = None
+        sides: list[Plane] = []
+        level = float(frame.mean())
+        for direction in (-1, 1):
+            change: Plane | None = None
+            for step in range(1, LONGEST_LIFE + 1):
+                other = index + direction * step
+                if not 0 <= other < len(self.window.luma):
+                    break
+                shown = self.window.luma[other]
+                gain = np.float32(np.clip((level + 1) / (float(shown.mean()) + 1), *SCALE.gains))
+                apart = cv2.absdiff(frame, shown * gain)
+                change = apart if change is None else cv2.max(change, apart)
+                if step == 1 and self._lifetime > 1:
+                    held = apart if held is None else cv2.min(held, apart)
+            if change is not None:
+                sides.append(change)
+        moves_on = sides[0] if len(sides) == 1 else cv2.min(*sides)
+        # A defect that may not stay is held against frames that never show it.
+        return moves_on if held is None else held, moves_on
+
+
+def _bends(grain: float) -> dict[str, float | None]:
+    """Where the logarithm of each plane bends, in its own unit; None for planes that are not compressed."""
+    own: dict[str, float | None] = {
+        "line": SCALE.line_bend, "line around": SCALE.line_bend, "inconsistency": SCALE.bend_pixels,
+        "brightness": None, "grain": None, "one-sided": None,
+    }  # fmt: skip
+    return {name: own.get(name, SCALE.bend * grain) for name in PLANES}
+
+
+def _halved(plane: Plane) -> FloatArray:
+    """Average a plane (H, W) to half its size, rounded up."""
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = cv2.copyMakeBorder(plane, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+    size = plane.shape[1] // 2, plane.shape[0] // 2
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _stronger(first: Plane, second: Plane) -> Plane:
@@ -229,10 +343,17 @@ def _stronger(first: Plane, second: Plane) -> Plane:
     return np.where(np.abs(first) >= np.abs(second), first, second)
 
 
-def _compress(plane: Plane, bend: float, *, out: Plane) -> None:
-    """Write sign(x) log(1 + |x| / bend) of a plane to another, without copies in between."""
-    np.abs(plane, out=out)
-    np.multiply(out, np.float32(1 / bend), out=out)
-    np.add(out, np.float32(1), out=out)
-    np.log(out, out=out)
-    np.copysign(out, plane, out=out)
+def _compress(plane: Plane, bend: float | None, *, out: Plane) -> None:
+    """Write sign(x) log(1 + |x| / bend) of a plane, or the plane itself, rounded to the steps of the examples."""
+    if bend is None:
+        np.multiply(plane, np.float32(SCALE.step), out=out)
+    else:
+        np.abs(plane, out=out)
+        out *= np.float32(1 / bend)
+        out += np.float32(1)
+        cv2.log(out, out)
+        out *= np.float32(SCALE.step)
+        np.copysign(out, plane, out=out)
+    np.rint(out, out=out)
+    np.clip(out, -SCALE.most, SCALE.most, out=out)
+    out *= np.float32(1 / SCALE.step)

@@ -20,8 +20,11 @@ from ..motion import shot
 from ..motion.field import MotionField
 from ..motion.window import FrameWindow
 
-REACH = 2
-"""How far from a frame its references may lie, in frames; more than 1 only to step over others."""
+SIDE = 3
+"""Frames on each side that a frame is held against."""
+
+REACH = 5
+"""How far from a frame they may lie, in frames; more than `SIDE` only to step over others."""
 
 RADIUS = REACH + 1 + shot.RADIUS
 """Which references a frame has depends on this many neighbours on each side."""
@@ -142,18 +145,15 @@ class References:
         self._frames, self._luma = frames, frames.luma
         self._once = Once()
 
-    def of(self, index: int) -> tuple[int, int] | None:
-        """Return the two frames a frame is compared with, or None where there are not two.
+    def of(self, index: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Return the frames before and after that a frame is compared with, or None where there are not two in all.
 
-        These are the nearest suitable frames before and after it; at the ends of a shot the two nearest on one side.
+        These are the nearest suitable ones, up to `SIDE` on each side, fewer or none at the ends of a shot.
         """
 
-        def compute() -> tuple[int, int] | None:
+        def compute() -> tuple[tuple[int, ...], tuple[int, ...]] | None:
             before, after = self._suitable(index, -1), self._suitable(index, 1)
-            if before and after:
-                return before[0], after[0]
-            side = before or after
-            return (side[0], side[1]) if len(side) > 1 else None
+            return (before, after) if len(before) + len(after) > 1 else None
 
         return self._once.get(("references", index), compute)
 
@@ -173,18 +173,18 @@ class References:
 
         return self._once.get(("apart", index), compute)
 
-    def _suitable(self, index: int, direction: int) -> list[int]:
+    def _suitable(self, index: int, direction: int) -> tuple[int, ...]:
         last = index
         found: list[int] = []
         for other in range(index + direction, index + direction * (REACH + 1), direction):
-            if not 0 <= other < len(self._luma):
+            if not 0 <= other < len(self._luma) or len(found) == SIDE:
                 break
             copy = self._copies(*sorted((other, last)))
             if not copy and not self.stands_apart(other):
                 found.append(other)
             if not copy:
                 last = other
-        return found
+        return tuple(found)
 
     def _copies(self, first: int, second: int) -> bool:
         return self._once.get(("copies", first, second), lambda: is_duplicate(self._luma[first], self._luma[second]))

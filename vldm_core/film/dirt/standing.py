@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arrays import BoolArray, Plane
+from ...arrays import BoolArray, FloatArray, Plane
 
 SHORTEST_STAY = 4
 """Frames in a row that must show a thing at one place before it counts as standing: one more than dirt stays."""
@@ -59,8 +59,7 @@ def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
         other: (H, W), grey levels.
         grain: Deviation of the difference of two frames where they show the same, grey levels.
     """
-    gain = (float(frame.mean()) + 1) / (float(other.mean()) + 1)
-    difference = frame - other * np.float32(np.clip(gain, *_SAME.gains))
+    difference = frame - brightened(other, frame)
     allowance = np.float32(_SAME.flicker) * cv2.blur(frame, _SQUARE)
     agrees = cv2.dilate(np.abs(difference), _WINDOW) <= allowance + (
         _SAME.pixel_deviations * grain + _SAME.pixel_levels
@@ -90,3 +89,39 @@ def staying(index: int, count: int, same: Callable[[int], BoolArray]) -> BoolArr
                 break
     assert stay is not None, "a shot of one frame has no neighbour to be compared with"
     return stay >= wanted - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandingTests:
+    """What is no damage because it stands still, or because it comes or goes and stays.
+
+    Attributes:
+        one_side: Share of its difference from the one side by which what arrives or leaves differs from the other side
+            at most.
+        window: Pixels on each side of the square over which these differences are averaged.
+    """
+
+    one_side: float = 0.25
+    window: int = 3
+
+
+_STANDING = StandingTests()
+
+
+def arriving_or_leaving(before: Plane, after: Plane) -> BoolArray:
+    """Tell where a frame differs from one side alone, (H, W).
+
+    Dirt that stays for a few frames looks like that in its first and last one, and so do a letter and a cue mark.
+
+    Args:
+        before: (H, W), what the frame has over the earlier ones, grey levels.
+        after: (H, W), over the later ones.
+    """
+    one, other = (cv2.blur(np.abs(side), (_STANDING.window,) * 2) for side in (before, after))
+    return cv2.min(one, other) < _STANDING.one_side * cv2.max(one, other)
+
+
+def brightened(other: Plane, frame: Plane) -> FloatArray:
+    """Return a frame (H, W) in the overall brightness of another, as far as frames of one shot may differ."""
+    gain = (float(frame.mean()) + 1) / (float(other.mean()) + 1)
+    return np.asarray(other * np.float32(np.clip(gain, *_SAME.gains)), np.float32)

@@ -13,25 +13,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...ageing import Simulation, binary_truth, simulate
+from ...ageing import TRUTH_THRESHOLD, Simulation, simulate
 from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import FilmFileError, SettingsError
-from ...film.dirt.comparisons import Comparisons
-from ...film.dirt.detection import LONGEST_LIFE
-from ...film.dirt.features import PLANES, DirtFeatures
+from ...film.dirt.features import COARSE_PLANES, FINE_PLANES, PLANES, SCALE, DirtFeatures, DirtPlanes
+from ...film.dirt.looks import NeighbourLooks
 from ...film.motion.window import FrameWindow
 from ...progress import Progress, silent
 from ..example_files import claim, make_missing, read
 from .ageing import DirtAgeing, draw_ageing
+from .distractors import DistractorSettings, distracted
 
-DIRT, BLOTCH, FAINT_DIRT, FAINT_BLOTCH = 1, 2, 4, 8
-"""Bits of a label: damage that is to be found, and what is too faint to count either way."""
+DIRT, SCRATCH, BLOTCH = 1, 2, 4
+"""Bits of a label: damage that is to be found, by the outputs of the network."""
 
-STEPS = 26.0
-"""8-bit steps per unit of a plane: planes are compressed to about ±4.9, and 127 steps are all there are."""
+FAINT_DIRT, FAINT_SCRATCH, FAINT_BLOTCH = 8, 16, 32
+"""Bits of what is too faint to count either way."""
 
-# Two in the middle, two further out on each side and one at each end.
-_LEAST_FRAMES = 8
+UNKNOWN = 64
+"""Bit of what counts neither way for any output: scratches that last, and what real film shows and nobody explains."""
+
+_MOST_CHANGE = 16.0  # grey levels; the change that is 1 in a mask of dirt, see `ageing.VISIBLE_CHANGE`
+_LEAST_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,7 @@ class DirtExampleSettings:
     Attributes:
         shots: Number of shots.
         hard_shots: Number of shots besides, in which things move so fast that hardly any flow is right.
+        film_shots: Number of stretches of real film besides, where there are films.
         frames: Length of a shot. A longer one costs more, and the middle ones of eight have everything on both sides
             that the planes can look at.
         height: Of its frames, px.
@@ -48,30 +52,37 @@ class DirtExampleSettings:
         side: Side of the square that is kept of a frame, px.
         clean_share: Share of shots without dirt: what moves there is the whole lesson. Twice as many of the hard ones.
         texture_share: Share of shots whose dirt has the shapes of a folder, where one is given.
-        end_share: Share of shots from which the first or last frame is kept too, where one neighbour is missing.
+        end_share: Share of shots from which the first or last frame is kept too, where neighbours are missing.
         hard_end_share: The same of hard shots.
-        any_square: Share of frames of which a square anywhere is kept; of the others the one of three squares that has
-            the most in it, since most places teach nothing.
-        faintest: Visibility (see `ageing.binary_truth`) below which a change counts as no damage; between it and the
-            truth it counts neither way.
+        faintest: Grey levels below which a change counts as no damage; between it and the truth it counts neither way.
+        dirt_deviations: Change from which on dirt and hair are to be found, deviations of the grain.
+        dirt_levels: Grey levels that this is at least and at most.
+        blotch_deviations: The same of blotches, which many pixels show together.
+        blotch_levels: The same.
+        distractors: What comes and goes in the scenes.
         ageing: How shots are aged.
         material: How shots are drawn: often with something fast in them.
         hard_material: How hard shots are drawn: always with several fast things.
         seed: Another seed gives other shots.
     """
 
-    shots: int = 790
-    hard_shots: int = 200
-    frames: int = 8
+    shots: int = 520
+    hard_shots: int = 180
+    film_shots: int = 48
+    frames: int = 12
     height: int = 288
     width: int = 352
     side: int = 176
-    clean_share: float = 0.25
-    texture_share: float = 0.35
+    clean_share: float = 0.2
+    texture_share: float = 0.5
     end_share: float = 0.4
-    hard_end_share: float = 0.8
-    any_square: float = 0.4
-    faintest: float = 0.05
+    hard_end_share: float = 0.7
+    faintest: float = 1.0
+    dirt_deviations: float = 2.5
+    dirt_levels: tuple[float, float] = (5.0, 8.0)
+    blotch_deviations: float = 2.0
+    blotch_levels: tuple[float, float] = (4.0, 12.0)
+    distractors: DistractorSettings = DistractorSettings()
     ageing: DirtAgeing = DirtAgeing()
     material: MaterialSettings = MaterialSettings(clip_share=0.35, object_share=0.65)
     hard_material: MaterialSettings = MaterialSettings(
@@ -82,8 +93,9 @@ class DirtExampleSettings:
     def __post_init__(self) -> None:
         if self.shots < 1:
             raise SettingsError(f"{self.shots} shots of examples were asked for; use 1 or more")
-        if self.hard_shots < 0:
-            raise SettingsError(f"{self.hard_shots} hard shots of examples were asked for; use 0 or more")
+        for name in ("hard_shots", "film_shots"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{getattr(self, name)} {name} of examples were asked for; use 0 or more")
         if self.frames < _LEAST_FRAMES:
             raise SettingsError(
                 f"examples of shots of {self.frames} frames were asked for; use {_LEAST_FRAMES} or more"
@@ -98,8 +110,6 @@ class DirtExampleSettings:
             ("texture_share", 1),
             ("end_share", 1),
             ("hard_end_share", 1),
-            ("any_square", 1),
-            ("faintest", 0.5),
         ):
             if not 0 <= getattr(self, name) <= most:
                 raise SettingsError(f"example {name} is {getattr(self, name)}; use a share from 0 to {most}")
@@ -110,11 +120,13 @@ class ShotExamples:
     """The examples of one shot.
 
     Attributes:
-        planes: (N, len(PLANES), side, side) int8, in units of 1 / `STEPS`.
+        fine: (N, len(FINE_PLANES), side, side) int8, in units of 1 / `FeatureScale.step`.
+        coarse: (N, len(COARSE_PLANES), side / 2, side / 2) int8, the same.
         labels: (N, side, side) uint8, see `DIRT`.
     """
 
-    planes: NDArray[np.int8]
+    fine: NDArray[np.int8]
+    coarse: NDArray[np.int8]
     labels: NDArray[np.uint8]
 
 
@@ -141,58 +153,104 @@ def shot_examples(
     model = draw_ageing(
         stream, settings.ageing, textures, clean_share=clean_share, texture_share=settings.texture_share
     )
-    frames = settings.frames
-    clean = material.shot(index, frames=frames, height=settings.height, width=settings.width, seed=settings.seed)
-    aged = simulate(clean, model, seed=int(stream.integers(1 << 62)))
-    features = DirtFeatures(Comparisons(FrameWindow((aged.frames * 255).round() / 255)), lifetime=LONGEST_LIFE)
-    labels = label(aged, settings.faintest)
-    middle, ends, near = (frames // 2 - 1, frames // 2), (0, frames - 1), (1, 2, frames - 3, frames - 2)
-    end_share = settings.hard_end_share if hard else settings.end_share
-    outer = [int(stream.choice(near)), int(stream.choice(ends if stream.random() < end_share else near))]
-    planes, kept = [], []
-    for number in (*middle, *dict.fromkeys(outer)):
-        seen = features.planes(number)
-        if seen is not None:
-            place = _place(stream, seen, labels[number], settings)
-            planes.append(to_bytes(seen[:, *place]))
-            kept.append(labels[number][place])
-    empty = (0, settings.side, settings.side)
-    return ShotExamples(
-        planes=np.stack(planes) if planes else np.zeros((0, len(PLANES), *empty[1:]), np.int8),
-        labels=np.stack(kept) if kept else np.zeros(empty, np.uint8),
+    clean = material.shot(
+        index, frames=settings.frames, height=settings.height, width=settings.width, seed=settings.seed
     )
+    clean = distracted(clean, stream, settings.distractors)
+    aged = simulate(clean, model, seed=int(stream.integers(1 << 62)))
+    grain = model.grain.sigma if model.grain is not None else 0.0
+    end_share = settings.hard_end_share if hard else settings.end_share
+    return examples_of(
+        aged.frames, label(aged, settings, grain), chosen_frames(stream, settings.frames, end_share), stream, settings
+    )
+
+
+def chosen_frames(stream: np.random.Generator, count: int, end_share: float) -> list[int]:
+    """Choose frames of a shot: three in the middle with everything on both sides, and one or two near an end."""
+    middle = count // 2
+    numbers = [0, 1] if stream.random() < end_share else [int(stream.integers(1, 3))]
+    if stream.random() < 0.5:
+        numbers = [count - 1 - number for number in numbers]
+    return sorted({*numbers, middle - 1, middle, middle + 1})
+
+
+def examples_of(
+    frames: Tensor,
+    labels: NDArray[np.uint8],
+    numbers: Sequence[int],
+    stream: np.random.Generator,
+    settings: DirtExampleSettings,
+) -> ShotExamples:
+    """Make examples of some frames of a shot, two squares of each.
+
+    Args:
+        frames: (T, 3, H, W) in [0, 1]; rounded to 8 bits, as scans are.
+        labels: (T, H, W) uint8, see `DIRT`.
+        numbers: The frames, rising.
+        stream: Draws the squares.
+        settings: Their side.
+    """
+    window = NeighbourLooks(FrameWindow((frames * 255).round() / 255))
+    features = DirtFeatures(window)
+    fine, coarse, kept = [], [], []
+    for number in numbers:
+        features.forget(number)
+        window.forget(number)
+        seen = features.planes(number)
+        if seen is None:
+            continue
+        for rows, columns in _places(stream, seen, labels[number], settings.side):
+            half = tuple(slice(part.start // 2, part.stop // 2) for part in (rows, columns))
+            fine.append(to_bytes(seen.fine[:, rows, columns]))
+            coarse.append(to_bytes(seen.coarse[:, *half]))
+            kept.append(labels[number][rows, columns])
+    side = settings.side
+    if not kept:
+        return ShotExamples(
+            fine=np.zeros((0, len(FINE_PLANES), side, side), np.int8),
+            coarse=np.zeros((0, len(COARSE_PLANES), side // 2, side // 2), np.int8),
+            labels=np.zeros((0, side, side), np.uint8),
+        )
+    return ShotExamples(fine=np.stack(fine), coarse=np.stack(coarse), labels=np.stack(kept))
 
 
 def to_bytes(planes: Tensor) -> NDArray[np.int8]:
     """Return planes as 8 bits."""
-    return (planes * STEPS).round().clamp(-127, 127).to(torch.int8).numpy()
+    return (planes * SCALE.step).round().clamp(-SCALE.most, SCALE.most).to(torch.int8).numpy()
 
 
-def label(aged: Simulation, faintest: float) -> NDArray[np.uint8]:
-    """Return what is to be found in every frame, (T, H, W), see `DIRT` and `DirtExampleSettings.faintest`."""
+def label(aged: Simulation, settings: DirtExampleSettings, grain: float) -> NDArray[np.uint8]:
+    """Return what is to be found in every frame, (T, H, W), see `DIRT`; `grain` is its deviation, grey levels."""
     found = np.zeros(tuple(aged.masks["dirt"].shape), np.uint8)
     dirt = torch.maximum(aged.masks["dirt"], aged.masks["hair"])
-    for mask, bit, faint in ((dirt, DIRT, FAINT_DIRT), (aged.masks["blotches"], BLOTCH, FAINT_BLOTCH)):
-        truth = binary_truth(mask)
+    dirt_level = float(np.clip(settings.dirt_deviations * grain, *settings.dirt_levels)) / _MOST_CHANGE
+    blotch_level = float(np.clip(settings.blotch_deviations * grain, *settings.blotch_levels)) / _MOST_CHANGE
+    faintest = settings.faintest / _MOST_CHANGE
+    for mask, level, bit, faint in (
+        (dirt, dirt_level, DIRT, FAINT_DIRT),
+        (aged.masks["blotches"], blotch_level, BLOTCH, FAINT_BLOTCH),
+        (aged.masks["cinches"], TRUTH_THRESHOLD, SCRATCH, FAINT_SCRATCH),
+    ):
+        truth = mask >= level
         found[truth.numpy()] |= bit
-        found[((mask > faintest) & ~truth).numpy()] |= faint
+        found[((mask > min(faintest, level / 2)) & ~truth).numpy()] |= faint
+    found[(aged.masks["lines"] > 0).numpy()] |= UNKNOWN
     return found
 
 
-def _place(
-    stream: np.random.Generator, planes: Tensor, labels: NDArray[np.uint8], settings: DirtExampleSettings
-) -> tuple[slice, slice]:
-    """Choose the square to keep: of a few, mostly the one with the most in it."""
-    side, (height, width) = settings.side, labels.shape
-    tops, lefts = stream.integers(height - side + 1, size=3), stream.integers(width - side + 1, size=3)
-    places = [
-        (slice(int(top), int(top) + side), slice(int(left), int(left) + side))
-        for top, left in zip(tops, lefts, strict=True)
+def _places(
+    stream: np.random.Generator, planes: DirtPlanes, labels: NDArray[np.uint8], side: int
+) -> list[tuple[slice, slice]]:
+    """Choose two squares to keep: one anywhere, and of three others the one with the most in it."""
+    height, width = labels.shape
+    corners = [
+        (2 * int(stream.integers((height - side) // 2 + 1)), 2 * int(stream.integers((width - side) // 2 + 1)))
+        for _ in range(4)
     ]
-    if stream.random() < settings.any_square:
-        return places[0]
-    spikes = planes[PLANES.index("spike")].abs().numpy()
-    return max(places, key=lambda place: float(spikes[place].sum()))
+    places = [(slice(top, top + side), slice(left, left + side)) for top, left in corners]
+    spikes = planes.fine[FINE_PLANES.index("beyond most")].abs().numpy()
+    damaged = (labels & (DIRT | SCRATCH | BLOTCH)) > 0
+    return [places[0], max(places[1:], key=lambda place: float(spikes[place].sum()) + 3 * float(damaged[place].sum()))]
 
 
 def make_examples(
@@ -207,13 +265,13 @@ def make_examples(
 
     Args:
         data: Folder with clean clips and photographs, see `TrainingMaterial`.
-        folder: Where the files go, one per shot; about 2.9 MB each with the default settings.
+        folder: Where the files go, one per shot; about 3.5 MB each with the default settings.
         settings: How examples are made; a folder holds those of one setting.
         textures: Folder of scanned shapes.
         progress: Called once per shot.
 
     Returns:
-        The files, mixed.
+        The files.
 
     Raises:
         SettingsError: The folder holds examples of other settings.
@@ -221,7 +279,7 @@ def make_examples(
     """
     usual = TrainingMaterial(data, settings=settings.material)
     hard = TrainingMaterial(data, settings=settings.hard_material)
-    claim(folder, f"{replace(settings, shots=1, hard_shots=0)} {PLANES}", (*usual.clips, *usual.photos))
+    claim(folder, f"{replace(settings, shots=1, hard_shots=0, film_shots=0)} {PLANES}", (*usual.clips, *usual.photos))
     names = [f"shot-{index:05d}" for index in range(settings.shots)]
     names += [f"hard-{index:05d}" for index in range(settings.hard_shots)]
     files = [folder / f"{name}.npz" for name in names]
@@ -230,24 +288,25 @@ def make_examples(
         is_hard = number >= settings.shots
         index = number - settings.shots if is_hard else number
         made = shot_examples(hard if is_hard else usual, index, settings, textures, hard=is_hard)
-        return {"planes": made.planes, "labels": made.labels}
+        return {"fine": made.fine, "coarse": made.coarse, "labels": made.labels}
 
     make_missing(files, make, progress=progress)
-    order = np.random.default_rng(settings.seed).permutation(len(files))
-    return tuple(files[number] for number in order)
+    return tuple(files)
 
 
-def load_examples(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+def load_examples(paths: Sequence[Path]) -> tuple[Tensor, Tensor, Tensor]:
     """Read examples into memory.
 
     Returns:
-        Planes (N, len(PLANES), side, side) int8 and labels (N, side, side) uint8.
+        Planes (N, len(FINE_PLANES), side, side) and (N, len(COARSE_PLANES), side / 2, side / 2) int8 and labels
+        (N, side, side) uint8.
 
     Raises:
         FilmFileError: A file is damaged, or there is nothing in any.
     """
-    parts = [read(path, ("planes", "labels")) for path in paths]
-    if not sum(len(part["planes"]) for part in parts):
+    names = ("fine", "coarse", "labels")
+    parts = [read(path, names) for path in paths]
+    if not sum(len(part["labels"]) for part in parts):
         raise FilmFileError("there are no examples to train on; make more shots")
-    planes, labels = (torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in ("planes", "labels"))
-    return planes, labels
+    fine, coarse, labels = (torch.cat([torch.from_numpy(part[name]) for part in parts]) for name in names)
+    return fine, coarse, labels

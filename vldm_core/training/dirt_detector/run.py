@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from ...progress import Progress, silent
 from ..run import TrainingRun
 from .calibration import calibrated
 from .examples import DirtExampleSettings, load_examples, make_examples
+from .real_film import RealFilm, make_film_examples
 from .task import DirtSquares, DirtTask, DirtTrainingSettings
 
 
@@ -22,6 +24,7 @@ def train_dirt_detector(
     cache: Path,
     *,
     textures: Path | None = None,
+    films: Path | None = None,
     examples: DirtExampleSettings | None = None,
     settings: DirtTrainingSettings | None = None,
     config: DirtNetworkConfig | None = None,
@@ -37,6 +40,7 @@ def train_dirt_detector(
         out: File to write; see `TrainingRun` for it and for what lies beside it.
         cache: Folder for the examples; those that are there already are not made again.
         textures: Folder of scanned shapes, see `SimulationSettings.textures`.
+        films: Folder of real films, see `real_film`; None does without.
         examples: How examples are made.
         settings: How the network is trained.
         config: Shape of the network.
@@ -62,7 +66,7 @@ def train_dirt_detector(
         out=out,
         settings=settings.trainer,
         description={"task": "dirt detector", "network": asdict(config), "losses": settings.description()}
-        | {"examples": asdict(examples) | {"textures": textures is not None}},
+        | {"examples": asdict(examples) | {"textures": textures is not None, "films": films is not None}},
         resume=resume,
         overwrite=overwrite,
         threads=threads,
@@ -70,37 +74,42 @@ def train_dirt_detector(
     )
     run.prepare()
     files = make_examples(data, cache, examples, textures=textures, progress=progress)
-    return train_on_examples(run, *load_examples(files), settings, config)
+    if films is not None:
+        files += make_film_examples(RealFilm(films), cache, examples, textures=textures, progress=progress)
+    order = np.random.default_rng(examples.seed).permutation(len(files))
+    return train_on_examples(run, load_examples([files[number] for number in order]), settings, config)
 
 
 def train_on_examples(
-    run: TrainingRun, planes: Tensor, labels: Tensor, settings: DirtTrainingSettings, config: DirtNetworkConfig
+    run: TrainingRun,
+    examples: tuple[Tensor, Tensor, Tensor],
+    settings: DirtTrainingSettings,
+    config: DirtNetworkConfig,
 ) -> DirtNetwork:
     """Train on examples and write the network.
 
     Args:
         run: Prepared.
-        planes: (N, len(PLANES), S, S) int8, see `examples`.
-        labels: (N, S, S) uint8.
+        examples: Planes and labels, see `examples.load_examples`.
         settings: How the network is trained.
         config: Its shape.
 
     Raises:
         SettingsError: The examples are smaller than the squares, or too few to hold some out.
     """
-    held = max(1, round(len(planes) * settings.held_out))
-    if len(planes) <= held:
-        raise SettingsError(f"{len(planes)} examples leave none beside the {held} to calibrate with; make more shots")
+    count = len(examples[0])
+    keep = max(1, round(count * settings.held_out))
+    if count <= keep:
+        raise SettingsError(f"{count} examples leave none beside the {keep} to calibrate with; make more shots")
     # The last ones, so that no shot is on both sides but the one at the border.
-    split = len(planes) - held
-    samples = DirtSquares(
-        planes[:split], labels[:split], side=settings.side, seed=run.settings.seed, batch=run.settings.batch
-    )
+    fine, coarse, labels = (part[: count - keep] for part in examples)
+    held = (examples[0][count - keep :], examples[1][count - keep :], examples[2][count - keep :])
+    samples = DirtSquares(fine, coarse, labels, side=settings.side, seed=run.settings.seed, batch=run.settings.batch)
     with run.start():
         network = DirtNetwork(config)
         torch.nn.init.constant_(cast(Tensor, network.head.bias), settings.start)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trained = cast(DirtNetwork, run.train(DirtTask(network, settings, planes[split:], labels[split:]), samples))
-    network = calibrated(trained, planes[split:], labels[split:], alarm_cost=settings.alarm_cost)
+    trained = cast(DirtNetwork, run.train(DirtTask(network, settings, held), samples))
+    network = calibrated(trained, held, alarm_cost=settings.alarm_cost)
     KIND.save(network, run.out)
     return network

@@ -12,15 +12,24 @@ from torch.nn import functional
 
 from ...data.samples import NumberedSamples
 from ...errors import SettingsError
-from ...film.dirt.features import PLANES, SIGNED_PLANES
+from ...film.dirt.features import COARSE_PLANES, FINE_PLANES, SCALE, SIGNED_COARSE
 from ...film.dirt.network import KINDS, DirtNetwork
 from ..settings import TrainerSettings
 from ..trainer import Validation
-from .examples import BLOTCH, DIRT, FAINT_BLOTCH, FAINT_DIRT, STEPS
+from .examples import BLOTCH, DIRT, FAINT_BLOTCH, FAINT_DIRT, FAINT_SCRATCH, SCRATCH, UNKNOWN
 
 _OPPOSITES = {"before": "after", "after": "before", "earlier": "later", "later": "earlier"}
-_REVERSED = [PLANES.index(" ".join(_OPPOSITES.get(word, word) for word in name.split(" "))) for name in PLANES]
+
+
+def _reversed(names: tuple[str, ...]) -> list[int]:
+    return [names.index(" ".join(_OPPOSITES.get(word, word) for word in name.split(" "))) for name in names]
+
+
+_REVERSED = _reversed(FINE_PLANES), _reversed(COARSE_PLANES)
 """For each plane, which one stands in its place when time runs backwards."""
+
+COUNTED = ((DIRT, FAINT_DIRT), (SCRATCH, FAINT_SCRATCH), (BLOTCH, FAINT_BLOTCH))
+"""For each output of the network, the bits of what it is to find and of what is too faint."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +37,7 @@ class DirtTrainingSettings:
     """How the network is trained.
 
     Attributes:
-        trainer: Steps, rates and precision. The forward pass is in bfloat16, half the work where the processor knows
-            it; the weights stay float32.
+        trainer: Steps, rates and precision.
         side: Side of the squares that are cut from the examples, px, a multiple of 8.
         evidence: Weight of the cross entropy beside the overlap (soft Dice) in the loss. The overlap alone would not
             tell a sure answer from a lucky one.
@@ -43,13 +51,13 @@ class DirtTrainingSettings:
     """
 
     trainer: TrainerSettings = TrainerSettings(
-        steps=3600,
+        steps=4200,
         batch=16,
-        rate=2e-3,
+        rate=3e-3,
         final_rate=0.0,
         decay=1e-3,
         average=0.998,
-        precision="bf16",
+        precision="no",
         checkpoint_every=250,
         validate_every=0,
         record_every=100,
@@ -78,9 +86,10 @@ class DirtTrainingSettings:
 
 
 class Square(TypedDict):
-    """One sample: planes (len(PLANES), S, S) int8 and labels (S, S) uint8, as in the examples."""
+    """One sample: planes (len(FINE_PLANES), S, S) and (len(COARSE_PLANES), S / 2, S / 2) int8, labels (S, S) uint8."""
 
-    planes: Tensor
+    fine: Tensor
+    coarse: Tensor
     labels: Tensor
 
 
@@ -88,7 +97,8 @@ class DirtSquares(NumberedSamples[Square]):
     """Squares of examples, turned and mirrored; some as negatives, some with time reversed.
 
     Args:
-        planes: (N, len(PLANES), side, side) int8, see `examples`.
+        fine: (N, len(FINE_PLANES), side, side) int8, see `examples`.
+        coarse: (N, len(COARSE_PLANES), side / 2, side / 2) int8.
         labels: (N, side, side) uint8.
         side: Of the squares, px.
         seed: Another seed gives other squares.
@@ -98,32 +108,32 @@ class DirtSquares(NumberedSamples[Square]):
         SettingsError: The examples are smaller than the squares.
     """
 
-    def __init__(self, planes: Tensor, labels: Tensor, *, side: int, seed: int, batch: int) -> None:
+    def __init__(self, fine: Tensor, coarse: Tensor, labels: Tensor, *, side: int, seed: int, batch: int) -> None:
         super().__init__(seed=seed, batch=batch)
-        if planes.shape[-1] < side or not len(planes):
+        if fine.shape[-1] < side or not len(fine):
             raise SettingsError(
-                f"{len(planes)} examples of {planes.shape[-1]} px cannot give squares of {side} px; make more or "
+                f"{len(fine)} examples of {fine.shape[-1]} px cannot give squares of {side} px; make more or "
                 "larger ones"
             )
-        self._planes, self._labels, self._side = planes, labels, side
+        self._fine, self._coarse, self._labels, self._side = fine, coarse, labels, side
 
     def sample(self, index: int) -> Square:
         """Return one sample; see `NumberedSamples`."""
         stream, side = np.random.default_rng([self.seed, index]), self._side
-        number = int(stream.integers(len(self._planes)))
-        top, left = (int(value) for value in stream.integers(self._planes.shape[-1] - side + 1, size=2))
+        number = int(stream.integers(len(self._fine)))
+        top, left = (2 * int(value) for value in stream.integers((self._fine.shape[-1] - side) // 2 + 1, size=2))
         rows, columns = slice(top, top + side), slice(left, left + side)
-        planes, labels = self._planes[number, :, rows, columns], self._labels[number, rows, columns]
+        fine, labels = self._fine[number, :, rows, columns], self._labels[number, rows, columns]
+        coarse = self._coarse[number, :, top // 2 : (top + side) // 2, left // 2 : (left + side) // 2]
         if stream.random() < 0.5:
-            planes = torch.cat([-planes[: len(SIGNED_PLANES)], planes[len(SIGNED_PLANES) :]])
+            fine, coarse = -fine, torch.cat([-coarse[:SIGNED_COARSE], coarse[SIGNED_COARSE:]])
         if stream.random() < 0.5:
-            planes = planes[_REVERSED]
+            fine, coarse = fine[_REVERSED[0]], coarse[_REVERSED[1]]
+        # Film runs upright: sums along steep lines are not what they are on their side.
         for axis in (-1, -2):
             if stream.random() < 0.5:
-                planes, labels = planes.flip(axis), labels.flip(axis)
-        if stream.random() < 0.5:
-            planes, labels = planes.transpose(-1, -2), labels.transpose(-1, -2)
-        return Square(planes=planes.contiguous(), labels=labels.contiguous())
+                fine, coarse, labels = fine.flip(axis), coarse.flip(axis), labels.flip(axis)
+        return Square(fine=fine.contiguous(), coarse=coarse.contiguous(), labels=labels.contiguous())
 
 
 class DirtTask:
@@ -132,41 +142,47 @@ class DirtTask:
     Args:
         module: The network.
         settings: Weights of the loss.
-        planes: (N, len(PLANES), S, S) int8 of examples that are not trained on.
-        labels: (N, S, S) uint8 of these.
+        held: Planes and labels of examples that are not trained on, see `examples.load_examples`.
     """
 
-    def __init__(self, module: DirtNetwork, settings: DirtTrainingSettings, planes: Tensor, labels: Tensor) -> None:
+    def __init__(
+        self, module: DirtNetwork, settings: DirtTrainingSettings, held: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
         self.module: nn.Module = module
-        self._settings, self._planes, self._labels = settings, planes, labels
+        self._settings, self._held = settings, held
 
     def loss(self, module: nn.Module, batch: Square) -> tuple[Tensor, Mapping[str, Tensor]]:
         """See `trainer.Task`."""
-        return dirt_loss(module(floats(batch["planes"])).float(), batch["labels"], self._settings)
+        logits = module(floats(batch["fine"]), floats(batch["coarse"])).float()
+        return dirt_loss(logits, batch["labels"], self._settings)
 
     def validate(self, module: nn.Module) -> Validation:
         """See `trainer.Task`."""
         device = next(module.parameters()).device
         with torch.no_grad():
             losses = [
-                float(dirt_loss(module(floats(planes.to(device))), labels.to(device), self._settings)[0])
-                for planes, labels in zip(self._planes.split(8), self._labels.split(8), strict=True)
+                float(
+                    dirt_loss(
+                        module(floats(fine.to(device)), floats(coarse.to(device))), labels.to(device), self._settings
+                    )[0]
+                )
+                for fine, coarse, labels in zip(*(part.split(8) for part in self._held), strict=True)
             ]
         return Validation(figures={"loss": sum(losses) / len(losses)})
 
 
 def floats(planes: Tensor) -> Tensor:
-    """Return 8-bit planes as the network looks at them, laid out as processors like them."""
-    return planes.contiguous(memory_format=torch.channels_last).float().div_(STEPS)
+    """Return 8-bit planes as the network looks at them."""
+    return planes.float().div_(SCALE.step)
 
 
 def dirt_loss(logits: Tensor, labels: Tensor, settings: DirtTrainingSettings) -> tuple[Tensor, Mapping[str, Tensor]]:
     """Cross entropy and soft Dice over the pixels that count.
 
-    A pixel that is too faintly damaged counts neither way; nor does a pixel that one kind covers for the other kind.
+    A pixel that is too faintly damaged counts neither way; nor does a pixel that one kind covers for the other kinds.
 
     Args:
-        logits: (N, 2, H, W).
+        logits: (N, len(KINDS), H, W).
         labels: (N, H, W) uint8, see `examples.DIRT`.
         settings: Weight of the cross entropy.
 
@@ -174,9 +190,9 @@ def dirt_loss(logits: Tensor, labels: Tensor, settings: DirtTrainingSettings) ->
         The loss and its two parts, all ().
     """
     entropies, overlaps = [], []
-    for kind, (own, faint, other) in enumerate(((DIRT, FAINT_DIRT, BLOTCH), (BLOTCH, FAINT_BLOTCH, DIRT))):
+    for kind, (own, faint) in enumerate(COUNTED):
         truth = (labels & own) > 0
-        counts = (truth | ((labels & (faint | other)) == 0)).float()
+        counts = (truth | ((labels & neither_way(own, faint)) == 0)).float()
         target, found = truth.float(), logits[:, kind]
         entropy = functional.binary_cross_entropy_with_logits(found, target, reduction="none")
         entropies.append(settings.evidence * (entropy * counts).sum() / counts.sum().clamp(min=1))
@@ -186,3 +202,8 @@ def dirt_loss(logits: Tensor, labels: Tensor, settings: DirtTrainingSettings) ->
     parts = {"entropy": torch.stack(entropies).mean(), "overlap": torch.stack(overlaps).mean()}
     assert len(overlaps) == len(KINDS)
     return parts["entropy"] + parts["overlap"], parts
+
+
+def neither_way(own: int, faint: int) -> int:
+    """Return the bits of pixels that count neither way for an output, unless they are what it is to find."""
+    return faint | UNKNOWN | ((DIRT | SCRATCH | BLOTCH) & ~own)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
 from vldm_core.film.flicker.brightness import compare, displacement, reduce
-from vldm_core.film.flicker.model import BrightnessModel, spline_basis
+from vldm_core.film.flicker.model import BrightnessChange, BrightnessModel, spline_basis
+from vldm_core.film.flicker.path import believed
 from vldm_core.film.flicker.removal import FlickerAnalyser, FlickerSettings, FlickerTrack, apply_flicker
 from vldm_core.film.motion.scene import FrameMotion
 
@@ -301,3 +302,14 @@ def test_uneven_flicker_goes_although_a_person_passes():
     clean = person_passes(still(30))
     worn = flickered(clean, gain=0.02, contrast=0.0, field=0.05)
     assert unrest(deflicker(worn), clean, 6) < unrest(worn, clean, 6) / 2
+
+
+def test_noise_of_the_contrast_does_not_make_a_smooth_light_restless():
+    generator = np.random.default_rng(0)
+    fast = np.zeros((40, 2))
+    fast[:, 1] = 0.02 * generator.normal(size=40)
+    level = -1.5
+    fast[:, 0] = 0.05 * np.sin(2 * np.pi * np.arange(40) / 16) - fast[:, 1] * level
+    sure = BrightnessChange(values=np.zeros(2), whole_error=0.001, field_error=0.0, level=level, level_spread=0.05)
+    left = believed(fast, [sure] * 39)
+    assert np.abs(left[:, 0] + left[:, 1] * level).max() < 0.005

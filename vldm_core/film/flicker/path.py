@@ -123,20 +123,20 @@ def believed(fast: DoubleArray, single: Sequence[BrightnessChange]) -> DoubleArr
         return np.zeros_like(fast)
     result = fast.copy()
     level, spread = (_on_both_sides(single, name) for name in ("level", "level_spread"))
-    whole = np.square(fast[:, 0] + fast[:, 1] * level.mean(axis=0)) + np.square(fast[:, 1]) * np.square(spread).mean(
-        axis=0
-    )
+    # Of a dark or bright scene gain and contrast may each be noise, and what both do to it is not.
+    scene = fast[:, 0] + fast[:, 1] * level.mean(axis=0)
+    whole = np.square(scene) + np.square(fast[:, 1]) * np.square(spread).mean(axis=0)
     field = np.square(fast[:, 2:]).mean(axis=1) if fast.shape[1] > 2 else np.zeros(len(fast))
-    for part, power, name, floor in (
-        (np.s_[:, :2], whole, "whole_error", _PATH.gain_floor),
-        (np.s_[:, 2:], field, "field_error", _PATH.field_floor),
+    for part, light, power, name, floor in (
+        (np.s_[:, :2], scene[:, None], whole, "whole_error", _PATH.gain_floor),
+        (np.s_[:, 2:], fast[:, 2:], field, "field_error", _PATH.field_floor),
     ):
         # A frame is placed by the comparisons on both sides of it.
         error = _on_both_sides(single, name)
         variance = np.square(np.where(np.isfinite(error), error, 0.0)).mean(axis=0) + floor**2
         usual = np.maximum(np.median(power) - np.median(variance), 0)
         share = np.maximum(power, usual) / (np.maximum(power, usual) + _PATH.doubt * variance)
-        result[part] *= (share * _restlessness(fast[part]))[:, None]
+        result[part] *= (share * _restlessness(light))[:, None]
     return result
 
 

@@ -138,7 +138,12 @@ class RepairDirt(Stage):
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
         if settings.dirt is None and settings.standing is None:
             return None
-        return cls(settings=settings.dirt_repair, motion=settings.motion)
+        repair, average = settings.dirt_repair, settings.average
+        if average is not None:
+            # What averaging takes off the frame is not given to a fill: it would only be noise in the average.
+            kept = 1 - average.strength * (1 - average.keep_grain)
+            repair = replace(repair, grain=repair.grain * kept)
+        return cls(settings=repair, motion=settings.motion)
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         watch = shot.watch(self.name)

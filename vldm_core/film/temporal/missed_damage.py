@@ -36,6 +36,7 @@ class StandingOut:
         edge: Share of all that from which on pixels beside a seed belong to it.
         reach: Pixels on each side of the square around a seed in which they lie.
         surroundings: Pixels on each side of the square around a spot that must fit, odd.
+        clear: Share of them in which nothing stands out, at least: where much does, motion has missed what is there.
         unrest_levels: Grey levels that the frame may differ by in there.
         unrest_grain: Ratio to what grain makes of a difference that is added to that.
         largest: Share of the frame that a spot covers at most, unless it is an upright line.
@@ -52,6 +53,7 @@ class StandingOut:
     edge: float = 0.5
     reach: int = 7
     surroundings: int = 25
+    clear: float = 0.6
     unrest_levels: float = 1.0
     unrest_grain: float = 1.3
     largest: float = 0.02
@@ -88,6 +90,9 @@ class EvenCourse:
         slope: Share of their distance that is added to that.
         area_ratio: Ratio of areas up to which two spots are alike.
         contrast_ratio: The same of contrasts.
+        twin: Ratio of areas, and of contrasts, up to which one spot before or after is taken for the same thing
+            whatever its course: what bounces or turns has no even one.
+        twin_distance: Pixels that such a spot may lie away.
         many: Share of the spots of a frame on a course from which on all of them are spared.
         several: Number of spots on a course from which on that share counts.
         most: Spots of a frame, a number, beyond which nothing can be told, and all are spared.
@@ -100,6 +105,8 @@ class EvenCourse:
     slope: float = 0.1
     area_ratio: float = 4.0
     contrast_ratio: float = 2.5
+    twin: float = 1.5
+    twin_distance: float = 50.0
     many: float = 0.3
     several: int = 4
     most: int = 600
@@ -153,9 +160,8 @@ def stands_out(band: CompensatedBand, index: int, grain: Plane) -> StandOut:
     apart = cv2.subtract(frame, expected)
     noise = by_brightness(grain, expected)
     spread = cv2.blur(high - low, (_OUT.window,) * 2) - noise * np.float32(_OUT.grain_spread)
-    least = np.maximum(spread, np.float32(0)) * np.float32(_OUT.seed_spread)
-    least += noise * np.float32(_OUT.seed_grain)
-    least += np.float32(_OUT.seed_levels)
+    plain = noise * np.float32(_OUT.seed_grain) + np.float32(_OUT.seed_levels)
+    least = np.maximum(spread, np.float32(0)) * np.float32(_OUT.seed_spread) + plain
     found = _spots(apart, least)
     sides: dict[int, Plane] = {}
     if found.any():
@@ -165,11 +171,11 @@ def stands_out(band: CompensatedBand, index: int, grain: Plane) -> StandOut:
         unrest = cv2.blur(np.abs(apart) * rest, square)
         share = cv2.blur(rest, square)
         limit = noise * np.float32(_OUT.unrest_grain) + np.float32(_OUT.unrest_levels)
-        found &= unrest < limit * share
+        found &= (unrest < limit * share) & (share > np.float32(_OUT.clear))
         for shown in seen:
             if abs(shown.other - index) == 1:
                 side = cv2.subtract(shown.luma, expected)
-                sides[shown.other - index] = cv2.copyTo(side, _spots(side, least).view(np.uint8))
+                sides[shown.other - index] = cv2.copyTo(side, _spots(side, plain).view(np.uint8))
     return StandOut(found, expected, apart, sides.get(-1), sides.get(1))
 
 
@@ -279,10 +285,17 @@ class _Spots:
         return cls(np.asarray(labels, np.int32), size, centres[1:].astype(np.float32), area, signed)
 
     def on_course(self, before: "_Spots", after: "_Spots", unit: float) -> BoolArray:
-        """Which lie in the middle between two that are like them, (N,)."""
-        result = np.zeros(len(self.area), bool)
+        """Which lie in the middle between two that are like them, or have a twin near by, (N,)."""
+        result, sides = np.zeros(len(self.area), bool), (before, after)
         for number in range(len(result)):
-            first, second = (other._like(self, number, unit) for other in (before, after))
+            twins = (
+                other._like(self, number, _COURSE.twin, _COURSE.twin, _COURSE.twin_distance * unit) for other in sides
+            )
+            if any(len(found) for found in twins):
+                result[number] = True
+                continue
+            ratios = _COURSE.area_ratio, _COURSE.contrast_ratio
+            first, second = (other._like(self, number, *ratios, _COURSE.farthest * unit) for other in sides)
             if not len(first) or not len(second):
                 continue
             steps = second[None] - first[:, None]
@@ -292,13 +305,13 @@ class _Spots:
             result[number] = bool((even & (length >= 2 * _COURSE.nearest * unit)).any())
         return result
 
-    def _like(self, spots: "_Spots", number: int, unit: float) -> Plane:
-        """Centres of those that are like a spot of another frame, and not too far from it."""
+    def _like(self, spots: "_Spots", number: int, area: float, contrast: float, farthest: float) -> Plane:
+        """Centres of those that are like a spot of another frame, up to ratios, and no farther from it than pixels."""
         alike = self.signed * spots.signed[number] > 0
         for mine, its, most in (
-            (self.area, spots.area[number], _COURSE.area_ratio),
-            (self.contrast, spots.contrast[number], _COURSE.contrast_ratio),
+            (self.area, spots.area[number], area),
+            (self.contrast, spots.contrast[number], contrast),
         ):
             alike &= (mine <= most * its) & (its <= most * mine)
-        alike &= np.linalg.norm(self.centre - spots.centre[number], axis=-1) <= _COURSE.farthest * unit
+        alike &= np.linalg.norm(self.centre - spots.centre[number], axis=-1) <= farthest
         return self.centre[alike]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...arrays import Plane
+from ...arrays import BoolArray, Plane
 from ..flicker.local_gain import apply_gain
 from ..motion.window import FrameWindow
 from .neighbours import Neighbours
@@ -26,6 +26,10 @@ class GrainTests:
         step: Rows and columns from one sample to the next: a ninth of the pixels is enough.
         classes: Classes of brightness, a number, in which it is measured apart.
         fewest: Pixels of a class that are sampled at least for it to count; others follow their neighbours.
+        steepest: Grey levels a pixel that the picture changes by at most where it is sampled: at an edge, a motion
+            that is off by parts of a pixel makes more of a difference than grain.
+        most: Ratio of the grain of a class to that of the whole frame at most: a class that holds little but a moving
+            thing shows what motion did not explain.
         mean_of_median: Ratio of the mean to the median of the absolute values of normal noise, √(2/π) / Φ⁻¹(3/4): the
             median is measured, since it does not see what moves against the motion.
     """
@@ -33,10 +37,14 @@ class GrainTests:
     step: int = 3
     classes: int = 8
     fewest: int = 60
+    steepest: float = 1.5
+    most: float = 2.0
     mean_of_median: float = 1.183
 
 
 _GRAIN = GrainTests()
+_ACROSS = np.array([[-1, 0, 1]], np.float32)
+"""Factors of the pixels beside one, for the step from one to the other."""
 
 
 def grain_by_brightness(window: FrameWindow, neighbours: Neighbours, index: int) -> Plane | None:
@@ -67,10 +75,20 @@ def _curve(window: FrameWindow, index: int, other: int, gain: Plane) -> Plane:
     every = np.s_[:: _GRAIN.step, :: _GRAIN.step]
     frame = window.luma[index][every]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
-    difference = np.abs(frame - apply_gain(look, np.ascontiguousarray(gain[every])))[inside]
+    difference = np.abs(frame - apply_gain(look, np.ascontiguousarray(gain[every])))
+    sampled = inside & _even(frame)
+    if np.count_nonzero(sampled) < _GRAIN.fewest:
+        sampled = inside
     # Classes by the mean of both, of which the difference tells nothing: by one alone, the grain itself would sort.
-    brightness = ((frame + look) / 2)[inside]
-    return _through_classes(brightness, difference)
+    return _through_classes(((frame + look) / 2)[sampled], difference[sampled])
+
+
+def _even(frame: Plane) -> BoolArray:
+    """Where a frame, sampled every few pixels, has no edges."""
+    smooth = cv2.blur(np.ascontiguousarray(frame), (3, 3))
+    most = np.float32(_GRAIN.steepest * 2 * _GRAIN.step)
+    steps = [np.abs(cv2.filter2D(smooth, -1, kernel)) for kernel in (_ACROSS, _ACROSS.T)]
+    return np.maximum(*steps) < most
 
 
 def _through_classes(brightness: Plane, difference: Plane) -> Plane:
@@ -83,8 +101,10 @@ def _through_classes(brightness: Plane, difference: Plane) -> Plane:
         if len(values) >= _GRAIN.fewest:
             middles.append((edges[number] + edges[number + 1]) / 2)
             levels.append(float(np.median(values)) * _GRAIN.mean_of_median)
+    whole = float(np.median(difference)) * _GRAIN.mean_of_median if difference.size else 0.0
     if not levels:
-        middles, levels = [0.0], [float(np.median(difference)) * _GRAIN.mean_of_median if difference.size else 0.0]
+        middles, levels = [0.0], [whole]
+    levels = [min(level, _GRAIN.most * whole) for level in levels]
     return np.interp(np.arange(_LEVELS), middles, levels).astype(np.float32)
 
 

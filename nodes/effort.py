@@ -5,6 +5,7 @@ from typing import TypeVar
 from comfy_api.latest import io
 
 from ..vldm_core.film.defect_map import LARGEST_GROWTH, MapSettings
+from ..vldm_core.film.dirt.detection import DirtSettings
 from ..vldm_core.stages.settings import QUALITIES
 
 AUTO = "auto"
@@ -92,6 +93,36 @@ def map_inputs() -> list[io.Input]:
                 default=False,
                 optional=True,
                 tooltip="Take the dirt of defect_map alone. Off: what is found is added to it.",
+            )
+        ),
+    ]
+
+
+NO_LIMIT = 0
+"""A largest size that limits nothing."""
+
+
+def size_inputs() -> list[io.Input]:
+    """Return the limits of the size of spots."""
+    return [
+        advanced(
+            io.Int.Input(
+                "dirt_min_size",
+                default=DirtSettings.min_size,
+                min=1,
+                max=1000,
+                optional=True,
+                tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
+            )
+        ),
+        advanced(
+            io.Int.Input(
+                "dirt_max_size",
+                default=NO_LIMIT,
+                min=NO_LIMIT,
+                max=1_000_000,
+                optional=True,
+                tooltip="Spots of more pixels are left alone; 0 is no limit. Lower spares large things that move.",
             )
         ),
     ]

@@ -300,8 +300,8 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "flash": between(1.1, 10),
     },
     MapSettings: {
-        "clean": between(0, 0.99),
-        "damaged": between(0.01, 1),
+        "clean": share_below_one(),
+        "damaged": above(0, 1),
         "threshold": above(0, 1),
         "grow": between(0, 16),
     },

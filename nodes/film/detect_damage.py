@@ -14,7 +14,16 @@ from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages import batch as pipeline
 from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.shots import Shot
-from ..effort import AUTO, NORMAL, advanced, map_fault, map_inputs, quality_input
+from ..effort import (
+    AUTO,
+    NO_LIMIT,
+    NORMAL,
+    advanced,
+    map_fault,
+    map_inputs,
+    quality_input,
+    size_inputs,
+)
 from ..host.node_run import (
     ImageBatch,
     NodeProgress,
@@ -100,16 +109,7 @@ class DetectDamage(io.ComfyNode):
                         ),
                     )
                 ),
-                advanced(
-                    io.Int.Input(
-                        "dirt_min_size",
-                        default=dirt.min_size,
-                        min=1,
-                        max=1000,
-                        optional=True,
-                        tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
-                    )
-                ),
+                *size_inputs(),
                 advanced(
                     io.Int.Input(
                         "dirt_grow",
@@ -308,6 +308,7 @@ class DetectDamage(io.ComfyNode):
         dirt_polarity: str = DirtSettings.polarity,
         dirt_certainty: float = DirtSettings.certainty,
         dirt_min_size: int = DirtSettings.min_size,
+        dirt_max_size: int = NO_LIMIT,
         dirt_grow: int = DirtSettings.grow,
         dirt_lifetime: int = _AS_THE_LEVEL,
         scratch_detector: str = AUTO,
@@ -337,6 +338,7 @@ class DetectDamage(io.ComfyNode):
             polarity=dirt_polarity,  # type: ignore[arg-type]
             certainty=dirt_certainty,
             min_size=dirt_min_size,
+            max_size=dirt_max_size or None,
             grow=dirt_grow,
             lifetime=dirt_lifetime or level.dirt.lifetime,
         )
@@ -353,6 +355,7 @@ class DetectDamage(io.ComfyNode):
             settings or ReelSettings.no_stages(),
             dirt=dirt if "dirt" in find else None,
             lines=lines if "scratches" in find else None,
+            standing=level.standing if "dirt" in find else None,
             motion=level.motion,
         )
         reading = MapSettings(clean=map_clean, damaged=map_damaged, threshold=map_threshold, grow=map_grow)

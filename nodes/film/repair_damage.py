@@ -145,12 +145,14 @@ class RepairDamage(io.ComfyNode):
             progress=NodeProgress(),
             notices=notices,
         )
-        before = settings or replace(ReelSettings.no_stages(), dirt=level.dirt, lines=level.lines)
+        found = {"dirt": level.dirt, "lines": level.lines, "standing": level.standing}
+        before = settings or replace(ReelSettings.no_stages(), **found)
         # What is found but not repaired here is not repaired in a reel either.
         chosen = replace(
             before,
             dirt=None if dirt is None else before.dirt,
             lines=None if scratch is None else before.lines,
+            standing=None if dirt is None else before.standing,
             dirt_repair=dirt_repair,
             line_repair=line_repair,
             motion=level.motion,

@@ -11,6 +11,7 @@ from ...vldm_core.film.defect_map import MapSettings
 from ...vldm_core.film.dirt.detection import DirtSettings
 from ...vldm_core.film.fill.repair import DirtRepairSettings
 from ...vldm_core.film.flicker.removal import FlickerSettings
+from ...vldm_core.film.scratches.settings import ScratchSettings
 from ...vldm_core.film.temporal.averaging import AveragingSettings
 from ...vldm_core.film.weave.stabilise import StabiliseSettings
 from ...vldm_core.prerestore.shipped import PreRestoration
@@ -18,7 +19,7 @@ from ...vldm_core.reel.mask_films import GivenMap
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages.settings import StageSettings
 from ...vldm_core.video.reading.reader import Deinterlace
-from ..effort import AUTO, NORMAL
+from ..effort import AUTO, NO_LIMIT, NORMAL, size_inputs
 from ..film.reduce_grain import averaging_inputs, missed_damage_input
 from ..film.remove_flicker import flash_input
 from ..prerestore.pre_restore import strength_inputs
@@ -49,9 +50,12 @@ class ReelInputs:
     write_masks: bool = False
     crf: int = _CRF
     dirt_polarity: str = DirtSettings.polarity
+    dirt_certainty: float = DirtSettings.certainty
     dirt_min_size: int = DirtSettings.min_size
+    dirt_max_size: int = NO_LIMIT
     dirt_grain: float = DirtRepairSettings.grain
     scratch_detector: str = AUTO
+    scratch_certainty: float = ScratchSettings.certainty
     average_strength: float = AveragingSettings.strength
     average_keep_grain: float = AveragingSettings.keep_grain
     missed_damage: bool = AveragingSettings.missed_damage
@@ -87,8 +91,17 @@ class ReelInputs:
         """Return what the level of effort, the switches and the knobs say."""
         level = ReelSettings.of_quality(str(self.quality))
         assert level.dirt is not None and level.lines is not None and level.flicker is not None, "on in every level"
-        dirt = replace(level.dirt, polarity=self.dirt_polarity, min_size=self.dirt_min_size)  # type: ignore[arg-type]
-        lines = level.lines
+        dirt = replace(
+            level.dirt,
+            polarity=self.dirt_polarity,  # type: ignore[arg-type]
+            certainty=self.dirt_certainty,
+            min_size=self.dirt_min_size,
+            max_size=self.dirt_max_size or None,
+        )
+        lines = replace(
+            level.lines,
+            certainty=self.scratch_certainty,
+        )
         if self.scratch_detector != AUTO:
             lines = replace(lines, detector=self.scratch_detector)  # type: ignore[arg-type]
         prerestore = replace(
@@ -103,6 +116,7 @@ class ReelInputs:
         return replace(
             level,
             dirt=dirt if self.dirt else None,
+            standing=level.standing if self.dirt else None,
             lines=lines if self.scratches else None,
             dirt_repair=replace(level.dirt_repair, grain=self.dirt_grain),
             flicker=replace(level.flicker, flash=self.flash) if self.flicker else None,
@@ -155,14 +169,19 @@ def advanced_inputs() -> list[io.Input]:
             optional=True,
             tooltip="Dark is dirt on the print, bright is dirt on the negative; restrict it to spare the rest.",
         ),
-        io.Int.Input(
-            "dirt_min_size",
-            default=DirtSettings.min_size,
-            min=1,
-            max=1000,
+        io.Float.Input(
+            "dirt_certainty",
+            default=DirtSettings.certainty,
+            min=0.0,
+            max=0.99,
+            step=0.01,
             optional=True,
-            tooltip="Spots of fewer pixels are left alone. Higher spares grain and misses small dust.",
+            tooltip=(
+                "How sure it must be, 0 to 1, that it is dirt and not something that moves. Lower finds more dirt and "
+                "takes more of what moves for it."
+            ),
         ),
+        *size_inputs(),
         io.Float.Input(
             "dirt_grain",
             default=DirtRepairSettings.grain,
@@ -184,6 +203,18 @@ def advanced_inputs() -> list[io.Input]:
                 "What tells scratches from the scene. learned: neural, motion and a small network that judges what a "
                 "line looks like, also where nothing moves; weight-free: classical, motion alone; auto: as quality has "
                 "it."
+            ),
+        ),
+        io.Float.Input(
+            "scratch_certainty",
+            default=ScratchSettings.certainty,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            optional=True,
+            tooltip=(
+                "Neural detector (learned) only: how sure it must be, 0 to 1, that a line is a scratch. Lower finds "
+                "more and takes more of the scene for scratches."
             ),
         ),
         *averaging_inputs("average_"),

@@ -175,6 +175,7 @@ def look_for_damage(
         _settings(settings.dirt, settings.lines),
         motion=settings.motion,
         line_repair=settings.line_repair,
+        standing=settings.standing,
         given_dirt=use,
     )
     masks, judged = _found(batch, wanted, progress, probability=probability)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vldm_core.ageing import (
     BlotchModel,
+    CinchModel,
     CodecModel,
     DirtModel,
     FlickerModel,
@@ -40,7 +41,7 @@ Mask = NDArray[np.bool_]
 _RIM = 0.05
 """Value of a soft mask of the training model from which a pixel counts as touched."""
 
-_LOCAL = {"lines": None, "blotches": None, "dirt": None, "hair": None}
+_LOCAL = {"lines": None, "blotches": None, "dirt": None, "hair": None, "cinches": None}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -136,10 +137,11 @@ def _training(source: Source, settings: FilmBenchmarkSettings) -> FilmClip:
         camera_weave=WeaveModel(),
         flicker=FlickerModel(),
         fading=None,
-        lines=LineModel(count=4.0),
-        blotches=BlotchModel(),
+        lines=LineModel(count=4.0, shares=(0.6, 0.4, 0.0)),
+        blotches=BlotchModel(rate=0.6),
         dirt=DirtModel(),
         hair=HairModel(gate_count=0),
+        cinches=CinchModel(rate=0.6),
         grain=GrainModel(sigma=4.0),
         softness=SoftnessModel(blur=(0.3, 0.9), scale=(0.8, 1.0)),
         codec=CodecModel(quality=(18.0, 26.0)),
@@ -149,6 +151,7 @@ def _training(source: Source, settings: FilmBenchmarkSettings) -> FilmClip:
     marks: dict[Kind, Tensor] = {
         "dirt": torch.maximum(aged.masks["dirt"], aged.masks["hair"]),
         "blotch": aged.masks["blotches"],
+        "one-frame scratch": aged.masks["cinches"],
         **_lines(model, seed, aged.masks["lines"]),
     }
     return FilmClip(
@@ -164,7 +167,7 @@ def _training(source: Source, settings: FilmBenchmarkSettings) -> FilmClip:
 
 def _lines(model: SimulationSettings, seed: int, seen: Tensor) -> dict[Kind, Tensor]:
     """Tell the lines of the training model apart by kind: soft masks (T, H, W), no more than can be seen of them."""
-    names: dict[str, Kind] = {"fixed": "persistent", "drifting": "drifting", "transient": "one-frame scratch"}
+    names: dict[str, Kind] = {"fixed": "persistent", "drifting": "drifting"}
     simulator = Simulator(model, seed, *seen.shape[-2:])
     planes = [simulator.line_masks(index) for index in range(len(seen))]
     return {

@@ -111,7 +111,7 @@ def test_without_options_a_film_is_restored_as_the_package_does_by_default(told)
     assert told() == told("--quality", "normal") == as_told()
 
 
-@pytest.mark.parametrize("quality", ["fast"])
+@pytest.mark.parametrize("quality", ["fast", "best"])
 def test_a_level_of_effort_is_one_option(told, quality):
     assert told("--quality", quality) == ReelSettings.of_quality(quality, write=WriteSettings(quality=16))
     assert told("--quality", quality) != told()

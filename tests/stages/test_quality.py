@@ -41,9 +41,11 @@ def test_normal_is_what_the_settings_are_by_default():
 
 def test_levels_differ_and_fast_is_the_cheapest():
     fast, normal, best = (StageSettings.of_quality(quality) for quality in QUALITIES)
-    assert fast != normal
-    assert cost(fast) < cost(normal) <= cost(best)
-    assert fast.motion == "quick" and normal.motion == "refined"
+    assert len({settings_text(level) for level in (fast, normal, best)}) == len(QUALITIES)
+    assert cost(fast) <= cost(normal) <= cost(best)
+    # What makes it quick lies inside the stages.
+    assert (fast.motion, normal.motion) == ("quick", "refined")
+    assert fast.average.reach < normal.average.reach and fast.dirt_repair.reach < normal.dirt_repair.reach
 
 
 def test_the_motion_of_the_level_reaches_the_stages():

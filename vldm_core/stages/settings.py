@@ -95,7 +95,7 @@ def before_a_prior() -> dict[str, Any]:
 
 
 def _fast() -> dict[str, Any]:
-    """What a processor of two cores does in about a tenth of a second for a frame of 854×480."""
+    """What takes least time: for a look, or for a long reel."""
     return {
         "lines": ScratchSettings(detector="weight-free"),
         "dirt_repair": DirtRepairSettings(reach=2),

@@ -21,7 +21,7 @@ from ..robust import MAD_TO_SIGMA
 from ..sparse_planes import SparsePlane
 from .lines import line_sums
 from .looks import RADIUS as LOOKS_RADIUS
-from .looks import FrameLooks, NeighbourLooks
+from .looks import FrameLooks, NeighbourLooks, reduced
 
 FINE_PLANES = (
     "over middle", "over before", "over after", "beyond nearest", "beyond most", "beyond surroundings", "line",
@@ -67,6 +67,9 @@ class FeatureScale:
         line_bend: Deviations where that of the sum along a line does.
         bend_pixels: Pixels where that of the inconsistency of the motion does.
         grain: Least and largest deviation of the grain that counts, grey levels.
+        tones: Steps of brightness of which each has its own deviation of the grain.
+        tone_samples: Samples of a step from which on it has.
+        tone_window: Pixels on each side of the square whose mean brightness counts.
         grain_step: Rows and columns from one sample of its median to the next.
         usual_grain: Deviation of the grain that is 0 in its plane, grey levels.
         mid_grey: Grey level from which brightness counts.
@@ -88,6 +91,9 @@ class FeatureScale:
     line_bend: float = 2.0
     bend_pixels: float = 0.3
     grain: tuple[float, float] = (1.0, 10.0)
+    tones: int = 8
+    tone_samples: int = 300
+    tone_window: int = 7
     grain_step: int = 3
     usual_grain: float = 2.5
     mid_grey: float = 127.5
@@ -129,12 +135,14 @@ class DirtTraces:
         excess: (H, W) int8, by how many grey levels it differs from its nearest neighbours, blurred a little.
         line: (H / 4, W), see `line_sums`.
         grain: Deviation of the grain in what it has over its neighbours, grey levels.
+        unit: (H, W), that over the deviation at the brightness of each place.
     """
 
     beyond: SparsePlane
     excess: NDArray[np.int8]
     line: FloatArray
     grain: float
+    unit: FloatArray
 
 
 class DirtFeatures:
@@ -198,7 +206,8 @@ class DirtFeatures:
         middle = looks.middle
         over = frame - middle
         low, high = looks.order[1], looks.order[4]
-        patch, wide = self._patches(looks, over, alone.grain, half)
+        unit, half_unit = alone.unit, _halved(alone.unit)
+        patch, wide = self._patches(looks, over, alone, half)
         held, moves_on = self._unmoved(index, frame)
         blank = np.zeros(half, np.float32)
         raw = {
@@ -224,7 +233,7 @@ class DirtFeatures:
             "held": _halved(held),
             "moves on": _halved(moves_on),
             "inconsistency": enlarged_plane(looks.inconsistency, half),
-            "grain": np.full_like(blank, np.log(alone.grain / SCALE.usual_grain)),
+            "grain": np.log(np.float32(alone.grain / SCALE.usual_grain) / half_unit),
             "one-sided": np.full_like(blank, looks.one_sided),
         }
         self.window.forget_looks(index)
@@ -235,6 +244,9 @@ class DirtFeatures:
             "earlier beyond": blank if earlier is None else _halved(earlier.beyond.plane()),
             "later beyond": blank if later is None else _halved(later.beyond.plane()),
         }
+        for name, plane in raw.items():
+            if name not in _OWN_UNIT:
+                raw[name] = plane * (unit if name in FINE_PLANES else half_unit)
         self._raw = index, raw
         return raw
 
@@ -271,21 +283,23 @@ class DirtFeatures:
 
     @staticmethod
     def _alone_of(frame: Plane, looks: FrameLooks) -> DirtTraces:
-        over = frame - looks.middle
-        sampled = np.abs(over[:: SCALE.grain_step, :: SCALE.grain_step])
-        grain = float(np.clip(np.median(sampled) * MAD_TO_SIGMA, *SCALE.grain))
+        middle = looks.middle
+        over = frame - middle
+        grain, unit = _grain_of(over, middle)
         beyond = outside(frame, looks.order[1], looks.order[4])
         nearest = outside(frame, cv2.min(*looks.nearest), cv2.max(*looks.nearest))
         excess = np.rint(cv2.GaussianBlur(nearest, (0, 0), SCALE.excess))
         excess = np.clip(excess, -SCALE.most, SCALE.most).astype(np.int8)
-        return DirtTraces(SparsePlane(beyond), excess, line_sums(over, grain), grain)
+        return DirtTraces(SparsePlane(beyond), excess, line_sums(over * unit, grain), grain, unit)
 
     @staticmethod
-    def _patches(looks: FrameLooks, over: Plane, grain: float, size: tuple[int, int]) -> tuple[Plane, Plane]:
+    def _patches(looks: FrameLooks, over: Plane, alone: DirtTraces, size: tuple[int, int]) -> tuple[Plane, Plane]:
         """What stands out of the local and of the slowly changing brightness on the average over some pixels."""
-        limit = np.float32(SCALE.patch_clip * grain)
-        small = cv2.resize(np.clip(over, -limit, limit), looks.small.shape[::-1], interpolation=cv2.INTER_AREA)
-        wide = np.clip(looks.small - looks.soft, -limit, limit)
+        limit = np.float32(SCALE.patch_clip * alone.grain)
+        small = cv2.resize(
+            np.clip(over * alone.unit, -limit, limit), looks.small.shape[::-1], interpolation=cv2.INTER_AREA
+        )
+        wide = np.clip((looks.small - looks.soft) * reduced(alone.unit), -limit, limit)
         near, far = (
             enlarged_plane(cv2.GaussianBlur(plane, (0, 0), SCALE.patch) * np.float32(SCALE.patch_gain), size)
             for plane in (small, wide)
@@ -318,6 +332,34 @@ class DirtFeatures:
         moves_on = sides[0] if len(sides) == 1 else cv2.min(*sides)
         # A defect that may not stay is held against frames that never show it.
         return moves_on if held is None else held, moves_on
+
+
+_OWN_UNIT = ("line", "line around", "patch", "wide patch", "inconsistency", "brightness", "grain", "one-sided")
+"""Planes that are not in grey levels, or in the unit of the grain already."""
+
+
+def _grain_of(over: Plane, middle: Plane) -> tuple[float, FloatArray]:
+    """Return the deviation of a frame's grain, and that over the deviation at the brightness of each place, (H, W).
+
+    Grain is stronger in some tones than in others: in mid-grey on a negative, where it is bright in what is copied.
+
+    Args:
+        over: (H, W), what the frame has over its neighbours, grey levels.
+        middle: (H, W), what belongs at each place.
+    """
+    step = SCALE.grain_step
+    size, tone = np.abs(over[::step, ::step]).ravel(), middle[::step, ::step].ravel()
+    grain = float(np.clip(np.median(size) * MAD_TO_SIGMA, *SCALE.grain))
+    which = np.clip(tone * np.float32(SCALE.tones / 256), 0, SCALE.tones - 1).astype(np.intp)
+    tones = np.full(SCALE.tones, grain)
+    for number in range(SCALE.tones):
+        own = size[which == number]
+        if len(own) >= SCALE.tone_samples:
+            tones[number] = np.clip(np.median(own) * MAD_TO_SIGMA, *SCALE.grain)
+    smooth = np.convolve(np.pad(tones, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
+    places = (np.arange(SCALE.tones) + 0.5) * 256 / SCALE.tones
+    table = (grain / np.interp(np.arange(256), places, smooth)).astype(np.float32)
+    return grain, cv2.LUT(np.clip(cv2.blur(middle, (SCALE.tone_window,) * 2), 0, 255).astype(np.uint8), table)
 
 
 def _bends(grain: float) -> dict[str, float | None]:

@@ -85,6 +85,20 @@ class DetectionOptions:
     dirt_lifetime: Annotated[int | None, _dirt(help="Frames for which dirt may stay in place.")] = None
     dirt_polarity: Annotated[Polarity | None, _dirt(help="Dark dirt (on the print), bright (on the negative).")] = None
 
+    spare_graphics: Annotated[
+        bool | None,
+        _dirt(
+            "--spare-graphics/--no-spare-graphics", help="Mark nothing on burned-in text: subtitles, clocks, titles."
+        ),
+    ] = None
+    falling: Annotated[
+        Literal["kept", "judged", "dirt"] | None,
+        _dirt(
+            help="Small marks that move or crowd as rain, snow, sparks and glints do: kept with all small marks among "
+            "them, kept where they were followed on their way (judged), or taken for dirt."
+        ),
+    ] = None
+
     scratch_detector: Annotated[
         Detector | None,
         _lines(help="What tells scratches from the scene: neural (learned) or classical (weight-free)."),
@@ -195,6 +209,8 @@ class DetectionOptions:
             **{f"dirt_{name}": ("dirt", name) for name in dirt},
             **{f"scratch_{name}": ("lines", name) for name in lines},
             "scratch_threshold": ("lines", "sensitivity"),
+            "spare_graphics": ("spare", "graphics"),
+            "falling": ("spare", "falling"),
             "locked_shots": ("lines", "locked_shots"),
         }
 

@@ -16,6 +16,7 @@ from ..film.motion.scene import FrameMotion, measure_motion
 from ..film.scratches.across_cuts import confirm_across_cuts
 from ..film.scratches.detection import ScratchAnalyser, ScratchMap, ScratchSettings
 from ..film.scratches.tracks import clear_of_edges
+from ..film.spared.graphics import Graphics, GraphicsFinder
 from ..film.standing.detection import StandingAnalyser, StandingMap, StandingSettings
 from ..film.weave.stabilise import StabiliseSettings, WeaveAnalyser, WeaveTrack
 from ..video.luma import luma_array
@@ -30,12 +31,14 @@ class AnalysisSettings:
         flicker: Brightness flicker.
         weave: Gate weave.
         standing: Marks that stay and are no lines.
+        graphics: Whether burned-in graphics are looked for.
     """
 
     scratches: ScratchSettings | None = None
     flicker: FlickerSettings | None = None
     weave: StabiliseSettings | None = None
     standing: StandingSettings | None = None
+    graphics: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,7 @@ class ShotAnalysis:
         weave: Geometric correction per frame, or None when not measured.
         picture: Where the picture is; what is outside is left as it is by every stage.
         standing: Marks that stay and are no lines, or None when not measured.
+        graphics: Where burned-in graphics are; nowhere when they were not looked for.
     """
 
     frame_count: int
@@ -57,12 +61,20 @@ class ShotAnalysis:
     weave: WeaveTrack | None
     picture: ActivePicture
     standing: StandingMap | None = None
+    graphics: Graphics
 
     @classmethod
     def unmeasured(cls, frame_count: int, height: int, width: int) -> "ShotAnalysis":
         """Make the analysis of a shot that nobody has looked at: the picture fills the frame."""
         picture = ActivePicture.of_frame(height, width)
-        return cls(frame_count=frame_count, scratches=None, flicker=None, weave=None, picture=picture)
+        return cls(
+            frame_count=frame_count,
+            scratches=None,
+            flicker=None,
+            weave=None,
+            picture=picture,
+            graphics=Graphics.nowhere(height, width),
+        )
 
 
 _LEFT_OUT = "not looked at"
@@ -108,10 +120,10 @@ class ShotAnalyser:
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
         self._weave = WeaveAnalyser(settings.weave) if settings.weave else None
         self._standing = StandingAnalyser(settings.standing, height, width) if settings.standing else None
+        self._graphics = GraphicsFinder(height, width) if settings.graphics else None
         self._finder = PictureFinder(height, width)
-        self._needs_motion = any(
-            part is not None for part in (self._scratches, self._flicker, self._weave, self._standing)
-        )
+        parts = (self._scratches, self._flicker, self._weave, self._standing, self._graphics)
+        self._needs_motion = any(part is not None for part in parts)
         self._previous: NDArray[np.float32] | None = None
         self._count = 0
         self._faults, self._first, self._size = faults or Faults(), first, (height, width)
@@ -142,6 +154,8 @@ class ShotAnalyser:
             self._measure("weave analysis", weave, lambda: weave.update(motion))
         if (standing := self._standing) is not None:
             self._measure("search for standing marks", standing, lambda: standing.update(luma, motion))
+        if (graphics := self._graphics) is not None:
+            self._measure("search for graphics", graphics, lambda: graphics.update(luma, motion))
 
     def _found_picture(self, luma: NDArray[np.float32]) -> ActivePicture:
         """Look for the picture in a frame."""
@@ -198,6 +212,7 @@ class ShotAnalyser:
             weave=self._closed("weave analysis", self._weave),
             picture=picture,
             standing=self._closed("search for standing marks", self._standing),
+            graphics=self._closed("search for graphics", self._graphics) or Graphics.nowhere(*self._size),
         )
 
     def _closed(self, stage: str, analyser: _Analyser | None) -> Any:

@@ -10,6 +10,7 @@ from ..film.fill.repair import DirtRepairSettings
 from ..film.flicker.removal import FlickerSettings
 from ..film.scratches.repair.repair import ScratchRepairSettings
 from ..film.scratches.settings import ScratchSettings
+from ..film.spared.settings import SparingSettings
 from ..film.standing.detection import StandingSettings
 from ..film.temporal.averaging import AveragingSettings
 from ..film.weave.stabilise import StabiliseSettings
@@ -42,6 +43,7 @@ class StageSettings:
         stabilise: How gate weave is removed.
         dirt_repair: How dirt is filled.
         line_repair: How scratches are repaired.
+        spare: What is left alone though it looks like damage.
         motion: How well the motion of a shot is known where frames are compared: "refined" is measured a second time,
             without what is plainly damage, and takes about twice as long.
         given_dirt: What becomes of marks of dirt that the frames bring along.
@@ -57,6 +59,7 @@ class StageSettings:
     stabilise: StabiliseSettings | None = field(default=None, metadata=_SWITCH)
     dirt_repair: DirtRepairSettings = field(default_factory=DirtRepairSettings)
     line_repair: ScratchRepairSettings = field(default_factory=ScratchRepairSettings)
+    spare: SparingSettings = field(default_factory=SparingSettings)
     motion: Literal["quick", "refined"] = "refined"
     given_dirt: GivenUse = "ignored"
     given_scratch: GivenUse = "ignored"

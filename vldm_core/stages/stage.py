@@ -68,6 +68,26 @@ class StageCost:
     on_card: float | None = None
 
 
+ON_GRAPHICS = "marks on what seems to be burned-in text were dropped; the picture stays as it is there"
+"""What is told of a frame in which something was found on graphics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorthTelling:
+    """When a user is told of marks on graphics.
+
+    Attributes:
+        marked: Marks and probabilities above this are damage, 0 … 1.
+        fewest: Marked pixels up to which nothing is told.
+    """
+
+    marked: float = 0.5
+    fewest: int = 3
+
+
+_TOLD = WorthTelling()
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageModels:
     """Networks on their device, in the place of those that the settings name; None takes those of the settings.
@@ -111,7 +131,10 @@ class ShotContext:
         return self.faults.watch(stage, self.beat)
 
     def spared(self, index: int) -> Tensor | None:
-        """Where nothing is to be marked in a frame, counted from the start of the shot.
+        """Where nothing is to be marked in a frame, whoever says that it is damaged.
+
+        Args:
+            index: The frame, counted from the start of the shot.
 
         Returns:
             (H, W) bool: what is protected, and what lies outside the picture; None where both are nothing.
@@ -120,6 +143,22 @@ class ShotContext:
             return self._spared_in_all
         outside = self._outside
         return self.protect[index] if outside is None else self.protect[index] | outside
+
+    def without_spared(self, marks: Tensor, index: int, *, stage: str, number: int | None) -> Tensor:
+        """Take what a stage has found off all that is spared, burned-in graphics included.
+
+        Args:
+            marks: (..., H, W), 0 where nothing was found.
+            index: The frame, counted from the start of the shot.
+            stage: Its name, for the notice that tells of marks on graphics.
+            number: The frame in the film, likewise.
+        """
+        if (graphics := self.analysis.graphics.mask(index)) is not None:
+            if int(((marks > _TOLD.marked) & graphics).sum()) > _TOLD.fewest:
+                self.faults.notices.add(stage, ON_GRAPHICS, frame=number)
+            marks = marks.masked_fill(graphics, 0)
+        spared = self.spared(index)
+        return marks if spared is None else marks.masked_fill(spared, 0)
 
     @cached_property
     def _outside(self) -> Tensor | None:

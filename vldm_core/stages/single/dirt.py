@@ -1,8 +1,8 @@
 """Transient dirt: marked where a frame shows what its neighbours do not, then filled from them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
@@ -12,6 +12,9 @@ from ...film.dirt.detection import DirtSettings, detect_dirt
 from ...film.fill import repair
 from ...film.fill.regions import complete_marks
 from ...film.fill.repair import DirtRepairSettings, repair_dirt
+from ...film.spared.settings import SparingSettings
+from .. import judgement
+from ..judgement import judged
 from ..settings import GivenUse, StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
 from ..stage_frame import Origin, StageFrame
@@ -25,6 +28,7 @@ class MarkDirt(Stage):
     Attributes:
         settings: How dirt is found.
         given: What becomes of dirt that the frames bring along as marked.
+        spare: What is left alone though it looks like dirt.
         motion: How well the motion of the shot has to be known.
         probability: Whether to tell how sure it is.
     """
@@ -32,11 +36,12 @@ class MarkDirt(Stage):
     name: ClassVar[str] = "dirt marking"
     switch: ClassVar[str] = "dirt"
     scope: ClassVar[Scope] = Scope.MARKS
-    radius: ClassVar[int] = detection.RADIUS
+    radius: ClassVar[int] = detection.RADIUS + judgement.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=155.0)
 
     settings: DirtSettings
     given: GivenUse = "ignored"
+    spare: SparingSettings = field(default_factory=SparingSettings)
     motion: Literal["quick", "refined"] = "refined"
     probability: bool = False
 
@@ -44,7 +49,11 @@ class MarkDirt(Stage):
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
         if settings.dirt is None:
             return None
-        return cls(settings=settings.dirt, given=settings.given_dirt, motion=settings.motion)
+        return cls(settings=settings.dirt, given=settings.given_dirt, spare=settings.spare, motion=settings.motion)
+
+    @property
+    def needs(self) -> Mapping[str, Any]:  # noqa: D102
+        return {"graphics": True} if self.spare.graphics and self.given != "alone" else {}
 
     def with_probability(self) -> "MarkDirt":  # noqa: D102
         return replace(self, probability=True)
@@ -59,7 +68,7 @@ class MarkDirt(Stage):
             return
         watch = shot.watch(self.name)
 
-        def find(window: Sequence[StageFrame[tuple[int, Origin]]], core: slice) -> Tensor:
+        def find(window: Sequence[StageFrame[Any]], core: slice) -> Tensor:
             def tell(index: int, reason: str) -> None:
                 shot.faults.notices.add(self.name, reason, frame=window[index].number)
 
@@ -78,7 +87,7 @@ class MarkDirt(Stage):
                         tell=tell,
                     )
                 )[core]
-            judged: dict[int, Tensor] = {}
+            certainties: dict[int, Tensor] = {}
             found = detect_dirt(
                 images(window),
                 self.settings,
@@ -87,26 +96,46 @@ class MarkDirt(Stage):
                 first=window[0].position,
                 progress=watch.beat,
                 tell=tell,
-                judged=lambda index, certainty: judged.update({index: torch.from_numpy(certainty).to(torch.float32)}),
+                judged=lambda index, certainty: certainties.update(
+                    {index: torch.from_numpy(certainty).to(torch.float32)}
+                ),
             )
             found = completed(found)
-            return torch.stack([torch.stack((found[t], judged[t].to(found))) for t in range(len(found))[core]])
+            return torch.stack([torch.stack((found[t], certainties[t].to(found))) for t in range(len(found))[core]])
 
-        def put(frame: StageFrame[tuple[int, Origin]], values: Tensor) -> StageFrame[tuple[int, Origin]]:
-            if self.given == "added" and frame.dirt is not None:
-                values = torch.maximum(values, frame.dirt.to(values))
-            spared = shot.spared(frame.origin[0])
-            if spared is not None:
-                values = values.masked_fill(spared, 0)
+        def put(frame: StageFrame[Any], values: Tensor) -> StageFrame[Any]:
+            values = shot.without_spared(values, frame.origin[0], stage=self.name, number=frame.number)
             if not self.probability:
                 return frame.having(dirt=values)
             return frame.having(dirt=values[0], dirt_probability=values[1])
 
-        placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames))
-        marked = over_windows(placed, find, watch=watch, size=shot.size, radius=self.radius, room=shot.room, put=put)
-        for frame in marked:
-            yield frame.having(origin=frame.origin[1])
-            shot.motion.release(self.name, frame.position + 1 - self.radius)
+        placed = (
+            frame.having(origin=(index, frame.origin, frame.dirt if self.given == "added" else None))
+            for index, frame in enumerate(frames)
+        )
+        marked = over_windows(
+            placed, find, watch=watch, size=shot.size, radius=detection.RADIUS, room=shot.room, put=put
+        )
+        for frame in judged(marked, self.spare, shot, stage=self.name, watch=watch):
+            index, origin, brought = frame.origin
+            yield self._with_brought(frame, brought, shot.spared(index)).having(origin=origin)
+            # What judges marks asks for no motion.
+            shot.motion.release(self.name, frame.position + 1 - detection.RADIUS)
+
+    def _with_brought(
+        self, frame: StageFrame[Origin], brought: Tensor | None, spared: Tensor | None
+    ) -> StageFrame[Origin]:
+        """Add marks that the frame has brought along, which are trusted and not judged."""
+        if brought is None:
+            return frame
+        fields = ("dirt", "dirt_probability") if self.probability else ("dirt",)
+        joined = {
+            name: brought if (own := getattr(frame, name)) is None else torch.maximum(own, brought.to(own))
+            for name in fields
+        }
+        if spared is not None:
+            joined = {name: values.masked_fill(spared, 0) for name, values in joined.items()}
+        return frame.having(**joined)
 
     def _taken(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
         """Take what the frames bring along, and look for nothing."""

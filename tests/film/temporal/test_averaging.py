@@ -175,3 +175,12 @@ def test_settings_say_what_they_take():
     for wrong in ({"strength": 1.5}, {"keep_grain": -0.1}, {"reach": 4}):
         with pytest.raises(ValueError, match="use"):
             AveragingSettings(**wrong)
+
+
+def test_missed_damage_of_two_frames_is_taken_off():
+    frames, clean = panned(grain=3.0), panned()
+    for t in (4, 5):
+        # It lies still on the scene, which moves to the left and up.
+        x, y = round(70 - 1.5 * (t - 4)), round(48 - 0.5 * (t - 4))
+        frames[t, :, y : y + 8, x : x + 8] = 0.02
+    assert error(average(frames), clean[4], np.s_[48:56, 70:78]) < 12

@@ -291,7 +291,9 @@ class _Spots:
             twins = (
                 other._like(self, number, _COURSE.twin, _COURSE.twin, _COURSE.twin_distance * unit) for other in sides
             )
-            if any(len(found) for found in twins):
+            # What stays where it is, as the scene moves, is on no way.
+            nearest = _COURSE.nearest * unit
+            if any((np.linalg.norm(found - self.centre[number], axis=-1) > nearest).any() for found in twins):
                 result[number] = True
                 continue
             ratios = _COURSE.area_ratio, _COURSE.contrast_ratio

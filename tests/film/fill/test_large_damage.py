@@ -105,3 +105,11 @@ def test_plain_damage_is_filled_even_where_neighbours_differ() -> None:
     mask[3, 34:62, 44:84] = 1
     dirty = torch.where(mask[:, None] > 0, torch.ones(()), frames)
     assert _psnr(repair_dirt(dirty, mask), frames, mask) > _psnr(dirty, frames, mask) + 6
+
+
+def test_a_mark_that_is_trusted_is_filled_in_doubt_too() -> None:
+    frames = _restless(7)
+    mask = torch.zeros(7, 96, 128)
+    mask[3, 34:62, 44:84] = 1
+    changed = (repair_dirt(frames, mask, trusted=True) != frames).any(1)
+    assert changed[mask > 0].float().mean() > 0.5

@@ -39,7 +39,7 @@ class FillCourse:
     doubt: float = 2500.0
     fallback_grain: float = 0.3
     rim: int = 5
-    strongest_grain: float = 1.3
+    strongest_grain: float = 1.6
 
 
 _COURSE = FillCourse()

@@ -105,6 +105,7 @@ def repair_dirt(
     keep: slice | None = None,
     motion: ShotMotion | None = None,
     first: int = 0,
+    trusted: bool = False,
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
@@ -120,6 +121,7 @@ def repair_dirt(
         keep: The frames wanted repaired; the others only serve as neighbours and return as they came. None is all.
         motion: Of the shot that the frames are part of; None measures it on these frames, with the holes filled.
         first: Position in the shot of the first of the frames, where its motion is given.
+        trusted: Whether every mark is damage for certain, and is filled though its fill is in doubt.
         progress: Called once per frame.
         tell: Takes the position of a frame in `frames` in which large marks were left alone, and the reason.
 
@@ -150,6 +152,8 @@ def repair_dirt(
         if found is None:
             return None
         place = window.atlas(index).place
+        if trusted:
+            return found, np.zeros(len(place[0]), bool)
         return found, _in_doubt(window.holes[index], place, window.colour(index)[place], found)
 
     # Each frame that is filled takes as much again as the window holds of it.

@@ -151,6 +151,7 @@ class RepairDirt(Stage):
 
     Attributes:
         settings: How.
+        trusted: Whether the marks are those that the user gave, and no others.
         motion: How well the motion of the shot has to be known.
     """
 
@@ -161,6 +162,7 @@ class RepairDirt(Stage):
     cost: ClassVar[StageCost] = StageCost(restore=45.0)
 
     settings: DirtRepairSettings
+    trusted: bool = False
     motion: Literal["quick", "refined"] = "refined"
 
     @classmethod
@@ -172,7 +174,7 @@ class RepairDirt(Stage):
             # What averaging takes off the frame is not given to a fill: it would only be noise in the average.
             kept = 1 - average.strength * (1 - average.keep_grain)
             repair = replace(repair, grain=repair.grain * kept)
-        return cls(settings=repair, motion=settings.motion)
+        return cls(settings=repair, trusted=settings.given_dirt == "alone", motion=settings.motion)
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         watch = shot.watch(self.name)
@@ -193,6 +195,7 @@ class RepairDirt(Stage):
                 keep=core,
                 motion=shot.motion,
                 first=window[0].position,
+                trusted=self.trusted,
                 progress=watch.beat,
                 tell=tell,
             )[core]

@@ -116,7 +116,9 @@ class ShotAnalyser:
     def __init__(
         self, settings: AnalysisSettings, height: int, width: int, *, faults: Faults | None = None, first: int = 0
     ) -> None:
-        self._scratches = ScratchAnalyser(settings.scratches, height, width) if settings.scratches else None
+        self._scratches = (
+            ScratchAnalyser(settings.scratches, height, width, first=first) if settings.scratches else None
+        )
         self._flicker = FlickerAnalyser(settings.flicker) if settings.flicker else None
         self._weave = WeaveAnalyser(settings.weave) if settings.weave else None
         self._standing = StandingAnalyser(settings.standing, height, width) if settings.standing else None

@@ -68,10 +68,11 @@ class ScratchAnalyser:
         settings: What to look for.
         height: Frame height.
         width: Frame width.
+        first: Number of the first frame of the shot in the film, by which the user's columns count.
     """
 
-    def __init__(self, settings: ScratchSettings, height: int, width: int) -> None:
-        self._settings = settings
+    def __init__(self, settings: ScratchSettings, height: int, width: int, *, first: int = 0) -> None:
+        self._settings, self._first = settings, first
         self._layout = BandLayout.of(height, width)
         self._tilts = tilt_steps(self._layout.bands, self._layout.band_rows, settings.max_tilt)
         self._profiles: list[BandProfiles] = []
@@ -146,6 +147,9 @@ class ScratchAnalyser:
             grow=self._settings.grow,
             tracks=in_order(self._tracks),
             doubtful=in_order(self._doubtful),
+            forced=self._settings.forced,
+            excluded=self._settings.excluded,
+            first=self._first,
         )
 
     def _judge_window(self) -> None:
@@ -167,9 +171,11 @@ class ScratchAnalyser:
         else:
             still = float(np.std(moved[:, 0])) < _LOCKED_WEAVE
             found = find_by_motion(ridge, mean, explained, still, self._tilts, self._layout, self._settings, first)
+        # Lines of the other polarity are looked for as well, or their flanks would be taken for lines of this one.
+        wrong = {"both": 0, "dark": 1, "bright": -1}[self._settings.polarity]
         for tracks, known in zip(found, (self._tracks, self._doubtful), strict=True):
             for track, is_drawn in zip(tracks, self._level.drawn(tracks, self._layout.scale), strict=True):
-                if not is_drawn:
+                if not is_drawn and np.sign(track.depth) != wrong:
                     join_track(known, track)
 
 

@@ -4,12 +4,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import SettingsError
+from .columns import ColumnRange
 
 WINDOW = 48
 """Frames that are judged together."""
 
 HOP = 24
 """Frames from one window to the next."""
+
+WIDEST_FORCED = 24
+"""Columns of the frame that may be forced together: what is wider leaves the repair no sides to tell what lies under
+it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,10 @@ class ScratchSettings:
             line looks like besides (`network.py`), also where nothing moves.
         certainty: Certainty that the learned detector asks of a scratch, 0 … 1. Lower finds more and marks more of the
             scene.
+        polarity: "dark" or "bright" restricts the search to one kind of lines.
+        forced: Columns that are a scratch because the user says so: they are marked from top to bottom, and a line that
+            is found in them is taken to run through. At most 24 wide each.
+        excluded: Columns in which nothing is marked, also where they are forced.
     """
 
     sensitivity: float = 45.0
@@ -41,6 +50,9 @@ class ScratchSettings:
     grow: float = 1.0
     detector: Literal["weight-free", "learned"] = "learned"
     certainty: float = 0.5
+    polarity: Literal["both", "dark", "bright"] = "both"
+    forced: tuple[ColumnRange, ...] = ()
+    excluded: tuple[ColumnRange, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -62,3 +74,18 @@ class ScratchSettings:
                 f"scratch setting detector must be 'weight-free' or 'learned', got {self.detector!r}; "
                 "choose one of them"
             )
+        if self.polarity not in ("both", "dark", "bright"):
+            raise SettingsError(f"scratch polarity is {self.polarity!r}; use 'both', 'dark' or 'bright'")
+        for name in ("forced", "excluded"):
+            columns = getattr(self, name)
+            if not isinstance(columns, tuple) or not all(isinstance(one, ColumnRange) for one in columns):
+                raise SettingsError(
+                    f"scratch columns {name} are {columns!r}; give a tuple of ColumnRange, or read one with "
+                    "parse_columns"
+                )
+        for one in self.forced:
+            if one.last - one.first + 1 > WIDEST_FORCED:
+                raise SettingsError(
+                    f"forced scratch columns {one} are {one.last - one.first + 1} wide; force at most {WIDEST_FORCED} "
+                    "together, and name every scratch by itself"
+                )

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...arrays import BoolArray, FloatArray
 from ...errors import SettingsError
 from ..active_picture import ActivePicture
+from .columns import ColumnRange, columns_of_frame
 from .repair.row_presence import rows_present
 from .search.layers import BandLayout
 from .search.motion_test import CrossProfile
@@ -70,6 +71,9 @@ class ScratchMap:
         tracks: The scratches.
         doubtful: Lines that may be scratches or parts of the scene; nothing is done about them, unless
             `across_cuts.confirm_across_cuts` turns them into scratches.
+        forced: Columns that the user calls a scratch.
+        excluded: Columns in which nothing is marked.
+        first: Frame of the film that the first frame of the shot is, by which these columns count.
     """
 
     height: int
@@ -78,6 +82,9 @@ class ScratchMap:
     grow: float
     tracks: tuple[ScratchTrack, ...]
     doubtful: tuple[ScratchTrack, ...] = ()
+    forced: tuple[ColumnRange, ...] = ()
+    excluded: tuple[ColumnRange, ...] = ()
+    first: int = 0
 
 
 def make_track(
@@ -270,17 +277,27 @@ def _drawn(
         raise SettingsError(f"frame {index} lies outside the shot of {lines.frame_count} frames")
     picture = np.zeros((height, width), np.float32)
     rows = np.arange(height)
+    forced, excluded = (columns_of_frame(of, lines.first + index, width) for of in (lines.forced, lines.excluded))
     for track, value in tracks:
         if not track.first <= index < track.last:
             continue
         at = index - track.first
         centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
         there = _rows_of(track, at, centre, luma, height)
+        column = np.clip(np.round(centre), 0, width - 1).astype(int)
+        if forced is not None:
+            there = there | forced[column]
+        if excluded is not None:
+            there = there & ~excluded[column]
         start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
         stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
         for row in rows[there]:
             core = picture[row, start[row] : stop[row]]
             np.maximum(core, value, out=core)
+    if forced is not None:
+        picture[:, forced] = 1
+    if excluded is not None:
+        picture[:, excluded] = 0
     return torch.from_numpy(picture)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...arrays import BoolArray, FloatArray
 from .search.layers import BandLayout, Explained
+from .search.line_presence import MeasuredLine, measured_line
 from .search.motion_test import Verdict, drifts_alike, judge, separability, straightened
 from .search.paths import PATH_RULES, Path, find_paths, line_sums, normalised_evidence, presence, sample_along
 from .settings import ScratchSettings
@@ -39,9 +40,7 @@ class MotionRules:
         through_share: Share of the bands in which a line of a locked shot runs through the picture.
         even_spread: Spread of the ridge response along such a line over its mean: things of the scene are uneven.
         flank_reach: Median distance, working pixels, within which a fainter line may be the flank of another.
-        rim_reach: Median distance, working pixels, within which it may be the rim of a groove.
         flank_depth: Share of the depth of the line beside that one of its own has at least.
-        flank_score: Share of the evidence of the line beside that one of its own has at least.
     """
 
     least_separability: float = 0.02
@@ -57,9 +56,7 @@ class MotionRules:
     through_share: float = 0.9
     even_spread: float = 0.4
     flank_reach: float = 12.0
-    rim_reach: float = 7.0
     flank_depth: float = 0.5
-    flank_score: float = 0.9
 
 
 MOTION_RULES = MotionRules()
@@ -109,35 +106,69 @@ def find_by_motion(
     candidates.sort(key=lambda candidate: -candidate[0].score)
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
-    accepted: list[tuple[Path, float]] = []
+    accepted: list[MeasuredLine] = []
     for path, present in candidates:
-        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, MOTION_RULES.flank_reach)]
-        if any(path.score < MOTION_RULES.flank_score * other.score for other, _ in beside):
-            continue
-        verdict = judge(ridge, mean, (explained.overall, explained.local), path, present)
-        profile = verdict.profile
-        least = max([settings.min_depth, *(MOTION_RULES.flank_depth * depth for _, depth in beside)])
-        if profile.depth * path.polarity < least:
-            continue
+        beside = [other for other in accepted if runs_beside(path, other.path, MOTION_RULES.flank_reach)]
+        verdict = judge(ridge, (explained.overall, explained.local), path, present)
         owner = belongs_to(path, verdict, explained, settings)
         if owner == "either" and _taken_when_locked(path, present, ridge, settings):
             owner = "film"
-        certainty = grade(path, verdict, settings, sure=owner == "film")
-        if owner == "either":
-            doubtful.append(make_track(path, present, profile, certainty, layout, first))
-        if owner != "film":
+        if owner == "scene":
             continue
-        accepted.append((path, abs(profile.depth)))
-        tracks.append(make_track(path, present, profile, certainty, layout, first))
-    # A groove has rims and a line has flanks of opposite sign: the deepest stands for all.
-    lines = [
+        line = line_beside(mean, path, present, beside, settings)
+        if line is None:
+            continue
+        track = make_track(line, grade(path, verdict, settings, sure=owner == "film"), layout, first)
+        if owner == "either":
+            doubtful.append(track)
+        else:
+            accepted.append(line)
+            tracks.append(track)
+    return without_flanks(tracks, accepted), doubtful
+
+
+def line_beside(
+    mean: FloatArray, path: Path, seen: BoolArray, beside: list[MeasuredLine], settings: ScratchSettings
+) -> MeasuredLine | None:
+    """Measure a line that may lie on the flank of others.
+
+    Args:
+        mean: (T, bands, W) mean luma, grey levels.
+        path: The line.
+        seen: (n, bands) where the search saw it.
+        beside: Lines close to it that were taken before, the plainest first.
+        settings: What to look for.
+
+    Returns:
+        None where it is too faint, too short, or nothing but what the others show there.
+    """
+    line = measured_line(mean, path, seen, [(other.path, other.shape) for other in beside])
+    if line is None or line.shape.depth * path.polarity < settings.min_depth:
+        return None
+    if any(abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth) for other in beside):
+        return None
+    alive = line.present.any(axis=1)
+    if alive.sum() < settings.min_frames or line.present[alive].mean() < PATH_RULES.least_coverage:
+        return None
+    return line
+
+
+def without_flanks(tracks: list[ScratchTrack], lines: list[MeasuredLine]) -> list[ScratchTrack]:
+    """Take out what a deep line adds to its flanks: its evidence is capped, so they may have come before it.
+
+    Args:
+        tracks: Of a window.
+        lines: The same lines as they were measured.
+    """
+    return [
         track
-        for (path, depth), track in zip(accepted, tracks, strict=True)
+        for track, line in zip(tracks, lines, strict=True)
         if not any(
-            depth < other_depth and runs_beside(path, other, MOTION_RULES.rim_reach) for other, other_depth in accepted
+            abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth)
+            and runs_beside(line.path, other.path, MOTION_RULES.flank_reach)
+            for other in lines
         )
     ]
-    return lines, doubtful
 
 
 def runs_beside(path: Path, other: Path, reach: float) -> bool:

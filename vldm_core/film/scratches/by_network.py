@@ -5,18 +5,18 @@ the network is shown (`appearance.py`); what surely stays with the film by the t
 scratch whatever it looks like; and what surely moves with the scene is none.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...arrays import FloatArray
-from .by_motion import MOTION_RULES, belongs_to, grade, runs_beside
+from .by_motion import MOTION_RULES, belongs_to, grade, line_beside, runs_beside, without_flanks
 from .network import ScratchNetwork, shared_network
 from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
 from .search.layers import BandLayout
+from .search.line_presence import MeasuredLine
 from .search.motion_test import Verdict, judge
-from .search.paths import Path
 from .settings import ScratchSettings
 from .tracks import ScratchTrack, make_track
 
@@ -35,8 +35,6 @@ class LookRules:
         no_film_share: Share of the film layer below which the film has no part in a line.
         leaning: Slope, less its error, above which an uncertain measurement leans to the scene.
         leaning_certainty: Certainty that looks alone may give such a line.
-        faint: Depth in grey levels below which a line's own flanks cannot be seen.
-        faint_extent: Visible extent on either side that such a line has at most, working pixels.
     """
 
     fainter: float = 0.5
@@ -46,8 +44,6 @@ class LookRules:
     no_film_share: float = 0.1
     leaning: float = 0.5
     leaning_certainty: float = 0.2
-    faint: float = 3.0
-    faint_extent: float = 2.5
 
 
 _RULES = LookRules()
@@ -76,7 +72,7 @@ def find_by_appearance(
     displacements = (window.explained.overall, window.explained.local)
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
-    accepted: list[tuple[Path, float]] = []
+    accepted: list[MeasuredLine] = []
     least_certainty = min(_RULES.doubtful, settings.certainty)
     # The plainest come first: what they add to their flanks is no line of its own.
     for candidate, looks in zip(candidates, certainties, strict=True):
@@ -85,10 +81,8 @@ def find_by_appearance(
         moving = not candidate.standing and path.score >= settings.sensitivity
         if not moving and certainty < least_certainty:
             continue
-        beside = [(other, depth) for other, depth in accepted if runs_beside(path, other, MOTION_RULES.flank_reach)]
-        if any(path.score < MOTION_RULES.flank_score * other.score for other, _ in beside):
-            continue
-        verdict = judge(window.ridge, window.mean, displacements, path, present)
+        beside = [other for other in accepted if runs_beside(path, other.path, MOTION_RULES.flank_reach)]
+        verdict = judge(window.ridge, displacements, path, present)
         if _moves_with_scene(verdict):
             continue
         if moving and belongs_to(path, verdict, window.explained, settings) == "film":
@@ -97,34 +91,16 @@ def find_by_appearance(
             certainty = min(certainty, _RULES.leaning_certainty)
         if certainty < least_certainty:
             continue
-        profile = verdict.profile
-        least = max([settings.min_depth, *(MOTION_RULES.flank_depth * depth for _, depth in beside)])
-        if profile.depth * path.polarity < least:
+        line = line_beside(window.mean, path, present, beside, settings)
+        if line is None:
             continue
-        if abs(profile.depth) < _RULES.faint:
-            # Beside a faint line the scene shows more than the line's own flanks do.
-            profile = replace(
-                profile, left=min(profile.left, _RULES.faint_extent), right=min(profile.right, _RULES.faint_extent)
-            )
-        track = make_track(path, present, profile, certainty, layout, first)
+        track = make_track(line, certainty, layout, first)
         if certainty < settings.certainty:
             doubtful.append(track)
         else:
             tracks.append(track)
-            accepted.append((path, abs(profile.depth)))
-    return _without_flanks(tracks, accepted), doubtful
-
-
-def _without_flanks(tracks: list[ScratchTrack], accepted: list[tuple[Path, float]]) -> list[ScratchTrack]:
-    """Take out what a deep line adds to its flanks: its evidence is capped, so they may have come before it."""
-    return [
-        track
-        for track, (path, depth) in zip(tracks, accepted, strict=True)
-        if not any(
-            depth < MOTION_RULES.flank_depth * other_depth and runs_beside(path, other, MOTION_RULES.flank_reach)
-            for other, other_depth in accepted
-        )
-    ]
+            accepted.append(line)
+    return without_flanks(tracks, accepted), doubtful
 
 
 def _certainties(network: ScratchNetwork, window: Window, candidates: list[Candidate]) -> list[float]:

@@ -47,7 +47,7 @@ class ScratchSettings:
     max_tilt: float = 5.0
     min_frames: int = 8
     locked_shots: Literal["off", "cautious", "on"] = "off"
-    grow: float = 1.0
+    grow: float = 0.0
     detector: Literal["weight-free", "learned"] = "learned"
     certainty: float = 0.5
     polarity: Literal["both", "dark", "bright"] = "both"

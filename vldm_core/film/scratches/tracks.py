@@ -14,8 +14,8 @@ from ..active_picture import ActivePicture
 from .columns import ColumnRange, columns_of_frame
 from .repair.row_presence import rows_present
 from .search.layers import BandLayout
-from .search.motion_test import CrossProfile
-from .search.paths import Path
+from .search.line_presence import MeasuredLine
+from .search.line_shape import LineShape
 
 _NEAR_FRAMES = 2
 """Frames before and after one in which a line that shows there counts as there: grain hides it for a moment."""
@@ -41,6 +41,8 @@ class ScratchTrack:
         score: Evidence of its strongest window, standard deviations.
         present: (n, bands) where the line is there.
         certainty: How sure it is that this is a scratch and no part of the scene, 0 … 1; of its surest window.
+        sigma: Standard deviation of its section.
+        rims: Depth of the ridges beside it over its own, 0 … 1.
     """
 
     first: int
@@ -52,6 +54,8 @@ class ScratchTrack:
     score: float
     present: BoolArray
     certainty: float = 1.0
+    sigma: float = 1.0
+    rims: float = 0.0
 
     @property
     def last(self) -> int:
@@ -88,18 +92,17 @@ class ScratchMap:
 
 
 def make_track(
-    path: Path, present: BoolArray, profile: CrossProfile, certainty: float, layout: BandLayout, first: int
+    line: MeasuredLine, certainty: float, layout: BandLayout, first: int
 ) -> ScratchTrack:
-    """Turn a path into a track of the full frame, from its first to its last sighting.
+    """Turn a line of a window into a track of the full frame, from its first to its last sighting.
 
     Args:
-        path: In the window.
-        present: (n, bands) where it is there, not nowhere.
-        profile: What it looks like across.
+        line: In the window.
         certainty: That it is a scratch.
         layout: Of the bands.
         first: First frame of the window, counted from the start of the shot.
     """
+    path, present, shape = line.path, line.present, line.shape
     alive = np.flatnonzero(present.any(axis=1))
     keep = slice(int(alive[0]), int(alive[-1]) + 1)
     scale = layout.scale
@@ -107,12 +110,14 @@ def make_track(
         first=first + path.first + keep.start,
         x=((path.x[keep] + 0.5) * scale - 0.5).astype(np.float32),
         tilt=np.full(keep.stop - keep.start, path.tilt * scale * layout.bands / layout.height, np.float32),
-        left=profile.left * scale,
-        right=profile.right * scale,
-        depth=profile.depth,
+        left=shape.extent * scale,
+        right=shape.extent * scale,
+        depth=shape.depth,
         score=path.score,
         present=present[keep],
         certainty=certainty,
+        sigma=shape.sigma * scale,
+        rims=shape.rims,
     )
 
 
@@ -186,6 +191,8 @@ def _joined(earlier: ScratchTrack, later: ScratchTrack) -> ScratchTrack:
         score=max(earlier.score, later.score),
         present=pick(earlier.present, later.present),
         certainty=max(earlier.certainty, later.certainty),
+        sigma=float(weights @ (earlier.sigma, later.sigma)),
+        rims=float(weights @ (earlier.rims, later.rims)),
     )
 
 
@@ -283,7 +290,7 @@ def _drawn(
             continue
         at = index - track.first
         centre = track.x[at] + track.tilt[at] * (rows - (height - 1) / 2)
-        there = _rows_of(track, at, centre, luma, height)
+        there = _rows_of(track, at, centre, luma, height, width)
         column = np.clip(np.round(centre), 0, width - 1).astype(int)
         if forced is not None:
             there = there | forced[column]
@@ -301,8 +308,11 @@ def _drawn(
     return torch.from_numpy(picture)
 
 
-def _rows_of(track: ScratchTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int) -> BoolArray:
+def _rows_of(
+    track: ScratchTrack, at: int, centre: FloatArray, luma: FloatArray | None, height: int, width: int
+) -> BoolArray:
     """On which rows a track is there in its frame number `at`, (H,)."""
+    scale = BandLayout.of(height, width).scale
     bands = np.diff(np.linspace(0, height, track.present.shape[1] + 1).round().astype(int))
     there = np.repeat(track.present[at], bands)
     if luma is None:
@@ -315,9 +325,8 @@ def _rows_of(track: ScratchTrack, at: int, centre: FloatArray, luma: FloatArray 
     return rows_present(
         luma,
         centre.astype(np.float32),
-        left=track.left,
-        right=track.right,
-        depth=track.depth,
+        LineShape(depth=track.depth, sigma=track.sigma / scale, rims=track.rims),
+        scale=scale,
         present=there,
         allowed=np.repeat(allowed, bands),
     )

@@ -18,12 +18,7 @@ class MotionTestRules:
     """How a line is measured along its track, in working pixels.
 
     Attributes:
-        reach: Pixels on each side of the track at which the profile across the line is given.
         ridge_period: Wavelength of a typical line with its flanks.
-        shoulder: Share of the depth down to which a line is visible.
-        rim: Share of the depth from which on a rim of opposite sign belongs to the line.
-        widest: Visible extent on either side at most: what is wider is no line.
-        told_apart: Separability from which on the two layers of a strip can be told apart.
         strip: Pixels on each side of the track that the two layers are fitted to.
         strip_groups: Groups of bands that a strip is averaged to: a line is the same in all of them, grain is not.
         strip_iterations: Steps of conjugate gradients on a strip.
@@ -32,12 +27,7 @@ class MotionTestRules:
         still: Range of positions up to which a track stands still.
     """
 
-    reach: int = 10
     ridge_period: float = 6.0
-    shoulder: float = 0.35
-    rim: float = 0.7
-    widest: float = 4.5
-    told_apart: float = 0.05
     strip: int = 16
     strip_groups: int = 6
     strip_iterations: int = 30
@@ -47,68 +37,6 @@ class MotionTestRules:
 
 
 _RULES = MotionTestRules()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CrossProfile:
-    """What a line looks like across.
-
-    Attributes:
-        depth: Deviation of its core from both sides, grey levels; negative for a dark line.
-        left: Visible extent to the left of the track, working pixels, ≥ 0.5.
-        right: Visible extent to the right.
-        shape: (21,) deviation from both sides, grey levels, at −10 … 10 pixels from the track.
-    """
-
-    depth: float
-    left: float
-    right: float
-    shape: FloatArray
-
-
-def _measured(profile: FloatArray, polarity: int) -> CrossProfile:
-    """Measure a cross-profile of 2·reach + 1 pixels, positive where it has the polarity of the line."""
-    offsets = np.arange(-_RULES.reach, _RULES.reach + 1)
-    left, right = (
-        profile[_RULES.reach - 8 : _RULES.reach - 5].mean(),
-        profile[_RULES.reach + 6 : _RULES.reach + 9].mean(),
-    )
-    profile = profile - (left + (right - left) * (offsets + 7) / 14)
-    core = profile[_RULES.reach - 1 : _RULES.reach + 2]
-    depth = float(core.max())
-    centre = _RULES.reach - 1 + int(np.argmax(core))
-    extents = (
-        _extent(profile[centre::-1], depth) + (_RULES.reach - centre),
-        _extent(profile[centre:], depth) - (_RULES.reach - centre),
-    )
-    return CrossProfile(
-        depth=polarity * depth,
-        left=max(0.5, extents[0]),
-        right=max(0.5, extents[1]),
-        shape=(polarity * profile).astype(np.float32),
-    )
-
-
-def _extent(side: FloatArray, depth: float) -> float:
-    """How far a profile stays visible from its peak outwards, in pixels; a marked rim of opposite sign counts, too."""
-    limit = max(_RULES.shoulder * depth, 0.5)
-    end = min(_falls_below(side, limit), _RULES.widest)
-    first = int(np.ceil(end))
-    rim = -side[first : first + 4]
-    if len(rim) and rim.max() >= _RULES.rim * depth:
-        peak = first + int(np.argmax(rim))
-        end = peak + _falls_below(-side[peak:], limit)
-    return min(end, _RULES.widest + 1.0)
-
-
-def _falls_below(side: FloatArray, limit: float) -> float:
-    below = np.flatnonzero(side[:7] < limit)
-    if len(below) == 0:
-        return 6.0
-    first = int(below[0])
-    if first == 0:
-        return 0.5
-    return first - 1 + float((side[first - 1] - limit) / max(side[first - 1] - side[first], 1e-6))
 
 
 def separability(displacement: FloatArray, path: Path) -> float:
@@ -137,23 +65,20 @@ class Verdict:
         following: Slope of its measured position on the position of the scene; about 0 for a scratch, 1 for a part of
             the scene.
         following_error: Standard error of that slope.
-        profile: What the line looks like across, without the scene.
     """
 
     film_share: float
     following: float
     following_error: float
-    profile: CrossProfile
 
 
 def judge(
-    ridge: FloatArray, mean: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray
+    ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray
 ) -> Verdict:
     """Fit the two layers once more, in a strip that moves with the track, and measure the track's own position.
 
     Args:
         ridge: (T, bands, W) ridge responses.
-        mean: (T, bands, W) mean luma, grey levels.
         displacements: Motions of the scene to hold against the track, (T,) or (T, bands, W) each; the one that explains
             most of the track counts.
         path: The line.
@@ -164,11 +89,6 @@ def judge(
     core = slice(_RULES.strip - 2, _RULES.strip + 3)
     weight = np.clip(expected[core], 0, None)
     before = float(weight @ expected[core])
-    picture = _strip(mean, path, present)
-    picture = picture - cv2.blur(picture.reshape(-1, picture.shape[2]), (2 * _RULES.reach + 1, 1)).reshape(
-        picture.shape
-    )
-    profile: FloatArray | None = None
     share, following, error = 1.0, 0.0, 0.0
     position = _positions(ridge, path, present)
     for displacement in displacements:
@@ -178,20 +98,13 @@ def judge(
         field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
         layers = LayerModel(field, np.zeros(len(strip), np.float32))
         film, _ = layers.fit(strip, _RULES.strip_iterations)
-        if profile is None:
-            # Where the layers cannot be told apart there is nothing but the plain mean.
-            apart = separability(displacement, path) >= _RULES.told_apart
-            profile = layers.fit(picture, _RULES.strip_iterations)[0] if apart else picture.mean(axis=0)
         after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
         share = min(share, after / before if before > 0 else 0.0)
         slope, slope_error = _following(position, moved, still=bool(np.ptp(path.x) <= _RULES.still))
         error = max(error, slope_error)
         if abs(slope) > abs(following):
             following = slope
-    assert profile is not None
-    across = path.polarity * np.median(profile, axis=0)[_RULES.strip - _RULES.reach : _RULES.strip + _RULES.reach + 1]
-    measured = _measured(across, path.polarity)
-    return Verdict(film_share=share, following=following, following_error=error, profile=measured)
+    return Verdict(film_share=share, following=following, following_error=error)
 
 
 def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:

@@ -1,0 +1,207 @@
+"""In which frames and bands a line is there, and where exactly, once its section is known.
+
+The search tells lines by what is usual in their surroundings, and pools frames, so that a faint one is found at all. How
+deep a line of a known section is in one band of one frame can be read off the picture itself, and beside the line it can
+be read how far the scene misleads such a reading. From both follows when the line was born and when it died, where its
+gaps are, and where it lies in each frame by itself: a grain of dust that cuts a scratch jumps from frame to frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from ....arrays import BoolArray, FloatArray
+from ..sampling import sampled
+from .line_shape import LineShape, line_shape, reading_of, section
+from .paths import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceRules:
+    """When a line of a known section is there. Words are log odds.
+
+    Attributes:
+        controls: Places beside the line in which readings tell how far the scene misleads, in working pixels beyond
+            its skirt.
+        share: Share of its usual depth from which on a line counts as there.
+        varying: Deviation of the depth of a line along it, as a share of its usual depth.
+        least_error: Grey levels: a reading errs by as much at least.
+        largest_word: The most that a band of a frame may say: dirt and crossing edges are short.
+        turn: What a beginning or an end of a gap costs down a frame.
+        frame_word: The most that a frame may say about whether the line lives.
+        birth: What a beginning or an end of its life costs.
+        alive: Share of the frames in which a band has to show the line at first to be asked whether it lives.
+        jump: Pixels, deviation of the place of a line in one frame from its place over some.
+        most_jump: Pixels that it is moved by in a frame at most.
+    """
+
+    controls: tuple[float, ...] = (3.0, 5.5, 8.0)
+    share: float = 0.4
+    varying: float = 0.3
+    least_error: float = 0.5
+    largest_word: float = 3.0
+    turn: float = 3.0
+    frame_word: float = 8.0
+    birth: float = 8.0
+    alive: float = 0.2
+    jump: float = 0.3
+    most_jump: float = 0.8
+
+
+_RULES = PresenceRules()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Readings:
+    """How deep a line is in every band of every frame.
+
+    Attributes:
+        depth: (n, bands) grey levels, positive where it has the polarity of the line.
+        error: (n, bands) standard deviation of what the scene alone reads like.
+    """
+
+    depth: FloatArray
+    error: FloatArray
+
+
+def read_line(mean: FloatArray, path: Path, shape: LineShape) -> Readings:
+    """Read the depth of a line along its path.
+
+    Args:
+        mean: (T, bands, W) mean luma, grey levels.
+        path: The line.
+        shape: Its section.
+    """
+    reading = reading_of(shape)
+    reach = len(reading) // 2
+    far = int(np.ceil(shape.extent + _RULES.controls[-1]))
+    window = mean[path.frames]
+    u = np.arange(-reach - far, reach + far + 1)
+    samples = (path.polarity * sampled(window, path.positions(window.shape[1])[..., None] + u)).astype(np.float32)
+    width = 2 * reach + 1
+    beside = [round(sign * (shape.extent + at)) for at in _RULES.controls for sign in (-1, 1)]
+    readings = [samples[..., far + at : far + at + width] @ reading for at in (0, *beside)]
+    wrong = np.square(np.stack(readings[1:]))
+    # One mark beside the line is not the scene.
+    wrong = np.minimum(wrong, 9 * np.median(wrong) + _RULES.least_error**2).mean(axis=0)
+    wrong = cv2.blur(wrong, (3, 5), borderType=cv2.BORDER_REFLECT)
+    return Readings(depth=readings[0], error=np.sqrt(wrong + _RULES.least_error**2).astype(np.float32))
+
+
+def presence_of(readings: Readings, shape: LineShape, seen: BoolArray) -> BoolArray:
+    """Decide where a line is there, (n, bands).
+
+    Args:
+        readings: Along its path.
+        shape: Its section.
+        seen: (n, bands) where the search saw it.
+    """
+    usual = abs(shape.depth)
+    spread = np.square(readings.error) + (_RULES.varying * usual) ** 2
+    words = usual * (readings.depth - _RULES.share * usual) / spread
+    words = np.clip(words, -_RULES.largest_word, _RULES.largest_word).astype(np.float32)
+    asked = seen.mean(axis=0) > _RULES.alive
+    if asked.any():
+        total = words[:, asked].sum(axis=1) / np.sqrt(asked.sum())
+        total = np.clip(total, -_RULES.frame_word, _RULES.frame_word)
+        lives = likeliest(total[None], _RULES.birth)[0]
+    else:
+        lives = np.ones(len(words), bool)
+    return likeliest(words, _RULES.turn) & lives[:, None]
+
+
+def likeliest(words: FloatArray, turn: float) -> BoolArray:
+    """The likeliest courses of two states (A. Viterbi, IEEE Trans. Inf. Theory 13, 1967).
+
+    Args:
+        words: (n, m) what speaks for presence at every place of n courses, log odds; minus infinity forbids it.
+        turn: What a change of state costs.
+    """
+    count, length = words.shape
+    # The best of all courses up to a place that end without the line, and with it; and whether the state changed there.
+    absent, there = np.zeros(count, np.float32), words[:, 0].astype(np.float32)
+    went, came = np.zeros((2, count, length), bool)
+    for at in range(1, length):
+        went[:, at], came[:, at] = there - turn > absent, absent - turn > there
+        absent, there = (
+            np.where(went[:, at], there - turn, absent),
+            np.where(came[:, at], absent - turn, there) + words[:, at],
+        )
+    states = np.zeros((count, length), bool)
+    states[:, -1] = there > absent
+    for at in range(length - 1, 0, -1):
+        states[:, at - 1] = np.where(states[:, at], ~came[:, at], went[:, at])
+    return states
+
+
+def placed(mean: FloatArray, path: Path, shape: LineShape, present: BoolArray) -> Path:
+    """Move a path to where the line lies in each frame by itself, as far as that can be told.
+
+    Args:
+        mean: (T, bands, W) mean luma, grey levels.
+        path: The line, its section without offset.
+        shape: Its section.
+        present: (n, bands) where it is there.
+    """
+    window = mean[path.frames]
+    reading = reading_of(shape)
+    reach = len(reading) // 2
+    u = np.arange(-reach, reach + 1)
+    samples = sampled(window, path.positions(window.shape[1])[..., None] + u)
+    slope = np.gradient(section(u, shape.sigma, shape.rims)).astype(np.float32)
+    near = np.abs(u) <= shape.extent + 1.5
+    slope = np.where(near, slope, 0) - np.where(near, slope[near].mean(), 0)
+    energy = float(slope @ slope) * shape.depth**2 + 1e-9
+    # A section that lies to the right reads as the section less its slope.
+    rest = samples - shape.depth * section(u, shape.sigma, shape.rims)
+    rest = rest - np.median(rest[..., ~near], axis=-1, keepdims=True)
+    moved = -(rest @ slope) * shape.depth / energy
+    count = present.sum(axis=1)
+    mean_moved = np.where(present, moved, 0).sum(axis=1) / np.maximum(count, 1)
+    spread = np.sqrt(np.where(present, np.square(moved - mean_moved[:, None]), 0).sum(axis=1) / np.maximum(count, 1))
+    error = np.square(spread + 0.05) / np.maximum(count, 1)
+    step = mean_moved * _RULES.jump**2 / (_RULES.jump**2 + error)
+    step = np.where(count > 1, np.clip(step, -_RULES.most_jump, _RULES.most_jump), 0)
+    return replace(path, x=(path.x + step).astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredLine:
+    """A line with all that is known of it.
+
+    Attributes:
+        path: Where it lies in every frame.
+        present: (n, bands) where it is there.
+        shape: Its section; without offset, the path runs along its centre.
+    """
+
+    path: Path
+    present: BoolArray
+    shape: LineShape
+
+
+def measured_line(
+    mean: FloatArray, path: Path, seen: BoolArray, beside: list[tuple[Path, LineShape]]
+) -> MeasuredLine | None:
+    """Measure section, presence and place of a line that the search has found.
+
+    Args:
+        mean: (T, bands, W) mean luma, grey levels.
+        path: Where the search found it.
+        seen: (n, bands) where the search saw it.
+        beside: Plainer lines close to it.
+
+    Returns:
+        None where nothing of it is there.
+    """
+    shape = line_shape(mean, path, seen, beside)
+    path = replace(path, x=path.x + np.float32(shape.offset))
+    present = presence_of(read_line(mean, path, shape), shape, seen)
+    if not present.any():
+        return None
+    path = placed(mean, path, shape, present)
+    shape = line_shape(mean, path, present, beside)
+    path = replace(path, x=path.x + np.float32(shape.offset))
+    present = presence_of(read_line(mean, path, shape), shape, seen)
+    return MeasuredLine(path=path, present=present, shape=shape) if present.any() else None

@@ -37,6 +37,12 @@ class MotionRules:
         many_errors: Standard errors that a plain line must stay away from the slope of the scene.
         plain_score: Multiple of the sensitivity from which on a line is plain to see.
         plain_share: Share of the film layer that a plain line has.
+        blurred: Separability below which what the scene shows under a line does not average out.
+        alone_from: Working pixels that a line moves by over the window at least to be told by moving while the scene
+            does not.
+        alone_factor: How many times the scene's own range of motion that is at least.
+        alone_share: Share of the film layer that such a line has.
+        alone_coverage: Share of the bands in which it is there: what crosses a scene is not as tall as the frame.
         through_share: Share of the bands in which a line of a locked shot runs through the picture.
         even_spread: Spread of the ridge response along such a line over its mean: things of the scene are uneven.
         flank_reach: Median distance, working pixels, within which a fainter line may be the flank of another.
@@ -53,6 +59,11 @@ class MotionRules:
     many_errors: float = 4.0
     plain_score: float = 2.0
     plain_share: float = 0.5
+    blurred: float = 0.6
+    alone_from: float = 2.5
+    alone_factor: float = 3.0
+    alone_share: float = 0.5
+    alone_coverage: float = 0.6
     through_share: float = 0.9
     even_spread: float = 0.4
     flank_reach: float = 12.0
@@ -110,12 +121,12 @@ def find_by_motion(
     for path, present in candidates:
         beside = [other for other in accepted if runs_beside(path, other.path, MOTION_RULES.flank_reach)]
         verdict = judge(ridge, (explained.overall, explained.local), path, present)
-        owner = belongs_to(path, verdict, explained, settings)
+        owner = belongs_to(path, present, verdict, explained, settings)
         if owner == "either" and _taken_when_locked(path, present, ridge, settings):
             owner = "film"
         if owner == "scene":
             continue
-        line = line_beside(mean, path, present, beside, settings)
+        line = line_beside(mean, explained, path, present, beside, settings)
         if line is None:
             continue
         track = make_track(line, grade(path, verdict, settings, sure=owner == "film"), layout, first)
@@ -128,12 +139,18 @@ def find_by_motion(
 
 
 def line_beside(
-    mean: FloatArray, path: Path, seen: BoolArray, beside: list[MeasuredLine], settings: ScratchSettings
+    mean: FloatArray,
+    explained: Explained,
+    path: Path,
+    seen: BoolArray,
+    beside: list[MeasuredLine],
+    settings: ScratchSettings,
 ) -> MeasuredLine | None:
     """Measure a line that may lie on the flank of others.
 
     Args:
         mean: (T, bands, W) mean luma, grey levels.
+        explained: What is known of the scene.
         path: The line.
         seen: (n, bands) where the search saw it.
         beside: Lines close to it that were taken before, the plainest first.
@@ -142,7 +159,10 @@ def line_beside(
     Returns:
         None where it is too faint, too short, or nothing but what the others show there.
     """
-    line = measured_line(mean, path, seen, [(other.path, other.shape) for other in beside])
+    known = [(other.path, other.shape) for other in beside]
+    apart = min(separability(explained.overall, path), separability(explained.local, path))
+    moved = np.median(sample_along(explained.local, path), axis=1) if apart < MOTION_RULES.blurred else None
+    line = measured_line(mean, path, seen, known, moved)
     if line is None or line.shape.depth * path.polarity < settings.min_depth:
         return None
     if any(abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth) for other in beside):
@@ -181,9 +201,12 @@ def runs_beside(path: Path, other: Path, reach: float) -> bool:
 
 
 def belongs_to(
-    path: Path, verdict: Verdict, explained: Explained, settings: ScratchSettings
+    path: Path, present: BoolArray, verdict: Verdict, explained: Explained, settings: ScratchSettings
 ) -> Literal["film", "scene", "either"]:
     """Tell a scratch from a part of the scene, as far as their motion tells."""
+    if moves_alone(path, explained) and path.score >= settings.sensitivity:
+        plain = verdict.film_share >= MOTION_RULES.alone_share and present.mean() >= MOTION_RULES.alone_coverage
+        return "film" if plain else "either"
     if (
         min(separability(explained.overall, path), separability(explained.local, path))
         < MOTION_RULES.least_separability
@@ -205,6 +228,14 @@ def belongs_to(
     fair = abs(slope) + error <= MOTION_RULES.most_following and error <= MOTION_RULES.fair_error
     sure = fair or (plain and 1 - slope >= MOTION_RULES.many_errors * error)
     return "film" if sure else "either"
+
+
+def moves_alone(path: Path, explained: Explained) -> bool:
+    """Does a line move while the scene stands still? It cannot follow what does not move."""
+    own = float(np.ptp(path.x))
+    return own >= MOTION_RULES.alone_from and own >= MOTION_RULES.alone_factor * float(
+        np.ptp(explained.overall[path.frames])
+    )
 
 
 def grade(path: Path, verdict: Verdict, settings: ScratchSettings, *, sure: bool) -> float:

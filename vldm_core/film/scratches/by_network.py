@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...arrays import FloatArray
-from .by_motion import MOTION_RULES, belongs_to, grade, line_beside, runs_beside, without_flanks
+from .by_motion import MOTION_RULES, belongs_to, grade, line_beside, moves_alone, runs_beside, without_flanks
 from .network import ScratchNetwork, shared_network
 from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
@@ -83,15 +83,16 @@ def find_by_appearance(
             continue
         beside = [other for other in accepted if runs_beside(path, other.path, MOTION_RULES.flank_reach)]
         verdict = judge(window.ridge, displacements, path, present)
-        if _moves_with_scene(verdict):
+        alone = moves_alone(path, window.explained)
+        if not alone and _moves_with_scene(verdict):
             continue
-        if moving and belongs_to(path, verdict, window.explained, settings) == "film":
+        if moving and belongs_to(path, present, verdict, window.explained, settings) == "film":
             certainty = max(certainty, grade(path, verdict, settings, sure=True))
-        elif _leans_to_scene(verdict):
+        elif not alone and _leans_to_scene(verdict):
             certainty = min(certainty, _RULES.leaning_certainty)
         if certainty < least_certainty:
             continue
-        line = line_beside(window.mean, path, present, beside, settings)
+        line = line_beside(window.mean, window.explained, path, present, beside, settings)
         if line is None:
             continue
         track = make_track(line, certainty, layout, first)

@@ -182,7 +182,11 @@ class MeasuredLine:
 
 
 def measured_line(
-    mean: FloatArray, path: Path, seen: BoolArray, beside: list[tuple[Path, LineShape]]
+    mean: FloatArray,
+    path: Path,
+    seen: BoolArray,
+    beside: list[tuple[Path, LineShape]],
+    moved: FloatArray | None = None,
 ) -> MeasuredLine | None:
     """Measure section, presence and place of a line that the search has found.
 
@@ -191,6 +195,7 @@ def measured_line(
         path: Where the search found it.
         seen: (n, bands) where the search saw it.
         beside: Plainer lines close to it.
+        moved: As for `line_shape`.
 
     Returns:
         None where nothing of it is there.
@@ -201,7 +206,7 @@ def measured_line(
     if not present.any():
         return None
     path = placed(mean, path, shape, present)
-    shape = line_shape(mean, path, present, beside)
+    shape = line_shape(mean, path, present, beside, moved)
     path = replace(path, x=path.x + np.float32(shape.offset))
     present = presence_of(read_line(mean, path, shape), shape, seen)
     return MeasuredLine(path=path, present=present, shape=shape) if present.any() else None

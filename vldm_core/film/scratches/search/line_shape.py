@@ -13,6 +13,7 @@ import numpy as np
 
 from ....arrays import BoolArray, FloatArray
 from ..sampling import sampled
+from .layers import LayerModel
 from .paths import Path
 
 
@@ -34,6 +35,9 @@ class ShapeRules:
         leaning: Share of the profile's energy by which a section far from the usual one has to fit better, for each
             factor of e in width, pixel of offset, and for rims.
         absent: Weight of the rows that do not show the line.
+        groups: Groups of bands that are averaged where line and scene are told apart: a line is the same in all of
+            them.
+        iterations: Steps of conjugate gradients by which they are told apart.
     """
 
     sigmas: tuple[float, ...] = (0.5, 0.65, 0.8, 1.0, 1.25, 1.5, 1.8, 2.2, 2.7, 3.3)
@@ -48,6 +52,8 @@ class ShapeRules:
     usual_sigma: float = 1.1
     leaning: float = 0.02
     absent: float = 0.02
+    groups: int = 6
+    iterations: int = 30
 
 
 _RULES = ShapeRules()
@@ -88,7 +94,13 @@ def section(offsets: FloatArray, sigma: float, rims: float) -> FloatArray:
     return np.asarray(groove, np.float32)
 
 
-def line_shape(mean: FloatArray, path: Path, present: BoolArray, beside: list[tuple[Path, LineShape]]) -> LineShape:
+def line_shape(
+    mean: FloatArray,
+    path: Path,
+    present: BoolArray,
+    beside: list[tuple[Path, LineShape]],
+    moved: FloatArray | None = None,
+) -> LineShape:
     """Measure the section of a line.
 
     Args:
@@ -96,6 +108,9 @@ def line_shape(mean: FloatArray, path: Path, present: BoolArray, beside: list[tu
         path: The line.
         present: (n, bands) where it is seen.
         beside: Plainer lines close to it: what these show here is theirs.
+        moved: (n,) displacement of the scene under the line; None where it moves so far that it averages out. What
+            stands under the line seems to widen it, so the narrower is taken of what is seen and of what that
+            leaves which stays with the line.
     """
     reach = _RULES.reach
     u = np.arange(-reach, reach + 1)
@@ -103,7 +118,19 @@ def line_shape(mean: FloatArray, path: Path, present: BoolArray, beside: list[tu
     share = present + _RULES.absent
     profile = np.einsum("tb,tbu->u", share, samples) / share.sum()
     others = [_section_beside(path, other, shape, u) for other, shape in beside]
-    return fitted_shape(profile.astype(np.float32), path.polarity, others)
+    shape = fitted_shape(profile.astype(np.float32), path.polarity, others)
+    if moved is None:
+        return shape
+    groups = np.array_split(np.arange(samples.shape[1]), min(_RULES.groups, samples.shape[1]))
+    strip = np.stack(
+        [np.einsum("tb,tbu->tu", share[:, g], samples[:, g]) / share[:, g].sum(axis=1)[:, None] for g in groups], axis=1
+    ).astype(np.float32)
+    strip -= strip.mean(axis=-1, keepdims=True)
+    relative = (moved - path.x).astype(np.float32)
+    field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
+    film = LayerModel(field, np.zeros(len(strip), np.float32)).fit(strip, _RULES.iterations)[0]
+    alone = fitted_shape(np.median(film, axis=0).astype(np.float32), path.polarity, others)
+    return alone if 0 < alone.extent < shape.extent and abs(alone.depth) >= _RULES.visible else shape
 
 
 def _section_beside(path: Path, other: Path, shape: LineShape, u: FloatArray) -> FloatArray:

@@ -37,7 +37,6 @@ class MotionRules:
         many_errors: Standard errors that a plain line must stay away from the slope of the scene.
         plain_score: Multiple of the sensitivity from which on a line is plain to see.
         plain_share: Share of the film layer that a plain line has.
-        blurred: Separability below which what the scene shows under a line does not average out.
         alone_from: Working pixels that a line moves by over the window at least to be told by moving while the scene
             does not.
         alone_factor: How many times the scene's own range of motion that is at least.
@@ -59,7 +58,6 @@ class MotionRules:
     many_errors: float = 4.0
     plain_score: float = 2.0
     plain_share: float = 0.5
-    blurred: float = 0.6
     alone_from: float = 2.5
     alone_factor: float = 3.0
     alone_share: float = 0.5
@@ -161,8 +159,8 @@ def line_beside(
     """
     known = [(other.path, other.shape) for other in beside]
     apart = min(separability(explained.overall, path), separability(explained.local, path))
-    moved = np.median(sample_along(explained.local, path), axis=1) if apart < MOTION_RULES.blurred else None
-    line = measured_line(mean, path, seen, known, moved)
+    moved = np.median(sample_along(explained.local, path), axis=1)
+    line = measured_line(mean, path, seen, known, moved, apart)
     if line is None or line.shape.depth * path.polarity < settings.min_depth:
         return None
     if any(abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth) for other in beside):

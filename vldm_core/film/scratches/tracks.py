@@ -43,6 +43,7 @@ class ScratchTrack:
         certainty: How sure it is that this is a scratch and no part of the scene, 0 … 1; of its surest window.
         sigma: Standard deviation of its section.
         rims: Depth of the ridges beside it over its own, 0 … 1.
+        along: (bands,) its depth down the frame over ``depth``; None where it is the same all along.
     """
 
     first: int
@@ -56,6 +57,7 @@ class ScratchTrack:
     certainty: float = 1.0
     sigma: float = 1.0
     rims: float = 0.0
+    along: FloatArray | None = None
 
     @property
     def last(self) -> int:
@@ -118,6 +120,7 @@ def make_track(
         certainty=certainty,
         sigma=shape.sigma * scale,
         rims=shape.rims,
+        along=line.along,
     )
 
 
@@ -193,7 +196,12 @@ def _joined(earlier: ScratchTrack, later: ScratchTrack) -> ScratchTrack:
         certainty=max(earlier.certainty, later.certainty),
         sigma=float(weights @ (earlier.sigma, later.sigma)),
         rims=float(weights @ (earlier.rims, later.rims)),
+        along=None if earlier.along is None or later.along is None else _mean_of(earlier.along, later.along, weights),
     )
+
+
+def _mean_of(one: FloatArray, two: FloatArray, weights: NDArray[np.float64]) -> FloatArray:
+    return (weights[0] * one + weights[1] * two).astype(np.float32)
 
 
 def clear_of_edges(lines: ScratchMap, picture: ActivePicture) -> ScratchMap:
@@ -313,7 +321,8 @@ def _rows_of(
 ) -> BoolArray:
     """On which rows a track is there in its frame number `at`, (H,)."""
     scale = BandLayout.of(height, width).scale
-    bands = np.diff(np.linspace(0, height, track.present.shape[1] + 1).round().astype(int))
+    edges = np.linspace(0, height, track.present.shape[1] + 1).round().astype(int)
+    bands, middles = np.diff(edges), (edges[:-1] + edges[1:] - 1) / 2
     there = np.repeat(track.present[at], bands)
     if luma is None:
         return there
@@ -327,6 +336,7 @@ def _rows_of(
         centre.astype(np.float32),
         LineShape(depth=track.depth, sigma=track.sigma / scale, rims=track.rims),
         scale=scale,
+        along=None if track.along is None else np.interp(np.arange(height), middles, track.along).astype(np.float32),
         present=there,
         allowed=np.repeat(allowed, bands),
     )

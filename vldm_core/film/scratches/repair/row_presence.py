@@ -59,6 +59,7 @@ def rows_present(
     shape: LineShape,
     *,
     scale: float = 1.0,
+    along: FloatArray | None = None,
     present: BoolArray,
     allowed: BoolArray,
 ) -> BoolArray:
@@ -69,6 +70,7 @@ def rows_present(
         centre: (H,) position of the line in every row, px.
         shape: Its section, in working pixels.
         scale: Pixels of the frame per working pixel.
+        along: (H,) its usual depth in every row over that of the section; None where it is the same in all.
         present: (H,) what the bands say.
         allowed: (H,) rows in which the line may be.
 
@@ -82,9 +84,10 @@ def rows_present(
     seen = depth[present & known]
     if len(seen) < _RULES.fewest_rows:
         return present & allowed
-    usual = abs(shape.depth)
-    here = float(np.clip(np.median(seen), _RULES.shallowest * usual, _RULES.deepest * usual))
-    word = here * (depth - _RULES.share * here) / (error + np.float32(_RULES.varying * here) ** 2)
+    usual = np.full(len(depth), abs(shape.depth), np.float32) if along is None else abs(shape.depth) * along
+    ratio = float(np.median(seen)) / float(np.median(usual[present & known]))
+    here = usual * np.float32(np.clip(ratio, _RULES.shallowest, _RULES.deepest))
+    word = here * (depth - _RULES.share * here) / (error + np.square(_RULES.varying * here))
     word = np.clip(word, -_RULES.largest_word, _RULES.largest_word)
     word = np.where(known, word, 0.0) + np.where(present, _RULES.band_word, -_RULES.band_word)
     word[~allowed] = -np.inf

@@ -13,7 +13,7 @@ import numpy as np
 
 from ....arrays import BoolArray, FloatArray
 from ..sampling import sampled
-from .line_shape import LineShape, line_shape, reading_of, section
+from .line_shape import LineShape, line_shape, reading_of, section, shape_alone
 from .paths import Path
 
 
@@ -27,11 +27,20 @@ class PresenceRules:
         share: Share of its usual depth from which on a line counts as there.
         varying: Deviation of the depth of a line along it, as a share of its usual depth.
         least_error: Grey levels: a reading errs by as much at least.
+        scene: Share of such an error that does not average out over time, since the scene stands still or repeats.
+        sure: How many times the error of its mean strength a line has to show to run through a band surely.
+        sure_word: What that adds to each of its frames.
+        modulation: Deviation of the strength of a line down the frame, as a share of its usual depth.
+        weakest: Strength down the frame at least.
+        strongest: The same at most.
         largest_word: The most that a band of a frame may say: dirt and crossing edges are short.
         turn: What a beginning or an end of a gap costs down a frame.
         frame_word: The most that a frame may say about whether the line lives.
         birth: What a beginning or an end of its life costs.
         alive: Share of the frames in which a band has to show the line at first to be asked whether it lives.
+        blurred: Separability of line and scene below which what the scene shows under the line does not average out.
+        told_apart: Separability from which on something of the line has to stay while the scene moves.
+        staying: Share of its depth that has to stay.
         jump: Pixels, deviation of the place of a line in one frame from its place over some.
         most_jump: Pixels that it is moved by in a frame at most.
     """
@@ -40,11 +49,20 @@ class PresenceRules:
     share: float = 0.4
     varying: float = 0.3
     least_error: float = 0.5
+    scene: float = 0.2
+    sure: float = 3.0
+    sure_word: float = 1.0
+    modulation: float = 0.5
+    weakest: float = 0.25
+    strongest: float = 1.8
     largest_word: float = 3.0
     turn: float = 3.0
     frame_word: float = 8.0
     birth: float = 8.0
     alive: float = 0.2
+    blurred: float = 0.6
+    told_apart: float = 0.5
+    staying: float = 0.42
     jump: float = 0.3
     most_jump: float = 0.8
 
@@ -89,6 +107,30 @@ def read_line(mean: FloatArray, path: Path, shape: LineShape) -> Readings:
     return Readings(depth=readings[0], error=np.sqrt(wrong + _RULES.least_error**2).astype(np.float32))
 
 
+def strength_along(readings: Readings, shape: LineShape, seen: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """Measure how strong a line is down the frame: it fades where the picture is dark, or the film was not touched.
+
+    Args:
+        readings: Along its path.
+        shape: Its section.
+        seen: (n, bands) where it was seen.
+
+    Returns:
+        (bands,) depth over the depth of the section, and (bands,) where the line surely runs.
+    """
+    usual = abs(shape.depth)
+    lives = seen.any(axis=1)
+    depth, error = readings.depth[lives], readings.error[lives]
+    # Dirt is deeper than any line.
+    mean = np.clip(depth, -2 * usual, 2 * usual).mean(axis=0)
+    wrong = np.square(error).mean(axis=0) / len(depth) + np.square(_RULES.scene * error.mean(axis=0))
+    sure = mean > _RULES.sure * np.sqrt(wrong)
+    own = (_RULES.modulation * usual) ** 2
+    along = 1 + (mean / usual - 1) * own / (own + wrong)
+    along = cv2.blur(along[None].astype(np.float32), (3, 1), borderType=cv2.BORDER_REFLECT)[0]
+    return np.clip(along, _RULES.weakest, _RULES.strongest).astype(np.float32), sure
+
+
 def presence_of(readings: Readings, shape: LineShape, seen: BoolArray) -> BoolArray:
     """Decide where a line is there, (n, bands).
 
@@ -97,9 +139,10 @@ def presence_of(readings: Readings, shape: LineShape, seen: BoolArray) -> BoolAr
         shape: Its section.
         seen: (n, bands) where the search saw it.
     """
-    usual = abs(shape.depth)
-    spread = np.square(readings.error) + (_RULES.varying * usual) ** 2
-    words = usual * (readings.depth - _RULES.share * usual) / spread
+    along, sure = strength_along(readings, shape, seen)
+    usual = abs(shape.depth) * along
+    spread = np.square(readings.error) + np.square(_RULES.varying * usual)
+    words = usual * (readings.depth - _RULES.share * usual) / spread + _RULES.sure_word * sure
     words = np.clip(words, -_RULES.largest_word, _RULES.largest_word).astype(np.float32)
     asked = seen.mean(axis=0) > _RULES.alive
     if asked.any():
@@ -174,11 +217,13 @@ class MeasuredLine:
         path: Where it lies in every frame.
         present: (n, bands) where it is there.
         shape: Its section; without offset, the path runs along its centre.
+        along: (bands,) its depth down the frame over that of the section.
     """
 
     path: Path
     present: BoolArray
     shape: LineShape
+    along: FloatArray
 
 
 def measured_line(
@@ -186,7 +231,8 @@ def measured_line(
     path: Path,
     seen: BoolArray,
     beside: list[tuple[Path, LineShape]],
-    moved: FloatArray | None = None,
+    moved: FloatArray,
+    apart: float,
 ) -> MeasuredLine | None:
     """Measure section, presence and place of a line that the search has found.
 
@@ -195,10 +241,11 @@ def measured_line(
         path: Where the search found it.
         seen: (n, bands) where the search saw it.
         beside: Plainer lines close to it.
-        moved: As for `line_shape`.
+        moved: (n,) displacement of the scene under the line, working pixels.
+        apart: How well the line can be told from the scene by that motion, 0 … 1.
 
     Returns:
-        None where nothing of it is there.
+        None where nothing of it is there, or nothing of it stays while the scene moves.
     """
     shape = line_shape(mean, path, seen, beside)
     path = replace(path, x=path.x + np.float32(shape.offset))
@@ -206,7 +253,16 @@ def measured_line(
     if not present.any():
         return None
     path = placed(mean, path, shape, present)
-    shape = line_shape(mean, path, present, beside, moved)
+    shape = line_shape(mean, path, present, beside)
+    alone = shape_alone(mean, path, present, beside, moved)
+    if apart >= _RULES.told_apart and alone.depth * path.polarity < _RULES.staying * abs(shape.depth):
+        return None
+    if apart < _RULES.blurred and alone.extent < shape.extent and abs(alone.depth) >= _RULES.least_error:
+        # What stands under a line seems to widen it.
+        shape = alone
     path = replace(path, x=path.x + np.float32(shape.offset))
-    present = presence_of(read_line(mean, path, shape), shape, seen)
-    return MeasuredLine(path=path, present=present, shape=shape) if present.any() else None
+    readings = read_line(mean, path, shape)
+    present = presence_of(readings, shape, seen)
+    if not present.any():
+        return None
+    return MeasuredLine(path=path, present=present, shape=shape, along=strength_along(readings, shape, present)[0])

@@ -99,18 +99,14 @@ def line_shape(
     path: Path,
     present: BoolArray,
     beside: list[tuple[Path, LineShape]],
-    moved: FloatArray | None = None,
 ) -> LineShape:
-    """Measure the section of a line.
+    """Measure the section of a line as it is seen, whatever stands under it.
 
     Args:
         mean: (T, bands, W) mean luma, grey levels.
         path: The line.
         present: (n, bands) where it is seen.
         beside: Plainer lines close to it: what these show here is theirs.
-        moved: (n,) displacement of the scene under the line; None where it moves so far that it averages out. What
-            stands under the line seems to widen it, so the narrower is taken of what is seen and of what that
-            leaves which stays with the line.
     """
     reach = _RULES.reach
     u = np.arange(-reach, reach + 1)
@@ -118,9 +114,28 @@ def line_shape(
     share = present + _RULES.absent
     profile = np.einsum("tb,tbu->u", share, samples) / share.sum()
     others = [_section_beside(path, other, shape, u) for other, shape in beside]
-    shape = fitted_shape(profile.astype(np.float32), path.polarity, others)
-    if moved is None:
-        return shape
+    return fitted_shape(profile.astype(np.float32), path.polarity, others)
+
+
+def shape_alone(
+    mean: FloatArray,
+    path: Path,
+    present: BoolArray,
+    beside: list[tuple[Path, LineShape]],
+    moved: FloatArray,
+) -> LineShape:
+    """Measure the section of what stays with a line while the scene moves past it; see `line_shape`.
+
+    Args:
+        mean: (T, bands, W) mean luma, grey levels.
+        path: The line.
+        present: (n, bands) where it is seen.
+        beside: Plainer lines close to it.
+        moved: (n,) displacement of the scene under the line, working pixels.
+    """
+    u = np.arange(-_RULES.reach, _RULES.reach + 1)
+    samples = sampled(mean[path.frames], path.positions(mean.shape[1])[..., None] + u)
+    share = present + _RULES.absent
     groups = np.array_split(np.arange(samples.shape[1]), min(_RULES.groups, samples.shape[1]))
     strip = np.stack(
         [np.einsum("tb,tbu->tu", share[:, g], samples[:, g]) / share[:, g].sum(axis=1)[:, None] for g in groups], axis=1
@@ -129,8 +144,8 @@ def line_shape(
     relative = (moved - path.x).astype(np.float32)
     field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
     film = LayerModel(field, np.zeros(len(strip), np.float32)).fit(strip, _RULES.iterations)[0]
-    alone = fitted_shape(np.median(film, axis=0).astype(np.float32), path.polarity, others)
-    return alone if 0 < alone.extent < shape.extent and abs(alone.depth) >= _RULES.visible else shape
+    others = [_section_beside(path, other, shape, u) for other, shape in beside]
+    return fitted_shape(np.median(film, axis=0).astype(np.float32), path.polarity, others)
 
 
 def _section_beside(path: Path, other: Path, shape: LineShape, u: FloatArray) -> FloatArray:

@@ -24,7 +24,7 @@ from vldm_core.film.scratches.search.appearance import (
 )
 from vldm_core.film.scratches.search.candidates import Window, find_candidates, find_standing
 from vldm_core.film.scratches.search.layers import BandLayout, band_profiles, explain_scene
-from vldm_core.film.scratches.search.motion_test import CrossProfile, Verdict
+from vldm_core.film.scratches.search.motion_test import Verdict
 from vldm_core.film.scratches.search.paths import tilt_steps
 from vldm_core.film.scratches.tracks import continue_tracks
 
@@ -233,6 +233,5 @@ def test_a_scratch_goes_on_where_it_became_doubtful():
     [(1.7, 0.7, 0.8, True), (0.9, 0.6, 0.9, False), (0.4, 0.3, 0.9, False), (-0.3, 0.3, 0.9, False)],
 )
 def test_an_uncertain_motion_that_is_rather_the_scenes_counts_against_a_line(following, error, share, wanted):
-    profile = CrossProfile(depth=-9.0, left=1.0, right=1.0, shape=np.zeros(21, np.float32))
-    verdict = Verdict(film_share=share, following=following, following_error=error, profile=profile)
+    verdict = Verdict(film_share=share, following=following, following_error=error)
     assert by_network._leans_to_scene(verdict) is wanted

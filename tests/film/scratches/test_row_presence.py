@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vldm_core.film.scratches.repair.row_presence import rows_present
+from vldm_core.film.scratches.search.line_shape import LineShape
 
 HEIGHT, WIDTH, X = 240, 80, 40
 
@@ -19,7 +20,7 @@ def scene(depth: float, there: np.ndarray, seed: int = 0, grain: float = 2.5) ->
 def found(luma: np.ndarray, depth: float, present: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
     allowed = np.ones(HEIGHT, bool) if allowed is None else allowed
     centre = np.full(HEIGHT, X, np.float32)
-    return rows_present(luma, centre, left=1.5, right=1.5, depth=depth, present=present, allowed=allowed)
+    return rows_present(luma, centre, LineShape(depth=depth, sigma=1.2), present=present, allowed=allowed)
 
 
 def bands(there: np.ndarray) -> np.ndarray:
@@ -66,5 +67,6 @@ def test_at_the_border_the_bands_are_believed() -> None:
     there[32:96] = True
     luma = scene(10.0, there)
     centre = np.full(HEIGHT, 1.0, np.float32)
-    seen = rows_present(luma, centre, left=1.5, right=1.5, depth=10.0, present=there, allowed=np.ones(HEIGHT, bool))
+    shape = LineShape(depth=10.0, sigma=1.2)
+    seen = rows_present(luma, centre, shape, present=there, allowed=np.ones(HEIGHT, bool))
     assert np.array_equal(seen, there)

@@ -163,8 +163,11 @@ def line_beside(
     line = measured_line(mean, path, seen, known, moved, apart)
     if line is None or line.shape.depth * path.polarity < settings.min_depth:
         return None
-    if any(abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth) for other in beside):
-        return None
+    for other in beside:
+        # What overlaps a plainer line is part of it.
+        overlaps = runs_beside(line.path, other.path, line.shape.extent + other.shape.extent)
+        if overlaps or abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth):
+            return None
     alive = line.present.any(axis=1)
     if alive.sum() < settings.min_frames or line.present[alive].mean() < PATH_RULES.least_coverage:
         return None

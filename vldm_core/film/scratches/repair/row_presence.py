@@ -24,6 +24,9 @@ class RowRules:
         controls: Places beside a line in which readings tell how far the scene misleads, in widths of a working pixel
             beyond its skirt.
         around: Rows on each side over which that is pooled.
+        flank: Pixels on each side of a line that are compared.
+        step: Their difference, in depths of the line, up to which a row can be read.
+        least_step: Grey levels that they may differ by besides.
         mark: Readings beside the line above so many times their usual size are marks and not the scene.
         deepest: Lines are deeper in one place than in another: depth in a frame over the usual one at most.
         shallowest: The same at least.
@@ -38,6 +41,9 @@ class RowRules:
 
     controls: tuple[float, ...] = (3.0, 5.5)
     around: int = 8
+    flank: int = 4
+    step: float = 2.0
+    least_step: float = 12.0
     mark: float = 3.0
     deepest: float = 1.6
     shallowest: float = 0.5
@@ -105,6 +111,11 @@ def _readings(
     side = (shape.extent + 1) * scale
     known: BoolArray = (centre - side >= 0) & (centre + side <= luma.shape[1] - 1)
     values = sampled(luma, x).astype(np.float32)
+    # Where an edge of the scene passes along the line, its depth cannot be read.
+    near = far + reach + int(np.ceil(shape.extent))
+    left, right = values[:, 2 * (far + reach) - near - _RULES.flank :][:, : _RULES.flank], values[:, near + 1 :]
+    step = np.abs(np.median(left, axis=1) - np.median(right[:, : _RULES.flank], axis=1))
+    known &= step <= _RULES.least_step + _RULES.step * abs(shape.depth)
     width = 2 * reach + 1
     beside = [round(sign * (shape.extent + at)) for at in _RULES.controls for sign in (-1, 1)]
     depths = [values[:, far + at : far + at + width] @ reading for at in (0, *beside)]

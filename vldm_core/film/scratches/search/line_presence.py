@@ -31,7 +31,8 @@ class PresenceRules:
         sure: How many times the error of its mean strength a line has to show to run through a band surely.
         sure_word: What that adds to each of its frames.
         modulation: Deviation of the strength of a line down the frame, as a share of its usual depth.
-        weakest: Strength down the frame at least.
+        weakest: Strength down the frame at least, where the line surely runs.
+        doubtful: The same where the scene may pass for a weak line.
         strongest: The same at most.
         largest_word: The most that a band of a frame may say: dirt and crossing edges are short.
         turn: What a beginning or an end of a gap costs down a frame.
@@ -41,6 +42,7 @@ class PresenceRules:
         blurred: Separability of line and scene below which what the scene shows under the line does not average out.
         told_apart: Separability from which on something of the line has to stay while the scene moves.
         staying: Share of its depth that has to stay.
+        least_staying: The same where they are not told apart so well, for what stays to tell how wide the line is.
         jump: Pixels, deviation of the place of a line in one frame from its place over some.
         most_jump: Pixels that it is moved by in a frame at most.
     """
@@ -54,6 +56,7 @@ class PresenceRules:
     sure_word: float = 1.0
     modulation: float = 0.5
     weakest: float = 0.25
+    doubtful: float = 0.5
     strongest: float = 1.8
     largest_word: float = 3.0
     turn: float = 3.0
@@ -63,6 +66,7 @@ class PresenceRules:
     blurred: float = 0.6
     told_apart: float = 0.5
     staying: float = 0.42
+    least_staying: float = 0.2
     jump: float = 0.3
     most_jump: float = 0.8
 
@@ -128,7 +132,8 @@ def strength_along(readings: Readings, shape: LineShape, seen: BoolArray) -> tup
     own = (_RULES.modulation * usual) ** 2
     along = 1 + (mean / usual - 1) * own / (own + wrong)
     along = cv2.blur(along[None].astype(np.float32), (3, 1), borderType=cv2.BORDER_REFLECT)[0]
-    return np.clip(along, _RULES.weakest, _RULES.strongest).astype(np.float32), sure
+    along = np.clip(along, np.where(sure, _RULES.weakest, _RULES.doubtful), _RULES.strongest)
+    return along.astype(np.float32), sure
 
 
 def presence_of(readings: Readings, shape: LineShape, seen: BoolArray) -> BoolArray:
@@ -257,9 +262,11 @@ def measured_line(
     alone = shape_alone(mean, path, present, beside, moved)
     if apart >= _RULES.told_apart and alone.depth * path.polarity < _RULES.staying * abs(shape.depth):
         return None
-    if apart < _RULES.blurred and alone.extent < shape.extent and abs(alone.depth) >= _RULES.least_error:
+    narrow = replace(shape, sigma=alone.sigma, rims=alone.rims)
+    stays = alone.depth * path.polarity >= _RULES.least_staying * abs(shape.depth)
+    if apart < _RULES.blurred and stays and narrow.extent < shape.extent:
         # What stands under a line seems to widen it.
-        shape = alone
+        shape = narrow
     path = replace(path, x=path.x + np.float32(shape.offset))
     readings = read_line(mean, path, shape)
     present = presence_of(readings, shape, seen)

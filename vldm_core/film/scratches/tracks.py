@@ -93,9 +93,7 @@ class ScratchMap:
     first: int = 0
 
 
-def make_track(
-    line: MeasuredLine, certainty: float, layout: BandLayout, first: int
-) -> ScratchTrack:
+def make_track(line: MeasuredLine, certainty: float, layout: BandLayout, first: int) -> ScratchTrack:
     """Turn a line of a window into a track of the full frame, from its first to its last sighting.
 
     Args:

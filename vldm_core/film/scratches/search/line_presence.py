@@ -1,9 +1,9 @@
 """In which frames and bands a line is there, and where exactly, once its section is known.
 
-The search tells lines by what is usual in their surroundings, and pools frames, so that a faint one is found at all. How
-deep a line of a known section is in one band of one frame can be read off the picture itself, and beside the line it can
-be read how far the scene misleads such a reading. From both follows when the line was born and when it died, where its
-gaps are, and where it lies in each frame by itself: a grain of dust that cuts a scratch jumps from frame to frame.
+The search tells lines by what is usual in their surroundings, and pools frames, so that a faint one is found at all.
+How deep a line of a known section is in one band of one frame can be read off the picture itself, and beside the line
+it can be read how far the scene misleads such a reading. From both follows when the line was born and when it died,
+where its gaps are, and where it lies in each frame by itself: what cuts a scratch jumps from frame to frame.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ class PresenceRules:
         share: Share of its usual depth from which on a line counts as there.
         varying: Deviation of the depth of a line along it, as a share of its usual depth.
         least_error: Grey levels: a reading errs by as much at least.
-        scene: Share of such an error that does not average out over time, since the scene stands still or repeats.
+        scene: Share of such an error that does not average out over time where the scene stands still.
         sure: How many times the error of its mean strength a line has to show to run through a band surely.
         sure_word: What that adds to each of its frames.
         modulation: Deviation of the strength of a line down the frame, as a share of its usual depth.
@@ -51,12 +51,12 @@ class PresenceRules:
     share: float = 0.4
     varying: float = 0.3
     least_error: float = 0.5
-    scene: float = 0.2
+    scene: float = 0.5
     sure: float = 3.0
     sure_word: float = 1.0
     modulation: float = 0.5
     weakest: float = 0.25
-    doubtful: float = 0.5
+    doubtful: float = 0.7
     strongest: float = 1.8
     largest_word: float = 3.0
     turn: float = 3.0
@@ -111,13 +111,14 @@ def read_line(mean: FloatArray, path: Path, shape: LineShape) -> Readings:
     return Readings(depth=readings[0], error=np.sqrt(wrong + _RULES.least_error**2).astype(np.float32))
 
 
-def strength_along(readings: Readings, shape: LineShape, seen: BoolArray) -> tuple[FloatArray, BoolArray]:
+def strength_along(readings: Readings, shape: LineShape, seen: BoolArray, apart: float) -> tuple[FloatArray, BoolArray]:
     """Measure how strong a line is down the frame: it fades where the picture is dark, or the film was not touched.
 
     Args:
         readings: Along its path.
         shape: Its section.
         seen: (n, bands) where it was seen.
+        apart: How well the line can be told from the scene by the motion of that, 0 … 1: what moves averages out.
 
     Returns:
         (bands,) depth over the depth of the section, and (bands,) where the line surely runs.
@@ -127,7 +128,7 @@ def strength_along(readings: Readings, shape: LineShape, seen: BoolArray) -> tup
     depth, error = readings.depth[lives], readings.error[lives]
     # Dirt is deeper than any line.
     mean = np.clip(depth, -2 * usual, 2 * usual).mean(axis=0)
-    wrong = np.square(error).mean(axis=0) / len(depth) + np.square(_RULES.scene * error.mean(axis=0))
+    wrong = np.square(error).mean(axis=0) / len(depth) + np.square(_RULES.scene * (1.1 - apart) * error.mean(axis=0))
     sure = mean > _RULES.sure * np.sqrt(wrong)
     own = (_RULES.modulation * usual) ** 2
     along = 1 + (mean / usual - 1) * own / (own + wrong)
@@ -136,15 +137,16 @@ def strength_along(readings: Readings, shape: LineShape, seen: BoolArray) -> tup
     return along.astype(np.float32), sure
 
 
-def presence_of(readings: Readings, shape: LineShape, seen: BoolArray) -> BoolArray:
+def presence_of(readings: Readings, shape: LineShape, seen: BoolArray, apart: float) -> BoolArray:
     """Decide where a line is there, (n, bands).
 
     Args:
         readings: Along its path.
         shape: Its section.
         seen: (n, bands) where the search saw it.
+        apart: As for `strength_along`.
     """
-    along, sure = strength_along(readings, shape, seen)
+    along, sure = strength_along(readings, shape, seen, apart)
     usual = abs(shape.depth) * along
     spread = np.square(readings.error) + np.square(_RULES.varying * usual)
     words = usual * (readings.depth - _RULES.share * usual) / spread + _RULES.sure_word * sure
@@ -254,7 +256,7 @@ def measured_line(
     """
     shape = line_shape(mean, path, seen, beside)
     path = replace(path, x=path.x + np.float32(shape.offset))
-    present = presence_of(read_line(mean, path, shape), shape, seen)
+    present = presence_of(read_line(mean, path, shape), shape, seen, apart)
     if not present.any():
         return None
     path = placed(mean, path, shape, present)
@@ -269,7 +271,9 @@ def measured_line(
         shape = narrow
     path = replace(path, x=path.x + np.float32(shape.offset))
     readings = read_line(mean, path, shape)
-    present = presence_of(readings, shape, seen)
+    present = presence_of(readings, shape, seen, apart)
     if not present.any():
         return None
-    return MeasuredLine(path=path, present=present, shape=shape, along=strength_along(readings, shape, present)[0])
+    return MeasuredLine(
+        path=path, present=present, shape=shape, along=strength_along(readings, shape, present, apart)[0]
+    )

@@ -1,15 +1,17 @@
 """How deep and how wide a line is: a Gaussian with or without rims, fitted to the mean profile across it.
 
-Where a faint line ends cannot be read off its profile, because the scene on either side differs by more than its skirt.
-But lines look alike: a grain of dust or a burr cuts a groove with a smooth section, and throws up a ridge of emulsion on
-either side or does not. So the section with the least squared error is taken among all that may be, each with its best
-depth and on its best slope of the background.
+Where a faint line ends cannot be read off its profile, because the scene on either side differs by more than its
+skirt. But lines look alike: a grain of dust or a burr cuts a groove with a smooth section, and throws up a ridge of
+emulsion on either side or does not. So the section with the least squared error is taken among all that may be, each
+with its best depth and on its best slope of the background.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
 from ..sampling import sampled
@@ -84,7 +86,7 @@ class LineShape:
         return float(np.clip(max(groove, reach), _RULES.least_half_width, _RULES.widest))
 
 
-def section(offsets: FloatArray, sigma: float, rims: float) -> FloatArray:
+def section(offsets: NDArray[Any], sigma: float, rims: float) -> FloatArray:
     """Section of a line of depth 1 at distances from its centre, in the same unit as its deviation."""
     at = np.asarray(offsets, np.float32) / np.float32(sigma)
     groove = np.exp(np.float32(-0.5) * np.square(at))
@@ -148,7 +150,7 @@ def shape_alone(
     return fitted_shape(np.median(film, axis=0).astype(np.float32), path.polarity, others)
 
 
-def _section_beside(path: Path, other: Path, shape: LineShape, u: FloatArray) -> FloatArray:
+def _section_beside(path: Path, other: Path, shape: LineShape, u: NDArray[Any]) -> FloatArray:
     """Mean section of another line at distances from a path, over the frames that both have."""
     start, end = max(path.first, other.first), min(path.frames.stop, other.frames.stop)
     apart = other.x[start - other.first : end - other.first] - path.x[start - path.first : end - path.first]
@@ -166,7 +168,8 @@ def fitted_shape(profile: FloatArray, polarity: int, others: list[FloatArray] | 
     weight = _weight()
     plain, rows = _background(), _sections()
     if others:
-        plain = np.linalg.qr(np.column_stack((plain, *(other * weight for other in others))))[0].astype(np.float32)
+        known = np.column_stack((plain, *(other * weight for other in others)))
+        plain = np.asarray(np.linalg.qr(known)[0], np.float32)
     # What background and other lines explain is not this line's.
     weighted = profile * weight
     weighted = weighted - plain @ (plain.T @ weighted)

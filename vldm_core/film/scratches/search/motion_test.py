@@ -72,9 +72,7 @@ class Verdict:
     following_error: float
 
 
-def judge(
-    ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray
-) -> Verdict:
+def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, present: BoolArray) -> Verdict:
     """Fit the two layers once more, in a strip that moves with the track, and measure the track's own position.
 
     Args:

@@ -13,6 +13,7 @@ import numpy as np
 from ...arrays import BoolArray, FloatArray
 from .search.layers import BandLayout, Explained
 from .search.line_presence import MeasuredLine, measured_line
+from .search.line_shape import line_shape
 from .search.motion_test import Verdict, drifts_alike, judge, separability, straightened
 from .search.paths import PATH_RULES, Path, find_paths, line_sums, normalised_evidence, presence, sample_along
 from .settings import ScratchSettings
@@ -111,8 +112,8 @@ def find_by_motion(
         if seen.sum() < settings.min_frames or present[seen].mean() < PATH_RULES.least_coverage:
             continue
         candidates.append((path, present))
-    # The plainest first: what it adds to its flanks is no line of its own.
-    candidates.sort(key=lambda candidate: -candidate[0].score)
+    # The deepest first: what it adds to its flanks is no line of its own.
+    candidates.sort(key=lambda candidate: -abs(line_shape(mean, *candidate, []).depth))
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
     accepted: list[MeasuredLine] = []
@@ -151,7 +152,7 @@ def line_beside(
         explained: What is known of the scene.
         path: The line.
         seen: (n, bands) where the search saw it.
-        beside: Lines close to it that were taken before, the plainest first.
+        beside: Lines close to it that were taken before, the deepest first.
         settings: What to look for.
 
     Returns:
@@ -164,7 +165,7 @@ def line_beside(
     if line is None or line.shape.depth * path.polarity < settings.min_depth:
         return None
     for other in beside:
-        # What overlaps a plainer line is part of it.
+        # What overlaps a deeper line is part of it.
         overlaps = runs_beside(line.path, other.path, line.shape.extent + other.shape.extent)
         if overlaps or abs(line.shape.depth) < MOTION_RULES.flank_depth * abs(other.shape.depth):
             return None

@@ -16,6 +16,7 @@ from .search.appearance import appearance
 from .search.candidates import Candidate, Window, find_candidates
 from .search.layers import BandLayout
 from .search.line_presence import MeasuredLine
+from .search.line_shape import line_shape
 from .search.motion_test import Verdict, judge
 from .settings import ScratchSettings
 from .tracks import ScratchTrack, make_track
@@ -74,8 +75,9 @@ def find_by_appearance(
     doubtful: list[ScratchTrack] = []
     accepted: list[MeasuredLine] = []
     least_certainty = min(_RULES.doubtful, settings.certainty)
-    # The plainest come first: what they add to their flanks is no line of its own.
-    for candidate, looks in zip(candidates, certainties, strict=True):
+    # The deepest come first: what they add to their flanks is no line of its own.
+    depths = [abs(line_shape(window.mean, one.path, one.present, []).depth) for one in candidates]
+    for _, candidate, looks in sorted(zip(depths, candidates, certainties, strict=True), key=lambda one: -one[0]):
         path, present, certainty = candidate.path, candidate.present, looks
         # Where motion tells film from scene, a line needs not look like one that the network knows.
         moving = not candidate.standing and path.score >= settings.sensitivity

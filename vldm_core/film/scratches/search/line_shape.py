@@ -171,8 +171,8 @@ def fitted_shape(profile: FloatArray, polarity: int, others: list[FloatArray] | 
         known = np.column_stack((plain, *(other * weight for other in others)))
         plain = np.asarray(np.linalg.qr(known)[0], np.float32)
     # What background and other lines explain is not this line's.
-    weighted = profile * weight
-    weighted = weighted - plain @ (plain.T @ weighted)
+    weighted = (profile * weight).astype(np.float32)
+    weighted = np.asarray(weighted - plain @ (plain.T @ weighted), np.float32)
     rows = rows - (rows @ plain) @ plain.T
     length = np.linalg.norm(rows, axis=1) + 1e-6
     along = rows @ weighted / length

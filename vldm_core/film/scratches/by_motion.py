@@ -60,7 +60,7 @@ class MotionRules:
     plain_score: float = 2.0
     plain_share: float = 0.5
     alone_from: float = 2.5
-    alone_factor: float = 3.0
+    alone_factor: float = 2.0
     alone_share: float = 0.5
     alone_coverage: float = 0.6
     through_share: float = 0.9
@@ -234,10 +234,9 @@ def belongs_to(
 
 def moves_alone(path: Path, explained: Explained) -> bool:
     """Does a line move while the scene stands still? It cannot follow what does not move."""
-    own = float(np.ptp(path.x))
-    return own >= MOTION_RULES.alone_from and own >= MOTION_RULES.alone_factor * float(
-        np.ptp(explained.overall[path.frames])
-    )
+    own, scene = float(np.ptp(path.x)), float(np.ptp(explained.overall[path.frames]))
+    farther = own >= MOTION_RULES.alone_from and own >= MOTION_RULES.alone_factor * scene
+    return farther and not drifts_alike(explained.overall, path)
 
 
 def grade(path: Path, verdict: Verdict, settings: ScratchSettings, *, sure: bool) -> float:

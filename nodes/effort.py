@@ -1,12 +1,17 @@
 """One choice in the place of many: the level of effort, and the knobs that stand back behind it."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 from comfy_api.latest import io
 
+from ..vldm_core.errors import SettingsError
 from ..vldm_core.film.defect_map import LARGEST_GROWTH, MapSettings
 from ..vldm_core.film.dirt.detection import DirtSettings
+from ..vldm_core.film.scratches.columns import parse_columns
+from ..vldm_core.film.scratches.settings import ScratchSettings
 from ..vldm_core.stages.settings import QUALITIES
+
+Polarity = Literal["both", "dark", "bright"]
 
 AUTO = "auto"
 """A choice that is left to the level of effort."""
@@ -126,6 +131,53 @@ def size_inputs() -> list[io.Input]:
             )
         ),
     ]
+
+
+def column_inputs() -> list[io.Input]:
+    """Return what a user knows of scratches: their polarity, and columns with and without one."""
+    return [
+        advanced(
+            io.Combo.Input(
+                "scratch_polarity",
+                options=list(get_args(Polarity)),
+                default=ScratchSettings.polarity,
+                optional=True,
+                tooltip="Only dark scratches (on the print), only bright ones (on the negative), or both.",
+            )
+        ),
+        advanced(
+            io.String.Input(
+                "scratch_columns",
+                default="",
+                optional=True,
+                tooltip=(
+                    "Columns that are a scratch because you say so, such as 287-288, 100@10-40: columns from the left, "
+                    "from 0, and behind @ the frames, where it is not all. They are marked from top to bottom."
+                ),
+            )
+        ),
+        advanced(
+            io.String.Input(
+                "scratch_excluded",
+                default="",
+                optional=True,
+                tooltip=(
+                    "Columns in which no scratch is ever marked, written likewise: a mast, the edge of a wall. Counts "
+                    "before scratch_columns."
+                ),
+            )
+        ),
+    ]
+
+
+def column_fault(*texts: str | None) -> str | None:
+    """Return what is wrong with columns as they are typed, or None."""
+    try:
+        for text in texts:
+            ScratchSettings(forced=parse_columns(text or ""))
+    except SettingsError as error:
+        return str(error)
+    return None
 
 
 def map_fault(clean: float | None, damaged: float | None, *, only: bool | None, linked: bool) -> str | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...vldm_core.film.defect_map import MapSettings, map_marks
 from ...vldm_core.film.dirt.detection import LONGEST_LIFE, DirtSettings
+from ...vldm_core.film.scratches.columns import parse_columns
 from ...vldm_core.film.scratches.settings import ScratchSettings
 from ...vldm_core.notices import Notices
 from ...vldm_core.reel.restore import ReelSettings
@@ -19,6 +20,8 @@ from ..effort import (
     NO_LIMIT,
     NORMAL,
     advanced,
+    column_fault,
+    column_inputs,
     map_fault,
     map_inputs,
     quality_input,
@@ -216,6 +219,7 @@ class DetectDamage(io.ComfyNode):
                         ),
                     )
                 ),
+                *column_inputs(),
                 advanced(
                     io.Combo.Input(
                         "preview_style",
@@ -281,6 +285,9 @@ class DetectDamage(io.ComfyNode):
         dirt_polarity: str | None = None,
         locked_shots: str | None = None,
         scratch_detector: str | None = None,
+        scratch_polarity: str | None = None,
+        scratch_columns: str | None = None,
+        scratch_excluded: str | None = None,
         preview_style: str | None = None,
         map_clean: float | None = None,
         map_damaged: float | None = None,
@@ -294,6 +301,8 @@ class DetectDamage(io.ComfyNode):
             or not_one_of("dirt_polarity", dirt_polarity, _POLARITY)
             or not_one_of("locked_shots", locked_shots, _LOCKED)
             or not_one_of("scratch_detector", scratch_detector, _DETECTORS)
+            or not_one_of("scratch_polarity", scratch_polarity, _POLARITY)
+            or column_fault(scratch_columns, scratch_excluded)
             or not_one_of("preview_style", preview_style, _PREVIEWS)
             or map_fault(map_clean, map_damaged, only=map_only, linked=defect_map is not UNLINKED)
             or True
@@ -317,6 +326,9 @@ class DetectDamage(io.ComfyNode):
         scratch_min_depth: float = ScratchSettings.min_depth,
         scratch_grow: float = ScratchSettings.grow,
         locked_shots: str = ScratchSettings.locked_shots,
+        scratch_polarity: str = ScratchSettings.polarity,
+        scratch_columns: str = "",
+        scratch_excluded: str = "",
         preview_style: str = _PREVIEWS[0],
         judge_probability: bool = False,
         map_clean: float = MapSettings.clean,
@@ -350,6 +362,9 @@ class DetectDamage(io.ComfyNode):
             min_depth=scratch_min_depth,
             grow=scratch_grow,
             locked_shots=locked_shots,  # type: ignore[arg-type]
+            polarity=scratch_polarity,  # type: ignore[arg-type]
+            forced=parse_columns(scratch_columns),
+            excluded=parse_columns(scratch_excluded),
         )
         wanted = replace(
             settings or ReelSettings.no_stages(),

@@ -11,6 +11,7 @@ from ...vldm_core.film.defect_map import MapSettings
 from ...vldm_core.film.dirt.detection import DirtSettings
 from ...vldm_core.film.fill.repair import DirtRepairSettings
 from ...vldm_core.film.flicker.removal import FlickerSettings
+from ...vldm_core.film.scratches.columns import parse_columns
 from ...vldm_core.film.scratches.settings import ScratchSettings
 from ...vldm_core.film.temporal.averaging import AveragingSettings
 from ...vldm_core.film.weave.stabilise import StabiliseSettings
@@ -19,7 +20,7 @@ from ...vldm_core.reel.mask_films import GivenMap
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages.settings import StageSettings
 from ...vldm_core.video.reading.reader import Deinterlace
-from ..effort import AUTO, NO_LIMIT, NORMAL, size_inputs
+from ..effort import AUTO, NO_LIMIT, NORMAL, column_inputs, size_inputs
 from ..film.reduce_grain import averaging_inputs, missed_damage_input
 from ..film.remove_flicker import flash_input
 from ..prerestore.pre_restore import strength_inputs
@@ -56,6 +57,9 @@ class ReelInputs:
     dirt_grain: float = DirtRepairSettings.grain
     scratch_detector: str = AUTO
     scratch_certainty: float = ScratchSettings.certainty
+    scratch_polarity: str = ScratchSettings.polarity
+    scratch_columns: str = ""
+    scratch_excluded: str = ""
     average_strength: float = AveragingSettings.strength
     average_keep_grain: float = AveragingSettings.keep_grain
     missed_damage: bool = AveragingSettings.missed_damage
@@ -101,6 +105,9 @@ class ReelInputs:
         lines = replace(
             level.lines,
             certainty=self.scratch_certainty,
+            polarity=self.scratch_polarity,  # type: ignore[arg-type]
+            forced=parse_columns(self.scratch_columns),
+            excluded=parse_columns(self.scratch_excluded),
         )
         if self.scratch_detector != AUTO:
             lines = replace(lines, detector=self.scratch_detector)  # type: ignore[arg-type]
@@ -217,6 +224,7 @@ def advanced_inputs() -> list[io.Input]:
                 "more and takes more of the scene for scratches."
             ),
         ),
+        *column_inputs(),
         *averaging_inputs("average_"),
         missed_damage_input(),
         *strength_inputs("prerestore_", optional=True),

@@ -25,6 +25,9 @@ _lines = partial(typer.Option, rich_help_panel="Advanced: finding scratches", sh
 _repair = partial(typer.Option, rich_help_panel="Advanced: repair", show_default=False)
 _picture = partial(typer.Option, rich_help_panel="Advanced: flicker, pre-restoration, weave", show_default=False)
 
+_COLUMNS = ("scratch_columns", "scratch_excluded")
+"""Options that are columns as they are typed."""
+
 Detector = Literal["weight-free", "learned"]
 Polarity = Literal["both", "dark", "bright"]
 
@@ -113,6 +116,19 @@ class DetectionOptions:
         float | None, _lines(help="Learned only: how sure it must be, 0 to 1; lower finds more.")
     ] = None
     scratch_grow: Annotated[float | None, _lines(help="Pixels by which a scratch is marked wider on each side.")] = None
+    scratch_polarity: Annotated[
+        Polarity | None, _lines(help="Dark scratches (on the print), bright ones (on the negative).")
+    ] = None
+    scratch_columns: Annotated[
+        str | None,
+        _lines(
+            metavar="COLUMNS",
+            help="Columns that are a scratch because you say so: '287-288, 100@10-40', behind @ the frames, from 0.",
+        ),
+    ] = None
+    scratch_excluded: Annotated[
+        str | None, _lines(metavar="COLUMNS", help="Columns in which no scratch is marked; counts before the above.")
+    ] = None
     locked_shots: Annotated[
         Literal["off", "cautious", "on"] | None,
         _lines(help="Weight-free only: which lines count as scratches where nothing moves."),
@@ -188,6 +204,8 @@ class DetectionOptions:
 
     def _with_options(self, stages: "StageSettings") -> "StageSettings":
         """Set single settings of stages as the options say."""
+        from ..film.scratches.columns import parse_columns
+
         changes: dict[str, dict[str, Any]] = {}
         for option, (stage, setting) in self._places().items():
             value = getattr(self, option)
@@ -198,19 +216,21 @@ class DetectionOptions:
                 if getattr(self, stage) is False:
                     raise SettingsError(f"{flag} and --no-{stage} contradict each other; leave one out")
                 raise SettingsError(f"{flag} has nothing to set, since its stage is off; add --{stage}")
-            changes.setdefault(stage, {})[setting] = value
+            changes.setdefault(stage, {})[setting] = parse_columns(value) if option in _COLUMNS else value
         return replace(stages, **{stage: replace(getattr(stages, stage), **said) for stage, said in changes.items()})
 
     def _places(self) -> dict[str, tuple[str, str]]:
         """Which setting of which stage an option is."""
         dirt = ("certainty", "min_size", "max_size", "grow", "lifetime", "polarity")
-        lines = ("detector", "min_depth", "certainty", "grow")
+        lines = ("detector", "min_depth", "certainty", "grow", "polarity")
         return {
             **{f"dirt_{name}": ("dirt", name) for name in dirt},
             **{f"scratch_{name}": ("lines", name) for name in lines},
             "scratch_threshold": ("lines", "sensitivity"),
             "spare_graphics": ("spare", "graphics"),
             "falling": ("spare", "falling"),
+            "scratch_columns": ("lines", "forced"),
+            "scratch_excluded": ("lines", "excluded"),
             "locked_shots": ("lines", "locked_shots"),
         }
 

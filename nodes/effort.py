@@ -9,9 +9,12 @@ from ..vldm_core.film.defect_map import LARGEST_GROWTH, MapSettings
 from ..vldm_core.film.dirt.detection import DirtSettings
 from ..vldm_core.film.scratches.columns import parse_columns
 from ..vldm_core.film.scratches.settings import ScratchSettings
+from ..vldm_core.film.spared.settings import Falling, SparingSettings
 from ..vldm_core.stages.settings import QUALITIES
 
 Polarity = Literal["both", "dark", "bright"]
+
+FALLING = get_args(Falling)
 
 AUTO = "auto"
 """A choice that is left to the level of effort."""
@@ -164,6 +167,33 @@ def column_inputs() -> list[io.Input]:
                 tooltip=(
                     "Columns in which no scratch is ever marked, written likewise: a mast, the edge of a wall. Counts "
                     "before scratch_columns."
+                ),
+            )
+        ),
+    ]
+
+
+def sparing_inputs() -> list[io.Input]:
+    """Return what is left alone though it looks like damage."""
+    default = SparingSettings()
+    return [
+        advanced(
+            io.Boolean.Input(
+                "spare_graphics",
+                default=default.graphics,
+                optional=True,
+                tooltip="Mark nothing on letters and digits that were laid over the scene; dirt on them stays, too.",
+            )
+        ),
+        advanced(
+            io.Combo.Input(
+                "falling",
+                options=list(FALLING),
+                default=default.falling,
+                optional=True,
+                tooltip=(
+                    "Marks that seem to be rain, snow, sparks or glints. kept: left alone where there are any, with "
+                    "the dirt among them; judged: only those that were followed on their way; dirt: marked all."
                 ),
             )
         ),

@@ -10,6 +10,7 @@ from ...vldm_core.film.defect_map import MapSettings, map_marks
 from ...vldm_core.film.dirt.detection import LONGEST_LIFE, DirtSettings
 from ...vldm_core.film.scratches.columns import parse_columns
 from ...vldm_core.film.scratches.settings import ScratchSettings
+from ...vldm_core.film.spared.settings import SparingSettings
 from ...vldm_core.notices import Notices
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages import batch as pipeline
@@ -17,6 +18,7 @@ from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.shots import Shot
 from ..effort import (
     AUTO,
+    FALLING,
     NO_LIMIT,
     NORMAL,
     advanced,
@@ -26,6 +28,7 @@ from ..effort import (
     map_inputs,
     quality_input,
     size_inputs,
+    sparing_inputs,
 )
 from ..host.node_run import (
     ImageBatch,
@@ -220,6 +223,7 @@ class DetectDamage(io.ComfyNode):
                     )
                 ),
                 *column_inputs(),
+                *sparing_inputs(),
                 advanced(
                     io.Combo.Input(
                         "preview_style",
@@ -288,6 +292,7 @@ class DetectDamage(io.ComfyNode):
         scratch_polarity: str | None = None,
         scratch_columns: str | None = None,
         scratch_excluded: str | None = None,
+        falling: str | None = None,
         preview_style: str | None = None,
         map_clean: float | None = None,
         map_damaged: float | None = None,
@@ -302,6 +307,7 @@ class DetectDamage(io.ComfyNode):
             or not_one_of("locked_shots", locked_shots, _LOCKED)
             or not_one_of("scratch_detector", scratch_detector, _DETECTORS)
             or not_one_of("scratch_polarity", scratch_polarity, _POLARITY)
+            or not_one_of("falling", falling, FALLING)
             or column_fault(scratch_columns, scratch_excluded)
             or not_one_of("preview_style", preview_style, _PREVIEWS)
             or map_fault(map_clean, map_damaged, only=map_only, linked=defect_map is not UNLINKED)
@@ -329,6 +335,8 @@ class DetectDamage(io.ComfyNode):
         scratch_polarity: str = ScratchSettings.polarity,
         scratch_columns: str = "",
         scratch_excluded: str = "",
+        spare_graphics: bool = SparingSettings.graphics,
+        falling: str = SparingSettings.falling,
         preview_style: str = _PREVIEWS[0],
         judge_probability: bool = False,
         map_clean: float = MapSettings.clean,
@@ -371,6 +379,7 @@ class DetectDamage(io.ComfyNode):
             dirt=dirt if "dirt" in find else None,
             lines=lines if "scratches" in find else None,
             standing=level.standing if "dirt" in find else None,
+            spare=SparingSettings(graphics=spare_graphics, falling=falling),  # type: ignore[arg-type]
             motion=level.motion,
         )
         reading = MapSettings(clean=map_clean, damaged=map_damaged, threshold=map_threshold, grow=map_grow)

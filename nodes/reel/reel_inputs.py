@@ -13,6 +13,7 @@ from ...vldm_core.film.fill.repair import DirtRepairSettings
 from ...vldm_core.film.flicker.removal import FlickerSettings
 from ...vldm_core.film.scratches.columns import parse_columns
 from ...vldm_core.film.scratches.settings import ScratchSettings
+from ...vldm_core.film.spared.settings import SparingSettings
 from ...vldm_core.film.temporal.averaging import AveragingSettings
 from ...vldm_core.film.weave.stabilise import StabiliseSettings
 from ...vldm_core.prerestore.shipped import PreRestoration
@@ -20,7 +21,7 @@ from ...vldm_core.reel.mask_films import GivenMap
 from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.stages.settings import StageSettings
 from ...vldm_core.video.reading.reader import Deinterlace
-from ..effort import AUTO, NO_LIMIT, NORMAL, column_inputs, size_inputs
+from ..effort import AUTO, NO_LIMIT, NORMAL, column_inputs, size_inputs, sparing_inputs
 from ..film.reduce_grain import averaging_inputs, missed_damage_input
 from ..film.remove_flicker import flash_input
 from ..prerestore.pre_restore import strength_inputs
@@ -60,6 +61,8 @@ class ReelInputs:
     scratch_polarity: str = ScratchSettings.polarity
     scratch_columns: str = ""
     scratch_excluded: str = ""
+    spare_graphics: bool = SparingSettings.graphics
+    falling: str = SparingSettings.falling
     average_strength: float = AveragingSettings.strength
     average_keep_grain: float = AveragingSettings.keep_grain
     missed_damage: bool = AveragingSettings.missed_damage
@@ -123,6 +126,7 @@ class ReelInputs:
         return replace(
             level,
             dirt=dirt if self.dirt else None,
+            spare=SparingSettings(graphics=self.spare_graphics, falling=self.falling),  # type: ignore[arg-type]
             standing=level.standing if self.dirt else None,
             lines=lines if self.scratches else None,
             dirt_repair=replace(level.dirt_repair, grain=self.dirt_grain),
@@ -225,6 +229,7 @@ def advanced_inputs() -> list[io.Input]:
             ),
         ),
         *column_inputs(),
+        *sparing_inputs(),
         *averaging_inputs("average_"),
         missed_damage_input(),
         *strength_inputs("prerestore_", optional=True),

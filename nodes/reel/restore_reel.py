@@ -16,7 +16,7 @@ from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.reading.reader import ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
 from ...vldm_core.wording import counted
-from ..effort import advanced, column_fault, map_fault, map_inputs, quality_input
+from ..effort import FALLING, advanced, column_fault, map_fault, map_inputs, quality_input
 from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file
 from ..host.prerestore import blocked, on_card, on_device, prerestorer_model
 from ..host.video import film_source
@@ -219,6 +219,7 @@ class RestoreReel(io.ComfyNode):
         scratch_polarity: str | None = None,
         scratch_columns: str | None = None,
         scratch_excluded: str | None = None,
+        falling: str | None = None,
         dirt_polarity: str | None = None,
         deinterlace: str | None = None,
         alpha_map: bool | None = None,
@@ -242,6 +243,7 @@ class RestoreReel(io.ComfyNode):
             or not_one_of("scratch_detector", scratch_detector, DETECTORS)
             or not_one_of("dirt_polarity", dirt_polarity, POLARITY)
             or not_one_of("scratch_polarity", scratch_polarity, POLARITY)
+            or not_one_of("falling", falling, FALLING)
             or column_fault(scratch_columns, scratch_excluded)
             or not_one_of("deinterlace", deinterlace, tuple(FIELD_ORDERS))
             or map_fault(map_clean, map_damaged, only=map_only, linked=defect_map is not UNLINKED or bool(alpha_map))

@@ -15,6 +15,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.film.defect_map import MapSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
+from vldm_core.film.scratches.columns import ColumnRange
 from vldm_core.film.scratches.detection import ScratchSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
@@ -134,6 +135,15 @@ def test_single_settings_count_before_the_level(told):
     assert stages.lines is None
 
 
+def test_columns_are_named_as_they_are_typed(told, tmp_path):
+    path = tmp_path / "film.json"
+    options = ("--scratch-columns", "287-288, 100@10-40", "--scratch-excluded", "30", "--scratch-polarity", "dark")
+    lines = told(*options, "--save-settings", path).lines
+    assert lines.forced == (ColumnRange(first=287, last=288), ColumnRange(first=100, last=100, frames=(10, 40)))
+    assert lines.excluded == (ColumnRange(first=30, last=30),) and lines.polarity == "dark"
+    assert told("--settings", path).lines == lines
+
+
 def test_settings_of_a_film_are_kept_in_a_file_and_used_again(told, tmp_path):
     path = tmp_path / "film.json"
     first = told("--quality", "fast", "--dirt-min-size", 6, "--save-settings", path)
@@ -169,6 +179,8 @@ def test_a_map_of_damage_is_told_by_its_levels(told, tmp_path):
         (["--no-prerestore", "--prerestore-weights", "net.safetensors"], "contradict each other"),
         (["--stabilise-period", "30"], "add --stabilise"),
         (["--dirt-max-size", "1"], "dirt max_size is 1"),
+        (["--scratch-columns", "left"], "is neither"),
+        (["--scratch-columns", "100-200"], "at most 24"),
         (["--scratch-rows", "3"], "8"),
     ],
 )

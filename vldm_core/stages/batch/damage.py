@@ -176,6 +176,7 @@ def look_for_damage(
         motion=settings.motion,
         line_repair=settings.line_repair,
         standing=settings.standing,
+        spare=settings.spare,
         given_dirt=use,
     )
     masks, judged = _found(batch, wanted, progress, probability=probability)

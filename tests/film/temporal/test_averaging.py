@@ -20,8 +20,11 @@ INNER = np.s_[12:-12, 12:-12]
 def average(frames: Tensor, index: int = 4, holes: Holes | None = None, **settings) -> np.ndarray:
     how = AveragingSettings(**settings)
     window = FrameWindow(frames)
-    more = {} if holes is None else {"holes": holes}
-    neighbours = Neighbours(window, neighbour_settings(how), **more)
+    neighbours = (
+        Neighbours(window, neighbour_settings(how))
+        if holes is None
+        else Neighbours(window, neighbour_settings(how), holes=holes)
+    )
     grain = grain_by_brightness(window, neighbours, index)
     assert grain is not None
     return averaged(neighbours, index, window.luma[index], grain, how)

@@ -180,7 +180,7 @@ def test_looking_up_keeps_pixels_and_their_detail():
     # A sine of four pixels, looked up half a pixel on: bilinear interpolation leaves 71 % of it.
     x = np.arange(WIDTH, dtype=np.float32)
     wave = np.tile(np.sin(x * np.pi / 2), (HEIGHT, 1)).astype(np.float32)
-    moved = Samples(wave).at(pixel_grid(HEIGHT, WIDTH) + np.float32([0.5, 0]))
+    moved = Samples(wave).at(pixel_grid(HEIGHT, WIDTH) + np.array([0.5, 0], np.float32))
     truth = np.sin((x + 0.5) * np.pi / 2)
     assert np.abs(moved[:, 8:-8] - truth[8:-8]).max() < 0.09
 

@@ -359,7 +359,8 @@ def _grain_of(over: Plane, middle: Plane) -> tuple[float, FloatArray]:
     smooth = np.convolve(np.pad(tones, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     places = (np.arange(SCALE.tones) + 0.5) * 256 / SCALE.tones
     table = (grain / np.interp(np.arange(256), places, smooth)).astype(np.float32)
-    return grain, cv2.LUT(np.clip(cv2.blur(middle, (SCALE.tone_window,) * 2), 0, 255).astype(np.uint8), table)
+    tone_around = np.clip(cv2.blur(middle, (SCALE.tone_window,) * 2), 0, 255).astype(np.uint8)
+    return grain, np.asarray(cv2.LUT(tone_around, table), np.float32)
 
 
 def _bends(grain: float) -> dict[str, float | None]:

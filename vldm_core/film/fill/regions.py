@@ -52,8 +52,11 @@ class MarkGrowth:
 
 
 _GROWTH = MarkGrowth()
-_REACH = np.ones((2 * _GROWTH.reach + 1,) * 2, np.uint8)
-_GAP = np.ones((_GROWTH.gap,) * 2, np.uint8)
+
+
+def _square(side: int) -> ByteArray:
+    """Return what a plane is widened or closed by, over a square."""
+    return np.ones((side, side), np.uint8)
 
 
 def complete_marks(
@@ -92,7 +95,7 @@ def _added(window: HoleWindow, index: int) -> BoolArray | None:
     if not 0 < index < len(window) - 1 or not found.any() or found.mean() > _GROWTH.largest_share:
         return None
     enclosed = _enclosed(found)
-    near = cv2.dilate(found.astype(np.uint8), _REACH) > 0
+    near = cv2.dilate(found.astype(np.uint8), _square(2 * _GROWTH.reach + 1)) > 0
     atlas = Atlas.of(near | enclosed)
     frame = atlas.cut(window.grey(index))
     sides = [_shown(window, atlas, index, other) for other in (index - 1, index + 1)]
@@ -117,7 +120,7 @@ def _enclosed(found: BoolArray) -> BoolArray:
     marks: ByteArray = np.asarray(large[labels], np.uint8)
     if count < 2 or not marks.any():
         return np.zeros(found.shape, bool)
-    closed = cv2.morphologyEx(marks, cv2.MORPH_CLOSE, _GAP)
+    closed = cv2.morphologyEx(marks, cv2.MORPH_CLOSE, _square(_GROWTH.gap))
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(closed, contours, -1, 1, cv2.FILLED)
     return (closed > 0) & ~found

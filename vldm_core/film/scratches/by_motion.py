@@ -113,7 +113,7 @@ def find_by_motion(
             continue
         candidates.append((path, present))
     # The deepest first: what it adds to its flanks is no line of its own.
-    candidates.sort(key=lambda candidate: -abs(line_shape(mean, *candidate, []).depth))
+    candidates.sort(key=lambda candidate: -abs(line_shape(mean, candidate[0], candidate[1], []).depth))
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
     accepted: list[MeasuredLine] = []

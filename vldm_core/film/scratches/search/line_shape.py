@@ -166,14 +166,15 @@ def fitted_shape(profile: FloatArray, polarity: int, others: list[FloatArray] | 
         others: Sections (33,) of other lines near it, of unknown depth.
     """
     weight = _weight()
-    plain, rows = _background(), _sections()
+    plain: FloatArray = _background()
+    rows: FloatArray = _sections()
     if others:
         known = np.column_stack((plain, *(other * weight for other in others)))
         plain = np.asarray(np.linalg.qr(known)[0], np.float32)
     # What background and other lines explain is not this line's.
-    weighted = (profile * weight).astype(np.float32)
+    weighted: FloatArray = (profile * weight).astype(np.float32)
     weighted = np.asarray(weighted - plain @ (plain.T @ weighted), np.float32)
-    rows = rows - (rows @ plain) @ plain.T
+    rows = np.asarray(rows - (rows @ plain) @ plain.T, np.float32)
     length = np.linalg.norm(rows, axis=1) + 1e-6
     along = rows @ weighted / length
     energy = float(weighted @ weighted) + 1e-9

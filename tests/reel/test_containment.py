@@ -12,6 +12,7 @@ from vldm_core.errors import StageError
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.scratches.detection import ScratchSettings
+from vldm_core.film.temporal.averaging import AveragingSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.notices import Notices
 from vldm_core.prerestore.shipped import PreRestoration
@@ -35,6 +36,7 @@ SETTINGS = {
     "dirt repair": replace(NOTHING, dirt=DIRT),
     "flicker": replace(NOTHING, flicker=FlickerSettings()),
     "pre-restoration": replace(NOTHING, prerestore=PreRestoration(segment=4, lookahead=2, device="cpu")),
+    "averaging": replace(NOTHING, average=AveragingSettings()),
     "stabilise": replace(NOTHING, stabilise=StabiliseSettings()),
 }
 

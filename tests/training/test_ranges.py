@@ -52,14 +52,14 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
     DirtExampleSettings: {
         "shots": at_least(1),
         "hard_shots": at_least(0),
-        "frames": at_least(8),
+        "film_shots": at_least(0),
+        "frames": at_least(10),
         "side": between(32, 288),
         "clean_share": between(0, 0.5),
         "texture_share": SHARE,
         "end_share": SHARE,
         "hard_end_share": SHARE,
-        "any_square": SHARE,
-        "faintest": between(0, 0.5),
+        **dict.fromkeys(("faintest", "dirt_deviations", "blotch_deviations"), at_least(0)),
     },
     DirtAgeing: shares(DirtAgeing) | spans(DirtAgeing, 500, uniform=("fading_contrast", "fading_offset")),
     ScratchTrainingSettings: {

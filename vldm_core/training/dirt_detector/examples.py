@@ -3,6 +3,7 @@
 The planes cost optical flow, so they are computed once and kept as 8-bit files, one per shot; see `example_files`.
 """
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -113,6 +114,9 @@ class DirtExampleSettings:
         ):
             if not 0 <= getattr(self, name) <= most:
                 raise SettingsError(f"example {name} is {getattr(self, name)}; use a share from 0 to {most}")
+        for name in ("faintest", "dirt_deviations", "blotch_deviations"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise SettingsError(f"example {name} is {getattr(self, name)}; use a number of 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -340,7 +340,7 @@ class TestSingleNodes:
         first, second = read_film(path)[0], self.reel_frames(host, again)
         assert first.shape == second.shape
         # A mark whose fill was in doubt is left at first, and filled where the user vouches for it.
-        assert (first != second).mean() < 0.02
+        assert np.abs(first.astype(np.int16) - second).mean() < 1
 
     def test_reel_fills_what_a_map_of_damage_marks_and_nothing_else(self, host):
         infrared = torch.full((12, 3, 120, 160), 0.9)

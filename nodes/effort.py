@@ -5,7 +5,7 @@ from typing import Literal, TypeVar, get_args
 from comfy_api.latest import io
 
 from ..vldm_core.errors import SettingsError
-from ..vldm_core.film.defect_map import LARGEST_GROWTH, MapSettings
+from ..vldm_core.film.defect_map import LARGEST_GROWTH, LEAST_CONTRAST, MapSettings
 from ..vldm_core.film.dirt.detection import DirtSettings
 from ..vldm_core.film.scratches.columns import parse_columns
 from ..vldm_core.film.scratches.settings import ScratchSettings
@@ -221,6 +221,6 @@ def map_fault(clean: float | None, damaged: float | None, *, only: bool | None, 
     """
     if only and not linked:
         return "map_only is on, but nothing is connected to defect_map; connect the map, or switch map_only off"
-    if clean is not None and clean == damaged:
+    if clean is not None and damaged is not None and abs(clean - damaged) < LEAST_CONTRAST:
         return f"map_clean and map_damaged are both {clean}; give the map's value of clean film and the one of damage"
     return None

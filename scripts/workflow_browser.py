@@ -342,6 +342,7 @@ def typical_outputs(workflow: dict[str, Any], *, picture: str, film: str) -> dic
         "VLDM_DetectDamage": {"images": [image] * 4, "animated": [False]},
         "VLDM_DetectShots": report,
         "VLDM_Era": report,
+        "VLDM_FilmSettings": report,
         "VLDM_KeyFrames": {"images": [image] * 4, "animated": [False], **report},
         "VLDM_LoadRestorationControl": report,
         "VLDM_RestoreReel": playing | report,

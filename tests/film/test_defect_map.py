@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
-from vldm_core.film.defect_map import MapSettings, map_marks, map_probability
+from vldm_core.film.defect_map import LEAST_CONTRAST, MapSettings, map_marks, map_probability
 
 
 def test_white_is_damage_by_default():
@@ -31,8 +31,8 @@ def test_a_map_may_be_a_probability_and_marks_may_grow():
 
 @given(clean=st.floats(0, 1), damaged=st.floats(0, 1), value=st.floats(0, 1))
 def test_a_probability_is_one_at_damage_and_nought_at_clean(clean, damaged, value):
-    if clean == damaged:
-        with pytest.raises(SettingsError, match="both"):
+    if abs(clean - damaged) < LEAST_CONTRAST:
+        with pytest.raises(SettingsError, match="tells apart"):
             MapSettings(clean=clean, damaged=damaged)
         return
     settings = MapSettings(clean=clean, damaged=damaged)

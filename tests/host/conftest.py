@@ -17,10 +17,15 @@ import av
 import numpy as np
 import pytest
 
+from vldm_core.cli.queue_client import load_workflow
+
 from .inside_host import INSIDE, InsideFile, InsideHost, inside_host
 from .local_host import host_server, require_host, script
 
 workflow_names = script("workflow_names")
+
+API = Path(__file__).resolve().parents[2] / "workflows" / "api"
+"""The shipped workflows as the server takes them."""
 
 
 @dataclass
@@ -152,6 +157,37 @@ def host(host_folder, tmp_path_factory) -> Iterator[Host]:
 def nodes(host) -> dict[str, Any]:
     """Descriptions of all nodes of the server, by id."""
     return host.get("/object_info")
+
+
+@pytest.fixture
+def clean_film() -> dict[str, Any]:
+    """The shipped workflow of single nodes."""
+    return load_workflow(API / "clean_film.json")
+
+
+@pytest.fixture
+def restore_reel() -> dict[str, Any]:
+    """The shipped workflow of one node."""
+    return load_workflow(API / "restore_reel.json")
+
+
+def by_class(prompt: dict[str, Any], name: str) -> str:
+    """Return the key of the first node of a class."""
+    return next(key for key, node in prompt.items() if node["class_type"] == name)
+
+
+def set_inputs(prompt: dict[str, Any], name: str, **values: Any) -> dict[str, Any]:
+    """Set inputs of the first node of a class; return the prompt."""
+    prompt[by_class(prompt, name)]["inputs"].update(values)
+    return prompt
+
+
+def read_film(path: Path) -> tuple[np.ndarray, Fraction | None]:
+    """Return all frames of a film, (T, H, W, 3) uint8, and its rate."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        return np.stack(frames), stream.average_rate
 
 
 def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120, scratch: int = 100) -> None:

@@ -135,7 +135,8 @@ def test_simulate_writes_the_film_and_its_masks(small_film, tmp_path):
         )
         assert count == 2 * CUT
         assert {path.name for path in (out / "masks").iterdir()} == {
-            f"{name}.mkv" for name in ("dirt", "hair", "scratch", "tears", "blotches", "stains", "splices", "cues")
+            f"{name}.mkv"
+            for name in ("dirt", "hair", "scratch", "tears", "blotches", "stains", "splices", "cues", "cinches")
         }
         results.append(frames_of(out / "aged.mkv"))
     assert (results[0] == results[1]).all()

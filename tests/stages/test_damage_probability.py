@@ -12,7 +12,7 @@ from vldm_core.video.shots import Shot
 
 
 def _damaged(count: int = 12, height: int = 96, width: int = 128) -> torch.Tensor:
-    """A texture that moves 2 px a frame, with one black speck a frame and a dark line that stands still."""
+    """A texture that moves 2 px a frame, one black speck a frame at no course, and a dark line that stands still."""
     rng = np.random.default_rng(4)
     wide = width + 2 * count
     coarse = torch.from_numpy(rng.random((1, 1, height // 8, wide // 8), dtype=np.float32))
@@ -20,7 +20,8 @@ def _damaged(count: int = 12, height: int = 96, width: int = 128) -> torch.Tenso
     frames = torch.stack([picture[:, :, 2 * t : 2 * t + width] for t in range(count)]) * 0.3 + 0.35
     frames = frames + torch.from_numpy(rng.normal(0, 2 / 255, frames.shape).astype(np.float32))
     for t in range(count):
-        frames[t, :, 10 + 5 * t : 16 + 5 * t, 20 + 3 * t : 26 + 3 * t] = 0.02
+        y, x = 10 + 37 * t % 73, 8 + 53 * t % 71
+        frames[t, :, y : y + 6, x : x + 6] = 0.02
     frames[:, :, :, 90:92] -= 20 / 255
     return frames.clamp(0, 1).expand(-1, 3, -1, -1).clone()
 

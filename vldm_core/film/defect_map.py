@@ -15,6 +15,9 @@ from .masks import MaskEdit, edit_mask
 LARGEST_GROWTH = 16
 """Pixels; scans lie on each other to within a pixel or two."""
 
+LEAST_CONTRAST = 1 / 255
+"""Values (0 … 1) by which clean film and damage differ at least: a level of a map of eight bits."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapSettings:
@@ -22,8 +25,8 @@ class MapSettings:
 
     Attributes:
         clean: Value (0 … 1) of the map where the film is undamaged.
-        damaged: Value (0 … 1) where it is damaged for sure; less than `clean` where damage is dark, as in an infrared
-            scan. Values between the two say how likely damage is.
+        damaged: Value (0 … 1) where it is damaged for sure, 1/255 or more away from `clean`; less than it where damage
+            is dark, as in an infrared scan. Values between the two say how likely damage is.
         threshold: How likely damage has to be to be marked. Above 0, up to 1.
         grow: Pixels by which what is marked becomes wider on every side. 0 … 16.
     """
@@ -37,10 +40,10 @@ class MapSettings:
         for name in ("clean", "damaged"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingsError(f"map {name} is {getattr(self, name)}; use 0 (black) … 1 (white)")
-        if self.clean == self.damaged:
+        if abs(self.damaged - self.clean) < LEAST_CONTRAST:
             raise SettingsError(
-                f"map clean and map damaged are both {self.clean}; give the value where the film is undamaged and the "
-                "one where it is damaged"
+                f"map clean is {self.clean} and map damaged {self.damaged}, which no map tells apart; give the value "
+                "where the film is undamaged and the one where it is damaged, a level of 255 apart or more"
             )
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"map threshold is {self.threshold}; use more than 0, up to 1")

@@ -13,8 +13,11 @@ def damaged() -> torch.Tensor:
     """Eight frames that move 2 px each, with grain, a black speck a frame, and a dark line that stands still."""
     frames = torch.from_numpy(moving_texture(5, 8, 112, 128, step=2)).permute(0, 3, 1, 2).float() / 255
     frames = frames + 2.5 / 255 * torch.randn(8, 1, 112, 128, generator=torch.Generator().manual_seed(3))
-    for time in range(8):
-        frames[time, :, 10 + 11 * time : 15 + 11 * time, 20 + 7 * time : 25 + 7 * time] = 0.0
+    # Not one after the other along a line: something small that flies through the picture would do that.
+    for time, (y, x) in enumerate(
+        [(10, 30), (70, 64), (33, 82), (92, 20), (50, 48), (15, 76), (80, 36), (60, 10)],
+    ):
+        frames[time, :, y : y + 5, x : x + 5] = 0.0
     frames[:, :, :, 100:102] -= 25 / 255
     return frames.clamp(0, 1)
 

@@ -17,11 +17,15 @@ from torch import Tensor
 from ...arrays import BoolArray, ByteArray, Plane
 from ...video.buffers.pictures import Clip
 from ..flicker.local_gain import apply_gain
+from ..motion import shot
 from ..motion.cleaning import outside
 from ..motion.prediction import grain_of
 from ..motion.shot import ShotMotion
 from .atlas import Atlas
 from .window import HoleWindow
+
+RADIUS = 1 + shot.RADIUS
+"""The completed marks of a frame depend on this many frames on each side, and on the marks of its neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +75,7 @@ def complete_marks(
 
     Args:
         frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1], all of one shot.
-        marks: (T, H, W); above 0.5 is damaged.
+        marks: (T, H, W); above 0.5 is damaged; those of the neighbours of the frames to keep count, too.
         keep: The frames whose marks are completed; those of the others return as they came. None is all.
         motion: Of the shot that the frames are part of; None measures it on these frames.
         first: Position in the shot of the first of the frames, where its motion is given.

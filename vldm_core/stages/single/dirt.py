@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
+from ...arrays import FloatArray
+from ...containment import Watch
 from ...film.dirt import detection
 from ...film.dirt.detection import DirtSettings, detect_dirt
-from ...film.fill import repair
+from ...film.fill import regions, repair
 from ...film.fill.regions import complete_marks
 from ...film.fill.repair import DirtRepairSettings, repair_dirt
 from ...film.spared.settings import SparingSettings
@@ -36,7 +38,7 @@ class MarkDirt(Stage):
     name: ClassVar[str] = "dirt marking"
     switch: ClassVar[str] = "dirt"
     scope: ClassVar[Scope] = Scope.MARKS
-    radius: ClassVar[int] = detection.RADIUS + judgement.RADIUS
+    radius: ClassVar[int] = detection.RADIUS + regions.RADIUS + judgement.RADIUS
     cost: ClassVar[StageCost] = StageCost(restore=155.0)
 
     settings: DirtSettings
@@ -72,22 +74,11 @@ class MarkDirt(Stage):
             def tell(index: int, reason: str) -> None:
                 shot.faults.notices.add(self.name, reason, frame=window[index].number)
 
-            def completed(found: Tensor) -> Tensor:
-                return complete_marks(images(window), found, keep=core, motion=shot.motion, first=window[0].position)
+            certainties: list[Tensor] = []
 
-            if not self.probability:
-                return completed(
-                    detect_dirt(
-                        images(window),
-                        self.settings,
-                        keep=core,
-                        motion=shot.motion,
-                        first=window[0].position,
-                        progress=watch.beat,
-                        tell=tell,
-                    )
-                )[core]
-            certainties: dict[int, Tensor] = {}
+            def keep(_: int, certainty: FloatArray) -> None:
+                certainties.append(torch.from_numpy(certainty).to(torch.float32))
+
             found = detect_dirt(
                 images(window),
                 self.settings,
@@ -96,12 +87,9 @@ class MarkDirt(Stage):
                 first=window[0].position,
                 progress=watch.beat,
                 tell=tell,
-                judged=lambda index, certainty: certainties.update(
-                    {index: torch.from_numpy(certainty).to(torch.float32)}
-                ),
-            )
-            found = completed(found)
-            return torch.stack([torch.stack((found[t], certainties[t].to(found))) for t in range(len(found))[core]])
+                judged=keep if self.probability else None,
+            )[core]
+            return torch.stack([found, torch.stack(certainties).to(found)], dim=1) if self.probability else found
 
         def put(frame: StageFrame[Any], values: Tensor) -> StageFrame[Any]:
             values = shot.without_spared(values, frame.origin[0], stage=self.name, number=frame.number)
@@ -116,11 +104,38 @@ class MarkDirt(Stage):
         marked = over_windows(
             placed, find, watch=watch, size=shot.size, radius=detection.RADIUS, room=shot.room, put=put
         )
-        for frame in judged(marked, self.spare, shot, stage=self.name, watch=watch):
+        completed = self._completed(marked, shot, watch)
+        for frame in judged(completed, self.spare, shot, stage=self.name, watch=watch):
             index, origin, brought = frame.origin
             yield self._with_brought(frame, brought, shot.spared(index)).having(origin=origin)
             # What judges marks asks for no motion.
             shot.motion.release(self.name, frame.position + 1 - detection.RADIUS)
+
+    def _completed(self, frames: Frames[Any], shot: ShotContext, watch: Watch) -> Frames[Any]:
+        """Complete the marks, which takes those of the neighbours."""
+
+        def complete(window: Sequence[StageFrame[Any]], core: slice) -> Tensor:
+            watch.beat()
+            where = masks(window, "dirt")
+            return complete_marks(images(window), where, keep=core, motion=shot.motion, first=window[0].position)[core]
+
+        def put(frame: StageFrame[Any], values: Tensor) -> StageFrame[Any]:
+            if frame.dirt is None:
+                return frame
+            return frame.having(
+                dirt=shot.without_spared(values.to(frame.dirt), frame.origin[0], stage=self.name, number=frame.number)
+            )
+
+        return over_windows(
+            frames,
+            complete,
+            watch=watch,
+            size=shot.size,
+            radius=regions.RADIUS,
+            room=shot.room,
+            put=put,
+            concerns=lambda frame: frame.is_marked("dirt"),
+        )
 
     def _with_brought(
         self, frame: StageFrame[Origin], brought: Tensor | None, spared: Tensor | None

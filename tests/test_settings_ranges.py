@@ -36,7 +36,7 @@ from vldm_core.decode.colour import ColourSettings
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.decode.memory_fallback import DecodeSettings
 from vldm_core.decode.regrain import RegrainSettings
-from vldm_core.film.defect_map import MapSettings
+from vldm_core.film.defect_map import LEAST_CONTRAST, MapSettings
 from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.fill.repair import DirtRepairSettings
 from vldm_core.film.flicker.removal import FlickerSettings
@@ -300,8 +300,8 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "flash": between(1.1, 10),
     },
     MapSettings: {
-        "clean": share_below_one(),
-        "damaged": above(0, 1),
+        "clean": between(0, 1 - LEAST_CONTRAST),
+        "damaged": between(LEAST_CONTRAST, 1),
         "threshold": above(0, 1),
         "grow": between(0, 16),
     },

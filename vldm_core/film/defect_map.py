@@ -15,8 +15,8 @@ from .masks import MaskEdit, edit_mask
 LARGEST_GROWTH = 16
 """Pixels; scans lie on each other to within a pixel or two."""
 
-LEAST_CONTRAST = 1 / 255
-"""Values (0 … 1) by which clean film and damage differ at least: a level of a map of eight bits."""
+LEAST_CONTRAST = 1 / 256
+"""Values (0 … 1) by which clean film and damage differ at least: no more than a level of a map of eight bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class MapSettings:
 
     Attributes:
         clean: Value (0 … 1) of the map where the film is undamaged.
-        damaged: Value (0 … 1) where it is damaged for sure, 1/255 or more away from `clean`; less than it where damage
+        damaged: Value (0 … 1) where it is damaged for sure, 1/256 or more away from `clean`; less than it where damage
             is dark, as in an infrared scan. Values between the two say how likely damage is.
         threshold: How likely damage has to be to be marked. Above 0, up to 1.
         grow: Pixels by which what is marked becomes wider on every side. 0 … 16.
@@ -43,7 +43,7 @@ class MapSettings:
         if abs(self.damaged - self.clean) < LEAST_CONTRAST:
             raise SettingsError(
                 f"map clean is {self.clean} and map damaged {self.damaged}, which no map tells apart; give the value "
-                "where the film is undamaged and the one where it is damaged, a level of 255 apart or more"
+                "where the film is undamaged and the one where it is damaged, 1/256 apart or more"
             )
         if not 0 < self.threshold <= 1:
             raise SettingsError(f"map threshold is {self.threshold}; use more than 0, up to 1")

@@ -111,14 +111,14 @@ def warp_array(image: NDArray, flow: FloatArray, interpolation: Literal["linear"
         Array like `image`: value at p is image(p + flow(p)).
     """
     mode = cv2.INTER_NEAREST if interpolation == "nearest" else cv2.INTER_LINEAR
-    place = cv2.add(flow, _grid(*flow.shape[:2]))
+    place = cv2.add(flow, pixel_grid(*flow.shape[:2]))
     return cv2.remap(image, place, cast(NDArray, None), mode, borderMode=cv2.BORDER_REPLICATE)
 
 
 def inside_array(flow: FloatArray) -> BoolArray:
     """Tell where a flow (H, W, 2) stays inside the frame: (H, W) bool; the NumPy twin of `inside`."""
     height, width = flow.shape[:2]
-    place = cv2.add(flow, _grid(height, width))
+    place = cv2.add(flow, pixel_grid(height, width))
     return cv2.inRange(place, (0.0, 0.0), (width - 1.0, height - 1.0)) > 0
 
 
@@ -131,8 +131,8 @@ def consistency_array(flow: FloatArray, back: FloatArray) -> BoolArray:
 
 
 @lru_cache(maxsize=4)
-def _grid(height: int, width: int) -> FloatArray:
-    """Position of every pixel, (H, W, 2), x first."""
+def pixel_grid(height: int, width: int) -> FloatArray:
+    """Place of every pixel, (H, W, 2) float32, x first; not to be written to."""
     grid = np.empty((height, width, 2), np.float32)
     grid[..., 0] = np.arange(width, dtype=np.float32)
     grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]

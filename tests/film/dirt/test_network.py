@@ -15,10 +15,11 @@ from vldm_core.film.dirt import detection as dirt
 from vldm_core.film.dirt.detection import RADIUS, dirt_probability
 from vldm_core.film.dirt.features import COARSE_PLANES, FINE_PLANES, PLANES, SIGNED_COARSE, DirtFeatures, DirtPlanes
 from vldm_core.film.dirt.lines import line_sums
-from vldm_core.film.dirt.looks import NeighbourLooks, middle_of_three, ordered
+from vldm_core.film.dirt.looks import NeighbourLooks, middle_of_three
 from vldm_core.film.dirt.moving_objects import moving_spots
 from vldm_core.film.dirt.network import KIND, KINDS, DirtNetwork, DirtNetworkConfig, shared_network
 from vldm_core.film.motion.window import FrameWindow
+from vldm_core.film.robust import sorted_planes
 
 from ...testers import survives_its_file, windows_agree
 from .dirt_scenes import scene, speckled, with_runner
@@ -100,7 +101,7 @@ def test_a_network_looks_no_farther_than_it_says() -> None:
 
 def test_six_values_are_put_in_order() -> None:
     values = np.random.default_rng(0).normal(size=(6, 20, 30)).astype(np.float32)
-    assert np.array_equal(np.stack(ordered(list(values))), np.sort(values, axis=0))
+    assert np.array_equal(np.stack(sorted_planes(list(values))), np.sort(values, axis=0))
     assert np.array_equal(middle_of_three(*values[:3]), np.median(values[:3], axis=0))
 
 

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from vldm_core.film.motion.window import FrameWindow
+from vldm_core.film.robust import sorted_planes
 from vldm_core.film.temporal import neighbours
-from vldm_core.film.temporal.estimate import estimate_of, sorted_planes, temporal_estimate
 from vldm_core.film.temporal.neighbours import Neighbours, NeighbourSettings
-from vldm_core.film.temporal.sampling import Samples, pixel_grid
+from vldm_core.film.temporal.sampling import Samples
+from vldm_core.video.warping import pixel_grid
 
 SPEED = (1.5, 0.5)
 HEIGHT, WIDTH = 96, 128
@@ -112,66 +113,27 @@ def test_colours_lie_where_the_luma_does():
         assert np.abs(colour - window.colour(4))[inner].mean() < 1.0
 
 
-def test_a_spot_of_one_frame_is_not_in_its_estimate():
-    frames = panned(grain=2.0)
-    clean = frames.clone()
-    frames[4, :, 40:46, 60:66] = 1.0
-    window = FrameWindow(frames)
-    estimate = temporal_estimate(Neighbours(window), 4, window.grain(4))
-    truth = clean[4, 0].numpy() * 255
-    spot = np.s_[40:46, 60:66]
-    for plane in (estimate.mean, estimate.median):
-        assert np.abs(plane - truth)[spot].mean() < 6
-    assert (estimate.maximum[spot] < 230).all()
-    assert estimate.inliers[spot].mean() > 4
-    assert (np.abs(window.luma[4] - estimate.mean)[spot] > 50).all()
-
-
-def test_the_order_of_the_valid_ones_is_told():
-    frames = panned(grain=4.0)
-    (band,) = Neighbours(FrameWindow(frames)).compensated(4)
-    rng = np.random.default_rng(3)
-    for look in band.neighbours:
-        look.valid[:] = np.where(rng.random(look.valid.shape) < 0.6, 255, 0)
-    values = np.stack([np.where(look.valid > 0, look.luma, np.nan) for look in band.neighbours])
-    some = (values == values).any(0)
-    estimate = estimate_of(band, 4.0)
-    np.testing.assert_array_equal(estimate.valid, (values == values).sum(0))
-    for name, function in (("minimum", np.nanmin), ("median", np.nanmedian), ("maximum", np.nanmax)):
-        np.testing.assert_allclose(getattr(estimate, name)[some], function(values[:, some], axis=0), rtol=1e-6)
-        np.testing.assert_array_equal(getattr(estimate, name)[~some], band.frame[~some])
-    assert not estimate.inliers[~some].any() and not estimate.variance[~some].any()
-    np.testing.assert_array_equal(estimate.mean[~some], band.frame[~some])
-
-
 @pytest.mark.parametrize("count", range(1, 7))
 def test_sorting_networks_sort(count):
     planes = np.random.default_rng(count).random((count, 8, 64)).astype(np.float32)
     np.testing.assert_array_equal(np.stack(sorted_planes(list(planes))), np.sort(planes, axis=0))
 
 
-@pytest.mark.parametrize("missing", range(1, 6))
-def test_with_fewer_neighbours_the_estimate_is_that_of_those(missing):
-    (band,) = Neighbours(FrameWindow(panned(grain=4.0))).compensated(4)
-    del band.neighbours[:missing]
-    values = np.stack([np.where(look.valid > 0, look.luma, np.nan) for look in band.neighbours])
-    some = (values == values).any(0)
-    np.testing.assert_allclose(estimate_of(band, 4.0).median[some], np.nanmedian(values[:, some], axis=0), rtol=1e-6)
-
-
 def test_bands_of_rows_make_the_same_frame(monkeypatch):
     window = FrameWindow(panned(grain=2.0))
-    whole = temporal_estimate(Neighbours(window), 4, 2.0)
+    (whole,) = Neighbours(window).compensated(4)
     cut = neighbours.bands
 
     def narrow(height, width, reach, *, granularity, planes):
         return cut(height, width, reach, granularity=granularity, planes=(128 << 20) // (width * 4 * 30))
 
     monkeypatch.setattr(neighbours, "bands", narrow)
-    assert len(list(Neighbours(window).compensated(4))) > 1
-    parts = temporal_estimate(Neighbours(window), 4, 2.0)
-    for name, plane in vars(whole).items():
-        np.testing.assert_allclose(vars(parts)[name], plane, atol=0.02, err_msg=name)
+    parts = list(Neighbours(window).compensated(4))
+    assert len(parts) > 1
+    for number, look in enumerate(whole.neighbours):
+        for name in ("luma", "valid", "misfit", "gain"):
+            joined = np.concatenate([getattr(part.neighbours[number], name) for part in parts])
+            np.testing.assert_allclose(joined, getattr(look, name), atol=0.02, err_msg=name)
 
 
 def test_looking_up_keeps_pixels_and_their_detail():

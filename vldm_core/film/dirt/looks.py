@@ -6,17 +6,18 @@ S. K. Mitra, "Blotch and scratch detection in image sequences based on rank orde
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from ...arrays import BoolArray, FloatArray, Plane
 from ...video.buffers.keyed_cache import Once
+from ...video.warping import pixel_grid
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
 from ..motion.field import MotionField
 from ..motion.prediction import shifted
 from ..motion.window import FrameWindow
+from ..robust import sorted_planes
 from .references import RADIUS as REFERENCES_RADIUS
 from .references import SIDE, References
 from .standing import same_place, staying
@@ -178,7 +179,7 @@ class NeighbourLooks:
         errors = [motion.error(self.motion(other, index)) for other, motion in motions]
         around = [self._seen(motion.around(), other, frame, small)[0] for other, motion in motions]
         return FrameLooks(
-            order=ordered([*earlier, *later]),
+            order=tuple(sorted_planes([*earlier, *later])),
             before=middle_of_three(*earlier),
             after=middle_of_three(*later),
             nearest=(earlier[0], later[0]),
@@ -194,7 +195,7 @@ class NeighbourLooks:
 
         The last is where the motion leads beyond the border; the frame itself stands there.
         """
-        place = cv2.add(motion.full(), _grid(*frame.shape))
+        place = cv2.add(motion.full(), pixel_grid(*frame.shape))
         shown = self._once.get(("shown", other), lambda: self.frames.without_plain_damage(other))
         look = cv2.remap(
             shown,
@@ -233,24 +234,7 @@ def three(looks: list[Plane]) -> list[Plane]:
     return (looks * SIDE)[:SIDE]
 
 
-def ordered(planes: list[Plane]) -> tuple[Plane, ...]:
-    """Put the values of six planes (H, W) in rising order, pixel by pixel."""
-    order = list(planes)
-    # The fewest exchanges that do it (D. E. Knuth, "The Art of Computer Programming" 3, section 5.3.4).
-    for low, high in (
-        (0, 5), (1, 3), (2, 4), (1, 2), (3, 4), (0, 3), (2, 5), (0, 1), (2, 3), (4, 5), (1, 2), (3, 4),
-    ):  # fmt: skip
-        order[low], order[high] = cv2.min(order[low], order[high]), cv2.max(order[low], order[high])
-    return tuple(order)
-
-
 def middle_of_three(first: Plane, second: Plane, third: Plane) -> FloatArray:
     """Return the middle value of three planes (H, W)."""
     low, high = cv2.min(first, second), cv2.max(first, second)
     return np.asarray(cv2.max(low, cv2.min(high, third)), np.float32)
-
-
-@lru_cache(maxsize=2)
-def _grid(height: int, width: int) -> FloatArray:
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    return np.dstack([columns, rows])

@@ -6,21 +6,16 @@ wins where both are said.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
 from ...arrays import BoolArray
 from ...errors import SettingsError
 
 _RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?(?:\s*@\s*(\d+)(?:\s*-\s*(\d+))?)?")
 """A range as it is typed: ``287-288@10-40``."""
-
-_LEAST_SHARE = 0.5
-"""Share of the picture's height from which on a column of a painted mask is taken: a painted spot is no scratch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,39 +75,6 @@ def parse_columns(text: str) -> tuple[ColumnRange, ...]:
     return tuple(ranges)
 
 
-def format_columns(columns: Iterable[ColumnRange]) -> str:
-    """Write column ranges as `parse_columns` reads them."""
-    return ", ".join(str(one) for one in columns)
-
-
-def columns_from_mask(mask: Tensor, first: int = 0) -> tuple[ColumnRange, ...]:
-    """Take the columns that somebody has painted.
-
-    Args:
-        mask: (H, W), or (T, H, W) with one for each frame; above 0.5 is painted. Columns are taken that are painted in
-            half of the height or more.
-        first: Frame of the film that the first of (T, H, W) belongs to.
-
-    Raises:
-        SettingsError: The mask has another shape.
-    """
-    if mask.ndim not in (2, 3):
-        raise SettingsError(f"a mask of scratch columns is (H, W) or (T, H, W), got {tuple(mask.shape)}")
-    painted = ((mask > 0.5).float().mean(dim=-2) >= _LEAST_SHARE).cpu().numpy()
-    if mask.ndim == 2:
-        return tuple(ColumnRange(first=start, last=stop - 1) for start, stop in _runs(painted))
-    ranges = []
-    open_runs: dict[tuple[int, int], int] = {}
-    for number in range(len(painted) + 1):
-        here = set(_runs(painted[number])) if number < len(painted) else set()
-        for run in [run for run in open_runs if run not in here]:
-            frames = first + open_runs.pop(run), first + number - 1
-            ranges.append(ColumnRange(first=run[0], last=run[1] - 1, frames=frames))
-        for run in here:
-            open_runs.setdefault(run, number)
-    return tuple(sorted(ranges, key=lambda one: (one.frames or (0, 0), one.first)))
-
-
 def columns_of_frame(columns: Sequence[ColumnRange], frame: int, width: int) -> BoolArray | None:
     """Which columns of a frame some ranges hold.
 
@@ -129,12 +91,6 @@ def columns_of_frame(columns: Sequence[ColumnRange], frame: int, width: int) -> 
         if one.frames is None or one.frames[0] <= frame <= one.frames[1]:
             named[one.first : one.last + 1] = True
     return named if named.any() else None
-
-
-def _runs(painted: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First column of every run, and the one after its last."""
-    edges = np.diff(painted.astype(np.int8), prepend=0, append=0)
-    return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
 
 
 def _span(first: int, last: int) -> str:

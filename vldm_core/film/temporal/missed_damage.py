@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
 from ..motion.field import MotionField
-from .estimate import FAR, sorted_planes
+from ..robust import sorted_planes
 from .neighbours import CompensatedBand
 from .noise import by_brightness
+
+_FAR = 1e4
+"""Grey levels that no plane reaches: what stands for a neighbour that is not valid, at one end of the order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +194,7 @@ def _spots(apart: Plane, least: Plane) -> BoolArray:
 def _middle_of(seen: list) -> tuple[Plane, Plane, Plane]:
     """Low, median and high of the neighbours, without one at each end where there are five or six."""
     planes = []
-    far: Plane = np.full(seen[0].luma.shape, np.float32(FAR))
+    far: Plane = np.full(seen[0].luma.shape, np.float32(_FAR))
     top: Plane = np.full(seen[0].luma.shape, np.uint8(255))
     for shown in seen:
         missing = cv2.bitwise_not(shown.valid)

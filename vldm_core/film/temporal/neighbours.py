@@ -15,18 +15,18 @@ from typing import cast
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
 from ...video.buffers.bands import bands
 from ...video.buffers.keyed_cache import Once
+from ...video.warping import pixel_grid
 from ..dirt.references import References, is_duplicate
 from ..flicker.local_gain import GAIN, apply_gain, local_gain_of_reduced
 from ..motion import shot
 from ..motion.field import MotionField, enlarged_mask, enlarged_plane
 from ..motion.window import FrameWindow
-from .sampling import Samples, pixel_grid
+from .sampling import Samples
 
 REACH = 3
 """Neighbours on each side, in frames, that are looked at at most."""
@@ -142,8 +142,6 @@ class Neighbours:
         frames: Some frames of one shot.
         settings: Defaults to `NeighbourSettings()`.
         holes: Where frames are damaged: nothing is taken from there.
-        fine: Whether frames are looked up without becoming soft; see `sampling`. Where only differences matter, the
-            quick look will do.
     """
 
     def __init__(
@@ -152,9 +150,8 @@ class Neighbours:
         settings: NeighbourSettings | None = None,
         *,
         holes: Holes = _no_holes,
-        fine: bool = True,
     ) -> None:
-        self._frames, self._settings, self._holes, self._fine = frames, settings or NeighbourSettings(), holes, fine
+        self._frames, self._settings, self._holes = frames, settings or NeighbourSettings(), holes
         self._references = References(frames)
         self._once = Once()
 
@@ -262,10 +259,10 @@ class Neighbours:
         return self._once.get(("holes", index), compute)
 
     def _samples(self, index: int) -> Samples:
-        return self._once.get(("samples", index), lambda: Samples(self._frames.luma[index], fine=self._fine))
+        return self._once.get(("samples", index), lambda: Samples(self._frames.luma[index]))
 
     def _colours(self, index: int) -> Samples:
-        return self._once.get(("colours", index), lambda: Samples(self._frames.colour(index), fine=self._fine))
+        return self._once.get(("colours", index), lambda: Samples(self._frames.colour(index)))
 
     def colour(self, look: Compensated) -> Plane:
         """Return the colours of a neighbour, (n, W, C) grey levels, where its luma was looked up, in its brightness."""
@@ -293,13 +290,3 @@ class Neighbours:
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold here; they may still be asked for."""
         self._once.forget(lambda key: key[1] < before)
-
-
-def neighbours_of(frames: Tensor, settings: NeighbourSettings | None = None) -> Neighbours:
-    """Return the neighbours of the frames of a whole shot that fits in memory.
-
-    Args:
-        frames: (T, 3, H, W) RGB or (T, 1, H, W), [0, 1].
-        settings: Defaults to `NeighbourSettings()`.
-    """
-    return Neighbours(FrameWindow(frames), settings)

@@ -7,7 +7,6 @@ The taps are those of the half-sample filter of Rec. ITU-T H.264 (8.4.2.2.1).
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import cast
 
 import cv2
@@ -45,11 +44,10 @@ class Samples:
 
     Args:
         picture: (H, W) or (H, W, C) float32.
-        fine: Whether to make it twice as large first, where it is not too large for that.
     """
 
-    def __init__(self, picture: Plane, *, fine: bool = True) -> None:
-        self._fine = fine and max(picture.shape[:2]) <= HALF_PIXEL.fine_side
+    def __init__(self, picture: Plane) -> None:
+        self._fine = max(picture.shape[:2]) <= HALF_PIXEL.fine_side
         self._samples = _twice_as_large(picture) if self._fine else picture
 
     @property
@@ -80,13 +78,3 @@ def _twice_as_large(picture: Plane) -> Plane:
     result[0::2] = wide
     result[1::2] = cv2.sepFilter2D(wide, -1, _NONE, _TAPS, anchor=anchor[::-1], borderType=_BORDER)
     return result
-
-
-@lru_cache(maxsize=2)
-def pixel_grid(height: int, width: int) -> Plane:
-    """The place of every pixel, (H, W, 2), x first; not to be written to."""
-    grid = np.empty((height, width, 2), np.float32)
-    grid[..., 0] = np.arange(width, dtype=np.float32)
-    grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
-    grid.flags.writeable = False
-    return grid

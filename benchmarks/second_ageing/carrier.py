@@ -120,9 +120,11 @@ def _unit(plane: Plane, sigma: float) -> Plane:
 
 
 def _h264(film: NDArray[np.uint8], crf: int) -> NDArray[np.uint8]:
+    # With its macroblock tree and B-frames, libx264 gives the same film differently now and then.
+    options = {"crf": str(crf), "preset": "veryfast", "x264-params": "mbtree=0"}
     file = io.BytesIO()
     with av.open(file, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=24, options={"crf": str(crf), "preset": "veryfast"})
+        stream = container.add_stream("libx264", rate=24, options=options)
         stream.height, stream.width, stream.pix_fmt = *film.shape[1:], "gray"
         stream.thread_count = 1
         for picture in film:

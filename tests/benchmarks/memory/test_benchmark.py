@@ -88,7 +88,7 @@ print(peak_memory_mb() - loaded)
 
 # Planes of 1920×1080 in single precision.
 # Filling measures the motion of its frames too where none is given, beside in a thread of its own.
-MOST_PLANES = {"find": 155, "fill": 85, "lines": 90}
+MOST_PLANES = {"find": 155, "fill": 85, "lines": 80}
 
 
 @pytest.mark.parametrize("stage", MOST_PLANES)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from vldm_core.film.scratches.search.line_presence import likeliest, measured_line
+from vldm_core.film.scratches.search.courses import likeliest
+from vldm_core.film.scratches.search.line_presence import measured_line
 from vldm_core.film.scratches.search.line_shape import LineShape, fitted_shape, line_shape, section
 from vldm_core.film.scratches.search.paths import Path
 
@@ -104,3 +105,11 @@ def test_one_loud_place_makes_no_course():
     words = np.array([[-3.0, 2.0, -3.0, -1.0, 2.0, 2.0, 2.0, -3.0]], np.float32)
     assert likeliest(words, 2.0).tolist() == [[False] * 4 + [True] * 3 + [False]]
     assert likeliest(np.array([[-np.inf, 3.0, 3.0]], np.float32), 1.0).tolist() == [[False, True, True]]
+
+
+def test_the_dark_flank_of_a_bright_line_seems_deeper_but_explains_less():
+    u = np.arange(-16, 17)
+    line = fitted_shape(30 * section(u, 1.8, 0), 1)
+    flank = fitted_shape(30 * section(u - 5.0, 1.8, 0), -1)
+    assert abs(flank.depth) > line.depth
+    assert flank.explained < 0.7 * line.explained

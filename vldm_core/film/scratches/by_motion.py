@@ -112,8 +112,8 @@ def find_by_motion(
         if seen.sum() < settings.min_frames or present[seen].mean() < PATH_RULES.least_coverage:
             continue
         candidates.append((path, present))
-    # The deepest first: what it adds to its flanks is no line of its own.
-    candidates.sort(key=lambda candidate: -abs(line_shape(mean, candidate[0], candidate[1], []).depth))
+    # The plainest first: what it adds to its flanks is no line of its own.
+    candidates.sort(key=lambda candidate: -line_shape(mean, candidate[0], candidate[1], []).explained)
     tracks: list[ScratchTrack] = []
     doubtful: list[ScratchTrack] = []
     accepted: list[MeasuredLine] = []
@@ -152,7 +152,7 @@ def line_beside(
         explained: What is known of the scene.
         path: The line.
         seen: (n, bands) where the search saw it.
-        beside: Lines close to it that were taken before, the deepest first.
+        beside: Lines close to it that were taken before, the plainest first.
         settings: What to look for.
 
     Returns:

@@ -75,9 +75,9 @@ def find_by_appearance(
     doubtful: list[ScratchTrack] = []
     accepted: list[MeasuredLine] = []
     least_certainty = min(_RULES.doubtful, settings.certainty)
-    # The deepest come first: what they add to their flanks is no line of its own.
-    depths = [abs(line_shape(window.mean, one.path, one.present, []).depth) for one in candidates]
-    for _, candidate, looks in sorted(zip(depths, candidates, certainties, strict=True), key=lambda one: -one[0]):
+    # The plainest come first: what they add to their flanks is no line of its own.
+    explained = [line_shape(window.mean, one.path, one.present, []).explained for one in candidates]
+    for _, candidate, looks in sorted(zip(explained, candidates, certainties, strict=True), key=lambda one: -one[0]):
         path, present, certainty = candidate.path, candidate.present, looks
         # Where motion tells film from scene, a line needs not look like one that the network knows.
         moving = not candidate.standing and path.score >= settings.sensitivity

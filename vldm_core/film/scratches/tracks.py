@@ -304,9 +304,13 @@ def _drawn(
             there = there & ~excluded[column]
         start = np.clip(np.ceil(centre - track.left - lines.grow + 0.25), 0, width).astype(int)
         stop = np.clip(np.floor(centre + track.right + lines.grow - 0.25) + 1, 0, width).astype(int)
-        for row in rows[there]:
-            core = picture[row, start[row] : stop[row]]
-            np.maximum(core, value, out=core)
+        if not there.any():
+            continue
+        first, last = int(start[there].min()), int(stop[there].max())
+        columns = np.arange(first, last)
+        core = (columns >= start[:, None]) & (columns < stop[:, None]) & there[:, None]
+        area = picture[:, first:last]
+        np.maximum(area, np.float32(value) * core, out=area)
     if forced is not None:
         picture[:, forced] = 1
     if excluded is not None:

@@ -11,7 +11,7 @@ the line, with the same estimators, and shape and strength are pulled back by as
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -73,6 +73,7 @@ class Strip:
         luma: (n, 2·reach + 1) its luma.
         phase: (n,) how far the line's centre lies to the right of the middle column, -0.5 … 0.5.
         free: (n,) True where no other line touches the sides.
+        coloured: (3,) whether a channel differs from the luma anywhere.
     """
 
     segment: MaskSegment
@@ -81,6 +82,25 @@ class Strip:
     luma: FloatArray
     phase: FloatArray
     free: NDArray[np.bool_]
+    coloured: NDArray[np.bool_]
+    _deviations: dict[int, FloatArray] = field(default_factory=dict, repr=False)
+
+    def deviations(self, core: int) -> FloatArray:
+        """Deviation of the line and of places beside it from the bridge between their sides.
+
+        Args:
+            core: Half width of the line, pixels.
+
+        Returns:
+            (1 + places, n, u), the line first. Every frame whose view this is asks for it.
+        """
+        if core not in self._deviations:
+            self._deviations[core] = _deviation(self.luma, core, (0, *_controls(core)))
+        return self._deviations[core]
+
+    def forget(self) -> None:
+        """Give the memory of the deviations back."""
+        self._deviations.clear()
 
     @property
     def reach(self) -> int:
@@ -88,14 +108,14 @@ class Strip:
         return self.luma.shape[1] // 2
 
 
-def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
+def straightened(frame: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
     """Straighten every line of a frame.
 
     Args:
-        image: (H, W, 3) in [0, 1].
+        frame: (3, H, W) in [0, 1].
         mask: (H, W), True on the lines.
     """
-    width = image.shape[1]
+    width = frame.shape[2]
     strips = []
     for segment in find_segments(mask):
         if len(segment.start) < _RULES.fewest_rows or segment.half_width > _RULES.widest / 2:
@@ -103,19 +123,21 @@ def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
         reach = _RULES.widest // 2 + 1 + _RULES.gap + _RULES.flank + _RULES.beside
         middle = np.round(segment.centre).astype(np.int64)
         columns = np.clip(middle[:, None] + np.arange(-reach, reach + 1), 0, width - 1)
-        picture = image[segment.rows[:, None], columns]
+        picture = np.stack([plane[segment.rows[:, None], columns] for plane in frame], axis=-1)
         core = int(np.ceil(segment.half_width + 0.5))
         sides = [
             *range(reach - core - _RULES.flank, reach - core),
             *range(reach + core + 1, reach + core + _RULES.flank + 1),
         ]
         taken = mask[segment.rows[:, None], columns[:, sides]] & (np.abs(columns[:, sides] - middle[:, None]) > core)
+        luma = (picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32)
         strips.append(
             Strip(
                 segment=segment,
                 core=core,
                 picture=picture,
-                luma=(picture @ np.array(LUMA_WEIGHTS, np.float32)).astype(np.float32),
+                luma=luma,
+                coloured=np.abs(picture - luma[..., None]).max(axis=(0, 1)) >= 0.5 * LEVEL,
                 phase=(segment.centre - middle).astype(np.float32),
                 free=~taken.any(axis=1),
             )
@@ -123,8 +145,28 @@ def straightened(image: FloatArray, mask: NDArray[np.bool_]) -> list[Strip]:
     return strips
 
 
-def other_view(strip: Strip, others: list[Strip]) -> Strip | None:
-    """Return the same line in another frame, on the rows of this one; rows that it lacks are NaN. None if not there.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StripView:
+    """A line as some frame shows it, on the rows of a line of another frame.
+
+    Attributes:
+        strip: The line in that frame.
+        at: (n,) its rows.
+        known: (n,) where it is there, and free of other lines.
+    """
+
+    strip: Strip
+    at: NDArray[np.int64]
+    known: NDArray[np.bool_]
+
+
+def own_view(strip: Strip) -> StripView:
+    """Return a line as its own frame shows it."""
+    return StripView(strip=strip, at=np.arange(len(strip.luma)), known=strip.free)
+
+
+def other_view(strip: Strip, others: list[Strip]) -> StripView | None:
+    """Return the same line in another frame, on the rows of this one. None if not there.
 
     Args:
         strip: The line.
@@ -136,12 +178,8 @@ def other_view(strip: Strip, others: list[Strip]) -> Strip | None:
     other = others[found]
     at = strip.segment.rows - other.segment.top
     known = (at >= 0) & (at < len(other.segment.start))
-    known &= other.free[np.clip(at, 0, len(other.free) - 1)]
     at = np.clip(at, 0, len(other.segment.start) - 1)
-    luma = np.where(known[:, None], other.luma[at], np.nan).astype(np.float32)
-    return Strip(
-        segment=strip.segment, core=strip.core, picture=other.picture[at], luma=luma, phase=other.phase[at], free=known
-    )
+    return StripView(strip=other, at=at, known=known & other.free[at])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,19 +191,15 @@ class ScratchProfile:
         strength: (n,) on every row, about 1; 0 where the line is gone.
         phase: (n,) how far its centre lies to the right of the straightened line's middle column.
         tint: (3,) strength in every channel, relative to luma.
-        luma: (k, n, u) the straightened lines it was measured on, 0 where nothing is known.
-        known: (k, n) the rows it was measured on.
     """
 
     shape: "ScratchShape"
     strength: FloatArray
     phase: FloatArray
     tint: FloatArray
-    luma: FloatArray
-    known: NDArray[np.bool_]
 
 
-def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile | None:
+def measure_profile(views: list[StripView], own: int, rows: int) -> ScratchProfile | None:
     """Measure what a line adds to a frame.
 
     Args:
@@ -176,16 +210,14 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile |
     Returns:
         None where too little of the line is seen, or nothing stands out from the scene.
     """
-    core = views[own].core
-    luma = np.stack([view.luma for view in views])
-    known = ~np.isnan(luma[..., 0]) & np.stack([view.free for view in views])
+    core = views[own].strip.core
+    known = np.stack([view.known for view in views])
     if known.sum() < _RULES.fewest_rows:
         return None
-    luma = np.nan_to_num(luma)
-    beside = _deviation(luma, core, _controls(core))
+    places = np.stack([view.strip.deviations(core)[:, view.at] for view in views], axis=1)
+    deviation, beside = places[0], places[1:]
     trust = _trust(beside, known, core)
-    deviation = _deviation(luma, core)[0]
-    phase = np.stack([view.phase for view in views])
+    phase = np.stack([view.strip.phase[view.at] for view in views])
     shape = ScratchShape.of(deviation, trust, phase)
     phase = phase + _misplaced(deviation, trust, shape, phase)
     shape = ScratchShape.of(deviation, trust, phase)
@@ -210,7 +242,7 @@ def measure_profile(views: list[Strip], own: int, rows: int) -> ScratchProfile |
 
     tint = _tint(views, deviation, trust, template, core)
     shape = ScratchShape(values=shape.values * np.float32(kept))
-    return ScratchProfile(shape=shape, strength=strength, phase=phase[own], tint=tint, luma=luma, known=known)
+    return ScratchProfile(shape=shape, strength=strength, phase=phase[own], tint=tint)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -279,7 +311,7 @@ class ScratchShape:
 def _trust(beside: FloatArray, known: NDArray[np.bool_], core: int) -> FloatArray:
     """Weight of every row, (k, n): small where the scene beside the line is busy."""
     half = beside.shape[-1] // 2
-    total = np.square(beside[..., half - core + 1 : half + core].mean(axis=-1)).mean(axis=0)
+    total = known * np.square(beside[..., half - core + 1 : half + core].mean(axis=-1)).mean(axis=0)
     busy = cv2.blur(total.astype(np.float32), (9, 1), borderType=cv2.BORDER_REFLECT)
     return (known / (busy + np.median(busy[known]) + (0.3 * LEVEL) ** 2)).astype(np.float32)
 
@@ -380,7 +412,9 @@ def _strength(
     return strength, np.where(seen, misled, np.inf).astype(np.float32)
 
 
-def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int) -> FloatArray:
+def _tint(
+    views: list[StripView], deviation: FloatArray, trust: FloatArray, template: FloatArray, core: int
+) -> FloatArray:
     """Strength of the line in every channel, relative to its luma: (3,), ones on a grey film.
 
     What the scene alone would seem to tint is measured beside the line, and the tint is pulled back by as much: what
@@ -391,8 +425,8 @@ def _tint(views: list[Strip], deviation: FloatArray, trust: FloatArray, template
     robust = (trust / (1 + error / max(2 * float(np.median(error[trust > 0])), 1e-12)))[..., None]
     energy = float((robust * np.square(template)).sum()) + 1e-20
     for channel in range(3):
-        difference = np.nan_to_num(np.stack([view.picture[..., channel] - view.luma for view in views]))
-        if np.abs(difference).max() >= 0.5 * LEVEL:
+        if any(view.strip.coloured[channel] for view in views):
+            difference = np.stack([(view.strip.picture[..., channel] - view.strip.luma)[view.at] for view in views])
             places = _deviation(difference, core, (0, *_controls(core)))
             extra, *beside = np.einsum("pknu,knu->p", places, robust * template) / energy
             misled = float(np.mean(np.square(beside)))

@@ -7,6 +7,7 @@ picture behind, clipped or opaque, its pixels are filled: from neighbouring fram
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,13 +18,13 @@ from torch import Tensor
 from ....arrays import FloatArray
 from ....errors import SettingsError
 from ....progress import Progress, silent
-from ....video.buffers.keyed_cache import Once
 from ....video.buffers.pictures import Clip, Made, Picture, copied
 from ...fill.holes import fill
 from ...fill.repair import LONGEST_REACH
 from ...fill.repair import RADIUS as FILL_RADIUS
 from ...fill.window import HoleWindow
-from .cross_profile import LEVEL, Strip, measure_profile, other_view, straightened
+from ...motion.shot import ShotMotion
+from .cross_profile import LEVEL, Strip, StripView, measure_profile, other_view, own_view, straightened
 
 _VIEWS = 4
 """Frames before and after one in which its line is measured too: the scene behind it differs, the line does not."""
@@ -53,8 +54,8 @@ class OpaqueRules:
 
 _RULES = OpaqueRules()
 
-_MOST_HELD = 128 << 20
-"""Bytes of frames that are held as numbers."""
+_ALWAYS_ASKED = 3
+"""Frames on each side that a fill looks at in any case."""
 
 Place = tuple[NDArray[np.intp], NDArray[np.intp]]
 """Rows and columns of some pixels."""
@@ -112,7 +113,8 @@ def repair_scratches(
             f"scratch repair needs frames (T, 3, H, W) and a mask (T, H, W), got {tuple(frames.shape)} and "
             f"{tuple(scratch_mask.shape)}"
         )
-    masks = (scratch_mask > 0.5).cpu().numpy()
+    # Compared by NumPy, piece by piece: torch would make numbers of all the marks first.
+    masks = scratch_mask.cpu().numpy() > 0.5
     wanted = [t for t in range(len(frames))[keep or slice(None)] if masks[t].any()]
     if not wanted and isinstance(frames, Tensor):
         return frames
@@ -120,37 +122,30 @@ def repair_scratches(
     shot = _Shot(frames, masks, settings)
     lost = []
     for number, t in enumerate(wanted, 1):
-        if shot.lost_count(t) >= _RULES.fewest_lost:
+        if int(shot.changes(t).lost.sum()) >= _RULES.fewest_lost:
             lost.append(t)
         progress("repair scratches", number, len(wanted))
     refilled = shot.refilled(lost, progress)
     for number, t in enumerate(wanted, 1):
         progress("repair scratches", number, len(wanted))
-        values = shot.repaired(t)
-        if t in refilled:
-            place, filled = refilled[t]
-            values[place] = filled
-        inside = torch.as_tensor(masks[t], device=frames.device)
-        changed = torch.as_tensor(values, device=frames.device, dtype=result.dtype).permute(2, 0, 1)
-        result[t] = torch.where(inside, changed, frames[t])
+        for place, values in ((shot.changes(t).place, shot.changes(t).values), *refilled.get(t, ())):
+            _put(result[t], place, values)
     return result
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class _Repaired:
+class _Changes:
     """What taking its lines out changes of a frame.
 
     Attributes:
-        place: Rows and columns of the pixels that change.
+        place: Rows and columns of the marked pixels.
         values: (N, 3), what they become.
-        lost: (H, W), the pixels in which the lines have left no picture, a bit a pixel along the rows.
-        lost_count: How many they are.
+        lost: (N,), those in which the lines have left no picture.
     """
 
     place: Place
     values: FloatArray
-    lost: NDArray[np.uint8]
-    lost_count: int
+    lost: NDArray[np.bool_]
 
 
 class _Shot:
@@ -159,57 +154,44 @@ class _Shot:
     def __init__(self, frames: Tensor | Clip, masks: NDArray[np.bool_], settings: ScratchRepairSettings) -> None:
         self._frames, self._masks, self._settings = frames, masks, settings
         self._strips: dict[int, list[Strip]] = {}
-        self._repaired: dict[int, _Repaired] = {}
-        self._images = Once(_MOST_HELD)
-
-    def image(self, t: int) -> FloatArray:
-        """A frame as it came, (H, W, 3)."""
-
-        def compute() -> FloatArray:
-            return np.ascontiguousarray(self._frames[t].detach().float().cpu().permute(1, 2, 0).numpy())
-
-        return self._images.get((t,), compute)
+        self._changes: dict[int, _Changes] = {}
 
     def strips(self, t: int) -> list[Strip]:
         """The lines of a frame."""
         if t not in self._strips:
-            self._strips[t] = straightened(self.image(t), self._masks[t]) if self._masks[t].any() else []
+            marked = self._masks[t].any()
+            self._strips[t] = straightened(self._planes(t), self._masks[t]) if marked else []
         return self._strips[t]
 
-    def lost_count(self, t: int) -> int:
-        """How many pixels of a frame the lines have left no picture in."""
-        return self._changes(t).lost_count
+    def changes(self, t: int) -> _Changes:
+        """What becomes of the marked pixels of a frame."""
+        if t not in self._changes:
+            near = range(max(0, t - _VIEWS), min(len(self._masks), t + _VIEWS + 1))
+            parts = []
+            for strip in self.strips(t):
+                views = [own_view(strip) if k == t else other_view(strip, self.strips(k)) for k in near]
+                found = _without_line(strip, [view for view in views if view is not None], self._settings)
+                parts += [] if found is None else [found]
+            self._changes[t] = _Changes(
+                place=(_joined([one.place[0] for one in parts], int), _joined([one.place[1] for one in parts], int)),
+                values=_joined([one.values for one in parts], np.float32).reshape(-1, 3),
+                lost=_joined([one.lost for one in parts], bool),
+            )
+        return self._changes[t]
+
+    def repaired(self, t: int) -> Tensor:
+        """A frame (3, H, W) without its lines."""
+        changes, frame = self.changes(t), self._frames[t].detach().float().cpu().clone()
+        _put(frame, changes.place, changes.values)
+        return frame
 
     def lost(self, t: int) -> NDArray[np.bool_]:
         """The pixels (H, W) of a frame in which the lines have left no picture."""
-        width = self._masks.shape[2]
-        return np.unpackbits(self._changes(t).lost, axis=1, count=width).view(bool)
+        changes, lost = self.changes(t), np.zeros(self._masks.shape[1:], bool)
+        lost[changes.place] = changes.lost
+        return lost
 
-    def repaired(self, t: int) -> FloatArray:
-        """A frame (H, W, 3) without its lines."""
-        changes, repaired = self._changes(t), self.image(t).copy()
-        repaired[changes.place] = changes.values
-        return repaired
-
-    def _changes(self, t: int) -> _Repaired:
-        if t not in self._repaired:
-            image = self.image(t)
-            repaired, lost = image.copy(), np.zeros(self._masks[t].shape, bool)
-            for strip in self.strips(t):
-                near = range(max(0, t - _VIEWS), min(len(self._masks), t + _VIEWS + 1))
-                views = [strip if k == t else other_view(strip, self.strips(k)) for k in near]
-                _repair_segment(repaired, lost, strip, [view for view in views if view is not None], self._settings)
-            lost &= self._masks[t]
-            place = np.nonzero((repaired != image).any(axis=2))
-            self._repaired[t] = _Repaired(
-                place=(place[0], place[1]),
-                values=repaired[place],
-                lost=np.packbits(lost, axis=1),
-                lost_count=int(lost.sum()),
-            )
-        return self._repaired[t]
-
-    def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, tuple[Place, FloatArray]]:
+    def refilled(self, wanted: list[int], progress: Progress = silent) -> dict[int, list[tuple[Place, FloatArray]]]:
         """The lost pixels of frames and what neighbours show there, (N, 3): the line lies elsewhere in the scene."""
         if not wanted:
             return {}
@@ -218,67 +200,96 @@ class _Shot:
         blank = np.zeros(self._masks.shape[1:], bool)
 
         def picture(t: int) -> Picture:
-            return Made(lambda: torch.from_numpy(self.repaired(t) if t in near else self.image(t)).permute(2, 0, 1))
+            return Made(lambda: self.repaired(t) if t in near else self._frames[t])
 
-        window = HoleWindow(
-            Clip([picture(t) for t in range(first, last)]),
-            torch.from_numpy(np.stack([self.lost(t) if t in near else blank for t in range(first, last)])),
-        )
-        result: dict[int, tuple[Place, FloatArray]] = {}
+        clip = Clip([picture(t) for t in range(first, last)])
+        lost = torch.from_numpy(np.stack([self.lost(t) if t in near else blank for t in range(first, last)]))
+        # All changes are known by then.
+        self._strips.clear()
+        motion = _quick_motion(clip, lost)
+        window = HoleWindow(clip, lost, motion=motion)
+        result: dict[int, list[tuple[Place, FloatArray]]] = {}
         for number, t in enumerate(wanted):
             progress("fill scratches", number, len(wanted))
+            _look_ahead(motion, t - first)
             place = window.atlas(t - first).place
-            fallback = self.repaired(t)[place] * np.float32(255)
+            fallback = window.colour(t - first)[place]
             values = fill(window, t - first, reach=LONGEST_REACH, grain=self._settings.grain, fallback=fallback)
             if values is not None:
-                result[t] = place, (values / np.float32(255)).astype(np.float32)
+                result[t] = [(place, (values / np.float32(255)).astype(np.float32))]
             window.forget(t - first + 1 - FILL_RADIUS)
         return result
 
+    def _planes(self, t: int) -> FloatArray:
+        """A frame as it came, (3, H, W)."""
+        return self._frames[t].detach().float().cpu().numpy()
 
-def _repair_segment(
-    repaired: FloatArray,
-    lost: NDArray[np.bool_],
-    strip: Strip,
-    views: list[Strip],
-    settings: ScratchRepairSettings,
-) -> None:
-    """Take one line out of one frame; note the pixels in which it has left no picture."""
-    own = next(number for number, view in enumerate(views) if view is strip)
+
+def _joined(parts: list[NDArray[Any]], kind: type) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.zeros(0, kind)
+
+
+def _put(frame: Tensor, place: Place, values: FloatArray) -> None:
+    """Write colours (N, 3) into a frame (3, H, W)."""
+    down, across = (torch.from_numpy(axis).to(frame.device) for axis in place)
+    frame[:, down, across] = torch.from_numpy(np.ascontiguousarray(values.T)).to(frame)
+
+
+def _quick_motion(frames: Clip, holes: Tensor) -> ShotMotion:
+    """The motion of some frames, as well as the fill of a few columns needs it: lines are thin."""
+    motion = ShotMotion()
+    motion.expect("scratch repair", refined=False)
+    for index in range(len(frames)):
+        motion.take(frames.picture(index), holes[index])
+    motion.end()
+    return motion
+
+
+def _look_ahead(motion: ShotMotion, index: int) -> None:
+    """Measure the motion away from a frame before a fill asks for it and holds pictures meanwhile."""
+    for step in (-1, 1):
+        for here in range(index, index + _ALWAYS_ASKED * step, step):
+            if 0 <= here + step < len(motion):
+                motion.quick(here, here + step)
+
+
+def _without_line(strip: Strip, views: list[StripView], settings: ScratchRepairSettings) -> _Changes | None:
+    """Take one line out of one frame; None where it adds nothing that can be told from the scene."""
+    own = next(number for number, view in enumerate(views) if view.strip is strip)
     found = measure_profile(views, own, settings.rows)
     if found is None:
-        return
-    core = strip.core
-    rows = strip.segment.rows
-    columns = np.arange(int(strip.segment.start.min()), int(strip.segment.stop.max()))
-    middle = np.round(strip.segment.centre)
-    u = columns[None] - (middle + found.phase)[:, None]
-    profile = found.strength[:, None] * found.shape(u)
-    area = np.ix_(rows, columns)
-    before = repaired[area]
+        return None
+    segment, core = strip.segment, strip.core
+    middle = np.round(segment.centre).astype(np.int64)
+    reach = int(min(strip.reach, max((middle - segment.start).max(), (segment.stop - 1 - middle).max())))
+    u = np.arange(-reach, reach + 1, dtype=np.float32)
+    profile = found.strength[:, None] * found.shape(u - found.phase[:, None])
+    before = strip.picture[:, strip.reach - reach : strip.reach + reach + 1]
     after = before - profile[..., None].astype(np.float32) * found.tint
     # Neighbouring segments share columns: each row changes only between its own ends.
-    inside = (columns >= strip.segment.start[:, None]) & (columns < strip.segment.stop[:, None])
-    gone = _lost(before, found.luma, found.known, profile, settings.rows, core) & inside
+    columns = middle[:, None] + u.astype(np.int64)
+    inside = (columns >= segment.start[:, None]) & (columns < segment.stop[:, None])
+    gone = _lost(before, views, profile, settings.rows, core) & inside
     if gone.any():
         # Whatever fills them later is measured on this frame, and best on one without the line.
-        after = np.where(gone[..., None], _from_both_sides(strip, columns[None] - middle[:, None], core), after)
+        after = np.where(gone[..., None], _from_both_sides(strip, u[None], core), after)
         # A faint line over black or white is as well bridged.
-        lost[area] |= gone & (np.abs(profile) > _RULES.deep)
-    repaired[area] = np.where(inside[..., None], np.clip(after, 0.0, 1.0), before)
+        gone &= np.abs(profile) > _RULES.deep
+    rows = np.broadcast_to(segment.rows[:, None], columns.shape)
+    return _Changes(place=(rows[inside], columns[inside]), values=np.clip(after[inside], 0.0, 1.0), lost=gone[inside])
 
 
-def _lost(
-    before: FloatArray, luma: FloatArray, known: NDArray[np.bool_], profile: FloatArray, rows: int, core: int
-) -> NDArray[np.bool_]:
+def _lost(before: FloatArray, views: list[StripView], profile: FloatArray, rows: int, core: int) -> NDArray[np.bool_]:
     """Pixels in which the line has left no picture: clipped, or opaque over a window of rows."""
     dark = profile.sum() < 0
     limit = before.max(axis=-1) <= 0.5 * LEVEL if dark else before.min(axis=-1) >= 1 - 0.5 * LEVEL
     lost = limit & (np.abs(profile) > 2 * LEVEL)
     peak = np.abs(profile).max(axis=1, keepdims=True)
-    if peak.max() < _RULES.opaque_depth or luma.shape[1] < 2:
+    if peak.max() < _RULES.opaque_depth or len(profile) < 2:
         return lost
     # A transparent line lets the grain and texture of the scene through, an opaque one does not.
+    known = np.stack([view.known for view in views])
+    luma = np.stack([view.strip.luma[view.at] for view in views]) * known[..., None]
     both = known[:, 1:] & known[:, :-1]
     change = (np.square(np.diff(luma, axis=1)) * both[..., None]).sum(axis=0)
     centre = luma.shape[-1] // 2

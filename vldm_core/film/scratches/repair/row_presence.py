@@ -12,7 +12,7 @@ import numpy as np
 
 from ....arrays import BoolArray, FloatArray
 from ..sampling import sampled
-from ..search.line_presence import likeliest
+from ..search.courses import likeliest
 from ..search.line_shape import LineShape, reading_of
 
 

@@ -138,10 +138,10 @@ def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
     """
     luma = at_working_size(luma, layout)
     padded = cv2.copyMakeBorder(luma, 0, 0, _RULES.flank, _RULES.flank, cv2.BORDER_REPLICATE)
-    left = luma - padded[:, : -2 * _RULES.flank]
-    right = luma - padded[:, 2 * _RULES.flank :]
-    # minmod(a, b) = (sign a + sign b) / 2 · min(|a|, |b|)
-    response = 0.5 * (np.copysign(1, left) + np.copysign(1, right)) * np.minimum(np.abs(left), np.abs(right))
+    left = cv2.subtract(luma, padded[:, : -2 * _RULES.flank])
+    right = cv2.subtract(luma, padded[:, 2 * _RULES.flank :])
+    # minmod(a, b): the nearer to zero where both have one sign, else 0
+    response = np.maximum(cv2.min(left, right), 0) + np.minimum(cv2.max(left, right), 0)
     usual = cv2.blur(np.minimum(np.abs(response), 25.0), (31, 31), borderType=cv2.BORDER_REFLECT)
     response /= 1.25 * usual + 0.5
     np.clip(response, -_RULES.clip, _RULES.clip, out=response)
@@ -154,21 +154,27 @@ def band_profiles(luma: FloatArray, layout: BandLayout) -> BandProfiles:
 
 
 class LayerModel:
-    """The two-layer explanation of a window of profiles for one displacement field.
+    """The two-layer explanation of a window of profiles for one displacement of the scene.
+
+    Layers are held with their columns first, so that what is the same for all bands is looked up once.
 
     Args:
-        displacement: (T, bands, W) horizontal displacement of the scene since the first frame, working pixels.
+        displacement: (T,) horizontal displacement of the scene since the first frame, or (T, bands, W) place by place,
+            working pixels.
         sink: (T,) vertical displacement of the scene since the first frame, bands; zeros when it hardly moves.
+        bands: Bands of a profile.
+        width: Its columns.
     """
 
-    def __init__(self, displacement: FloatArray, sink: FloatArray) -> None:
-        frames, bands, width = displacement.shape
-        self._shape = displacement.shape
+    def __init__(self, displacement: FloatArray, sink: FloatArray, bands: int, width: int) -> None:
+        frames = len(displacement)
+        self._shape = (frames, width, bands)
         # Scene point that film column x shows at time t, with the 4 taps of a cubic (Catmull-Rom) interpolation.
-        position = np.arange(width, dtype=np.float32) - displacement
-        first = np.floor(position.min()) - 1
-        position -= first
-        canvas = int(np.ceil(position.max())) + 3
+        columns = np.arange(width, dtype=np.float32)[:, None]
+        moved = displacement[:, None, None] if displacement.ndim == 1 else displacement.transpose(0, 2, 1)
+        position = columns - moved
+        position -= np.floor(position.min()) - 1
+        self._canvas = int(np.ceil(position.max())) + 3
         base = np.floor(position)
         u = (position - base).astype(np.float32)
         taps = np.stack(
@@ -180,20 +186,68 @@ class LayerModel:
             ),
             axis=-1,
         )
-        band = np.arange(bands) - sink[:, None]
-        band = band - np.floor(band.min())
-        upper = np.floor(band).astype(np.int32)
-        index = (base.astype(np.int32) - 1 + (upper * canvas)[..., None])[..., None] + np.arange(4, dtype=np.int32)
-        if sink.any():
-            lower_part = (band - upper).astype(np.float32)[..., None, None]
-            taps = np.concatenate((taps * (1 - lower_part), taps * lower_part), axis=-1)
-            index = np.concatenate((index, index + canvas), axis=-1)
-        rows, reads = frames * bands * width, taps.shape[-1]
-        self._points = (int(upper.max()) + 2) * canvas
+        column = base.astype(np.int32)[..., None] - 1 + np.arange(4, dtype=np.int32)
+        row = (np.arange(bands, dtype=np.float32) - sink[:, None]).astype(np.float32)
+        row -= np.floor(row.min())
+        self._upper = np.floor(row[:, 0]).astype(np.int64)
+        self._lower_part = row[:, 0] - self._upper
+        self._sinks = bool(sink.any())
+        self._rows = int(self._upper.max()) + bands + 1 if self._sinks else bands
+        self._by_place = displacement.ndim == 3
+        points = self._canvas
+        if self._by_place:
+            column = column * bands + np.arange(bands, dtype=np.int32)[:, None]
+            points *= bands
+            if self._sinks:
+                column += (np.arange(frames, dtype=np.int32) * points)[:, None, None, None]
+                points *= frames
+        lines = taps.size // 4
         self._look = sparse.csr_matrix(
-            (taps.ravel(), index.ravel(), np.arange(0, reads * rows + 1, reads)), shape=(rows, self._points)
+            (taps.ravel(), column.ravel(), np.arange(0, taps.size + 1, 4)), shape=(lines, points)
         )
         self._look_back = self._look.T.tocsr()
+
+    def _seen(self, scene: FloatArray) -> FloatArray:
+        """What the film shows of a scene (points,): (T, W, bands)."""
+        frames, width, bands = self._shape
+        if not self._by_place:
+            wide = (self._look @ scene.reshape(self._canvas, self._rows)).reshape(frames, width, self._rows)
+            return self._raised(wide) if self._sinks else wide
+        if self._sinks:
+            rows = scene.reshape(self._canvas, self._rows)
+            scene = self._raised(np.broadcast_to(rows, (frames, *rows.shape)))
+        return np.asarray((self._look @ scene.ravel()).reshape(frames, width, bands), np.float32)
+
+    def _gathered(self, picture: FloatArray) -> FloatArray:
+        """The adjoint of `_seen`: (points,) from (T, W, bands)."""
+        frames, width, bands = self._shape
+        if not self._by_place:
+            wide = self._sunk(picture, width) if self._sinks else picture
+            return np.asarray((self._look_back @ wide.reshape(-1, self._rows)).ravel(), np.float32)
+        scene = self._look_back @ picture.ravel()
+        if self._sinks:
+            scene = self._sunk(scene.reshape(frames, self._canvas, bands), self._canvas).sum(axis=0).ravel()
+        return np.asarray(scene, np.float32)
+
+    def _raised(self, wide: FloatArray) -> FloatArray:
+        """The bands that every frame shows of more rows: (T, n, bands) from (T, n, rows)."""
+        bands = self._shape[2]
+        result = np.empty((*wide.shape[:2], bands), np.float32)
+        for frame, upper, part in zip(range(len(wide)), self._upper, self._lower_part, strict=True):
+            rows = wide[frame]
+            np.multiply(rows[:, upper : upper + bands], 1 - part, out=result[frame])
+            result[frame] += part * rows[:, upper + 1 : upper + 1 + bands]
+        return result
+
+    def _sunk(self, picture: FloatArray, columns: int) -> FloatArray:
+        """The adjoint of `_raised`."""
+        bands = self._shape[2]
+        result = np.zeros((self._shape[0], columns, self._rows), np.float32)
+        for frame, upper, part in zip(range(len(picture)), self._upper, self._lower_part, strict=True):
+            rows = result[frame]
+            np.multiply(picture[frame], 1 - part, out=rows[:, upper : upper + bands])
+            rows[:, upper + 1 : upper + 1 + bands] += part * picture[frame]
+        return result
 
     def fit(self, profiles: FloatArray, iterations: int = _RULES.iterations) -> tuple[FloatArray, FloatArray]:
         """Fit both layers.
@@ -207,32 +261,34 @@ class LayerModel:
         Returns:
             The film layer (bands, W) and the scene layer as seen in every frame (T, bands, W).
         """
-        frames, bands, width = self._shape
+        frames, width, bands = self._shape
         size = bands * width
-        seen = self._look_back @ np.ones(frames * size, np.float32)
-        scene_weight = np.maximum(seen, 0.1 * frames) + _RULES.scene_penalty * frames
+        profiles = np.ascontiguousarray(profiles.transpose(0, 2, 1))
+        seen = self._gathered(np.ones(self._shape, np.float32))
+        scene_weight: FloatArray = np.maximum(seen, 0.1 * frames) + np.float32(_RULES.scene_penalty * frames)
 
         def scene_only(scene: FloatArray) -> FloatArray:
-            return self._look_back @ (self._look @ scene) + _RULES.scene_penalty * frames * scene
+            return self._gathered(self._seen(scene)) + _RULES.scene_penalty * frames * scene
 
         def both(layers: FloatArray) -> FloatArray:
             film, scene = layers[:size], layers[size:]
-            image = self._look @ scene
-            picture = image.reshape(self._shape) + film.reshape(bands, width)
+            picture = self._seen(scene)
+            picture += film.reshape(width, bands)
             return np.concatenate(
                 (
                     picture.sum(axis=0).ravel() + _RULES.film_penalty * frames * film,
-                    self._look_back @ picture.ravel() + _RULES.scene_penalty * frames * scene,
+                    self._gathered(picture) + _RULES.scene_penalty * frames * scene,
                 )
             )
 
-        target = self._look_back @ profiles.ravel()
+        target = self._gathered(profiles)
         start = _solved(scene_only, target, np.zeros_like(target), scene_weight, _RULES.scene_iterations)
         target = np.concatenate((profiles.sum(axis=0).ravel(), target))
         start = np.concatenate((np.zeros(size, np.float32), start))
         weight = np.concatenate((np.full(size, (1 + _RULES.film_penalty) * frames, np.float32), scene_weight))
         layers = _solved(both, target, start, weight, iterations)
-        return layers[:size].reshape(bands, width), (self._look @ layers[size:]).reshape(self._shape)
+        film, scene = layers[:size].reshape(width, bands), self._seen(layers[size:])
+        return np.ascontiguousarray(film.T), np.ascontiguousarray(scene.transpose(0, 2, 1))
 
 
 def _solved(
@@ -282,14 +338,14 @@ def explain_scene(ridge: FloatArray, start: FloatArray, sink: FloatArray) -> Exp
         sink = np.zeros_like(sink)
 
     def whole(displacement: FloatArray) -> LayerModel:
-        return LayerModel(np.broadcast_to(displacement[:, None, None], ridge.shape), sink)
+        return LayerModel(displacement, sink, *ridge.shape[1:])
 
     overall = overall_displacement(ridge, start, sink)
     film, _ = whole(overall).fit(ridge)
     overall = overall_displacement(ridge - film, overall, sink)
     film, scene = whole(overall).fit(ridge)
     local = local_displacement(ridge - film, overall, sink)
-    local_scene = LayerModel(local, sink).fit(ridge)[1]
+    local_scene = LayerModel(local, sink, *ridge.shape[1:]).fit(ridge)[1]
     by_frame, by_place = ridge - scene, ridge - local_scene
     weaker = np.where(np.abs(by_frame) < np.abs(by_place), by_frame, by_place)
     evidence = np.where(by_frame * by_place > 0, weaker, 0).astype(np.float32)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from ....arrays import BoolArray, FloatArray
-from ..sampling import sampled
+from ..sampling import sampled_around
+from .courses import likeliest
 from .line_shape import LineShape, line_shape, reading_of, section, shape_alone
 from .paths import Path
 
@@ -99,8 +100,8 @@ def read_line(mean: FloatArray, path: Path, shape: LineShape) -> Readings:
     reach = len(reading) // 2
     far = int(np.ceil(shape.extent + _RULES.controls[-1]))
     window = mean[path.frames]
-    u = np.arange(-reach - far, reach + far + 1)
-    samples = (path.polarity * sampled(window, path.positions(window.shape[1])[..., None] + u)).astype(np.float32)
+    samples = sampled_around(window, path.positions(window.shape[1]), reach + far)
+    samples *= np.float32(path.polarity)
     width = 2 * reach + 1
     beside = [round(sign * (shape.extent + at)) for at in _RULES.controls for sign in (-1, 1)]
     readings = [samples[..., far + at : far + at + width] @ reading for at in (0, *beside)]
@@ -161,30 +162,6 @@ def presence_of(readings: Readings, shape: LineShape, seen: BoolArray, apart: fl
     return likeliest(words, _RULES.turn) & lives[:, None]
 
 
-def likeliest(words: FloatArray, turn: float) -> BoolArray:
-    """The likeliest courses of two states (A. Viterbi, IEEE Trans. Inf. Theory 13, 1967).
-
-    Args:
-        words: (n, m) what speaks for presence at every place of n courses, log odds; minus infinity forbids it.
-        turn: What a change of state costs.
-    """
-    count, length = words.shape
-    # The best of all courses up to a place that end without the line, and with it; and whether the state changed there.
-    absent, there = np.zeros(count, np.float32), words[:, 0].astype(np.float32)
-    went, came = np.zeros((2, count, length), bool)
-    for at in range(1, length):
-        went[:, at], came[:, at] = there - turn > absent, absent - turn > there
-        absent, there = (
-            np.where(went[:, at], there - turn, absent),
-            np.where(came[:, at], absent - turn, there) + words[:, at],
-        )
-    states = np.zeros((count, length), bool)
-    states[:, -1] = there > absent
-    for at in range(length - 1, 0, -1):
-        states[:, at - 1] = np.where(states[:, at], ~came[:, at], went[:, at])
-    return states
-
-
 def placed(mean: FloatArray, path: Path, shape: LineShape, present: BoolArray) -> Path:
     """Move a path to where the line lies in each frame by itself, as far as that can be told.
 
@@ -198,7 +175,7 @@ def placed(mean: FloatArray, path: Path, shape: LineShape, present: BoolArray) -
     reading = reading_of(shape)
     reach = len(reading) // 2
     u = np.arange(-reach, reach + 1)
-    samples = sampled(window, path.positions(window.shape[1])[..., None] + u)
+    samples = sampled_around(window, path.positions(window.shape[1]), reach)
     slope = np.gradient(section(u, shape.sigma, shape.rims)).astype(np.float32)
     near = np.abs(u) <= shape.extent + 1.5
     slope = np.where(near, slope, 0) - np.where(near, slope[near].mean(), 0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
-from ..sampling import sampled
+from ..sampling import sampled, sampled_around
 from .layers import LayerModel
 from .paths import Path, sample_along
 
@@ -93,8 +93,7 @@ def judge(ridge: FloatArray, displacements: Sequence[FloatArray], path: Path, pr
         local = displacement.ndim == 3
         moved = np.median(sample_along(displacement, path), axis=1) if local else displacement[path.frames]
         relative = (moved - path.x).astype(np.float32)
-        field = np.broadcast_to((relative - relative[0])[:, None, None], strip.shape)
-        layers = LayerModel(field, np.zeros(len(strip), np.float32))
+        layers = LayerModel(relative - relative[0], np.zeros(len(strip), np.float32), *strip.shape[1:])
         film, _ = layers.fit(strip, _RULES.strip_iterations)
         after = float(weight @ (path.polarity * film.mean(axis=0)[core]))
         share = min(share, after / before if before > 0 else 0.0)
@@ -109,7 +108,7 @@ def _strip(ridge: FloatArray, path: Path, present: BoolArray) -> FloatArray:
     """Straighten the surroundings of a track: (n, groups, 2·reach + 1), averaged over groups of bands."""
     window = ridge[path.frames]
     bands = window.shape[1]
-    samples = sampled(window, path.positions(bands)[..., None] + np.arange(-_RULES.strip, _RULES.strip + 1))
+    samples = sampled_around(window, path.positions(bands), _RULES.strip)
     # Bands that hardly show the line only add scene.
     shown = np.flatnonzero(present.mean(axis=0) >= 0.25)
     if len(shown) == 0:
@@ -174,7 +173,7 @@ def straightened(evidence: FloatArray, path: Path, present: BoolArray) -> Path:
     window = evidence[path.frames]
     bands = window.shape[1]
     reach = 6
-    samples = sampled(window, path.positions(bands)[..., None] + np.arange(-reach, reach + 1))
+    samples = sampled_around(window, path.positions(bands), reach)
     seen = path.polarity * (samples * present[..., None]).sum(axis=0)
     offsets = np.arange(bands) - (bands - 1) / 2
     turns = np.linspace(-4, 4, 33) / max(bands - 1, 1)

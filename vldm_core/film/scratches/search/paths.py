@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
 from ...robust import MAD_TO_SIGMA
-from ..sampling import sampled
+from ..sampling import sampled_around
+from .courses import likeliest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,7 +266,7 @@ def refined_positions(sums: FloatArray, columns: NDArray[np.int64]) -> FloatArra
 def sample_along(values: FloatArray, path: Path) -> FloatArray:
     """Sample (T, bands, W) along a path with linear interpolation: (n, bands)."""
     window = values[path.frames]
-    return sampled(window, path.positions(window.shape[1])[..., None])[..., 0].astype(np.float32)
+    return sampled_around(window, path.positions(window.shape[1]), 0)[..., 0]
 
 
 def presence(evidence: FloatArray) -> BoolArray:
@@ -290,18 +291,5 @@ def presence(evidence: FloatArray) -> BoolArray:
     likelihood += from_time * pooled + PATH_RULES.long_gap * np.minimum(pooled, 0)
     beside = np.array([[PATH_RULES.from_beside, 1.0, PATH_RULES.from_beside]], np.float32)
     gain = cv2.filter2D(likelihood, -1, beside, borderType=cv2.BORDER_REFLECT_101) / 2
-    frames, bands = gain.shape
-    # Best total of a course that ends in a band: with the line there, and without it; and whether the state changed.
-    there, gone = gain[:, 0].copy(), -gain[:, 0]
-    came, went = np.zeros((2, frames, bands), bool)
-    for band in range(1, bands):
-        came[:, band], went[:, band] = gone - PATH_RULES.switch > there, there - PATH_RULES.switch > gone
-        there, gone = (
-            np.maximum(there, gone - PATH_RULES.switch) + gain[:, band],
-            np.maximum(gone, there - PATH_RULES.switch) - gain[:, band],
-        )
-    present = np.zeros((frames, bands), bool)
-    present[:, -1] = there > gone
-    for band in range(bands - 1, 0, -1):
-        present[:, band - 1] = np.where(present[:, band], ~came[:, band], went[:, band])
-    return present
+    # The line there and the line gone say the same with opposite signs.
+    return likeliest(np.asarray(2 * gain, np.float32), PATH_RULES.switch)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vldm_core.film.dirt.courses import _spots_of
+from vldm_core.film.dirt.courses import _even_courses, _Spots, _spots_of
 from vldm_core.film.dirt.detection import detect_dirt
 from vldm_core.film.fill.repair import repair_dirt
 from vldm_core.metrics.detection import score_detection
@@ -99,3 +99,30 @@ def test_spots_are_measured_as_on_whole_planes() -> None:
         assert (np.sign(spike[there]) == spots.sign[number - 1]).all() and (np.abs(spike[there]) > 8).all()
         _, pieces = cv2.connectedComponents(there.astype(np.uint8), connectivity=8)
         assert pieces.max() == 1
+
+
+def test_courses_are_those_of_a_search_through_all() -> None:
+    stream = np.random.default_rng(8)
+
+    def some(count: int) -> _Spots:
+        centre = stream.uniform((0, 0), (480, 270), (count, 2))
+        return _Spots(centre, stream.choice([-1.0, 1.0], count), stream.uniform(4, 30, count), np.full(count, 20.0))
+
+    spots, near, far = some(12), some(40), some(50)
+    found = _even_courses(spots, near, far, -1.0, 1.0, 480 * 270)
+    rows = zip(found.spot, found.start, found.end, found.chances, strict=True)
+    seen = {(spot, start): (end, chance) for spot, start, end, chance in rows}
+    like = [spots.like(other) for other in (near, far)]
+    assert len(seen) > 3
+    for one in range(12):
+        for other in np.flatnonzero(like[0][one]):
+            way = near.centre[other] - spots.centre[one]
+            distance = np.hypot(*way)
+            if not 2.5 <= distance <= 80:
+                continue
+            off = np.hypot(*(far.centre - (spots.centre[one] - way)).T)
+            off[~like[1][one]] = np.inf
+            chance = like[0][one].sum() * like[1][one].sum() * (np.pi * distance * max(off.min(), 1.5) / 129600) ** 2
+            if chance < 0.05:
+                assert seen.pop((one, other)) == (off.argmin(), pytest.approx(chance))
+    assert not seen

@@ -13,6 +13,7 @@ Dirt, though, has no course. Three things give a spot away, each judged against 
   Dirt that stays shows the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from ...arrays import Plane
 from ...video.buffers.keyed_cache import Once
 from .features import DirtFeatures
+from .parts import Parts
 
 REACH = 2
 """The verdict on a frame depends on what stands out in this many frames on each side."""
@@ -134,6 +136,8 @@ _PLACE = ChangingPlace()
 _NEXT = np.ones((_PLACE.next, _PLACE.next), np.uint8)
 # Grey levels by which the spot must stand out: motion explains half of a numeral by the next one.
 _LEAST_CHANGE = 4.0
+_AT_ONCE = 256
+"""Ways from spot to spot whose ends are looked for at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +149,15 @@ class _Spots:
     area: Plane
     contrast: Plane
 
-    def like(self, sign: float, area: float, contrast: float) -> "_Spots":
-        """Those that are like a spot."""
-        alike = self.sign == sign
-        alike &= np.abs(np.log(self.area / area)) <= np.log(_SPOT.area_ratio)
-        alike &= np.abs(np.log(self.contrast / contrast)) <= np.log(_SPOT.contrast_ratio)
-        return self.only(alike)
+    def like(self, others: "_Spots") -> NDArray[np.bool_]:
+        """Tell which of other spots (M,) are like each of these, (N, M)."""
+        alike = self.sign[:, None] == others.sign
+        for own, their, ratio in (
+            (self.area, others.area, _SPOT.area_ratio),
+            (self.contrast, others.contrast, _SPOT.contrast_ratio),
+        ):
+            alike &= np.abs(np.log(their) - np.log(own)[:, None]) <= np.log(ratio)
+        return alike
 
     def only(self, which: NDArray) -> "_Spots":
         """Those of some numbers, or where a mask (N,) holds."""
@@ -185,6 +192,63 @@ class _Seen:
         return self.excess[np.ix_(rows, columns)].astype(np.float32)
 
 
+@dataclass(frozen=True)
+class _EvenCourses:
+    """Even courses (N,) through spots: which spot, where from and where to among those of two frames, and the chances.
+
+    Ordered by spot.
+    """
+
+    spot: NDArray[np.intp]
+    start: NDArray[np.intp]
+    end: NDArray[np.intp]
+    chances: Plane
+
+    def likeliest(self, most: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the least likely by chance of each spot, so many of them: spot, start and end."""
+        order = np.lexsort((self.chances, self.spot))
+        which = self.spot[order]
+        first = np.searchsorted(which, which)
+        for number in order[np.arange(len(order)) - first < most]:
+            yield int(self.spot[number]), int(self.start[number]), int(self.end[number])
+
+
+def _even_courses(spots: _Spots, near: _Spots, far: _Spots, ratio: float, unit: float, pixels: int) -> _EvenCourses:
+    """Find the courses of spots on which a spot of a near and one of a far frame lie, that chance does not give often.
+
+    Args:
+        spots: Of the frame.
+        near: Of the one frame.
+        far: Of the other one.
+        ratio: How many times as far away in time it is; negative on the other side.
+        unit: Pixels to which the distances of `CourseShape` are scaled.
+        pixels: Of the frame.
+    """
+    like_near, like_far = spots.like(near), spots.like(far)
+    crowds = like_near.sum(axis=1) * like_far.sum(axis=1) * (np.pi / pixels) ** 2
+    shift = np.asarray(near.centre - spots.centre[:, None])
+    distance = np.hypot(shift[..., 0], shift[..., 1])
+    which = like_near & (distance >= _COURSE.nearest * unit) & (distance <= _COURSE.farthest * unit)
+    np.maximum(distance, _COURSE.least_distance * unit, out=distance)
+    # Among so many spots even the most exact course over a longer way counts for nothing.
+    least = crowds[:, None] * np.square(distance * (_COURSE.exactness * unit))
+    which &= np.asarray(least < _CHANCE.together)
+    which &= np.any(like_far, axis=1, keepdims=True)
+    spot, start = np.nonzero(which)
+    end, off = np.zeros(len(spot), np.intp), np.zeros(len(spot))
+    for first in range(0, len(spot), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        ahead = spots.centre[spot[some]] + ratio * shift[spot[some], start[some]]
+        apart = np.square(ahead[:, :1] - far.centre[:, 0]) + np.square(ahead[:, 1:] - far.centre[:, 1])
+        np.copyto(apart, np.inf, where=~like_far[spot[some]])
+        end[some] = apart.argmin(axis=1)
+        off[some] = np.sqrt(apart.min(axis=1))
+    np.maximum(off, _COURSE.exactness * unit, out=off)
+    chances = np.asarray(crowds[spot] * np.square(distance[spot, start] * off))
+    counts = np.asarray(chances < _CHANCE.together)
+    return _EvenCourses(spot[counts], start[counts], end[counts], chances[counts])
+
+
 class Courses:
     """Spots of the frames of a window and their courses."""
 
@@ -198,11 +262,10 @@ class Courses:
 
     def moving(self, index: int, found: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Tell which of the spots (H, W) found in a frame go their way or are part of something that changes."""
-        nothing = np.zeros(found.shape, bool)
         here = self._seen(index)
         if here is None or not found.any():
-            return nothing
-        _, parts, statistics, centres = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=8)
+            return np.zeros(found.shape, bool)
+        parts = Parts(found)
         # Courses are those of what stands out below a spot: one found spot may hold several things.
         seen = here.marks.places
         below = np.unique(here.marks.numbers[found.ravel()[seen]])
@@ -212,17 +275,15 @@ class Courses:
             others = {step: self._seen(index + step) for step in (-2, -1, 1, 2)}
             going[below] = self._going(here, here.spots.only(below - 1), others)
         counted = here.marks.numbers > 0
-        gone = _mostly(parts.ravel()[seen[counted]], going[here.marks.numbers[counted]], len(statistics))
-        for number in np.flatnonzero(~gone[1:]) + 1:
-            x, y, width, height = (int(value) for value in statistics[number, :4])
-            box = slice(y, y + height), slice(x, x + width)
-            gone[number] = self._changes(here, centres[number], box, parts[box] == number, index)
-        nothing[found] = gone[parts[found]]
-        return nothing
+        gone = _mostly(parts.labels.ravel()[seen[counted]], going[here.marks.numbers[counted]], parts.count)
+        shows = self._showing(here, index, parts)
+        for number in np.flatnonzero(_before_and_after(shows) & ~gone).tolist():
+            gone[number] = self._changes(here, index, parts, number, shows)
+        return parts.spread(gone)
 
     def _going(self, here: "_Seen", spots: "_Spots", others: "dict[int, _Seen | None]") -> NDArray[np.bool_]:
         """Tell which of the spots of a frame have a course, (N,)."""
-        chances, alike = np.array([self._course(here, spots, number, others) for number in range(len(spots.area))]).T
+        chances, alike = self._courses(here, spots, others)
         gone = (chances < _CHANCE.alone) & (alike > _CHANCE.alone_alike)
         with_looks = (chances < _CHANCE.together) & (alike > _CHANCE.together_alike)
         for together, usual in (
@@ -246,81 +307,70 @@ class Courses:
             return None
         return self._once.get((index,), compute)
 
-    def _course(self, here: _Seen, spots: _Spots, number: int, others: dict[int, _Seen | None]) -> tuple[float, float]:
-        """Return how many courses as good as the best one chance would give a spot, and how alike its looks are on any.
+    def _courses(self, here: _Seen, spots: _Spots, others: dict[int, _Seen | None]) -> tuple[Plane, Plane]:
+        """Return for each spot how many courses as good as its best one chance would give it, and how alike it looks.
 
-        Alike is the correlation with the less similar of the two other frames.
+        Both are (N,); courses that chance gives so often that they do not count are infinitely many, of no likeness.
+        Alike is the correlation with the less similar of the two other frames, on any course.
         """
+        fewest, closest = np.full(len(spots.area), np.inf), np.zeros(len(spots.area))
         height, width = here.excess.shape
         unit = max(1.0, width / _COURSE.columns)
         radius, slack = (round(size * min(unit, _COURSE.largest_unit)) for size in (_COURSE.patch, _COURSE.slack))
-        fewest, closest = np.inf, 0.0
-        own: Plane | None = None
+        patches: dict[int, Plane] = {}
         for near_step, far_step in ((1, -1), (1, 2), (-1, -2)):
-            near_seen, far_seen = others[near_step], others[far_step]
-            if near_seen is None or far_seen is None:
+            near, far = others[near_step], others[far_step]
+            if near is None or far is None:
                 continue
-            what = float(spots.sign[number]), float(spots.area[number]), float(spots.contrast[number])
-            near, far = near_seen.spots.like(*what), far_seen.spots.like(*what)
-            shift = near.centre - spots.centre[number]
-            distance = np.hypot(shift[:, 0], shift[:, 1])
-            within = (distance <= _COURSE.farthest * unit) & (distance >= _COURSE.nearest * unit)
-            if not within.any() or not len(far.area):
-                continue
-            start, shift, distance = near.centre[within], shift[within], distance[within]
-            ahead = spots.centre[number] + far_step / near_step * shift
-            x, y = ((ahead[:, None, axis] - far.centre[None, :, axis]) ** 2 for axis in (0, 1))
-            x += y
-            nearest = x.argmin(axis=1)
-            off = np.maximum(np.sqrt(x[np.arange(len(x)), nearest]), _COURSE.exactness * unit)
-            density = len(near.area) / (height * width), len(far.area) / (height * width)
-            chances = density[0] * np.pi * np.maximum(distance, _COURSE.least_distance * unit) ** 2
-            chances *= density[1] * np.pi * off**2
-            fewest = min(fewest, float(chances.min()))
-            for best in np.argsort(chances, kind="stable")[: _COURSE.tried]:
-                if chances[best] < _CHANCE.together:
-                    own = here.patch(spots.centre[number], radius) if own is None else own
-                    places = ((near_seen, start[best]), (far_seen, far.centre[nearest[best]]))
-                    looks = (_correlation(own, seen.patch(at, radius + slack)) for seen, at in places)
-                    closest = max(closest, min(looks))
+            found = _even_courses(spots, near.spots, far.spots, far_step / near_step, unit, height * width)
+            np.minimum.at(fewest, found.spot, found.chances)
+            for number, start, end in found.likeliest(_COURSE.tried):
+                if number not in patches:
+                    patches[number] = here.patch(spots.centre[number], radius)
+                places = ((near, near.spots.centre[start]), (far, far.spots.centre[end]))
+                looks = (_correlation(patches[number], seen.patch(at, radius + slack)) for seen, at in places)
+                closest[number] = max(closest[number], min(looks))
         return fewest, closest
 
-    def _changes(
-        self, here: _Seen, centre: Plane, box: tuple[slice, slice], inside: NDArray[np.bool_], index: int
-    ) -> bool:
-        """Tell whether other frames show something at the place of a found spot, and not the same."""
-        own = float(np.median(np.abs(here.excess[box].astype(np.float32))[inside]))
+    def _showing(self, here: _Seen, index: int, parts: Parts) -> dict[int, NDArray[np.bool_]]:
+        """Tell for each of the frames around, by its step, where of the found spots it shows something, (count,)."""
+        own = parts.medians(np.abs(here.excess.ravel()[parts.places]))
         # Dirt that stays for some frames hardly stands out between two of them, no more than grain does elsewhere.
-        if own < _LEAST_CHANGE:
-            return False
-        least = _PLACE.contrast * own
-        sides: dict[bool, list[bool]] = {}
-        alike = 1.0
+        strong = own >= _LEAST_CHANGE
+        least = _PLACE.contrast * own[parts.numbers]
+        shows = {}
         for step in (-2, -1, 1, 2):
             seen = self._seen(index + step)
-            if seen is None:
-                continue
-            side = sides.setdefault(step > 0, [])
-            shown = cv2.dilate((np.abs(seen.excess[box].astype(np.float32)) >= least).astype(np.uint8), _NEXT)
-            shows = float(shown[inside].mean()) >= _PLACE.share
-            side.append(shows and self._stands(index, index + step, box, inside))
-            if not side[-1]:
-                continue
-            alike = min(alike, _correlation(here.patch(centre, _COURSE.patch), seen.patch(centre, _COURSE.patch)))
-        # What comes and goes shows before and after; dirt that stays for some frames has a first and a last one.
-        showing = sum(sum(side) for side in sides.values())
-        return showing >= _PLACE.least_showing and all(any(side) for side in sides.values()) and alike < _PLACE.alike
+            if seen is not None:
+                near = cv2.dilate(np.abs(seen.excess).view(np.uint8), _NEXT).ravel()[parts.places]
+                shows[step] = strong & (parts.shares(near >= least) >= _PLACE.share)
+        return shows
+
+    def _changes(self, here: _Seen, index: int, parts: Parts, number: int, shows: dict[int, NDArray[np.bool_]]) -> bool:
+        """Tell whether what other frames, by their steps, show at the place of a found spot is not the same."""
+        box = parts.box(number)
+        inside = parts.labels[box] == number
+        stands = {
+            step: np.array([bool(there[number]) and self._stands(index, index + step, box, inside)])
+            for step, there in shows.items()
+        }
+        if not _before_and_after(stands)[0]:
+            return False
+        centre = parts.centres[number]
+        own = here.patch(centre, _COURSE.patch)
+        looks = [seen for step, there in stands.items() if there[0] and (seen := self._seen(index + step)) is not None]
+        return min(_correlation(own, seen.patch(centre, _COURSE.patch)) for seen in looks) < _PLACE.alike
 
     def _stands(self, index: int, other: int, box: tuple[slice, slice], inside: NDArray[np.bool_]) -> bool:
         """Tell whether what changes at a found spot, up to another frame, is an island in what stands still."""
-        same = self._window.same_place(index, other)
+        luma = self._window.luma
         # Beyond the frame everything counts as changed.
         (top, bottom), (left, right) = ((part.start - _PLACE.island, part.stop + _PLACE.island) for part in box)
         rows, columns = slice(max(0, top), bottom), slice(max(0, left), right)
-        changed = ~same[rows, columns]
+        changed = ~self._window.same_within(index, other, (rows, columns))
         margin = (
-            (rows.start - top, max(0, bottom - same.shape[0])),
-            (columns.start - left, max(0, right - same.shape[1])),
+            (rows.start - top, max(0, bottom - luma.shape[1])),
+            (columns.start - left, max(0, right - luma.shape[2])),
         )
         area = np.pad(changed, margin, constant_values=True)
         area[_PLACE.island : -_PLACE.island, _PLACE.island : -_PLACE.island] |= inside
@@ -330,25 +380,34 @@ class Courses:
         return not np.isin(own, edge).any()
 
 
+def _before_and_after(shows: dict[int, NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Tell of spots (N,) whether enough of the frames around, by their steps, show something, on either side.
+
+    What comes and goes shows before and after; dirt that stays for some frames has a first and a last one.
+    """
+    result = np.sum(list(shows.values()), axis=0) >= _PLACE.least_showing
+    for side in (-1, 1):
+        own = [there for step, there in shows.items() if step * side > 0]
+        if own:
+            result &= np.any(own, axis=0)
+    return np.asarray(result, bool)
+
+
 def _spots_of(spike: Plane) -> tuple[_Spots, _Marks]:
     """The strongest spots of a frame of which this stands out, (H, W) grey levels, and where they are."""
     measured: list[NDArray] = []
     places: list[NDArray[np.intp]] = []
     numbers: list[NDArray[np.int32]] = []
     for sign, over in ((1.0, spike > _SPOT.levels), (-1.0, spike < -_SPOT.levels)):
-        count, parts, statistics, centres = cv2.connectedComponentsWithStats(over.view(np.uint8), connectivity=8)
-        # What stands out is little of a frame: the rest is not looked at again.
-        where = np.flatnonzero(over)
-        part = parts.ravel()[where]
-        area = statistics[:, cv2.CC_STAT_AREA].astype(np.float64)
-        contrast = np.bincount(part, weights=np.abs(spike.ravel()[where]), minlength=count) / np.maximum(area, 1)
-        kept = np.flatnonzero(area >= _SPOT.least_area)
-        kept = kept[kept > 0]
-        numbering = np.zeros(count, np.int32)
+        parts = Parts(over)
+        contrast = parts.means(np.abs(spike.ravel()[parts.places]))
+        kept = np.flatnonzero(parts.areas >= _SPOT.least_area)
+        numbering = np.zeros(parts.count, np.int32)
         numbering[kept] = np.arange(len(kept)) + 1 + sum(len(rows) for rows in measured)
-        places.append(where)
-        numbers.append(numbering[part])
-        measured.append(np.column_stack([centres[kept], np.full(len(kept), sign), area[kept], contrast[kept]]))
+        places.append(parts.places)
+        numbers.append(numbering[parts.numbers])
+        row = (parts.centres[kept], np.full(len(kept), sign), parts.areas[kept], contrast[kept])
+        measured.append(np.column_stack(row))
     every = np.concatenate(measured)
     strongest = np.sort(np.argsort(-every[:, 4] * np.sqrt(every[:, 3]), kind="stable")[: _SPOT.most])
     renumbered = np.zeros(len(every) + 1, np.int32)

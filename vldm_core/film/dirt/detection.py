@@ -19,6 +19,7 @@ from ...errors import SettingsError
 from ...progress import Progress, silent
 from ...video.buffers.bands import bands
 from ...video.buffers.pictures import Clip
+from ..fill.atlas import Atlas
 from ..motion.prediction import much_better
 from ..motion.shot import ShotMotion
 from ..motion.window import FrameWindow
@@ -28,7 +29,8 @@ from .features import RADIUS as FEATURES_RADIUS
 from .looks import NeighbourLooks
 from .moving_objects import moving_spots
 from .network import KINDS, shared_network
-from .standing import arriving_or_leaving, brightened
+from .parts import Parts
+from .standing import arriving_or_leaving, staying
 
 RADIUS = FEATURES_RADIUS + 1
 """The mask of a frame depends on this many frames on each side."""
@@ -222,36 +224,18 @@ def _of_size(found: NDArray[np.bool_], settings: DirtSettings) -> NDArray[np.boo
     """Leave out spots of fewer or more pixels than are wanted."""
     if (settings.min_size == 1 and settings.max_size is None) or not found.any():
         return found
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
-    area = statistics[:, cv2.CC_STAT_AREA]
-    kept = area >= settings.min_size
+    parts = Parts(found)
+    kept = parts.areas >= settings.min_size
     if settings.max_size is not None:
-        kept &= area <= settings.max_size
-    kept[0] = False
-    return kept[parts]
-
-
-def _spots_on(ground: NDArray[np.bool_], spots: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return a ground (H, W) and all of the spots that lie on it for the greater part."""
-    if not (ground & spots).any():
-        return ground
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(spots.astype(np.uint8), connectivity=8)
-    on = np.bincount(parts[ground], minlength=len(statistics))
-    mostly = on > _JUDGE.greater_part * statistics[:, cv2.CC_STAT_AREA]
-    mostly[0] = False
-    return ground | mostly[parts]
+        kept &= parts.areas <= settings.max_size
+    return parts.spread(kept)
 
 
 def _drop_short(scratch: Plane) -> None:
     """Take what is too short for a scratch out of its probability (H, W): grain forms short lines everywhere."""
-    there = (scratch >= _JUDGE.doubtful).astype(np.uint8)
-    if not there.any():
-        return
-    _, parts, statistics, _ = cv2.connectedComponentsWithStats(there, connectivity=8)
-    extent = statistics[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-    short = extent < _JUDGE.shortest_scratch
-    short[0] = False
-    scratch[short[parts]] = 0.0
+    parts = Parts(scratch >= _JUDGE.doubtful)
+    short = parts.boxes[:, 2:].max(axis=1) < _JUDGE.shortest_scratch
+    scratch.ravel()[parts.places[short[parts.numbers]]] = 0.0
 
 
 class _Finder:
@@ -286,24 +270,33 @@ class _Finder:
         return found
 
     def _standing(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
-        """Tell what stands still for long, moves as the picture does as a whole, or comes or goes and stays, (H, W)."""
+        """Tell what stands still for long, moves as the picture does as a whole, or comes or goes and stays, (H, W).
+
+        Only what may be dirt is looked at.
+        """
         pair, residuals = self.window.nearest(index), self._features.residuals(index)
-        stays = self.window.staying(index)
+        standing = np.zeros(certainty.shape, bool)
         if pair is None or residuals is None:
-            return np.zeros(certainty.shape, bool)
-        frame, grain = self.window.luma[index], self.window.frames.grain(index)
-        still = np.zeros(certainty.shape, bool)
-        for other, residual in zip(pair, residuals, strict=True):
-            along, unmoved = frame - residual, brightened(self.window.luma[other], frame)
-            still |= self.window.same_place(index, other) & much_better(frame, unmoved, along, grain)
+            return standing
+        atlas = Atlas.of(certainty >= min(_JUDGE.doubtful, self._settings.certainty))
+        spots = self.window.spots(atlas)
+        frame, grain = spots.luma(index), self.window.frames.grain(index)
+        before, after = (atlas.cut(residual) for residual in residuals)
+        still = np.zeros(frame.shape, bool)
+        for other, residual in zip(pair, (before, after), strict=True):
+            unmoved = spots.unmoved(index, other)
+            still |= spots.same_place(index, other) & much_better(frame, unmoved, frame - residual, grain)
+        stays = staying(index, len(self.window.luma), lambda other: spots.same_place(index, other))
         still &= stays
         # Dirt does not stay as long as to show in these, however the picture moves as a whole.
-        for step, residual in zip((-LONGEST_LIFE, LONGEST_LIFE), residuals, strict=True):
+        for step, residual in zip((-LONGEST_LIFE, LONGEST_LIFE), (before, after), strict=True):
             if 0 <= index + step < len(self.window.luma):
-                look = brightened(self.window.carried(index, index + step), frame)
-                still |= much_better(frame, look, frame - residual, grain)
-        comes = _spots_on(stays & arriving_or_leaving(*residuals), certainty >= _JUDGE.doubtful)
-        return still | comes
+                still |= much_better(frame, spots.carried(index, index + step), frame - residual, grain)
+        standing[atlas.place] = (stays & arriving_or_leaving(before, after))[atlas.own]
+        parts = Parts(certainty >= _JUDGE.doubtful)
+        whole = parts.shares(standing.ravel()[parts.places]) > _JUDGE.greater_part
+        standing[atlas.place] |= still[atlas.own]
+        return standing | parts.spread(whole)
 
     def _moving(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
         """Tell which spots are seen elsewhere in a neighbour, (H, W)."""

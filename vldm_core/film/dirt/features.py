@@ -175,12 +175,16 @@ class DirtFeatures:
         start, stop, _ = (rows or slice(None)).indices(height)
         below, right = -(stop - start) % GRANULARITY, -width % GRANULARITY
         bends = _bends(alone.grain)
+        units = alone.unit, _halved(alone.unit)
         parts: list[Tensor] = []
         for number, names in ((1, FINE_PLANES), (2, COARSE_PLANES)):
+            unit = units[number - 1][start // number : -(-stop // number)]
             size = (stop - start + below) // number, (width + right) // number
             made = np.empty((len(names), *size), np.float32)
             for name, out in zip(names, made, strict=True):
                 plane = raw[name][start // number : -(-stop // number)]
+                if name not in _OWN_UNIT:
+                    plane = cv2.multiply(plane, unit)
                 edges = size[0] - plane.shape[0], size[1] - plane.shape[1]
                 if any(edges):
                     plane = cv2.copyMakeBorder(plane, 0, edges[0], 0, edges[1], cv2.BORDER_REPLICATE)
@@ -206,7 +210,6 @@ class DirtFeatures:
         middle = looks.middle
         over = frame - middle
         low, high = looks.order[1], looks.order[4]
-        unit, half_unit = alone.unit, _halved(alone.unit)
         patch, wide = self._patches(looks, over, alone, half)
         held, moves_on = self._unmoved(index, frame)
         blank = np.zeros(half, np.float32)
@@ -216,10 +219,8 @@ class DirtFeatures:
             "over after": frame - looks.after,
             "beyond nearest": outside(frame, cv2.min(*looks.nearest), cv2.max(*looks.nearest)),
             "beyond most": alone.beyond.plane(),
-            "beyond surroundings": outside(
-                frame,
-                cv2.min(cv2.erode(low, _SQUARE), looks.around[0]),
-                cv2.max(cv2.dilate(high, _SQUARE), looks.around[1]),
+            "beyond surroundings": _beyond_surroundings(
+                outside(frame, cv2.erode(low, _SQUARE), cv2.dilate(high, _SQUARE)), frame, looks
             ),
             "line": enlarged_plane(alone.line, size),
             "contrast": frame - cv2.GaussianBlur(frame, (0, 0), SCALE.surroundings),
@@ -233,7 +234,7 @@ class DirtFeatures:
             "held": _halved(held),
             "moves on": _halved(moves_on),
             "inconsistency": enlarged_plane(looks.inconsistency, half),
-            "grain": np.log(np.float32(alone.grain / SCALE.usual_grain) / half_unit),
+            "grain": np.log(np.float32(alone.grain / SCALE.usual_grain) / _halved(alone.unit)),
             "one-sided": np.full_like(blank, looks.one_sided),
         }
         self.window.forget_looks(index)
@@ -244,16 +245,16 @@ class DirtFeatures:
             "earlier beyond": blank if earlier is None else _halved(earlier.beyond.plane()),
             "later beyond": blank if later is None else _halved(later.beyond.plane()),
         }
-        for name, plane in raw.items():
-            if name not in _OWN_UNIT:
-                raw[name] = plane * (unit if name in FINE_PLANES else half_unit)
         self._raw = index, raw
         return raw
 
     def residuals(self, index: int) -> tuple[Plane, Plane] | None:
         """What a frame has over the middle of the earlier ones and over that of the later ones, (H, W) grey levels."""
         raw = self._planes(index)
-        return None if raw is None else (raw["over before"], raw["over after"])
+        alone = self.standing_out(index)
+        return (
+            None if raw is None or alone is None else (raw["over before"] * alone.unit, raw["over after"] * alone.unit)
+        )
 
     def bright(self, index: int) -> NDArray[np.bool_]:
         """Tell where a frame is brighter than its neighbours, (3, H, W): around a pixel, the same, and in a patch.
@@ -314,7 +315,7 @@ class DirtFeatures:
         """
         held: Plane | None = None
         sides: list[Plane] = []
-        level = float(frame.mean())
+        level = self.window.level(index)
         for direction in (-1, 1):
             change: Plane | None = None
             for step in range(1, LONGEST_LIFE + 1):
@@ -322,7 +323,7 @@ class DirtFeatures:
                 if not 0 <= other < len(self.window.luma):
                     break
                 shown = self.window.luma[other]
-                gain = np.float32(np.clip((level + 1) / (float(shown.mean()) + 1), *SCALE.gains))
+                gain = np.float32(np.clip((level + 1) / (self.window.level(other) + 1), *SCALE.gains))
                 apart = cv2.absdiff(frame, shown * gain)
                 change = apart if change is None else cv2.max(change, apart)
                 if step == 1 and self._lifetime > 1:
@@ -336,6 +337,20 @@ class DirtFeatures:
 
 _OWN_UNIT = ("line", "line around", "patch", "wide patch", "inconsistency", "brightness", "grain", "one-sided")
 """Planes that are not in grey levels, or in the unit of the grain already."""
+
+
+def _beyond_surroundings(beyond: Plane, frame: Plane, looks: FrameLooks) -> Plane:
+    """What of that by which a frame stands out, (H, W) grey levels, the motion around does not explain either."""
+    places = np.flatnonzero(beyond)
+    rows, columns = np.divmod(places, frame.shape[1])
+    result = np.zeros_like(beyond)
+    left, own = beyond.ravel()[places], frame.ravel()[places]
+    for shown in looks.around(rows, columns):
+        apart = own - shown
+        # On the same side, and the smaller of the two; what lies on the other side of it is explained.
+        left = np.where(apart * left > 0, np.copysign(np.minimum(np.abs(apart), np.abs(left)), left), np.float32(0))
+    result.ravel()[places] = left
+    return result
 
 
 def _grain_of(over: Plane, middle: Plane) -> tuple[float, FloatArray]:

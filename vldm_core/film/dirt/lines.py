@@ -54,8 +54,8 @@ def line_sums(residual: Plane, grain: float) -> FloatArray:
     rows = max(1, height // _LINE.rows)
     cut = cv2.resize(cut, (width, rows), interpolation=cv2.INTER_AREA)
     steps = max(1, min(_LINE.length // _LINE.rows, rows))
-    best: FloatArray = np.zeros_like(cut)
-    strength = np.zeros_like(cut)
+    highest: Plane = np.zeros_like(cut)
+    lowest: Plane = np.zeros_like(cut)
     for lean in np.linspace(-_LINE.steepest, _LINE.steepest, _LINE.ways):
         slant = float(lean) * _LINE.rows
         # Sheared so that the way stands upright, summed, and sheared back.
@@ -65,8 +65,8 @@ def line_sums(residual: Plane, grain: float) -> FloatArray:
         upright = cv2.warpAffine(cut, there, (width, rows), flags=how, borderMode=cv2.BORDER_CONSTANT)
         upright = cv2.blur(upright, (1, steps), borderType=cv2.BORDER_CONSTANT)
         summed = cv2.warpAffine(upright, back, (width, rows), flags=how, borderMode=cv2.BORDER_CONSTANT)
-        size = np.abs(summed)
-        np.copyto(best, summed, where=size > strength)
-        cv2.max(strength, size, dst=strength)
+        cv2.max(highest, summed, dst=highest)
+        cv2.min(lowest, summed, dst=lowest)
+    best: FloatArray = np.where(highest >= -lowest, highest, lowest)
     best *= np.float32(np.sqrt(_LINE.rows * steps) / grain)
     return best

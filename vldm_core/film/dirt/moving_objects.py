@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import Plane
+from .parts import Parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,10 @@ class TwinSearch:
         same_thing: Misfit, as a share of the spot's own excess, below which the thing is there, whatever else speaks
             for dirt; one spot of dirt in a hundred finds a twin by chance.
         body: Share of a coarse pixel that must be the spot for it to belong to its body.
+        glance: How many times as coarse the grid is on which a wide area is looked at first.
+        glance_from: Pixels of an area above which it is.
+        glance_slack: How many times as large as that of a twin the misfit on that grid must be for there to be none:
+            the spot may lie between its pixels.
         swerve: Pixels by which a thing found in both neighbours may be off an even course whatever its way.
         swerve_of_way: Share of its way by which it may be off besides.
     """
@@ -39,6 +44,9 @@ class TwinSearch:
     rim_share: float = 0.3
     same_thing: float = 0.25
     body: float = 0.5
+    glance: int = 2
+    glance_from: int = 10000
+    glance_slack: float = 2.0
     swerve: float = 3
     swerve_of_way: float = 0.5
 
@@ -90,22 +98,20 @@ def moving_spots(
     """
     moving = np.zeros(frame.shape, bool)
     height, width = frame.shape
-    spots = (certainty >= doubtful).astype(np.uint8)
-    count, parts, statistics, _ = cv2.connectedComponentsWithStats(spots, connectivity=8)
-    for number in range(1, count):
-        x, y, w, h = (int(value) for value in statistics[number, :4])
+    parts = Parts(certainty >= doubtful)
+    sureness = parts.means(certainty.ravel()[parts.places])
+    for number in range(1, parts.count):
+        x, y, w, h = (int(value) for value in parts.boxes[number])
         reach, scale = TWIN.reach_and_scale(w * h)
-        inside = parts[y : y + h, x : x + w] == number
         if not reach:
             continue
-        sure = float(certainty[y : y + h, x : x + w][inside].mean()) >= _COURSE.sure
-        alike = _COURSE.very_same_thing if sure else TWIN.same_thing
+        alike = _COURSE.very_same_thing if sureness[number] >= _COURSE.sure else TWIN.same_thing
         top, left = max(y - TWIN.margin, 0), max(x - TWIN.margin, 0)
         bottom, right = min(y + h + TWIN.margin, height), min(x + w + TWIN.margin, width)
         here = slice(top, bottom), slice(left, right)
         above, before = min(reach, top), min(reach, left)
         around = slice(top - above, bottom + reach), slice(left - before, right + reach)
-        body = (parts[here] == number).astype(np.uint8)
+        body = (parts.labels[here] == number).astype(np.uint8)
         rim = cv2.dilate(body, RIM).astype(np.float32)
         planes = frame[here], rim, body.astype(np.float32), excess[here], *(other[around] for other in references)
         patch, rim, core, over, first, second = (shrunk(plane, scale) for plane in planes)
@@ -131,7 +137,7 @@ def _elsewhere(
     alike: float,
 ) -> bool:
     """Tell whether the better of both matches is a good one, and not in place."""
-    misfit, place = min((best_match(area, patch, rim, excess) for area in areas), key=lambda match: match[0])
+    misfit, place = min((best_match(area, patch, rim, excess, alike) for area in areas), key=lambda match: match[0])
     return misfit < alike and float(np.hypot(*(place - home))) >= least_shift
 
 
@@ -139,14 +145,33 @@ def _runs(
     areas: tuple[Plane, Plane], patch: Plane, weight: Plane, excess: Plane, home: NDArray[np.int_], ratio: float
 ) -> bool:
     """Tell whether a thing is found in both references on an even course, whatever is behind it there."""
-    (first, gone), (second, came) = (best_match(area, patch, weight.astype(np.float32), excess) for area in areas)
+    first, gone = best_match(areas[0], patch, weight, excess, TWIN.same_thing)
+    if first >= TWIN.same_thing:
+        return False
+    second, came = best_match(areas[1], patch, weight, excess, TWIN.same_thing)
     shift, onward = gone - home, came - home
     steady = float(np.hypot(*(onward - ratio * shift))) < TWIN.swerve + TWIN.swerve_of_way * float(np.hypot(*shift))
-    return max(first, second) < TWIN.same_thing and steady and bool(shift.any())
+    return second < TWIN.same_thing and steady and bool(shift.any())
 
 
-def best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
-    """Best misfit of a weighted patch in an area, as a share of the patch's own excess, and where (x, y)."""
+def best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane, most: float) -> tuple[float, NDArray[np.int_]]:
+    """Best misfit of a weighted patch in an area, as a share of the patch's own excess, and where (x, y).
+
+    Args:
+        area: Grey levels; larger than the patch.
+        patch: (h, w), grey levels.
+        weight: (h, w).
+        excess: (h, w), grey levels.
+        most: A misfit of this or more may be given as infinite: in a wide area a glance tells most of them.
+    """
+    if area.size > TWIN.glance_from:
+        planes = [shrunk(plane, TWIN.glance) for plane in (area, patch, weight, excess)]
+        if _best_match(*planes)[0] > TWIN.glance_slack * most:
+            return np.inf, np.zeros(2, int)
+    return _best_match(area, patch, weight, excess)
+
+
+def _best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
     energy = float((np.square(excess) * weight).sum()) + 1.0
     least, _, place, _ = cv2.minMaxLoc(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight))
     return max(least, 0.0) / energy, np.array(place)

@@ -102,6 +102,9 @@ class DirtNetwork(nn.Module):
     def _logits(self, seen: Tensor) -> Tensor:
         """Logits (N, 4 len(KINDS), h, w), four pixels of a kind after one another, of all planes at half size."""
         near = functional.relu(self.stem(seen), inplace=True).contiguous(memory_format=torch.channels_last)
+        return self._deeper(near)
+
+    def _deeper(self, near: Tensor) -> Tensor:
         near = self.fine(near)
         middle = self.middle(functional.relu(self.down_middle(near), inplace=True))
         far = self.coarse(functional.relu(self.down_coarse(middle), inplace=True))
@@ -120,15 +123,22 @@ class DirtNetwork(nn.Module):
     def probability(self, planes: DirtPlanes) -> Tensor:
         """Return the calibrated probability of each kind, (len(KINDS), H, W), for the planes of one frame."""
         fine, coarse = planes.fine.numpy(), planes.coarse.numpy()
-        count, height, width = fine.shape
-        seen = np.empty((1, 4 * count + len(coarse), height // 2, width // 2), np.float32)
+        count, height, width = fine.shape[0], fine.shape[1] // 2, fine.shape[2] // 2
+        seen = np.empty((4 * count + len(coarse), height, width), np.float32)
         # As torch's pixel_unshuffle, in a fifth of its time.
-        parts = fine.reshape(count, height // 2, 2, width // 2, 2).transpose(0, 2, 4, 1, 3)
-        seen[0, : 4 * count].reshape(parts.shape)[:] = parts
-        seen[0, 4 * count :] = coarse
-        logits = self._logits(torch.from_numpy(seen)) * self.config.scale
+        parts = fine.reshape(count, height, 2, width, 2).transpose(0, 2, 4, 1, 3)
+        seen[: 4 * count].reshape(parts.shape)[:] = parts
+        seen[4 * count :] = coarse
+        # The stem as a product of matrices gives the order of values that the convolutions want.
+        pixels = torch.from_numpy(seen).view(len(seen), -1).t()
+        near = torch.addmm(self.stem.bias, pixels, self.stem.weight.view(-1, len(seen)).t()).relu_()  # type: ignore[arg-type]
+        logits = self._deeper(near.view(1, height, width, -1).permute(0, 3, 1, 2)) * self.config.scale
         offset = torch.tensor(self.config.offset).repeat_interleave(4)[:, None, None]
-        return functional.pixel_shuffle(torch.sigmoid(logits + offset), 2)[0]
+        sure = torch.sigmoid(logits + offset).view(len(KINDS), 2, 2, height, width)
+        # As pixel_shuffle, in a third of its time.
+        result = torch.empty(len(KINDS), height, 2, width, 2)
+        result.copy_(sure.permute(0, 3, 1, 4, 2))
+        return result.view(len(KINDS), 2 * height, 2 * width)
 
 
 KIND: NetworkKind[DirtNetwork] = NetworkKind("vldm.dirt_network", "dirt detector", DirtNetwork, DirtNetworkConfig)

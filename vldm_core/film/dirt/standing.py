@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...arrays import BoolArray, FloatArray, Plane
+from ...arrays import BoolArray, Plane
 
 SHORTEST_STAY = 4
 """Frames in a row that must show a thing at one place before it counts as standing: one more than dirt stays."""
@@ -44,22 +44,24 @@ class SamePlace:
 
 
 _SAME = SamePlace()
+SAME_REACH = 2 * (_SAME.window // 2)
+"""Whether two frames show the same at a place depends on so many pixels on each side of it."""
 _SQUARE = (_SAME.window, _SAME.window)
 _WINDOW = np.ones(_SQUARE, np.uint8)
 
 
 def same_place(frame: Plane, other: Plane, grain: float) -> BoolArray:
-    """Tell which pixels (H, W) another frame shows at the same place, whatever their overall brightness.
+    """Tell which pixels (H, W) another frame shows at the same place.
 
     A single pixel agrees with anything now and then. So one of the 3×3 windows that hold the pixel must agree as a
     whole: in every pixel, and on the average, which grain changes less.
 
     Args:
         frame: (H, W), grey levels.
-        other: (H, W), grey levels.
+        other: (H, W), grey levels, in the overall brightness of the frame; see `overall_gain`.
         grain: Deviation of the difference of two frames where they show the same, grey levels.
     """
-    difference = frame - brightened(other, frame)
+    difference = frame - other
     allowance = np.float32(_SAME.flicker) * cv2.blur(frame, _SQUARE)
     agrees = cv2.dilate(np.abs(difference), _WINDOW) <= allowance + (
         _SAME.pixel_deviations * grain + _SAME.pixel_levels
@@ -121,7 +123,11 @@ def arriving_or_leaving(before: Plane, after: Plane) -> BoolArray:
     return cv2.min(one, other) < _STANDING.one_side * cv2.max(one, other)
 
 
-def brightened(other: Plane, frame: Plane) -> FloatArray:
-    """Return a frame (H, W) in the overall brightness of another, as far as frames of one shot may differ."""
-    gain = (float(frame.mean()) + 1) / (float(other.mean()) + 1)
-    return np.asarray(other * np.float32(np.clip(gain, *_SAME.gains)), np.float32)
+def overall_gain(other: float, frame: float) -> np.float32:
+    """Return the factor that gives a frame the overall brightness of another, as far as frames of one shot may differ.
+
+    Args:
+        other: Mean of the frame, grey levels.
+        frame: Mean of the one whose brightness it is given.
+    """
+    return np.float32(np.clip((frame + 1) / (other + 1), *_SAME.gains))

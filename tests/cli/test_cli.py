@@ -92,7 +92,7 @@ def told(film, tmp_path, monkeypatch):
         used.append(given[2])
         raise SettingsError("enough")
 
-    monkeypatch.setattr("vldm_core.reel.restore.restore_film", restore)
+    monkeypatch.setattr("vldm_core.reel.resumable.run.restore_reel", restore)
 
     def tell(*options) -> ReelSettings | str:
         used.clear()
@@ -173,7 +173,7 @@ def test_a_map_of_damage_is_told_by_its_levels(told, tmp_path):
         (["--save-settings", "film.txt"], ".json"),
         (["--defect-only"], "--defect-map"),
         (["--defect-map", "a.mkv", "--defect-levels", "dark"], "such as 0:1"),
-        (["--defect-map", "a.mkv", "--defect-levels", "1:1"], "both 1.0"),
+        (["--defect-map", "a.mkv", "--defect-levels", "1:1"], "no map tells apart"),
         (["--masks", "nowhere"], "neither dirt.mkv nor scratch.mkv"),
         (["--no-dirt", "--dirt-certainty", "0.4"], "contradict each other"),
         (["--no-prerestore", "--prerestore-weights", "net.safetensors"], "contradict each other"),

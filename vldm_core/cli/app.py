@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from ..notices import Notices
-from ..wording import counted
 from . import checkpoints as cli_checkpoints
 from . import describe as cli_describe
+from . import runs as cli_runs
 from . import training as cli_training
 from .measuring import benchmark
 from .prior import PriorOptions
+from .runs import RunOptions, show_report
 from .stages import DetectionOptions, RestoringOptions
 from .support import (
     Deinterlace,
@@ -24,7 +25,6 @@ from .support import (
     OverwriteOption,
     StrictOption,
     bars,
-    console,
     reading,
     reported,
     show_summary,
@@ -74,6 +74,7 @@ def _configure(verbose: Annotated[bool, typer.Option(help="Log what the stages d
 
 @app.command()
 @with_options("prior_options", PriorOptions)
+@with_options("run_options", RunOptions)
 @with_options("options", RestoringOptions)
 def restore(
     source: FilmIn,
@@ -87,14 +88,16 @@ def restore(
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
     strict: StrictOption = False,
+    run_options: RunOptions,
     prior_options: PriorOptions,
 ) -> None:
     """Restore a film: scratches, dirt, flicker, grain and noise and, if asked, gate weave. Audio is copied.
 
+    What is finished is kept in OUT.vldm while the film is made: the same command goes on where it was ended.
     --quality says how much effort is made; docs/command_line.md says what each level does and how long it takes. With
     --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
-    from ..reel.restore import restore_film
+    from ..reel.resumable.run import restore_reel
     from ..stages.settings import before_a_prior
     from ..video.writing.writer import WriteSettings, refuse_existing
 
@@ -113,7 +116,9 @@ def restore(
         options.keep(settings)
         if prior_options.prior is None:
             with bars() as progress:
-                report = restore_film(source, destination, settings, progress, notices=notices)
+                report = restore_reel(
+                    source, destination, settings, progress, run=run_options.settings(), notices=notices
+                )
         else:
             from ..reel.prior import restore_film_with_prior
 
@@ -121,12 +126,7 @@ def restore(
             pipeline = prior_options.open(device)
             with bars() as progress:
                 report = restore_film_with_prior(source, destination, pipeline, whole, progress, notices=notices)
-        console.print(
-            f"{destination}: {counted(report.frames, 'frame')}, {counted(len(report.shots), 'shot')}, "
-            f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} repaired as scratches, "
-            f"{report.frames / report.seconds:.1f} frames per second",
-            highlight=False,
-        )
+        show_report(destination, report)
         show_summary(notices)
 
 
@@ -221,6 +221,9 @@ def shots(
             typer.echo("{shot:4d}  {first:7d} – {last:d}".format(**row))
 
 
+app.command()(cli_runs.status)
+app.command()(with_options("options", RunOptions)(cli_runs.resume))
+app.command()(cli_runs.clean)
 app.command()(cli_describe.describe)
 app.command()(cli_checkpoints.inspect)
 app.command()(cli_checkpoints.unpack)

@@ -74,17 +74,46 @@ def analyse_film(
         progress: Called once per frame.
         faults: What is done about frames that cannot be measured.
     """
+    found = dict(analyse_shots(film, shots, settings, progress, faults=faults))
+    return link_shots([found[number] for number in range(len(shots))])
+
+
+def analyse_shots(
+    film: FilmReader,
+    shots: Sequence[Shot],
+    settings: AnalysisSettings,
+    progress: Progress = silent,
+    *,
+    only: Sequence[int] | None = None,
+    faults: Faults | None = None,
+) -> Iterator[tuple[int, ShotAnalysis]]:
+    """Run the first pass over shots of a film, one after the other; see `link_shots` for what follows.
+
+    Args:
+        film: The film; it is read from its start, as far as the last shot that is wanted.
+        shots: Its shots.
+        settings: What to measure.
+        progress: Called once per frame.
+        only: Numbers of the shots that are wanted, rising; None is all.
+        faults: What is done about frames that cannot be measured.
+
+    Yields:
+        The number of each shot that is wanted, and what was learnt of it.
+    """
+    wanted = set(range(len(shots)) if only is None else only)
+    if not wanted:
+        return
     faults = faults or Faults()
     pulse = Pulse(progress, "analyse", shots[-1].last)
     frames = iter(film)
-    results = []
-    for shot in shots:
+    for number, shot in enumerate(shots[: max(wanted) + 1]):
         analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
         for frame in islice(frames, shot.last - shot.first):
-            analyser.update(frame.tensor())
+            if number in wanted:
+                analyser.update(frame.tensor())
             pulse.step()
-        results.append(analyser.finish())
-    return link_shots(results)
+        if number in wanted:
+            yield number, analyser.finish()
 
 
 Given = Callable[[FilmFrame], Mapping[str, Tensor]]

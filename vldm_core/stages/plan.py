@@ -108,6 +108,15 @@ class StagePlan:
         needs = {name: how for stage in self.stages for name, how in stage.needs.items()}
         return AnalysisSettings(**needs)
 
+    @property
+    def reach(self) -> int | None:
+        """Frames on each side that a restored frame depends on; None where a stage carries what it saw along the shot.
+
+        Frames of a shot can be restored apart from the others with so many neighbours, as far as the shot has them.
+        """
+        radii = [stage.radius for stage in self.stages]
+        return None if None in radii else sum(radius for radius in radii if radius is not None)
+
     def load(self) -> None:
         """Read what the stages need from files, so that a file that cannot be used costs no time.
 

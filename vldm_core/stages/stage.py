@@ -111,6 +111,8 @@ class ShotContext:
         faults: What is done about frames that a stage cannot do.
         room: How large frames may be for stages to run side by side.
         motion: Of the shot, the same for all stages of a run; the plan makes it.
+        first: Place in the shot of the first frame that the stages are given: a part of a shot is done with as many
+            frames on each side as `StagePlan.reach` says, and comes out as in the whole.
     """
 
     analysis: ShotAnalysis
@@ -120,6 +122,7 @@ class ShotContext:
     faults: Faults = field(default_factory=Faults)
     room: Room = field(default_factory=Room)
     motion: ShotMotion = field(default_factory=ShotMotion)
+    first: int = 0
 
     @property
     def size(self) -> int:

@@ -99,7 +99,7 @@ class MarkDirt(Stage):
 
         placed = (
             frame.having(origin=(index, frame.origin, frame.dirt if self.given == "added" else None))
-            for index, frame in enumerate(frames)
+            for index, frame in enumerate(frames, shot.first)
         )
         marked = over_windows(
             placed, find, watch=watch, size=shot.size, radius=detection.RADIUS, room=shot.room, put=put
@@ -154,7 +154,7 @@ class MarkDirt(Stage):
 
     def _taken(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
         """Take what the frames bring along, and look for nothing."""
-        for index, frame in enumerate(frames):
+        for index, frame in enumerate(frames, shot.first):
             marked = marks_taken(frame, "dirt", shot.spared(index), probability=self.probability)
             yield frame.having(**marked)
             shot.motion.release(self.name, frame.position + 1)

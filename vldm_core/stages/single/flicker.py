@@ -41,7 +41,7 @@ class RemoveFlicker(Stage):
         track, picture = shot.analysis.flicker, shot.analysis.picture
         assert track is not None, "the plan leaves the stage out where flicker could not be measured"
         watch = shot.watch(self.name)
-        for index, frame in enumerate(frames):
+        for index, frame in enumerate(frames, shot.first):
             watch.beat()
             came = frame.picture
 

@@ -50,13 +50,13 @@ class MarkScratches(Stage):
 
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         if self.given == "alone":
-            for index, frame in enumerate(frames):
+            for index, frame in enumerate(frames, shot.first):
                 yield frame.having(**marks_taken(frame, "scratch", shot.spared(index), probability=self.probability))
             return
         tracks = shot.analysis.scratches
         assert tracks is not None, "the plan leaves the stage out where scratches could not be looked for"
         watch = shot.watch(self.name)
-        for index, frame in enumerate(frames):
+        for index, frame in enumerate(frames, shot.first):
             watch.beat()
             place = _Place(frame, tracks, index)
             marked = {"scratch": watch.frame(frame.number, place.mask)}

@@ -42,7 +42,7 @@ class MarkStanding(Stage):
         standing = shot.analysis.standing
         assert standing is not None, "the plan leaves the stage out where standing marks could not be measured"
         watch = shot.watch(self.name)
-        for index, frame in enumerate(frames):
+        for index, frame in enumerate(frames, shot.first):
             watch.beat()
             found = standing_mask(standing, index)
             if found is None:

@@ -59,7 +59,7 @@ class Stabilise(Stage):
             )
 
         # A part of a window, too, has to know where in the shot it lies.
-        placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames))
+        placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames, shot.first))
         for frame in over_windows(placed, change, watch=watch, size=shot.size, radius=self.radius, room=shot.room):
             index, origin = frame.origin
             marks = {

@@ -1,0 +1,76 @@
+"""Several processes give the frames of one, also where one of them is killed."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from vldm_core.reel.restore import restore_film
+from vldm_core.reel.resumable.run import RunSettings, restore_reel
+from vldm_core.reel.resumable.workers import WorkerError, _Pool
+
+from ..test_restore import frames_of
+from .test_run import SETTINGS, EnoughError, stop_after
+
+TWO = RunSettings(length=4, workers=2)
+
+
+@pytest.fixture(scope="module")
+def expected(small_film, tmp_path_factory):
+    path = tmp_path_factory.mktemp("expected") / "out.mkv"
+    restore_film(small_film, path, SETTINGS)
+    return frames_of(path)
+
+
+def test_two_workers_one_of_which_is_killed_make_the_same_film(small_film, expected, tmp_path, monkeypatch):
+    pids, started = [], _Pool._start
+
+    def start(pool):
+        started(pool)
+        pids.append(pool._workers[-1].process.pid)
+
+    killed = []
+
+    def progress(phase, done, total, preview=None):
+        if phase == "restore" and done >= 6 and not killed:
+            killed.append(pids[0])
+            os.kill(pids[0], signal.SIGKILL)
+
+    monkeypatch.setattr(_Pool, "_start", start)
+    restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, progress, run=TWO)
+    np.testing.assert_array_equal(frames_of(tmp_path / "out.mkv"), expected)
+    assert killed and len(pids) >= 2
+
+
+def test_an_interrupt_ends_the_workers_and_keeps_what_is_finished(small_film, expected, tmp_path, monkeypatch):
+    pools, real = [], _Pool.__init__
+
+    def made(pool, *given):
+        real(pool, *given)
+        pools.append(pool)
+
+    monkeypatch.setattr(_Pool, "__init__", made)
+    with pytest.raises(EnoughError):
+        restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, stop_after(10), run=TWO)
+    assert not any(worker.process.is_alive() for worker in pools[0]._workers)
+    restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, run=RunSettings(length=4))
+    np.testing.assert_array_equal(frames_of(tmp_path / "out.mkv"), expected)
+
+
+def test_a_chunk_that_ends_every_worker_ends_the_run(small_film, tmp_path, monkeypatch):
+    monkeypatch.setattr("vldm_core.reel.resumable.workers._work", os._exit)
+    monkeypatch.setattr(_Pool, "_start", _start_dying)
+    with pytest.raises(WorkerError, match="ended by itself"):
+        restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, run=TWO)
+
+
+def _start_dying(pool):
+    from vldm_core.reel.resumable.workers import _Worker
+
+    process = pool._context.Process(target=os._exit, args=(3,), daemon=True)
+    process.start()
+    process.join()
+    worker = _Worker(process, pool._context.Queue())
+    pool._workers.append(worker)
+    pool._give(worker)

@@ -1,0 +1,28 @@
+"""How many processes suit a machine."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+_CORES_EACH = 2
+"""Cores that one process keeps busy: its stages run side by side."""
+
+_BYTES_EACH = 3 << 30
+"""Bytes that a process takes with films of 2048×1556; smaller films take less."""
+
+
+def suitable_workers() -> int:
+    """Return how many processes the cores and the free memory suffice for, 1 or more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    free = _free_bytes()
+    by_memory = cores if free is None else free // _BYTES_EACH
+    return max(1, min(cores // _CORES_EACH, by_memory))
+
+
+def _free_bytes() -> int | None:
+    """Bytes of memory that can be had; None where the system does not say."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) << 10
+    return None

@@ -1,0 +1,243 @@
+"""Makes chunks: the plan of stages over the frames of a chunk and its neighbours, kept without loss."""
+
+import io
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...containment import Faults
+from ...errors import FilmFileError
+from ...notices import Notice, Notices
+from ...prerestore.network import PreRestorer
+from ...progress import Pulse
+from ...stages.analysis import ShotAnalysis
+from ...stages.plan import StagePlan
+from ...stages.stage import ShotContext, StageModels
+from ...stages.stage_frame import StageFrame
+from ...video.colour import layout_of
+from ...video.info import FilmFrame, FilmInfo
+from ...video.reading.reader import open_film
+from ...video.shots import Shot
+from ...video.stream import FilmReader
+from ...video.writing.encoding import WriteSettings, plan_encoding
+from ...video.writing.writer import open_writer
+from ..mask_films import FOUND, GivenMarks
+from ..passes import Source
+from ..protection import read_protection
+from ..restore import ReelSettings
+from .chunks import Chunk
+from .feed import FrameFeed
+from .work_folder import KeptChunk, WorkFolder, hash_of, told
+
+
+def storage(info: FilmInfo, write: WriteSettings) -> WriteSettings:
+    """How frames are kept until the film is put together: without loss, and as deep as the film or the result."""
+    chosen = WriteSettings(codec="ffv1", overwrite=True)
+    if write.pix_fmt is not None and layout_of(write.pix_fmt).bits > info.bit_depth:
+        chosen = replace(chosen, pix_fmt=write.pix_fmt)
+    try:
+        plan_encoding(Path("chunk.mkv"), info, chosen)
+    except FilmFileError:
+        # FFV1 holds nearly all formats; RGB of the same depth holds what the stages make.
+        return replace(chosen, pix_fmt="bgr0" if info.bit_depth == 8 else "gbrp16le")
+    return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Orders:
+    """What a maker of chunks has to know; it can be sent to another process.
+
+    Attributes:
+        source: The film.
+        settings: What is done to it, with its maps taken into account.
+        shots: Where its cuts are.
+        analyses: The first pass of each shot.
+        folder: The run's folder.
+        keys: Key of each chunk, by its first frame.
+        storage: How frames are kept.
+    """
+
+    source: Source
+    settings: ReelSettings
+    shots: tuple[Shot, ...]
+    analyses: tuple[ShotAnalysis, ...]
+    folder: Path
+    keys: dict[int, str]
+    storage: WriteSettings
+
+
+class ChunkMaker:
+    """Makes the chunks of a reel, in any order; those that follow on each other cost least.
+
+    Args:
+        orders: What to make.
+        prerestorer: On its device, in the place of the one that the settings name.
+    """
+
+    def __init__(self, orders: Orders, *, prerestorer: PreRestorer | None = None) -> None:
+        self._orders = orders
+        self._plan = StagePlan.from_settings(orders.settings, StageModels(prerestorer=prerestorer))
+        self._folder = WorkFolder(orders.folder)
+        self._film: FilmReader | None = None
+        self._feed: FrameFeed | None = None
+
+    def __enter__(self) -> Self:
+        settings = self._orders.settings
+        self._film = settings.read.open(self._orders.source)
+        info = self._film.info
+        kept = 2 * (self._plan.reach or 0) + 2
+        self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info), kept)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._feed is not None:
+            self._feed.close()
+        if self._film is not None:
+            self._film.close()
+
+    @cached_property
+    def _protect(self) -> Tensor | None:
+        assert self._film is not None
+        protect = self._orders.settings.protect
+        return None if protect is None else read_protection(protect, self._film.info)
+
+    def make(self, run: Sequence[Chunk], pulse: Pulse) -> Iterator[KeptChunk]:
+        """Make chunks that follow on each other in one shot.
+
+        Args:
+            run: The chunks.
+            pulse: Gives a sign of life for every frame that is read, and takes a step for every one that is finished.
+
+        Yields:
+            Each chunk when it is kept.
+
+        Raises:
+            FilmFileError: The film cannot be read to the end of the run, or a chunk cannot be written.
+            StageError: A stage failed in a frame, and the settings are strict.
+        """
+        assert self._film is not None and self._feed is not None, "a maker is entered first"
+        orders, first = self._orders, run[0]
+        shot = orders.shots[first.shot]
+        notices = Notices()
+        context = ShotContext(
+            analysis=orders.analyses[first.shot],
+            protect=self._protect,
+            beat=pulse.beat,
+            faults=Faults(notices, strict=orders.settings.strict),
+            first=first.start - shot.first,
+        )
+        frames = self._plan.run(self._feed.range(first.start, run[-1].stop, pulse), context)
+        try:
+            stream = (frame for frame in frames if frame.origin.index >= first.first)
+            for chunk in run:
+                yield self._kept(chunk, stream, notices, pulse)
+        finally:
+            # The neighbours after the run are looked at and not restored: stages that work ahead are told to stop.
+            if isinstance(frames, Generator):
+                frames.close()
+
+    def _kept(self, chunk: Chunk, stream: Iterator[StageFrame[FilmFrame]], notices: Notices, pulse: Pulse) -> KeptChunk:
+        assert self._film is not None
+        orders, folder, started = self._orders, self._folder, time.monotonic()
+        name = folder.chunk_name(chunk.first, chunk.last, orders.keys[chunk.first])
+        film, marks = folder.chunks / f"{name}.mkv", folder.chunks / f"{name}.npz"
+        found: dict[str, list[np.ndarray]] = {kind: [] for kind in FOUND}
+        shares = dict.fromkeys(FOUND, 0.0)
+        timing = []
+        with told(folder.path), open_writer(film, self._film.info, settings=orders.storage) as writer:
+            for number in range(chunk.first, chunk.last):
+                frame = next(stream, None)
+                if frame is None or frame.origin.index != number:
+                    raise FilmFileError(
+                        f"{self._film.name} ends before frame {number}, and had {orders.shots[-1].last} frames when it "
+                        "was read first; bring the film back as it was, and run the same again"
+                    )
+                writer.write(frame.origin, frame.image)
+                for kind in FOUND:
+                    mask = getattr(frame, kind)
+                    if mask is not None:
+                        shares[kind] += float(mask.mean())
+                    blank = mask is None
+                    bits = np.zeros(frame.image.shape[-2:], bool) if blank else mask.numpy() > 0
+                    found[kind].append(np.packbits(bits, axis=1))
+                origin = frame.origin
+                timing.append((origin.pts, origin.duration, origin.number, origin.substitute))
+                pulse.step(frame.image)
+        file = io.BytesIO()
+        np.savez_compressed(file, **{kind: np.stack(planes) for kind, planes in found.items()})  # type: ignore[arg-type]
+        folder.keep_file(marks, file.getvalue())
+        kept = KeptChunk(
+            key=orders.keys[chunk.first],
+            first=chunk.first,
+            last=chunk.last,
+            film=film.name,
+            marks=marks.name,
+            sizes=(film.stat().st_size, marks.stat().st_size),
+            hashes=(hash_of(film), hash_of(marks)),
+            frames=tuple(timing),
+            dirt=shares["dirt"],
+            scratch=shares["scratch"],
+            notices=told_of(notices, chunk.first, chunk.last),
+            seconds=round(time.monotonic() - started, 3),
+        )
+        folder.keep_chunk(kept)
+        return kept
+
+
+def told_of(notices: Notices, first: int, last: int) -> tuple[tuple[str, str, int | None], ...]:
+    """What was said of some frames of a film."""
+    return tuple(
+        (notice.stage, notice.text, notice.frame)
+        for notice in notices
+        if notice.frame is not None and first <= notice.frame < last
+    )
+
+
+def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterator[StageFrame[FilmFrame]]:
+    """Read a finished chunk: its frames with the numbers and timestamps of the film, and their marks.
+
+    Args:
+        folder: Where it lies.
+        chunk: The chunk.
+        info: The film.
+
+    Raises:
+        FilmFileError: It cannot be read.
+    """
+    with np.load(folder.chunks / chunk.marks, allow_pickle=False) as file:
+        marks = {kind: file[kind] for kind in FOUND}
+    with open_film(folder.chunks / chunk.film, deinterlace="off") as film:
+        for number, (frame, (pts, duration, named, substitute)) in enumerate(zip(film, chunk.frames, strict=True)):
+            placed = FilmFrame(
+                index=chunk.first + number,
+                pts=pts,
+                duration=duration,
+                image=_image_of(frame),
+                source=frame.source,
+                substitute=substitute,
+                number=named,
+            )
+            masks = {
+                kind: torch.from_numpy(np.unpackbits(planes[number], axis=1, count=info.width).astype(np.float32))
+                for kind, planes in marks.items()
+            }
+            yield StageFrame(
+                image=placed, origin=placed, number=placed.index, dirt=masks["dirt"], scratch=masks["scratch"]
+            )
+
+
+def _image_of(frame: FilmFrame) -> Callable[[], np.ndarray]:
+    return lambda: frame.image
+
+
+def notices_of(kept: Sequence[tuple[str, str, int | None]]) -> Iterator[Notice]:
+    """Make notices of what was kept of them."""
+    for stage, text, frame in kept:
+        yield Notice(stage=stage, text=text, frame=frame)

@@ -1,0 +1,66 @@
+"""What a run was asked to do, kept in its folder so that it can go on without being asked again."""
+
+import json
+import os
+from dataclasses import asdict, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ...errors import SettingsError
+from ...stages.preset import settings_from, settings_text
+from ...stages.settings import StageSettings
+from ...video.reading.reader import ReadSettings
+from ...video.shots import ShotSettings
+from ...video.writing.encoding import WriteSettings
+from ..passes import Source
+from ..restore import ReelSettings
+
+
+def remembered(source: Source, destination: str | os.PathLike[str], settings: ReelSettings) -> dict[str, Any]:
+    """Return what a run is asked to do as JSON holds it; paths become absolute."""
+    rate = settings.read.sequence_rate
+    return {
+        "source": str(Path(source).absolute()) if isinstance(source, str | os.PathLike) else None,
+        "destination": str(Path(destination).absolute()),
+        "stages": json.loads(settings_text(settings)),
+        "read": {"deinterlace": settings.read.deinterlace, "sequence_rate": None if rate is None else str(rate)},
+        "shots": asdict(settings.shots),
+        "write": asdict(settings.write),
+        "maps": len(settings.maps),
+        "mask_films": None if settings.mask_films is None else str(settings.mask_films.absolute()),
+        "protect": None if settings.protect is None else str(settings.protect.absolute()),
+        "strict": settings.strict,
+    }
+
+
+def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:
+    """Return source, destination and settings of a run from what `remembered` made.
+
+    Raises:
+        SettingsError: The facts do not say how to go on.
+    """
+    try:
+        if facts["source"] is None or facts["maps"]:
+            raise SettingsError(
+                "this run takes a film or maps of damage that its folder does not name; give the command that began it "
+                "again: it goes on where it was"
+            )
+        stages = settings_from(json.dumps(facts["stages"]))
+        rate = facts["read"]["sequence_rate"]
+        settings = ReelSettings(
+            **{field.name: getattr(stages, field.name) for field in fields(StageSettings)},
+            read=ReadSettings(
+                deinterlace=facts["read"]["deinterlace"], sequence_rate=None if rate is None else Fraction(rate)
+            ),
+            shots=ShotSettings(**facts["shots"]),
+            write=WriteSettings(**facts["write"]),
+            mask_films=None if facts["mask_films"] is None else Path(facts["mask_films"]),
+            protect=None if facts["protect"] is None else Path(facts["protect"]),
+            strict=facts["strict"],
+        )
+        return Path(facts["source"]), Path(facts["destination"]), settings
+    except (KeyError, TypeError, ValueError) as error:
+        raise SettingsError(
+            f"what the folder says of its run cannot be read ({error}); give its command again"
+        ) from error

@@ -1,0 +1,301 @@
+"""Restore a reel so that whatever ends a run, a kill, a full disk, a power cut, costs one chunk at most.
+
+The first pass and every finished chunk are kept in a folder beside the result, under keys of all that they depend on.
+The same call again takes what is there and goes on; with other settings it takes what they do not touch. When all
+chunks are there the film is put together from them, so a run that was interrupted and one that was not give the same
+film: both encode the same kept frames.
+"""
+
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...containment import Faults
+from ...errors import FilmFileError, FilmFileWarning, SettingsError
+from ...notices import Notices
+from ...prerestore.network import PreRestorer
+from ...progress import Progress, Pulse, silent
+from ...stages.analysis import ShotAnalysis, link_shots
+from ...stages.plan import StagePlan
+from ...stages.stage import StageModels
+from ...stages.stage_frame import StageFrame
+from ...video.info import FilmFrame
+from ...video.shots import Shot
+from ...video.stream import FilmReader
+from ...video.writing.writer import open_writer
+from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
+from ..passes import Source, analyse_shots, counted, find_shots
+from ..protection import read_protection
+from ..restore import ReelReport, ReelSettings, restore_film
+from .chunks import LENGTH, Chunk, plan_chunks, runs_of
+from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
+from .maker import ChunkMaker, Orders, kept_frames, notices_of, storage
+from .remembered import remembered
+from .stored import analysis_bytes, read_analysis
+from .work_folder import KeptChunk, WorkFolder
+from .workers import made_by_workers
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """How a run is kept and shared out; nothing of it shows in the film.
+
+    Attributes:
+        length: Frames of a chunk at most, 1 or more: so many are lost at most.
+        workers: Processes that restore chunks side by side, 1 or more; 1 is this process alone.
+        restart: Whether to begin anew, whatever is kept.
+        keep: Whether the folder stays when the film is finished.
+    """
+
+    length: int = LENGTH
+    workers: int = 1
+    restart: bool = False
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("length", "workers"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"run {name} is {getattr(self, name)}; use 1 or more")
+
+
+def restore_reel(
+    source: Source,
+    destination: str | os.PathLike[str],
+    settings: ReelSettings | None = None,
+    progress: Progress = silent,
+    *,
+    run: RunSettings | None = None,
+    folder: WorkFolder | None = None,
+    prerestorer: PreRestorer | None = None,
+    notices: Notices | None = None,
+    each: Callable[[StageFrame[FilmFrame]], None] | None = None,
+) -> ReelReport:
+    """Restore a film file, or go on where an earlier run of the same call was ended.
+
+    Args:
+        source: File, image-sequence folder or parts of films. A film that lies in memory is restored in one go, by
+            `restore_film`: nothing says on the next call that it is the same.
+        destination: File or image-sequence folder to write.
+        settings: Stages and output; defaults to :class:`ReelSettings`.
+        progress: Called at least once per frame and pass; may raise to interrupt. Finished chunks stay.
+        run: How the run is kept; defaults to `RunSettings()`.
+        folder: Where; defaults to the one beside the result, ``NAME.vldm``.
+        prerestorer: On its device, in the place of the one that the settings name.
+        notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
+        each: Called with every restored frame and its masks, in order, after it was written.
+
+    Returns:
+        What was done; its time is that of this call.
+
+    Raises:
+        FilmFileError: The source or a map cannot be read, the result or a chunk cannot be written, or another process
+            works in the folder.
+        SettingsError: A map does not fit the film.
+        WeightFileError: The weights for the pre-restoration cannot be used.
+        StageError: A stage failed in a frame, and the settings are strict.
+    """
+    run = run or RunSettings()
+    settings = with_given(settings or ReelSettings())
+    notices = Notices() if notices is None else notices
+    started = time.monotonic()
+    film_is, maps_are = film_key(source), maps_key(settings.maps)
+    if film_is is None or maps_are is None:
+        return restore_film(
+            source, destination, settings, progress, prerestorer=prerestorer, notices=notices, each=each
+        )
+    plan = StagePlan.from_settings(settings, StageModels(prerestorer=prerestorer))
+    # Before the film is touched, so that weights that cannot be used cost no time.
+    plan.load()
+    with ExitStack() as stack:
+        film = stack.enter_context(settings.read.open(source))
+        protect = None if settings.protect is None else read_protection(settings.protect, film.info)
+        # An output that cannot work costs no time.
+        open_writer(destination, film.info, settings=settings.write, source=source).abort()
+        if folder is None:
+            folder = WorkFolder.beside(destination)
+        stack.enter_context(folder)
+        if run.restart:
+            folder.restart()
+        base = key_of(film=film_is, pack=pack_key(), read=repr(settings.read), shots=repr(settings.shots))
+        folder.describe(**remembered(source, destination, settings))
+        folder.note("run", film=film_is, pack=pack_key())
+        first_pass = _FirstPass(folder, base, film, settings, plan, notices)
+        shots = first_pass.shots(progress)
+        logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
+        # The first reading has told what is wrong with the file; the others need not repeat it.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore", FilmFileWarning)
+        with GivenMarks(settings.maps, film.info) as given:
+            given.check(shots[-1].last, lambda maps: counted(maps, progress))
+        analyses = first_pass.analyses(shots, progress)
+        chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
+        stored = storage(film.info, settings.write)
+        depends = key_of(
+            base=base,
+            analysis=repr(plan.analysis),
+            stages=stages_key(settings),
+            maps=maps_are,
+            protect=None if protect is None else key_of(bits=protect.numpy().tobytes().hex()),
+            stored=repr(stored),
+            network=None if prerestorer is None else network_key(prerestorer),
+        )
+        keys = {chunk.first: key_of(depends=depends, first=chunk.first, last=chunk.last) for chunk in chunks}
+        film.close()
+        orders = Orders(
+            source=source, settings=settings, shots=shots, analyses=analyses, folder=folder.path, keys=keys,
+            storage=stored,
+        )  # fmt: skip
+        kept = _made(orders, chunks, run, folder, progress, prerestorer)
+        for chunk in chunks:
+            for notice in notices_of(kept[chunk.first].notices):
+                notices.add(notice.stage, notice.text, frame=notice.frame)
+        messages = _put_together(orders, [kept[chunk.first] for chunk in chunks], destination, film, progress, each)
+        folder.note("finished", destination=str(destination), frames=shots[-1].last)
+        report = ReelReport(
+            frames=shots[-1].last,
+            shots=shots,
+            warnings=(*first_pass.warnings, *messages, *notices.summary()),
+            dirt_share=sum(each.dirt for each in kept.values()) / shots[-1].last,
+            scratch_share=sum(each.scratch for each in kept.values()) / shots[-1].last,
+            seconds=time.monotonic() - started,
+        )
+    if not run.keep:
+        folder.remove()
+    return report
+
+
+class _FirstPass:
+    """Cuts and analyses of the shots, from the folder as far as they are kept there."""
+
+    def __init__(
+        self,
+        folder: WorkFolder,
+        base: str,
+        film: FilmReader,
+        settings: ReelSettings,
+        plan: StagePlan,
+        notices: Notices,
+    ) -> None:
+        self._folder, self._base, self._film, self._settings = folder, base, film, settings
+        self._analysis, self._notices = plan.analysis, notices
+        self.warnings: tuple[str, ...] = ()
+
+    def shots(self, progress: Progress) -> tuple[Shot, ...]:
+        """Where the cuts are."""
+        facts = self._folder.json("shots", self._base)
+        if facts is None:
+            own = Notices()
+            faults = Faults(own, strict=self._settings.strict)
+            found = find_shots(self._film, self._settings.shots, progress, faults=faults)
+            facts = {
+                "shots": [[shot.first, shot.last] for shot in found],
+                "warnings": list(self._film.warnings),
+                "notices": [[notice.stage, notice.text, notice.frame] for notice in own],
+            }
+            self._folder.keep_json("shots", self._base, facts)
+            self._folder.note("shots", count=len(found), frames=found[-1].last)
+        self.warnings = tuple(facts["warnings"])
+        self._repeat(facts["notices"])
+        return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
+
+    def analyses(self, shots: Sequence[Shot], progress: Progress) -> tuple[ShotAnalysis, ...]:
+        """The first pass of each shot."""
+        keys = [key_of(base=self._base, how=repr(self._analysis), shot=[shot.first, shot.last]) for shot in shots]
+        found: dict[int, ShotAnalysis] = {}
+        for number, key in enumerate(keys):
+            path, facts = self._folder.analysis(number, key), self._folder.json(f"{number:05d}", key)
+            if facts is None or not path.is_file():
+                continue
+            try:
+                found[number] = read_analysis(path)
+            except FilmFileError as error:
+                logger.warning("%s", error)
+        own = Notices()
+        faults = Faults(own, strict=self._settings.strict)
+        missing = [number for number in range(len(shots)) if number not in found]
+        before = 0
+        for number, analysis in analyse_shots(self._film, shots, self._analysis, progress, only=missing, faults=faults):
+            found[number] = analysis
+            said = [[notice.stage, notice.text, notice.frame] for notice in list(own)[before:]]
+            before += len(said)
+            self._folder.keep_analysis(number, keys[number], analysis_bytes(analysis))
+            self._folder.keep_json(f"{number:05d}", keys[number], {"notices": said})
+            self._folder.note("analysed", shot=number, first=shots[number].first, last=shots[number].last)
+        for number, key in enumerate(keys):
+            self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])
+        return link_shots([found[number] for number in range(len(shots))])
+
+    def _repeat(self, kept: Sequence[Sequence[object]]) -> None:
+        for notice in notices_of(kept):  # type: ignore[arg-type]
+            self._notices.add(notice.stage, notice.text, frame=notice.frame)
+
+
+def _made(
+    orders: Orders,
+    chunks: Sequence[Chunk],
+    run: RunSettings,
+    folder: WorkFolder,
+    progress: Progress,
+    prerestorer: PreRestorer | None,
+) -> dict[int, KeptChunk]:
+    """All chunks by their first frame: those that are kept, and the others as they are made."""
+    kept: dict[int, KeptChunk] = {}
+    for chunk in chunks:
+        found = folder.chunk(chunk.first, chunk.last, orders.keys[chunk.first])
+        if found is not None:
+            kept[chunk.first] = found
+    missing = [chunk for chunk in chunks if chunk.first not in kept]
+    pulse = Pulse(progress, "restore", chunks[-1].last, done=sum(each.last - each.first for each in kept.values()))
+    if kept:
+        logger.info("%d of %d chunks are there already", len(kept), len(chunks))
+        pulse.beat()
+
+    def take(chunk: KeptChunk) -> None:
+        kept[chunk.first] = chunk
+        folder.note("chunk", first=chunk.first, last=chunk.last, key=chunk.key, seconds=chunk.seconds)
+
+    if run.workers > 1 and len(missing) > 1 and prerestorer is None:
+        made_by_workers(orders, missing, run.workers, pulse, take)
+    elif missing:
+        with ChunkMaker(orders, prerestorer=prerestorer) as maker:
+            for group in runs_of(missing):
+                for made in maker.make(group, pulse):
+                    take(made)
+    return kept
+
+
+def _put_together(
+    orders: Orders,
+    chunks: Sequence[KeptChunk],
+    destination: str | os.PathLike[str],
+    film: FilmReader,
+    progress: Progress,
+    each: Callable[[StageFrame[FilmFrame]], None] | None,
+) -> tuple[str, ...]:
+    """Write the film and the films of masks from the chunks; return what the writer has to say."""
+    settings, folder = orders.settings, WorkFolder(Path(orders.folder))
+    pulse = Pulse(progress, "write", chunks[-1].last)
+    with ExitStack() as stack:
+        writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=orders.source))
+        masks = None
+        if settings.mask_films is not None:
+            writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
+            masks = stack.enter_context(writers)
+        for chunk in chunks:
+            for frame in kept_frames(folder, chunk, film.info):
+                writer.write(frame.origin)
+                if masks is not None:
+                    masks.write(frame.origin, {kind: getattr(frame, kind) for kind in FOUND})
+                if each is not None:
+                    each(frame)
+                pulse.step()
+        # What is found out while finishing belongs into the report too.
+        writer.close()
+        return tuple(writer.warnings)

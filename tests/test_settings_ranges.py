@@ -312,6 +312,7 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "hold": between(0, 100),
         "feather": between(0, 128),
     },
+    RunSettings: {"length": at_least(1), "workers": at_least(1)},
     ScratchRepairSettings: {
         "rows": between(8, 400),
         "grain": between(0, 1),

@@ -17,7 +17,7 @@ LENGTH = 240
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class Chunk:
+class ReelChunk:
     """Frames that are restored together, counted from the start of the film.
 
     Attributes:
@@ -40,7 +40,7 @@ class Chunk:
         return self.last - self.first
 
 
-def plan_chunks(shots: Sequence[Shot], *, reach: int | None, length: int = LENGTH) -> tuple[Chunk, ...]:
+def plan_chunks(shots: Sequence[Shot], *, reach: int | None, length: int = LENGTH) -> tuple[ReelChunk, ...]:
     """Part the shots of a reel into chunks.
 
     Args:
@@ -64,18 +64,18 @@ def plan_chunks(shots: Sequence[Shot], *, reach: int | None, length: int = LENGT
         margin = count if reach is None else reach
         for first, last in pairwise(edges):
             start, stop = max(shot.first, first - margin), min(shot.last, last + margin)
-            chunks.append(Chunk(first=first, last=last, start=start, stop=stop, shot=number))
+            chunks.append(ReelChunk(first=first, last=last, start=start, stop=stop, shot=number))
     return tuple(chunks)
 
 
-def runs_of(chunks: Iterable[Chunk], *, longest: int | None = None) -> tuple[tuple[Chunk, ...], ...]:
+def runs_of(chunks: Iterable[ReelChunk], *, longest: int | None = None) -> tuple[tuple[ReelChunk, ...], ...]:
     """Join chunks that follow on each other in one shot: done in one go, they look at no frame twice.
 
     Args:
         chunks: In order.
         longest: Frames to restore in one go at most, unless one chunk has more; None for no bound.
     """
-    runs: list[list[Chunk]] = []
+    runs: list[list[ReelChunk]] = []
     for chunk in chunks:
         before = runs[-1] if runs else None
         if (

@@ -32,7 +32,7 @@ from ..mask_films import FOUND, GivenMarks
 from ..passes import Source
 from ..protection import read_protection
 from ..restore import ReelSettings
-from .chunks import Chunk
+from .chunks import ReelChunk
 from .feed import FrameFeed
 from .work_folder import KeptChunk, WorkFolder, hash_of, told
 
@@ -108,7 +108,7 @@ class ChunkMaker:
         protect = self._orders.settings.protect
         return None if protect is None else read_protection(protect, self._film.info)
 
-    def make(self, run: Sequence[Chunk], pulse: Pulse) -> Iterator[KeptChunk]:
+    def make(self, run: Sequence[ReelChunk], pulse: Pulse) -> Iterator[KeptChunk]:
         """Make chunks that follow on each other in one shot.
 
         Args:
@@ -143,7 +143,9 @@ class ChunkMaker:
             if isinstance(frames, Generator):
                 frames.close()
 
-    def _kept(self, chunk: Chunk, stream: Iterator[StageFrame[FilmFrame]], notices: Notices, pulse: Pulse) -> KeptChunk:
+    def _kept(
+        self, chunk: ReelChunk, stream: Iterator[StageFrame[FilmFrame]], notices: Notices, pulse: Pulse
+    ) -> KeptChunk:
         assert self._film is not None
         orders, folder, started = self._orders, self._folder, time.monotonic()
         name = folder.chunk_name(chunk.first, chunk.last, orders.keys[chunk.first])

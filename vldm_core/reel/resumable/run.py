@@ -32,7 +32,7 @@ from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
 from ..passes import Source, analyse_shots, counted, find_shots
 from ..protection import read_protection
 from ..restore import ReelReport, ReelSettings, restore_film
-from .chunks import LENGTH, Chunk, plan_chunks, runs_of
+from .chunks import LENGTH, ReelChunk, plan_chunks, runs_of
 from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
 from .maker import ChunkMaker, Orders, kept_frames, notices_of, storage
 from .remembered import remembered
@@ -239,7 +239,7 @@ class _FirstPass:
 
 def _made(
     orders: Orders,
-    chunks: Sequence[Chunk],
+    chunks: Sequence[ReelChunk],
     run: RunSettings,
     folder: WorkFolder,
     progress: Progress,

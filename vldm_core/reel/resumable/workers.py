@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...errors import VLDMError
 from ...progress import Pulse, silent
-from .chunks import Chunk, runs_of
+from .chunks import ReelChunk, runs_of
 from .maker import ChunkMaker, Orders
 from .work_folder import KeptChunk
 
@@ -45,12 +45,12 @@ class _Worker:
 
     process: BaseProcess
     tasks: Any
-    run: tuple[Chunk, ...] = ()
+    run: tuple[ReelChunk, ...] = ()
     made: int = 0
 
 
 def made_by_workers(
-    orders: Orders, chunks: Sequence[Chunk], count: int, pulse: Pulse, take: Callable[[KeptChunk], None]
+    orders: Orders, chunks: Sequence[ReelChunk], count: int, pulse: Pulse, take: Callable[[KeptChunk], None]
 ) -> None:
     """Make chunks in several processes.
 
@@ -93,7 +93,7 @@ def made_by_workers(
 class _Pool:
     """Workers, and the runs that wait for one."""
 
-    def __init__(self, orders: Orders, runs: Iterable[tuple[Chunk, ...]], count: int) -> None:
+    def __init__(self, orders: Orders, runs: Iterable[tuple[ReelChunk, ...]], count: int) -> None:
         self._orders, self._waiting, self._count = orders, deque(runs), count
         self._context = multiprocessing.get_context("spawn")
         self._results = self._context.Queue()

@@ -22,6 +22,8 @@ from torch import Tensor
 
 from ...vldm_core.errors import SettingsError
 from ...vldm_core.notices import Notices
+from ...vldm_core.reel.resumable.work_folder import SUFFIX as WORK_SUFFIX
+from ...vldm_core.reel.resumable.work_folder import WorkFolder
 from .live import show_live
 
 _BAR_STEPS = 1000
@@ -29,6 +31,8 @@ _BAR_INTERVAL_S = 0.1
 _PREVIEW_INTERVAL_S = 1.0
 _PREVIEW_SIDE = 512
 _SHOWN_FRAMES = 4
+_WORK = "vldm_work"
+"""Folder in the output folder, which stays when ComfyUI starts anew."""
 
 # IMAGE, (T, H, W, C), RGB or RGBA, [0, 1].
 ImageBatch = Tensor
@@ -197,6 +201,19 @@ def new_file(prefix: str, suffix: str, folder: io.FolderType) -> NewFile:
     full, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, root)
     file = f"{name}_{counter:05}_{suffix}"
     return NewFile(path=Path(full) / file, shown=ui.SavedResult(file, subfolder, folder))
+
+
+def work_folder(key: str | None) -> WorkFolder | None:
+    """Where what is finished of a film is kept until all of it is; None for a film that lies in memory.
+
+    Args:
+        key: Of the film.
+    """
+    if key is None:
+        return None
+    folder = Path(folder_paths.get_output_directory()) / _WORK
+    folder.mkdir(parents=True, exist_ok=True)
+    return WorkFolder(folder / f"{key}{WORK_SUFFIX}")
 
 
 @contextlib.contextmanager

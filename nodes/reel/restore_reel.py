@@ -11,13 +11,15 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.prerestore.shipped import SHIPPED
 from ...vldm_core.reel.cost import pass_costs
 from ...vldm_core.reel.mask_films import FOUND
-from ...vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
+from ...vldm_core.reel.restore import ReelReport, ReelSettings
+from ...vldm_core.reel.resumable.keys import film_key
+from ...vldm_core.reel.resumable.run import restore_reel
 from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.reading.reader import ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
 from ...vldm_core.wording import counted
 from ..effort import FALLING, advanced, column_fault, map_fault, map_inputs, quality_input
-from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file
+from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file, work_folder
 from ..host.prerestore import blocked, on_card, on_device, prerestorer_model
 from ..host.video import film_source
 from ..search import findable
@@ -46,7 +48,8 @@ class RestoreReel(io.ComfyNode):
             category=CATEGORY,
             description=(
                 "Restores a film of any length, from file to file: line scratches, dirt, flicker, grain, gate weave. "
-                "Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound."
+                "Holds a few dozen frames at a time and keeps frame rate, timestamps, colour tags and sound. After "
+                "Cancel, or a crash, the same film queued again goes on where it was."
             ),
             inputs=[
                 io.Video.Input(
@@ -281,7 +284,8 @@ class RestoreReel(io.ComfyNode):
                 with settings.read.open(source) as film:
                     size = film.info.height, film.info.width
                 network = on_device(told.prerestorer or prerestorer_model(SHIPPED), *size, settings.prerestore)
-            report = restore_film(source, file.path, settings, progress, prerestorer=network)
+            folder = work_folder(film_key(source))
+            report = restore_reel(source, file.path, settings, progress, folder=folder, prerestorer=network)
         text = _report(report, settings, file)
         found = [blocked(_NO_MASKS) if masks is None else video_from_file(masks / f"{kind}.mkv") for kind in FOUND]
         return io.NodeOutput(video_from_file(file.path), text, *found, ui=_shown(file, told.codec) | {"text": (text,)})

@@ -7,7 +7,8 @@ import pytest
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel.cost import pass_costs
-from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.reel.restore import ReelSettings
+from vldm_core.reel.resumable.run import restore_reel
 
 from .conftest import write_film
 
@@ -36,7 +37,7 @@ def test_the_passes_are_those_that_a_reel_reports(tmp_path):
     film = write_film(tmp_path / "film.mkv", 6)
     seen = []
     settings = replace(ReelSettings.no_stages(), prerestore=PreRestoration(device="cpu"))
-    restore_film(film, tmp_path / "out.mp4", settings, lambda phase, *_: seen.append(phase))
+    restore_reel(film, tmp_path / "out.mp4", settings, lambda phase, *_: seen.append(phase))
     assert tuple(dict.fromkeys(seen)) == tuple(pass_costs(settings))
 
 

@@ -12,8 +12,8 @@ from itertools import pairwise
 from ...errors import SettingsError
 from ...video.shots import Shot
 
-LENGTH = 240
-"""Frames of a chunk, of which a long shot has several: ten seconds of film are lost at most."""
+LENGTH = 48
+"""Frames of a chunk, of which a long shot has several: two seconds of film, so many are lost at most."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -28,6 +28,7 @@ from ...video.info import FilmFrame
 from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.writer import open_writer
+from ..cost import ANALYSE, FIND_SHOTS, RESTORE, WRITE
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
 from ..passes import Source, analyse_shots, counted, find_shots
 from ..protection import read_protection
@@ -201,6 +202,8 @@ class _FirstPass:
             }
             self._folder.keep_json("shots", self._base, facts)
             self._folder.note("shots", count=len(found), frames=found[-1].last)
+        last = facts["shots"][-1][1]
+        progress(FIND_SHOTS, last, last)
         self.warnings = tuple(facts["warnings"])
         self._repeat(facts["notices"])
         return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
@@ -228,6 +231,7 @@ class _FirstPass:
             self._folder.keep_analysis(number, keys[number], analysis_bytes(analysis))
             self._folder.keep_json(f"{number:05d}", keys[number], {"notices": said})
             self._folder.note("analysed", shot=number, first=shots[number].first, last=shots[number].last)
+        progress(ANALYSE, shots[-1].last, shots[-1].last)
         for number, key in enumerate(keys):
             self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])
         return link_shots([found[number] for number in range(len(shots))])
@@ -252,7 +256,7 @@ def _made(
         if found is not None:
             kept[chunk.first] = found
     missing = [chunk for chunk in chunks if chunk.first not in kept]
-    pulse = Pulse(progress, "restore", chunks[-1].last, done=sum(each.last - each.first for each in kept.values()))
+    pulse = Pulse(progress, RESTORE, chunks[-1].last, done=sum(each.last - each.first for each in kept.values()))
     if kept:
         logger.info("%d of %d chunks are there already", len(kept), len(chunks))
         pulse.beat()
@@ -281,7 +285,7 @@ def _put_together(
 ) -> tuple[str, ...]:
     """Write the film and the films of masks from the chunks; return what the writer has to say."""
     settings, folder = orders.settings, WorkFolder(Path(orders.folder))
-    pulse = Pulse(progress, "write", chunks[-1].last)
+    pulse = Pulse(progress, WRITE, chunks[-1].last)
     with ExitStack() as stack:
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.write, source=orders.source))
         masks = None

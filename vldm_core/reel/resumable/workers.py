@@ -31,8 +31,8 @@ _TRIES = 3
 _ROUNDS = 4
 """Runs that each worker is given at least where there are so many, so that all end at about the same time."""
 
-_LEAST_CHUNKS = 3
-"""Chunks of a run at least, in a long shot: at both its ends neighbours are looked at twice."""
+_LEAST_FRAMES = 240
+"""Frames of a run at least, in a long shot: at both its ends neighbours are looked at twice."""
 
 
 class WorkerError(VLDMError):
@@ -69,7 +69,7 @@ def made_by_workers(
         VLDMError: What the maker of chunks raises.
     """
     frames = sum(chunk.frames for chunk in chunks)
-    longest = max(_LEAST_CHUNKS * max(chunk.frames for chunk in chunks), frames // (count * _ROUNDS))
+    longest = max(_LEAST_FRAMES, frames // (count * _ROUNDS))
     pool = _Pool(orders, runs_of(chunks, longest=longest), count)
     try:
         pool.start()

@@ -67,9 +67,9 @@ def _average(real: Any, how: str) -> Any:
     """Averaging that fails for the marked frame, told by its luma."""
     mark = 255 * MARK * (0.299 + 0.114)
 
-    def faulty(neighbours: Any, index: int, frame: Any, *rest: Any) -> Any:
-        made = real(neighbours, index, frame, *rest)
-        if abs(float(frame[0, 0] if frame.ndim == 2 else frame[0, 0] @ (0.299, 0.587, 0.114)) - mark) > 1e-3:
+    def faulty(neighbours: Any, index: int, *rest: Any, **named: Any) -> Any:
+        made = real(neighbours, index, *rest, **named)
+        if abs(float(neighbours.frames.luma[index][0, 0]) - mark) > 1e-3:
             return made
         if how == "error":
             raise RuntimeError(MESSAGE)

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import islice
 
 from torch import Tensor
@@ -15,10 +16,14 @@ from ..stages.cuts import find_cuts
 from ..stages.plan import StagePlan
 from ..stages.stage import ShotContext
 from ..stages.stage_frame import StageFrame
+from ..video.buffers.prefetch import ahead
 from ..video.info import FilmFrame
 from ..video.reading.edited import EditedFilm
 from ..video.shots import Shot, ShotSettings
 from ..video.stream import FilmReader
+
+_AHEAD = 2
+"""Frames that are read, and looked at, while those before them are measured."""
 
 Source = str | os.PathLike[str] | io.BytesIO | EditedFilm
 """A film: a file, an image-sequence folder, the contents of a file, or a part of a film."""
@@ -38,12 +43,13 @@ def find_shots(
     Raises:
         FilmFileError: The film cannot be read or holds no frame.
     """
-    shots = find_cuts(
-        (frame.image for frame in film),
-        settings,
-        faults=faults,
-        seen=lambda count: progress("find shots", count, film.info.frame_count),
-    )
+    with closing(ahead((frame.image for frame in film), _AHEAD)) as images:  # type: ignore[type-var]
+        shots = find_cuts(
+            images,
+            settings,
+            faults=faults,
+            seen=lambda count: progress("find shots", count, film.info.frame_count),
+        )
     if not shots:
         raise FilmFileError(f"{film.name}: no frame could be decoded; check the file in a player")
     return shots
@@ -107,13 +113,17 @@ def analyse_shots(
     pulse = Pulse(progress, "analyse", shots[-1].last)
     frames = iter(film)
     for number, shot in enumerate(shots[: max(wanted) + 1]):
+        drawn = islice(frames, shot.last - shot.first)
+        if number not in wanted:
+            for _ in drawn:
+                pulse.step()
+            continue
         analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
-        for frame in islice(frames, shot.last - shot.first):
-            if number in wanted:
-                analyser.update(frame.tensor())
-            pulse.step()
-        if number in wanted:
-            yield number, analyser.finish()
+        with closing(ahead((analyser.look(frame.tensor()) for frame in drawn), _AHEAD)) as looks:  # type: ignore[type-var]
+            for look in looks:
+                analyser.measure(look)
+                pulse.step()
+        yield number, analyser.finish()
 
 
 Given = Callable[[FilmFrame], Mapping[str, Tensor]]

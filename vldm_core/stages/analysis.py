@@ -99,6 +99,19 @@ class _Analyser(Protocol):
         """Close the shot; once more after a failure gives what was found without the last frames."""
 
 
+@dataclass(frozen=True, eq=False)
+class FrameLook:
+    """What the measurements are given of a frame.
+
+    Attributes:
+        luma: (H, W) float32, grey levels, the bars covered.
+        motion: Of the scene since the frame before; None where it is not known.
+    """
+
+    luma: NDArray[np.float32]
+    motion: FrameMotion | None
+
+
 class ShotAnalyser:
     """Feeds every measurement from one decode and one motion estimate per frame.
 
@@ -127,7 +140,8 @@ class ShotAnalyser:
         parts = (self._scratches, self._flicker, self._weave, self._standing, self._graphics)
         self._needs_motion = any(part is not None for part in parts)
         self._previous: NDArray[np.float32] | None = None
-        self._count = 0
+        # Frames looked at, and frames measured.
+        self._seen, self._count = 0, 0
         self._faults, self._first, self._size = faults or Faults(), first, (height, width)
 
     def update(self, frame: Tensor) -> None:
@@ -139,15 +153,41 @@ class ShotAnalyser:
         Raises:
             StageError: A measurement failed, and the run is strict.
         """
-        self._count += 1
+        self.measure(self.look(frame))
+
+    def look(self, frame: Tensor) -> FrameLook | None:
+        """Look at the next frame of the shot, ahead of the measurements: another thread may be at those.
+
+        Args:
+            frame: (3, H, W), RGB, [0, 1].
+
+        Returns:
+            What `measure` takes.
+
+        Raises:
+            StageError: The motion cannot be measured, and the run is strict.
+        """
+        self._seen += 1
         luma = luma_array(frame)
         picture = self._found_picture(luma)
         if not self._needs_motion:
-            return
+            return None
         # Bars stand still and end in a step: neither motion nor scratches nor brightness are to be measured on them.
         luma = picture.extended(luma)
         motion = self._motion(luma)
         self._previous = luma
+        return FrameLook(luma, motion)
+
+    def measure(self, look: FrameLook | None) -> None:
+        """Give the next frame to every measurement.
+
+        Raises:
+            StageError: A measurement failed, and the run is strict.
+        """
+        self._count += 1
+        if look is None:
+            return
+        luma, motion = look.luma, look.motion
         if (scratches := self._scratches) is not None:
             self._measure("scratch analysis", scratches, lambda: scratches.update(luma, motion))
         if (flicker := self._flicker) is not None:
@@ -161,7 +201,7 @@ class ShotAnalyser:
 
     def _found_picture(self, luma: NDArray[np.float32]) -> ActivePicture:
         """Look for the picture in a frame."""
-        return self._picture(lambda: self._finder.update(luma), self._first + self._count - 1)
+        return self._picture(lambda: self._finder.update(luma), self._first + self._seen - 1)
 
     def _picture(self, find: Callable[[], ActivePicture], number: int) -> ActivePicture:
         """What is found as the picture; the whole frame where that fails."""
@@ -181,7 +221,7 @@ class ShotAnalyser:
             _check_arrays(motion)
         except Exception as error:  # noqa: BLE001 - as above
             let_through(error)
-            self._faults.lost("motion analysis", self._first + self._count - 1, error, left=_LEFT_OUT)
+            self._faults.lost("motion analysis", self._first + self._seen - 1, error, left=_LEFT_OUT)
             return None
         return motion
 

@@ -91,8 +91,29 @@ class LocalBrightness:
     largest_ratio: float = 1.35
 
 
+@dataclass(frozen=True, kw_only=True)
+class DisEffort:
+    """How hard OpenCV's DIS tries.
+
+    Attributes:
+        finest_scale: Times that the picture is halved at the finest of the scales, a number: it decides most.
+        stride: Pixels from one patch of 8 to the next; closer ones find little more.
+        descents: Steps of gradient descent of a patch.
+        refinements: Variational steps after that, at every scale, which smooth the flow over edges that it has not.
+    """
+
+    finest_scale: int
+    stride: int
+    descents: int
+    refinements: int
+
+
 _DIS = DisNeeds()
 _BRIGHTNESS = LocalBrightness()
+_EFFORT = {
+    "fast": DisEffort(finest_scale=2, stride=4, descents=16, refinements=5),
+    "fine": DisEffort(finest_scale=1, stride=5, descents=12, refinements=2),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,6 +308,11 @@ def prepare_luma(
     return _prepare(luma, mask, settings or FlowSettings())
 
 
+def prepared_as(plain: FloatArray) -> PreparedLuma:
+    """Take a picture (h, w) of the working size as a prepared frame without spikes."""
+    return PreparedLuma(plain, np.zeros(0, np.intp), np.zeros(0, np.float32))
+
+
 def estimate_reduced(here: PreparedLuma, there: PreparedLuma, *, settings: FlowSettings | None = None) -> FloatArray:
     """Estimate the flow between two frames from `prepare_luma` at their working size.
 
@@ -363,7 +389,7 @@ def estimate_flow(
 
 def _prepare(luma: FloatArray, mask: NDArray | None, settings: FlowSettings) -> PreparedLuma:
     """Fill the known damage of a frame, look for its spikes, and reduce it to the working size."""
-    plain = prefill_dirt(luma, mask, spike_threshold=0.0)
+    plain = luma.astype(np.float32, copy=False) if mask is None else prefill_dirt(luma, mask, spike_threshold=0.0)
     clean = prefill_dirt(plain, spike_threshold=settings.spike_threshold) if settings.spike_threshold > 0 else plain
     height, width = plain.shape
     scale = min(1.0, settings.working_side / max(height, width)) / (2 if settings.halved else 1)
@@ -403,10 +429,12 @@ def _flow_between(first: PreparedLuma, second: PreparedLuma, settings: FlowSetti
     if bottom or right:
         pair = [cv2.copyMakeBorder(picture, 0, bottom, 0, right, cv2.BORDER_REPLICATE) for picture in pair]
 
-    preset = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM if settings.quality == "fine" else cv2.DISOPTICAL_FLOW_PRESET_FAST
+    effort = _EFFORT[settings.quality]
     # A new estimator for every pair: it holds buffers and must not be shared between threads.
-    estimator = cv2.DISOpticalFlow.create(preset)
-    if settings.halved:
-        estimator.setFinestScale(estimator.getFinestScale() - 1)
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    estimator.setFinestScale(effort.finest_scale - (1 if settings.halved else 0))
+    estimator.setPatchStride(effort.stride)
+    estimator.setGradientDescentIterations(effort.descents)
+    estimator.setVariationalRefinementIterations(effort.refinements)
     flow: NDArray = estimator.calc(pair[0], pair[1], cast(NDArray, None))[:height, :width]
     return np.ascontiguousarray(flow, dtype=np.float32)

@@ -130,11 +130,11 @@ def consistency_array(flow: FloatArray, back: FloatArray) -> BoolArray:
     return cast(BoolArray, (error < CONSISTENCY_SLOPE * length + CONSISTENCY_OFFSET) & inside_array(flow))
 
 
-@lru_cache(maxsize=4)
-def pixel_grid(height: int, width: int) -> FloatArray:
-    """Place of every pixel, (H, W, 2) float32, x first; not to be written to."""
+@lru_cache(maxsize=6)
+def pixel_grid(height: int, width: int, scale: int = 1) -> FloatArray:
+    """Place of every pixel, (H, W, 2) float32, x first, in parts of which a pixel has `scale`; not to be written to."""
     grid = np.empty((height, width, 2), np.float32)
-    grid[..., 0] = np.arange(width, dtype=np.float32)
-    grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
+    grid[..., 0] = scale * np.arange(width, dtype=np.float32)
+    grid[..., 1] = scale * np.arange(height, dtype=np.float32)[:, None]
     grid.flags.writeable = False
     return grid

@@ -148,7 +148,8 @@ def damage_shows(motion: ShotMotion, position: int) -> tuple[float, float]:
     found = np.zeros(damage.shape, bool)
     found.reshape(-1)[damage.place] = True
     blot = np.zeros(damage.shape, bool)
-    blot[60:76, 80:104] = True
+    # On the grid, whose cells are two pixels wide.
+    blot[30:38, 40:52] = True
     return float(found[blot].mean()), float(found[~blot].mean())
 
 
@@ -166,13 +167,15 @@ def test_plain_damage_is_found_and_does_not_pull_at_the_motion() -> None:
     assert inside > 0.9
     assert elsewhere < 0.03
     assert len(motion.plain_damage(0).place) == 0, "the first frame has one neighbour alone"
+    once = ShotMotion()
+    once.expect("test", refined=False)
+    for frame in frames:
+        once.take(frame)
+    once.end()
     around = np.s_[50:86, 70:114]
     for there in (3, 5):
         wanted = clean.between(4, there).full()[around]
-        off = [
-            np.linalg.norm(field.full()[around] - wanted, axis=-1).mean()
-            for field in (motion.quick(4, there), motion.between(4, there))
-        ]
+        off = [np.linalg.norm(way.between(4, there).full()[around] - wanted, axis=-1).mean() for way in (once, motion)]
         assert off[1] < 0.85 * off[0]
 
 
@@ -193,7 +196,7 @@ def test_known_holes_do_not_move() -> None:
         np.linalg.norm(ShotMotion.of(frames, mask).between(2, 3).full()[around] - (1.5, -0.75), axis=-1).mean()
         for mask in (None, holes)
     ]
-    assert off[1] < 0.5 * off[0]
+    assert off[1] < 0.85 * off[0]
 
 
 def test_large_scans_are_measured_small() -> None:

@@ -27,7 +27,7 @@ def average(frames: Tensor, index: int = 4, holes: Holes | None = None, **settin
     )
     grain = grain_by_brightness(window, neighbours, index)
     assert grain is not None
-    return averaged(neighbours, index, window.luma[index], grain, how)
+    return window.luma[index] + averaged(neighbours, index, grain, how)
 
 
 def error(made: np.ndarray, truth: Tensor, where=INNER) -> float:

@@ -18,23 +18,27 @@ from .field import enlarged_plane
 
 @dataclass(frozen=True, kw_only=True)
 class PlainTests:
-    """What is plainly damage.
+    """What is plainly damage on the grid, whose cells are two pixels of an ordinary film wide.
 
     Attributes:
-        surroundings: Pixels on each side of the square in the neighbours that may explain a pixel.
-        surely_new: Grey levels beyond everything that both neighbours show there, from which on a pixel is a seed.
-        around: Pixels on each side of the square around a seed in which pixels may belong to it.
+        surroundings: Cells on each side of the square in the neighbours that may explain a cell.
+        surely_new: Grey levels beyond everything that both neighbours show there, from which on a cell is a seed. What
+            is taken off wrongly leaves the motion there as quick as it was, so grain must not pass.
+        contrast: Share of the contrast that the neighbours show there that is added to that: what is narrower than a
+            cell shows by half in one frame and in full in the next.
+        around: Cells on each side of the square around a seed in which others may belong to it.
         new: Grey levels beyond both neighbours at the place, from which on they do.
         agreement: Share of what stands out by which the neighbours may differ from each other around it.
-        agreement_window: Pixels on each side of the square over which they are compared.
-        patch: Pixels on each side of the square by which holes are widened before motion is carried into them: the
+        agreement_window: Cells on each side of the square over which they are compared.
+        patch: Cells on each side of the square by which holes are widened before motion is carried into them: the
             patches that motion is measured on have 8 on a side; those that reach into a hole show part of it.
     """
 
     surroundings: int = 3
-    surely_new: float = 8.0
-    around: int = 5
-    new: float = 4.0
+    surely_new: float = 12.0
+    contrast: float = 0.5
+    around: int = 3
+    new: float = 6.0
     agreement: float = 0.7
     agreement_window: int = 5
     patch: int = 9
@@ -101,11 +105,13 @@ def plainly_damaged(
     if known is not None:
         novelty[known] = 0.0
     strength = np.abs(spike)
-    seeds = (novelty > _PLAIN.surely_new) & (
+    # A line of a pixel or two, brighter or darker than both sides, is told by its contrast in the neighbours.
+    least = np.float32(_PLAIN.surely_new) + np.float32(_PLAIN.contrast) * (high - low)
+    seeds = (novelty > least) & (
         cv2.blur(cv2.absdiff(first, second), (_PLAIN.agreement_window,) * 2) < _PLAIN.agreement * strength
     )
     found = (cv2.dilate(seeds.view(np.uint8), _AROUND) > 0) & (strength > _PLAIN.new)
-    return cv2.dilate(found.view(np.uint8), _SQUARE) > 0
+    return cv2.dilate(found.view(np.uint8), _SQUARE).view(bool)
 
 
 def carried_into(holes: BoolArray, flow: FloatArray) -> FloatArray:

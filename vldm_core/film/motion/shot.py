@@ -24,11 +24,11 @@ from ...arrays import BoolArray, FloatArray
 from ...errors import SettingsError
 from ...video.buffers.keyed_cache import Once
 from ...video.buffers.pictures import Clip, Picture, picture_of
-from ...video.flow import FlowSettings, PreparedLuma, estimate_reduced, fill_masked, prepare_luma, to_luma
+from ...video.flow import FlowSettings, PreparedLuma, estimate_reduced, fill_masked, prepare_luma, prepared_as, to_luma
 from ...video.warping import warp_array
 from ..flicker.local_gain import apply_gain, local_gain
 from .cleaning import PlainDamage, carried_into, plainly_damaged
-from .field import MotionField, enlarged_plane
+from .field import MotionField
 from .prediction import grain_of, much_better, shifted
 from .whole_shift import whole_shift
 
@@ -77,6 +77,7 @@ class ShotMotion:
         self._settings = settings or MotionSettings()
         side = self._settings.working_side
         self._quick = FlowSettings(quality="fast", working_side=side, halved=True)
+        self._only = FlowSettings(quality="fine", working_side=side, halved=True)
         self._fine = FlowSettings(quality="fine", working_side=side, halved=True, spike_threshold=0.0)
         self._lock = threading.Lock()
         self._waiting: dict[int, tuple[Picture, Tensor | None]] = {}
@@ -84,7 +85,6 @@ class ShotMotion:
         self._taken, self._ended = 0, False
         self._askers: dict[str, int] = {}
         self._refined = True
-        self._clean: set[int] = set()
         self._lumas = Once()
         self._once = Once(self._settings.held_bytes)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vldm-motion")
@@ -150,8 +150,6 @@ class ShotMotion:
                 del self._waiting[position]
         self._once.forget(lambda key: max(key[1:]) < useless)
         self._lumas.forget(lambda key: key[1] < useless - RADIUS)
-        with self._lock:
-            self._clean = {position for position in self._clean if position >= useless - 2 * RADIUS}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -226,16 +224,12 @@ class ShotMotion:
 
     def _luma(self, position: int) -> PreparedLuma:
         """A frame on the grid, with its spikes told apart."""
+        return self._reduced(position)[0]
 
-        def compute() -> PreparedLuma:
-            return prepare_luma(self._working(position)[0], settings=self._quick)
+    def _reduced(self, position: int) -> tuple[PreparedLuma, BoolArray | None]:
+        """A frame on the grid, its known damage filled smoothly, and where that is."""
 
-        return self._lumas.get(("grid", position), compute)
-
-    def _working(self, position: int) -> tuple[FloatArray, BoolArray | None]:
-        """The luma of a frame at the working size, its known damage filled smoothly, and where that is."""
-
-        def compute() -> tuple[FloatArray, BoolArray | None]:
+        def compute() -> tuple[PreparedLuma, BoolArray | None]:
             with self._lock:
                 if position not in self._waiting:
                     raise LookupError(
@@ -246,18 +240,19 @@ class ShotMotion:
             luma = to_luma(picture.tensor())
             self._size = (luma.shape[0], luma.shape[1])
             mask = None if holes is None else holes.detach().cpu().numpy() > 0.5
-            small, damaged = self._reduced(luma, mask)
-            return small if damaged is None else fill_masked(small, damaged), damaged
+            small, damaged = self._at_working_size(luma, mask)
+            prepared = prepare_luma(small if damaged is None else fill_masked(small, damaged), settings=self._quick)
+            if damaged is not None:
+                height, width = prepared.plain.shape
+                damaged = cv2.resize(damaged.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+            with self._lock:
+                # The picture is not looked at any more.
+                self._waiting.pop(position, None)
+            return prepared, damaged
 
-        return self._once.get(("working", position), compute)
+        return self._lumas.get(("grid", position), compute)
 
-    def _let_go(self, position: int) -> None:
-        """Forget a picture whose luma is not looked at any more."""
-        with self._lock:
-            self._waiting.pop(position, None)
-        self._once.forget(lambda key: key == ("working", position))
-
-    def _reduced(self, luma: FloatArray, mask: BoolArray | None) -> tuple[FloatArray, BoolArray | None]:
+    def _at_working_size(self, luma: FloatArray, mask: BoolArray | None) -> tuple[FloatArray, BoolArray | None]:
         """Bring a frame (H, W) and its damage to the working side, where it is larger."""
         height, width = luma.shape
         scale = self._settings.working_side / max(height, width)
@@ -271,7 +266,9 @@ class ShotMotion:
 
     def _estimate(self, here: int, there: int) -> MotionField:
         self.estimates["quick"] += 1
-        return self._field(estimate_reduced(self._luma(here), self._luma(there), settings=self._quick))
+        # Where it is all that is measured, it has to be fine.
+        settings = self._quick if self._refined else self._only
+        return self._field(estimate_reduced(self._luma(here), self._luma(there), settings=settings))
 
     def _refine(self, here: int, there: int) -> MotionField:
         first, second = self._cleaned(here), self._cleaned(there)
@@ -291,54 +288,44 @@ class ShotMotion:
         """A frame on the grid, without what is plainly damage."""
 
         def compute() -> PreparedLuma:
-            clean = self.plain_damage(position).taken_off(self._working(position)[0])
-            prepared = prepare_luma(clean, settings=self._fine)
-            self._looked_at(position)
-            return prepared
+            return prepared_as(self.plain_damage(position).taken_off(self._luma(position).plain))
 
         return self._lumas.get(("cleaned", position), compute)
 
-    def _looked_at(self, position: int) -> None:
-        """Let go of the pictures that no first look needs any more: those around which all frames have had theirs."""
-        with self._lock:
-            self._clean.add(position)
-            last = self._taken if self._ended else self._taken + RADIUS
-            done = [
-                near
-                for near in range(position - RADIUS, position + RADIUS + 1)
-                if near in self._waiting
-                and all(other in self._clean for other in range(max(0, near - RADIUS), min(last, near + RADIUS + 1)))
-            ]
-        for near in done:
-            self._luma(near)
-            self._let_go(near)
-
     def _first_look(self, position: int) -> PlainDamage:
-        frame, holes = self._working(position)
+        prepared, holes = self._reduced(position)
+        frame = prepared.plain
         pair = [self._beside(position, step) for step in (-1, 1)]
-        before, after = (None if other is None else self._working(other)[0] for other in pair)
+        before, after = (None if other is None else self._luma(other).plain for other in pair)
         if before is None or after is None:
             return PlainDamage.of(frame, np.zeros(frame.shape, bool), frame)
-        height, width = frame.shape
-        to_working = np.array([width / self.size[1], height / self.size[0]], np.float32)
-        motions = [self.quick(position, other) for other in pair if other is not None]
-        flows = [enlarged_plane(motion.grid, (height, width)) * to_working for motion in motions]
+        flows = [self.quick(position, other).in_cells() for other in pair if other is not None]
         if holes is not None:
             # In a hole there is nothing to measure: what belongs there lies where the surroundings come from.
             flows = [carried_into(holes, flow) for flow in flows]
         looks = warp_array(before, flows[0]), warp_array(after, flows[1])
         # Grain is the noisier of both: one of them may have been made from the other.
-        grain = max(grain_of(frame[::3, ::3] - look[::3, ::3]) for look in looks)
+        grain = max(grain_of(frame[::2, ::2] - look[::2, ::2]) for look in looks)
         gains = [local_gain(look, frame) for look in looks]
         first, second = (apply_gain(look, gain) for look, gain in zip(looks, gains, strict=True))
+        height, width = frame.shape
+        cells = np.array([width / self.size[1], height / self.size[0]], np.float32)
         known = np.zeros(frame.shape, bool)
         for other, luma, look, gain in zip(pair, (before, after), (first, second), gains, strict=True):
             assert other is not None
-            whole = apply_gain(shifted(luma, self.whole(position, other) * to_working), gain)
+            whole = apply_gain(shifted(luma, self.whole(position, other) * cells), gain)
             known |= much_better(frame, whole, look, grain)
         found = plainly_damaged(frame, first, second, known)
         if holes is not None:
             found |= holes
+        if not found.any():
+            return PlainDamage.of(frame, found, frame)
+        # What is damaged has pulled at the motion that it was found along.
+        flows = [carried_into(found, flow) for flow in flows]
+        first, second = (
+            apply_gain(warp_array(luma, flow), gain)
+            for luma, flow, gain in zip((before, after), flows, gains, strict=True)
+        )
         return PlainDamage.of(frame, found, (first + second) * np.float32(0.5))
 
     def _beside(self, position: int, step: int) -> int | None:

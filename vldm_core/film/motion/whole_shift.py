@@ -22,7 +22,7 @@ class ShiftFit:
         steps: Gauss-Newton steps at most.
         largest_step: Pixels of a step: a linear picture holds no farther.
         enough: Pixels of a step below which the shift is exact enough: no stroke shows a hundredth.
-        samples_on_side: Pixels of the longer side that are looked at; a shift is one pair of numbers.
+        samples_on_side: Pixels of the longer side that are looked at, at most; a shift is one pair of numbers.
         least_spread: Grey levels of the error that are taken for grain at least.
         largest_error: Grey levels up to which an error counts in that spread; more is something that moves.
         ridge: Share by which the curvature is raised: a picture that shows lines of one direction has none across.
@@ -32,7 +32,7 @@ class ShiftFit:
     steps: int = 5
     largest_step: float = 1.0
     enough: float = 0.01
-    samples_on_side: int = 480
+    samples_on_side: int = 240
     least_spread: float = 2.0
     largest_error: float = 40
     ridge: float = 1e-3
@@ -53,7 +53,7 @@ def whole_shift(frame: Plane, other: Plane, start: NDArray[np.float32]) -> NDArr
         start: (2,), where to begin, pixels.
     """
     height, width = frame.shape
-    step = max(1, max(height, width) // _SHIFT.samples_on_side)
+    step = -(-max(height, width) // _SHIFT.samples_on_side)
     part = np.s_[::step, ::step]
     here, there = (cv2.GaussianBlur(luma, (0, 0), _SHIFT.blur) for luma in (frame, other))
     slope_x = cv2.Scharr(here, cv2.CV_32F, 1, 0, scale=1 / 32)[part]

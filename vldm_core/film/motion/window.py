@@ -103,6 +103,17 @@ class FrameWindow:
 
         return self._once.get(("colour", index), compute)
 
+    def chroma(self, index: int) -> FloatArray:
+        """R − Y and B − Y of a frame, (H, W, 2) grey levels."""
+
+        def compute() -> FloatArray:
+            planes = self._frames[index].detach().cpu().float().numpy()
+            luma, white = self.luma[index], np.full(1, 255.0)
+            parts = [cv2.subtract(cv2.multiply(planes[channel], white), luma) for channel in (0, 2)]
+            return np.asarray(cv2.merge(parts), np.float32)
+
+        return self._once.get(("chroma", index), compute)
+
     def grey(self, index: int) -> FloatArray:
         """Its luma, (H, W), for who looks at its colours too."""
 

@@ -12,7 +12,7 @@ Where a frame shows what was missed by the search for damage, the neighbours cou
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -21,9 +21,10 @@ import numpy as np
 from ...arrays import BoolArray, Plane
 from ...errors import SettingsError
 from ...video.luma import LUMA_WEIGHTS
+from ..flicker.local_gain import GAIN
 from .missed_damage import AROUND as AROUND_SPOTS
 from .missed_damage import StandOut, missed_damage, moving_past, stands_out
-from .neighbours import NOT_ASKED, REACH, Compensated, CompensatedBand, Neighbours, NeighbourSettings, misfit
+from .neighbours import REACH, CompensatedBand, Neighbours, NeighbourSettings, doubled, halved
 from .noise import by_brightness
 
 
@@ -54,10 +55,11 @@ class AveragingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class AveragingWeights:
-    """How much neighbours count.
+    """How much neighbours count. Squares of two by two pixels share a weight.
 
     Attributes:
-        box: Pixels on each side of the square over which the misfit is averaged, odd.
+        box: Such squares on each side of the one over which the misfit is averaged, odd: about the size of the blocks
+            that motion compensation is judged by in denoisers of video.
         grain: Ratio of the misfit at which a neighbour counts nothing to the one that grain alone makes.
         levels: Grey levels that are added to that misfit: what rounding leaves of the same picture.
         sure: Neighbours, the sum of their weights, that must be there where they count alone.
@@ -67,7 +69,7 @@ class AveragingWeights:
             there is more, and one frame alone does not tell it from detail.
     """
 
-    box: int = 9
+    box: int = 5
     grain: float = 3.0
     levels: float = 0.3
     sure: float = 1.0
@@ -77,87 +79,161 @@ class AveragingWeights:
 
 
 _WEIGHTS = AveragingWeights()
-_LUMA = np.array([LUMA_WEIGHTS], np.float32)
+_BOX, _SQUARE = ((side, side) for side in (_WEIGHTS.box, _WEIGHTS.window))
 _LEAST = np.float32(1e-6)
-"""Sum of weights, a share of one neighbour, that is divided by at least."""
+"""Sum of weights, a share of one neighbour, and variance, that is divided by at least."""
+_RED, _GREEN, _BLUE = LUMA_WEIGHTS
+_TO_RGB = np.array([[1, 1, 0], [1, -_RED / _GREEN, -_BLUE / _GREEN], [1, 0, 1]], np.float32)
+"""Factors of luma, R − Y and B − Y in red, green and blue."""
 
 
 def neighbour_settings(settings: AveragingSettings) -> NeighbourSettings:
     """How neighbours are brought to a frame for an average: misfit tells where they do not show it."""
-    return NeighbourSettings(reach=max(1, settings.reach), box=_WEIGHTS.box, both_ways=False)
+    return NeighbourSettings(reach=max(1, settings.reach))
 
 
-def averaged(neighbours: Neighbours, index: int, frame: Plane, grain: Plane, settings: AveragingSettings) -> Plane:
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """How much the neighbours of some rows of a frame count.
+
+    Attributes:
+        parts: (n, W) each, what the light of a neighbour is multiplied by, 0 … 1.
+        total: (n, W), their sum.
+        left: (n / 2, W / 2), share of the grain's variance that the average has.
+        lone: (n, W), where they count alone; None where they do so nowhere.
+    """
+
+    parts: list[Plane]
+    total: Plane
+    left: Plane
+    lone: BoolArray | None
+
+
+def averaged(
+    neighbours: Neighbours, index: int, grain: Plane, settings: AveragingSettings, *, chroma: Plane | None = None
+) -> Plane:
     """Average a frame with its neighbours.
 
     Args:
         neighbours: Of frames, with `neighbour_settings`.
         index: Of the frame.
-        frame: (H, W) where the film is monochrome, or (H, W, 3) RGB; grey levels.
         grain: (256,), see `noise.grain_by_brightness`.
         settings: How.
+        chroma: (H, W, 2), R − Y and B − Y of the frame, grey levels; None where the film is monochrome.
 
     Returns:
-        Like `frame`.
+        What is to be added to the frame, grey levels: (H, W) where it is monochrome, else (H, W, 3), RGB.
     """
-    in_colour = frame.ndim == 3
-    bands = [
-        band if in_colour else replace(band, neighbours=[_without_places(shown) for shown in band.neighbours])
-        for band in neighbours.looked_up(index, AROUND_SPOTS)
-    ]
-    alone, expected = np.zeros(frame.shape[:2], bool), None
+    bands = list(neighbours.looked_up(index, AROUND_SPOTS))
+    shape = (bands[-1].rows.stop, bands[-1].frame.shape[1])
+    alone, expected = np.zeros(shape, bool), None
     if settings.missed_damage:
         parts = [stands_out(band, index, grain).cut(band.core) for band in bands]
         seen = parts[0] if len(parts) == 1 else _joined(parts)
         if seen.found.any():
             alone, expected = missed_damage(seen, moving_past(neighbours.nearest_motions(index))), seen.expected
-    result = np.empty(frame.shape, np.float32)
+    made = []
     for band in bands:
         rows = slice(band.rows.start - band.core.start, band.rows.start - band.core.start + len(band.frame))
-        weights, own = _weights(band, alone[rows], expected if expected is None else expected[rows], grain)
-        factor = _share(weights, own)
-        colours = (neighbours.colour(shown) if in_colour else shown.luma for shown in band.neighbours)
-        came = frame[rows]
-        change: Plane = np.zeros(came.shape, np.float32)
-        for colour, weight in zip(colours, weights, strict=True):
-            cv2.accumulateProduct(cv2.subtract(colour, came), _for(weight, came), change)
-        change *= _for(factor, came)
-        change += _left_grain(came + change, weights, own, grain)
-        change *= _for(_scale(own, settings), came)
-        result[band.rows] = (came + change)[band.core]
-    return result
+        weights = _weights(band, alone[rows], None if expected is None else expected[rows], grain)
+        change = _change([shown.light for shown in band.neighbours], weights, band.frame)
+        average = cv2.add(band.frame, change)
+        to_mean = _to_mean(average)
+        share = _share(average, to_mean, weights, grain)
+        cv2.accumulateProduct(to_mean, share, change)
+        if chroma is not None:
+            came = chroma[rows]
+            colours = _change([neighbours.chroma(shown) for shown in band.neighbours], weights, came)
+            cv2.accumulateProduct(_to_mean(cv2.add(came, colours)), _for(share, came), colours)
+            change = cv2.transform(cv2.merge([change, *cv2.split(colours)]), _TO_RGB)
+        made.append(_kept(change, weights.lone, settings)[band.core])
+    return made[0] if len(made) == 1 else np.concatenate(made)
 
 
-def _left_grain(average: Plane, weights: Sequence[Plane], own: Plane, grain: Plane) -> Plane:
-    """What takes the grain out of an average that is left in it where it shows nothing else, like `average`.
+def _weights(band: CompensatedBand, alone: BoolArray, expected: Plane | None, grain: Plane) -> _Weights:
+    """How much each neighbour counts.
+
+    Args:
+        band: The neighbours.
+        alone: (n, W), where they are to count alone.
+        expected: (n, W), the light of the frame there, or None.
+        grain: (256,), see `noise.grain_by_brightness`.
+    """
+    frame, lone = band.frame, None
+    shape = (frame.shape[0], frame.shape[1])
+    if expected is not None and alone.any():
+        # What the neighbours fit is the frame without its damage.
+        frame, lone = np.where(alone, expected, frame), alone
+    smooth = cv2.blur(halved(frame), _BOX, borderType=cv2.BORDER_REFLECT)
+    curve = (grain * np.float32(_WEIGHTS.grain) + np.float32(_WEIGHTS.levels)) ** 2
+    limit = by_brightness(curve, smooth, GAIN.pedestal)
+    fits = []
+    total, squares = np.zeros_like(limit), np.zeros_like(limit)
+    for shown in band.neighbours:
+        misfit = cv2.blur(halved(cv2.absdiff(frame, shown.light)), _BOX, borderType=cv2.BORDER_REFLECT)
+        cv2.multiply(misfit, misfit, dst=misfit)
+        fit: Plane = np.maximum(cv2.divide(cv2.subtract(limit, misfit), cv2.add(limit, misfit)), np.float32(0))
+        if shown.valid is not None:
+            fit = cv2.copyTo(fit, shown.valid)
+        fits.append(fit)
+        cv2.accumulate(fit, total)
+        cv2.accumulateSquare(fit, squares)
+    own = np.ones_like(total)
+    if lone is not None:
+        # Where too few neighbours fit to count alone, the frame stays.
+        lone = lone & (doubled(total, shape) >= np.float32(_WEIGHTS.sure))
+        own -= halved(lone.astype(np.float32))
+    whole = np.maximum(total + own, _LEAST)
+    left = (squares + own * own) / (whole * whole)
+    parts = [doubled(cv2.divide(fit, whole), shape) for fit in fits]
+    sums = doubled(cv2.divide(total, whole), shape)
+    if lone is not None:
+        # A square on the rim of damage has pixels of both kinds.
+        there = np.maximum(sums[lone], _LEAST)
+        for part in parts:
+            part[lone] /= there
+        sums[lone] = 1.0
+    return _Weights(parts, sums, np.minimum(left, np.float32(_WEIGHTS.most_left)), lone)
+
+
+def _change(looks: Sequence[Plane], weights: _Weights, came: Plane) -> Plane:
+    """What the weighted neighbours add to a picture (n, W) or (n, W, 2)."""
+    change = cv2.multiply(_for(weights.total, came), came, scale=-1.0)
+    for look, part in zip(looks, weights.parts, strict=True):
+        cv2.accumulateProduct(look, _for(part, came), change)
+    return change
+
+
+def _to_mean(average: Plane) -> Plane:
+    """What leads from every pixel of a picture (n, W) or (n, W, 2) to the mean around it."""
+    mean = cv2.blur(average, _SQUARE, borderType=cv2.BORDER_REFLECT)
+    return cv2.subtract(mean, average, dst=mean)
+
+
+def _share(average: Plane, to_mean: Plane, weights: _Weights, grain: Plane) -> Plane:
+    """How far an average (n, W) goes towards the mean around each pixel, (n, W): the share of grain in its variance.
 
     The local Wiener filter (J. S. Lee, "Digital Image Enhancement and Noise Filtering by Use of Local Statistics", IEEE
-    PAMI 2 (2), 1980): a pixel goes towards the mean around it by the share that the grain has in the variance there.
+    PAMI 2 (2), 1980), with the mean square of the way to the mean for the variance: it does not hang on the sums of
+    what lies above.
     """
-    square = (_WEIGHTS.window, _WEIGHTS.window)
-    total, squares = own.copy(), cv2.multiply(own, own)
-    for weight in weights:
-        cv2.accumulate(weight, total)
-        cv2.accumulateProduct(weight, weight, squares)
-    left = squares / np.maximum(cv2.multiply(total, total), _LEAST)
-    np.minimum(left, np.float32(_WEIGHTS.most_left), out=left)
-    mean = cv2.blur(average, square, borderType=cv2.BORDER_REFLECT)
-    luma, smooth = (plane if plane.ndim == 2 else cv2.transform(plane, _LUMA) for plane in (average, mean))
-    variance = cv2.blur(cv2.multiply(luma, luma), square, borderType=cv2.BORDER_REFLECT) - cv2.multiply(smooth, smooth)
-    noise = by_brightness((grain / np.float32(_WEIGHTS.difference)) ** 2, smooth)
-    share = np.minimum(noise * left / np.maximum(variance, _LEAST), np.float32(1))
-    share = cv2.blur(share, square, borderType=cv2.BORDER_REFLECT)
-    return cv2.multiply(cv2.subtract(mean, average), _for(share, average))
+    variance = cv2.blur(cv2.multiply(to_mean, to_mean), _SQUARE, borderType=cv2.BORDER_REFLECT)
+    noise = by_brightness((grain / np.float32(_WEIGHTS.difference)) ** 2, cv2.add(average, to_mean), GAIN.pedestal)
+    cv2.multiply(noise, doubled(weights.left, (average.shape[0], average.shape[1])), dst=noise)
+    share: Plane = np.minimum(cv2.divide(noise, np.maximum(variance, _LEAST)), np.float32(1))
+    return cv2.blur(share, _SQUARE, borderType=cv2.BORDER_REFLECT)
 
 
-def _scale(own: Plane, settings: AveragingSettings) -> Plane:
-    """Share of a change that is applied: all of it where the neighbours count alone, less where grain is kept."""
-    return np.asarray(np.float32(settings.strength) * (1 - np.float32(settings.keep_grain) * own), np.float32)
-
-
-def _without_places(shown: Compensated) -> Compensated:
-    """Let go of what only colours are looked up with."""
-    return replace(shown, place=NOT_ASKED, gain=NOT_ASKED)
+def _kept(change: Plane, lone: BoolArray | None, settings: AveragingSettings) -> Plane:
+    """The part of a change that is wanted."""
+    scale = np.float32(settings.strength * (1 - settings.keep_grain))
+    if scale == 1:
+        return change
+    scaled = change * scale
+    if lone is not None:
+        # What was missed goes whatever is kept of the grain.
+        scaled[lone] = change[lone] * np.float32(settings.strength)
+    return np.asarray(scaled)
 
 
 def _joined(parts: Sequence[StandOut]) -> StandOut:
@@ -178,35 +254,3 @@ def _joined(parts: Sequence[StandOut]) -> StandOut:
 def _for(plane: Plane, picture: Plane) -> Plane:
     """A plane (n, W) for each channel of a picture."""
     return plane if picture.ndim == 2 else cv2.merge([plane] * picture.shape[2])
-
-
-def _weights(
-    band: CompensatedBand, alone: BoolArray, expected: Plane | None, grain: Plane
-) -> tuple[list[Plane], Plane]:
-    """How much each neighbour counts, (n, W) each, and the frame itself, 0 … 1."""
-    frame = band.frame
-    own: Plane = np.ones(frame.shape, np.float32)
-    if expected is not None and alone.any():
-        # What the neighbours fit is the frame without its damage.
-        frame = np.where(alone, expected, frame)
-        own[alone] = 0.0
-    smooth = cv2.blur(frame, (_WEIGHTS.box,) * 2, borderType=cv2.BORDER_REFLECT)
-    curve = (grain * np.float32(_WEIGHTS.grain) + np.float32(_WEIGHTS.levels)) ** 2
-    limit = by_brightness(curve, smooth)
-    weights = []
-    for shown in band.neighbours:
-        square = misfit(frame, shown.luma, _WEIGHTS.box)
-        cv2.multiply(square, square, dst=square)
-        weight = cv2.divide(cv2.subtract(limit, square), cv2.add(limit, square))
-        weights.append(cv2.copyTo(np.maximum(weight, np.float32(0)), shown.valid))
-    return weights, own
-
-
-def _share(weights: Sequence[Plane], own: Plane) -> Plane:
-    """What the weighted sum of the differences to the neighbours is multiplied by, (n, W)."""
-    total: Plane = np.zeros(own.shape, np.float32)
-    for weight in weights:
-        cv2.accumulate(weight, total)
-    # Where too few neighbours fit to count alone, the frame stays.
-    own = np.where((own < 1) & (total < np.float32(_WEIGHTS.sure)), np.float32(1), own)
-    return 1 / np.maximum(total + own, _LEAST)

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arrays import BoolArray, Plane
+from ..flicker.local_gain import GAIN
 from ..motion.field import MotionField
 from ..robust import sorted_planes
-from .neighbours import CompensatedBand
-from .noise import by_brightness
-
-_FAR = 1e4
-"""Grey levels that no plane reaches: what stands for a neighbour that is not valid, at one end of the order."""
+from .neighbours import Compensated, CompensatedBand, doubled, halved
+from .noise import eight_bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +105,7 @@ class EvenCourse:
     exactness: float = 2.0
     slope: float = 0.1
     area_ratio: float = 4.0
-    contrast_ratio: float = 2.5
+    contrast_ratio: float = 3.0
     twin: float = 1.5
     twin_distance: float = 50.0
     many: float = 0.3
@@ -129,8 +127,8 @@ class StandOut:
 
     Attributes:
         found: (n, W), what stands out of agreeing neighbours.
-        expected: (n, W), grey levels, the median of the neighbours.
-        apart: (n, W), the frame less that.
+        expected: (n, W), the median of the light of the neighbours.
+        apart: (n, W), the frame less that, grey levels.
         before: (n, W), the neighbour before it less that where it stands out itself, 0 elsewhere; None where there is
             none, or nothing was found.
         after: (n, W), the same of the one after it.
@@ -151,33 +149,39 @@ class StandOut:
 def stands_out(band: CompensatedBand, index: int, grain: Plane) -> StandOut:
     """Look for what a frame shows against its neighbours.
 
+    The order of the neighbours is taken of whole grey levels: what stands out does so by several.
+
     Args:
         band: With `AROUND` rows around it.
         index: Of the frame.
         grain: (256,), see `noise.grain_by_brightness`.
     """
     frame, seen = band.frame, band.neighbours
+    shape = (frame.shape[0], frame.shape[1])
     if len(seen) < _OUT.fewest:
-        return StandOut(np.zeros(frame.shape, bool), frame, np.zeros_like(frame), None, None)
-    low, expected, high = _middle_of(seen)
+        return StandOut(np.zeros(shape, bool), frame, np.zeros_like(frame), None, None)
+    low, middle, high = _middle_of(seen)
+    expected: Plane = cv2.add(middle, np.full(1, GAIN.pedestal), dtype=cv2.CV_32F)
     apart = cv2.subtract(frame, expected)
-    noise = by_brightness(grain, expected)
-    spread = cv2.blur(high - low, (_OUT.window,) * 2) - noise * np.float32(_OUT.grain_spread)
-    plain = noise * np.float32(_OUT.seed_grain) + np.float32(_OUT.seed_levels)
-    least = np.maximum(spread, np.float32(0)) * np.float32(_OUT.seed_spread) + plain
+    plain = cv2.LUT(middle, grain * np.float32(_OUT.seed_grain) + np.float32(_OUT.seed_levels))
+    spread = cv2.blur(cv2.subtract(high, low), (_OUT.window,) * 2)
+    more = cv2.subtract(spread, cv2.LUT(middle, grain * np.float32(_OUT.grain_spread)), dtype=cv2.CV_32F)
+    least = cv2.scaleAdd(np.maximum(more, np.float32(0)), _OUT.seed_spread, plain)
     found = _spots(apart, least)
     sides: dict[int, Plane] = {}
     if found.any():
         # How far from a spot itself, and without it, the frame is what the neighbours say.
-        square = (_OUT.surroundings,) * 2
-        rest = (~found).astype(np.float32)
-        unrest = cv2.blur(np.abs(apart) * rest, square)
-        share = cv2.blur(rest, square)
-        limit = noise * np.float32(_OUT.unrest_grain) + np.float32(_OUT.unrest_levels)
-        found &= (unrest < limit * share) & (share > np.float32(_OUT.clear))
+        square = (_OUT.surroundings // 4 * 2 + 1,) * 2
+        away = np.abs(apart)
+        away[found] = 0.0
+        rest = halved(np.where(found, np.float32(0), np.float32(1)))
+        unrest, share = cv2.blur(halved(away), square), cv2.blur(rest, square)
+        limit = halved(cv2.LUT(middle, grain * np.float32(_OUT.unrest_grain) + np.float32(_OUT.unrest_levels)))
+        calm = (unrest < limit * share) & (share > np.float32(_OUT.clear))
+        found &= doubled(calm.view(np.uint8), shape, cv2.INTER_NEAREST).view(bool)
         for shown in seen:
-            if abs(shown.other - index) == 1:
-                side = cv2.subtract(shown.luma, expected)
+            if abs(shown.other - index) == 1 and found.any():
+                side = cv2.subtract(shown.light, expected)
                 sides[shown.other - index] = cv2.copyTo(side, _spots(side, plain).view(np.uint8))
     return StandOut(found, expected, apart, sides.get(-1), sides.get(1))
 
@@ -188,20 +192,19 @@ def _spots(apart: Plane, least: Plane) -> BoolArray:
     if not seeds.any():
         return seeds
     found = (cv2.dilate(seeds.view(np.uint8), _REACH) > 0) & (np.abs(apart) > np.float32(_OUT.edge) * least)
-    return cv2.dilate(found.view(np.uint8), _RIM) > 0
+    return cv2.dilate(found.view(np.uint8), _RIM).view(bool)
 
 
-def _middle_of(seen: list) -> tuple[Plane, Plane, Plane]:
-    """Low, median and high of the neighbours, without one at each end where there are five or six."""
+def _middle_of(seen: Sequence[Compensated]) -> tuple[Plane, Plane, Plane]:
+    """Low, median and high of the neighbours, uint8, without one at each end where there are five or six."""
     planes = []
-    far: Plane = np.full(seen[0].luma.shape, np.float32(_FAR))
-    top: Plane = np.full(seen[0].luma.shape, np.uint8(255))
+    top: Plane = np.full(seen[0].light.shape, np.uint8(255))
     for shown in seen:
-        missing = cv2.bitwise_not(shown.valid)
-        plane = shown.luma
-        if missing.any():
-            plane = cv2.copyTo(far, cv2.bitwise_and(missing, top), plane.copy())
-            plane = cv2.copyTo(-far, cv2.bitwise_and(missing, cv2.bitwise_not(top)), plane)
+        plane = eight_bit(shown.light, GAIN.pedestal)
+        if shown.valid is not None:
+            # Those that are not valid take turns at the two ends of the order, so the middle stays the middle.
+            missing = cv2.bitwise_not(doubled(shown.valid, (plane.shape[0], plane.shape[1]), cv2.INTER_NEAREST))
+            cv2.copyTo(top, missing, plane)
             top = cv2.bitwise_xor(top, missing)
         planes.append(plane)
     order = sorted_planes(planes)
@@ -248,7 +251,7 @@ def missed_damage(seen: StandOut, unrest: Plane) -> BoolArray:
     fits = (spots.area <= _OUT.largest * height * width) | upright
     fits &= spots.area >= _OUT.smallest * unit
     fits &= spots.mean(unrest) < 1
-    if seen.before is not None and seen.after is not None:
+    if fits.any() and seen.before is not None and seen.after is not None:
         before, after = (_Spots.of(plane, plane != 0) for plane in (seen.before, seen.after))
         moving = spots.on_course(before, after, unit)
         if moving.sum() >= _COURSE.several and moving.sum() >= _COURSE.many * len(moving):
@@ -271,7 +274,8 @@ class _Spots:
 
     def mean(self, plane: Plane) -> Plane:
         """Mean of a plane (H, W) over each spot, (N,)."""
-        sums = np.bincount(self.labels.ravel(), weights=plane.ravel(), minlength=len(self.area) + 1)
+        place = np.flatnonzero(self.labels)
+        sums = np.bincount(self.labels.ravel()[place], weights=plane.ravel()[place], minlength=len(self.area) + 1)
         return np.asarray(sums[1:] / self.area, np.float32)
 
     @property
@@ -281,7 +285,8 @@ class _Spots:
     @classmethod
     def of(cls, apart: Plane, found: BoolArray) -> "_Spots":
         count, labels, stats, centres = cv2.connectedComponentsWithStats(found.view(np.uint8), connectivity=8)
-        sums = np.bincount(labels[found], weights=apart[found], minlength=count)[1:]
+        place = np.flatnonzero(found)
+        sums = np.bincount(labels.ravel()[place], weights=apart.ravel()[place], minlength=count)[1:]
         area = stats[1:, cv2.CC_STAT_AREA].astype(np.float32)
         size = stats[1:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].astype(np.float32)
         signed = (sums / area).astype(np.float32)

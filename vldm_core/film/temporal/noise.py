@@ -5,6 +5,7 @@ would either smear the shadows or leave the middle tones rough.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -108,7 +109,11 @@ def _through_classes(brightness: Plane, difference: Plane) -> Plane:
     return np.interp(np.arange(_LEVELS), middles, levels).astype(np.float32)
 
 
-def by_brightness(curve: Plane, frame: Plane) -> Plane:
+def eight_bit(plane: Plane, lifted: float = 0.0) -> Plane:
+    """Round a plane (n, W), less what was added to it, to uint8; it saturates at 0 and 255."""
+    return cast(Plane, cv2.subtract(plane, np.full(1, lifted), dtype=cv2.CV_8U))
+
+
+def by_brightness(curve: Plane, frame: Plane, lifted: float = 0.0) -> Plane:
     """Look a curve (256,) up at the grey levels of a frame (n, W) that is smooth enough for its grain not to show."""
-    # The conversion saturates at 0 and 255.
-    return cv2.LUT(cv2.add(frame, np.zeros(1), dtype=cv2.CV_8U), curve)
+    return cast(Plane, cv2.LUT(eight_bit(frame, lifted), curve))

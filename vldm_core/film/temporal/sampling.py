@@ -44,11 +44,19 @@ class Samples:
 
     Args:
         picture: (H, W) or (H, W, C) float32.
+        fine: Whether to make it twice as large first, where it is not too large for that.
+        lifted: What is added to its values.
+
+    Attributes:
+        scale: Samples to a pixel, down and across.
     """
 
-    def __init__(self, picture: Plane) -> None:
-        self._fine = max(picture.shape[:2]) <= HALF_PIXEL.fine_side
-        self._samples = _twice_as_large(picture) if self._fine else picture
+    def __init__(self, picture: Plane, *, fine: bool = True, lifted: float = 0.0) -> None:
+        if lifted:
+            picture = cv2.add(picture, np.full(1, lifted))
+        large = fine and max(picture.shape[:2]) <= HALF_PIXEL.fine_side
+        self.scale = 2 if large else 1
+        self._samples = _twice_as_large(picture) if large else picture
 
     @property
     def nbytes(self) -> int:
@@ -56,9 +64,7 @@ class Samples:
         return int(self._samples.nbytes)
 
     def at(self, place: Plane) -> Plane:
-        """Look the picture up at places (n, m, 2), pixels, x first; beyond the border its nearest pixel is taken."""
-        if self._fine:
-            place = cast(Plane, cv2.add(place, place))
+        """Look the picture up at places (n, m, 2), samples, x first; beyond the border its nearest one is taken."""
         # The path with maps of single precision is three times as fast as the one with fixed-point maps, and finer.
         return cast(Plane, cv2.remap(self._samples, place, cast(NDArray, None), cv2.INTER_LINEAR, borderMode=_BORDER))
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...arrays import BoolArray, Plane
+from ...arrays import BoolArray
 from ...film.temporal import neighbours
 from ...film.temporal.averaging import AveragingSettings, averaged, neighbour_settings
 from ...film.temporal.growing import GrowingWindow
@@ -110,19 +110,13 @@ class _Work:
         grain = grain_by_brightness(self._window, self._neighbours, self._position)
         if grain is None:
             return came
-        frame = self._frame(came)
-        made = averaged(self._neighbours, self._position, frame, grain, self._settings)
+        monochrome = bool(torch.equal(came[0], came[1])) and bool(torch.equal(came[0], came[2]))
+        chroma = None if monochrome else self._window.chroma(self._position)
+        change = torch.from_numpy(averaged(self._neighbours, self._position, grain, self._settings, chroma=chroma))
         # The change and not the result, so that what does not change stays bit-equal.
-        change = torch.from_numpy(made - frame) / 255
-        changed = came + (change if change.ndim == 2 else change.permute(2, 0, 1))
-        return self._shot.analysis.picture.restricted(changed.clamp(0, 1), came)
-
-    def _frame(self, came: Tensor) -> Plane:
-        """A monochrome frame as its luma, another one in its colours, grey levels."""
-        assert self._window is not None
-        if bool(torch.equal(came[0], came[1])) and bool(torch.equal(came[0], came[2])):
-            return self._window.luma[self._position]
-        return self._window.colour(self._position)
+        change /= 255
+        changed = came + (change if monochrome else change.permute(2, 0, 1))
+        return self._shot.analysis.picture.restricted(changed.clamp_(0, 1), came)
 
     def step(self) -> None:
         """Go on to the next frame."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
+from ...film.active_picture import ActivePicture
 from ...film.weave import stabilise
 from ...film.weave.stabilise import StabiliseSettings, WeaveTrack, apply_stabilise, warp_masks
 from ..settings import StageSettings
@@ -63,12 +64,14 @@ class Stabilise(Stage):
         for frame in over_windows(placed, change, watch=watch, size=shot.size, radius=self.radius, room=shot.room):
             index, origin = frame.origin
             marks = {
-                kind: watch.frame(frame.number, lambda: _moved(mask, track, index))  # noqa: B023 - called at once
+                kind: watch.frame(frame.number, lambda: _moved(mask, track, index, picture))  # noqa: B023 - called at once
                 for kind in ("dirt", "scratch")
                 if (mask := getattr(frame, kind)) is not None
             }
             yield frame.having(origin=origin, latent=None, **marks)
 
 
-def _moved(mask: Tensor, track: WeaveTrack, index: int) -> Tensor:
-    return (warp_masks(mask[None], track, index)[0] >= _LEAST_SHARE).to(mask)
+def _moved(mask: Tensor, track: WeaveTrack, index: int, picture: ActivePicture) -> Tensor:
+    """The marks of a frame where the picture has been moved to; none beyond its edge, where nothing was moved."""
+    moved = (warp_masks(mask[None], track, index)[0] >= _LEAST_SHARE).to(mask)
+    return picture.restricted(moved, torch.zeros_like(moved))

@@ -132,6 +132,7 @@ def test_the_picture_of_the_architecture_shows_the_stages_in_their_order() -> No
         "lines": "scratches",
         "dirt": "dirt",
         "standing": "standing marks",
+        "splices": "splices",
         "flicker": "flicker",
         "average": "averaging",
         "prerestore": "pre-restoration",

@@ -44,6 +44,7 @@ from vldm_core.film.masks import MaskEdit
 from vldm_core.film.motion.shot import MotionSettings
 from vldm_core.film.scratches.repair.repair import ScratchRepairSettings
 from vldm_core.film.scratches.settings import ScratchSettings
+from vldm_core.film.splices.detection import SpliceSettings
 from vldm_core.film.standing.detection import StandingSettings
 from vldm_core.film.temporal.averaging import AveragingSettings
 from vldm_core.film.temporal.neighbours import NeighbourSettings
@@ -325,6 +326,10 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "min_frames": between(2, 48),
         "grow": between(0, 20),
         "certainty": between(0, 1),
+    },
+    SpliceSettings: {
+        "depth": between(4, 100),
+        "coverage": between(0.6, 0.95),
     },
     StandingSettings: {
         "certainty": between(0.4, 1),

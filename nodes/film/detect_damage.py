@@ -260,7 +260,9 @@ class DetectDamage(io.ComfyNode):
             ],
             outputs=[
                 io.Mask.Output(
-                    "dirt", display_name="dirt", tooltip="One mask per frame, 1 = dirt, dust, hair, blotch."
+                    "dirt",
+                    display_name="dirt",
+                    tooltip="One mask per frame, 1 = dirt, dust, hair, blotch, seam of a splice.",
                 ),
                 io.Mask.Output("scratch", display_name="scratch", tooltip="One mask per frame, 1 = line scratch."),
                 io.Image.Output(
@@ -379,6 +381,7 @@ class DetectDamage(io.ComfyNode):
             dirt=dirt if "dirt" in find else None,
             lines=lines if "scratches" in find else None,
             standing=level.standing if "dirt" in find else None,
+            splices=level.splices if "dirt" in find else None,
             spare=SparingSettings(graphics=spare_graphics, falling=falling),  # type: ignore[arg-type]
             motion=level.motion,
         )

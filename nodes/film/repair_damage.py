@@ -145,7 +145,7 @@ class RepairDamage(io.ComfyNode):
             progress=NodeProgress(),
             notices=notices,
         )
-        found = {"dirt": level.dirt, "lines": level.lines, "standing": level.standing}
+        found = {"dirt": level.dirt, "lines": level.lines, "standing": level.standing, "splices": level.splices}
         before = settings or replace(ReelSettings.no_stages(), **found)
         # What is found but not repaired here is not repaired in a reel either.
         chosen = replace(
@@ -153,6 +153,7 @@ class RepairDamage(io.ComfyNode):
             dirt=None if dirt is None else before.dirt,
             lines=None if scratch is None else before.lines,
             standing=None if dirt is None else before.standing,
+            splices=None if dirt is None else before.splices,
             dirt_repair=dirt_repair,
             line_repair=line_repair,
             motion=level.motion,

@@ -128,6 +128,7 @@ class ReelInputs:
             dirt=dirt if self.dirt else None,
             spare=SparingSettings(graphics=self.spare_graphics, falling=self.falling),  # type: ignore[arg-type]
             standing=level.standing if self.dirt else None,
+            splices=level.splices if self.dirt else None,
             lines=lines if self.scratches else None,
             dirt_repair=replace(level.dirt_repair, grain=self.dirt_grain),
             flicker=replace(level.flicker, flash=self.flash) if self.flicker else None,

@@ -64,7 +64,10 @@ class RestoreReel(io.ComfyNode):
                     "films; best: looks longest. The help page says what each does and how long it takes."
                 ),
                 io.Boolean.Input(
-                    "dirt", default=True, optional=True, tooltip="Find and fill dirt, dust, hair and blotches."
+                    "dirt",
+                    default=True,
+                    optional=True,
+                    tooltip="Find and fill dirt, dust, hair, blotches and the seams of splices.",
                 ),
                 io.Boolean.Input(
                     "scratches",

@@ -42,5 +42,5 @@ def test_the_passes_are_those_that_a_reel_reports(tmp_path):
 
 
 def test_stages_are_named():
-    assert ALL.stages == ("lines", "dirt", "flicker", "average", "prerestore", "stabilise")
+    assert ALL.stages == ("lines", "dirt", "splices", "flicker", "average", "prerestore", "stabilise")
     assert ReelSettings.no_stages().stages == ()

@@ -243,6 +243,12 @@ class RestoringOptions(DetectionOptions):
         bool | None,
         _stage("--standing/--no-standing", help="Remove hairs in the gate and dirt on the lens."),
     ] = None
+    splices: Annotated[
+        bool | None,
+        _stage(
+            "--splices/--no-splices", help="Remove the seams of splices, and frame lines in sight when the film jumps."
+        ),
+    ] = None
     flicker: Annotated[bool | None, _stage("--flicker/--no-flicker", help="Remove brightness flicker.")] = None
     stabilise: Annotated[bool | None, _stage("--stabilise/--no-stabilise", help="Remove gate weave.")] = None
     average: Annotated[
@@ -278,6 +284,12 @@ class RestoringOptions(DetectionOptions):
     ] = None
     standing_depth: Annotated[
         float | None, _picture(help="Grey levels of 255 by which a mark that stays differs from the scene.")
+    ] = None
+    splice_depth: Annotated[
+        float | None, _picture(help="Grey levels of 255 by which the seam of a splice differs from the picture.")
+    ] = None
+    splice_coverage: Annotated[
+        float | None, _picture(help="Share of the width over which a seam must be seen, 0.6 to 0.95; lower finds more.")
     ] = None
     flicker_strength: Annotated[float | None, _picture(help="Share of the flicker that is taken out, 0 to 1.")] = None
     flicker_spatial: Annotated[
@@ -335,6 +347,7 @@ class RestoringOptions(DetectionOptions):
 
     def _more_switches(self) -> dict[str, Any]:
         from ..film.flicker.removal import FlickerSettings
+        from ..film.splices.detection import SpliceSettings
         from ..film.standing.detection import StandingSettings
         from ..film.temporal.averaging import AveragingSettings
         from ..film.weave.stabilise import StabiliseSettings
@@ -342,6 +355,7 @@ class RestoringOptions(DetectionOptions):
 
         return {
             "standing": StandingSettings,
+            "splices": SpliceSettings,
             "flicker": FlickerSettings,
             "average": AveragingSettings,
             "stabilise": StabiliseSettings,
@@ -356,6 +370,7 @@ class RestoringOptions(DetectionOptions):
             "scratch_rows": ("line_repair", "rows"),
             **{f"flicker_{name}": ("flicker", name) for name in ("strength", "spatial", "period")},
             **{f"standing_{name}": ("standing", name) for name in ("certainty", "depth")},
+            **{f"splice_{name}": ("splices", name) for name in ("depth", "coverage")},
             "flash": ("flicker", "flash"),
             **{f"average_{name}": ("average", name) for name in ("strength", "reach", "keep_grain")},
             "missed_damage": ("average", "missed_damage"),

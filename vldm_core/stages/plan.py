@@ -1,9 +1,10 @@
 """THE order of the stages. It is stated here, once, and nowhere else: whoever works on a film runs a plan.
 
 Scratches go first: they persist, so they would otherwise be taken for dirt, and be copied into its fills. What stays
-and is no line is marked beside the dirt, and filled with it. Brightness follows the repairs, which compare neighbours
-with their own gain; averaging and pre-restoration follow it, so that they carry along only what is repaired and of one
-brightness. The picture is moved last, because scratches and gate are fixed in film coordinates.
+and is no line, and the seams of splices, are marked beside the dirt and filled with it. Brightness follows the repairs,
+which compare neighbours with their own gain; averaging and pre-restoration follow it, so that they carry along only
+what is repaired and of one brightness. The picture is moved last, because scratches and gate are fixed in film
+coordinates.
 """
 
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from .single.dirt import MarkDirt, RepairDirt
 from .single.flicker import RemoveFlicker
 from .single.prerestoration import PreRestore
 from .single.scratches import MarkScratches, RepairScratches
+from .single.splices import MarkSplices
 from .single.standing import MarkStanding
 from .single.weave import Stabilise
 from .stage import Frames, Scope, ShotContext, Stage, StageModels
@@ -28,6 +30,7 @@ ORDER: tuple[type[Stage], ...] = (
     RepairScratches,
     MarkDirt,
     MarkStanding,
+    MarkSplices,
     RepairDirt,
     RemoveFlicker,
     Average,

@@ -11,6 +11,7 @@ from ..film.flicker.removal import FlickerSettings
 from ..film.scratches.repair.repair import ScratchRepairSettings
 from ..film.scratches.settings import ScratchSettings
 from ..film.spared.settings import SparingSettings
+from ..film.splices.detection import SpliceSettings
 from ..film.standing.detection import StandingSettings
 from ..film.temporal.averaging import AveragingSettings
 from ..film.weave.stabilise import StabiliseSettings
@@ -37,6 +38,7 @@ class StageSettings:
         dirt: How transient dirt is found.
         lines: How persistent line scratches are found.
         standing: How marks that stay and are no lines are found: hairs in the gate, dirt on the lens.
+        splices: How the seams of splices, and frame lines that a jump brings into sight, are found.
         flicker: How flicker is measured and removed.
         average: How frames are averaged with their neighbours along the motion.
         prerestore: How a network takes blur, noise and compression off.
@@ -53,6 +55,7 @@ class StageSettings:
     dirt: DirtSettings | None = field(default_factory=DirtSettings, metadata=_SWITCH)
     lines: ScratchSettings | None = field(default_factory=ScratchSettings, metadata=_SWITCH)
     standing: StandingSettings | None = field(default=None, metadata=_SWITCH)
+    splices: SpliceSettings | None = field(default_factory=SpliceSettings, metadata=_SWITCH)
     flicker: FlickerSettings | None = field(default_factory=FlickerSettings, metadata=_SWITCH)
     average: AveragingSettings | None = field(default_factory=AveragingSettings, metadata=_SWITCH)
     prerestore: PreRestoration | None = field(default=None, metadata=_SWITCH)

@@ -176,6 +176,7 @@ def look_for_damage(
         motion=settings.motion,
         line_repair=settings.line_repair,
         standing=settings.standing,
+        splices=settings.splices,
         spare=settings.spare,
         given_dirt=use,
     )

@@ -113,3 +113,17 @@ def test_the_dark_flank_of_a_bright_line_seems_deeper_but_explains_less():
     flank = fitted_shape(30 * section(u - 5.0, 1.8, 0), -1)
     assert abs(flank.depth) > line.depth
     assert flank.explained < 0.7 * line.explained
+
+
+def test_a_line_goes_on_behind_what_hides_it_where_most_of_it_is_surely_there():
+    line = LineShape(depth=-6.0, sigma=1.2)
+    there = np.ones((FRAMES, BANDS), bool)
+    there[:6] = False
+    seen = film(line, there=there, moved=PAN, texture=1.0)
+    # Something passes under the last bands, so that no single frame tells whether the line is there.
+    rng = np.random.default_rng(5)
+    seen[:, 12:] += 14 * rng.normal(size=(FRAMES, 4, 1)) * section(np.arange(WIDTH) - X, 1.6, 0)
+    found = measured_line(seen.astype(np.float32), path(-1), there, [], PAN.astype(np.float32), 0.9)
+    assert found is not None
+    assert found.present[6:, 12:].mean() > 0.9
+    assert not found.present[:6].any()

@@ -235,3 +235,13 @@ def test_a_scratch_goes_on_where_it_became_doubtful():
 def test_an_uncertain_motion_that_is_rather_the_scenes_counts_against_a_line(following, error, share, wanted):
     verdict = Verdict(film_share=share, following=following, following_error=error)
     assert by_network._leans_to_scene(verdict) is wanted
+
+
+def test_motion_speaks_for_a_line_by_the_likelihood_of_its_slope() -> None:
+    def said(slope: float, error: float) -> float:
+        return by_network._spoken_for(Verdict(film_share=0.5, following=slope, following_error=error))
+
+    assert said(0.0, np.inf) == said(0.6, 0.1) == 0.0
+    assert 0 < said(0.2, 0.6) < said(0.0, 0.6) < said(0.0, 0.3) <= 3.0
+    assert by_network._raised(0.2, 0.0) == pytest.approx(0.2)
+    assert by_network._raised(0.2, 3.0) > 0.8 > 0.2 > by_network._raised(0.01, 3.0)

@@ -36,6 +36,8 @@ class LookRules:
         no_film_share: Share of the film layer below which the film has no part in a line.
         leaning: Slope, less its error, above which an uncertain measurement leans to the scene.
         leaning_certainty: Certainty that looks alone may give such a line.
+        alike: Standard deviation of the slope of things that move alike, besides the error of its measurement.
+        most_spoken: Log odds that a slope may add to what a line looks like at most.
     """
 
     fainter: float = 0.5
@@ -45,6 +47,8 @@ class LookRules:
     no_film_share: float = 0.1
     leaning: float = 0.5
     leaning_certainty: float = 0.2
+    alike: float = 0.15
+    most_spoken: float = 3.0
 
 
 _RULES = LookRules()
@@ -76,12 +80,13 @@ def find_by_appearance(
     accepted: list[MeasuredLine] = []
     least_certainty = min(_RULES.doubtful, settings.certainty)
     # The plainest come first: what they add to their flanks is no line of its own.
-    explained = [line_shape(window.mean, one.path, one.present, []).explained for one in candidates]
-    for _, candidate, looks in sorted(zip(explained, candidates, certainties, strict=True), key=lambda one: -one[0]):
+    shapes = [line_shape(window.mean, one.path, one.present, []) for one in candidates]
+    plain = [shape.explained * one.path.score for shape, one in zip(shapes, candidates, strict=True)]
+    for _, candidate, looks in sorted(zip(plain, candidates, certainties, strict=True), key=lambda one: -one[0]):
         path, present, certainty = candidate.path, candidate.present, looks
         # Where motion tells film from scene, a line needs not look like one that the network knows.
         moving = not candidate.standing and path.score >= settings.sensitivity
-        if not moving and certainty < least_certainty:
+        if not moving and _raised(certainty, _RULES.most_spoken) < least_certainty:
             continue
         beside = [other for other in accepted if runs_beside(path, other.path, MOTION_RULES.flank_reach)]
         verdict = judge(window.ridge, displacements, path, present)
@@ -92,11 +97,16 @@ def find_by_appearance(
             certainty = max(certainty, grade(path, verdict, settings, sure=True))
         elif not alone and _leans_to_scene(verdict):
             certainty = min(certainty, _RULES.leaning_certainty)
+        elif path.score >= settings.sensitivity:
+            certainty = _raised(certainty, _spoken_for(verdict))
         if certainty < least_certainty:
             continue
         line = line_beside(window.mean, window.explained, path, present, beside, settings)
         if line is None:
             continue
+        if line.shape.broadest:
+            # What may be broader still than all that lines are is none on the word of its motion alone.
+            certainty = min(certainty, max(looks, least_certainty))
         track = make_track(line, certainty, layout, first)
         if certainty < settings.certainty:
             doubtful.append(track)
@@ -126,6 +136,21 @@ def _certainties(network: ScratchNetwork, window: Window, candidates: list[Candi
         odds[there] += length * np.log(probability / (1 - probability))
         weights[there] += length
     return [float(value) for value in 1 / (1 + np.exp(-odds / np.maximum(weights, 1)))]
+
+
+def _spoken_for(verdict: Verdict) -> float:
+    """What the motion of a line says for the film, log odds: the likelihood of its slope if that is 0, against 1.
+
+    What speaks for the scene is not counted, because where a line lies on an edge its place is measured on both.
+    """
+    variance = verdict.following_error**2 + _RULES.alike**2
+    return float(np.clip((1 - 2 * verdict.following) / (2 * variance), 0, _RULES.most_spoken))
+
+
+def _raised(certainty: float, said: float) -> float:
+    """Raise a certainty by log odds."""
+    looks = float(np.clip(certainty, 1e-6, 1 - 1e-6))
+    return float(1 / (1 + np.exp(-said) * (1 - looks) / looks))
 
 
 def _moves_with_scene(verdict: Verdict) -> bool:

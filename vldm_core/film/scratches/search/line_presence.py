@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ....arrays import BoolArray, FloatArray
+from ...robust import MAD_TO_SIGMA
 from ..sampling import sampled_around
 from .courses import likeliest
 from .line_shape import LineShape, line_shape, reading_of, section, shape_alone
@@ -31,6 +33,11 @@ class PresenceRules:
         scene: Share of such an error that does not average out over time where the scene stands still.
         sure: How many times the error of its mean strength a line has to show to run through a band surely.
         sure_word: What that adds to each of its frames.
+        gaps: Deviation of the readings of a line by its gaps at most, as a share of its usual depth.
+        lasting: Frames for which what passes under a line shows there.
+        untold: Errors of the mean strength by which a band has to be short of the line to be without it.
+        untold_word: What is added where that cannot be told: a line goes on rather than that it ends.
+        whole: Share of the bands in which the line surely runs for that, and of these in which a frame shows it.
         modulation: Deviation of the strength of a line down the frame, as a share of its usual depth.
         weakest: Strength down the frame at least, where the line surely runs.
         doubtful: The same where the scene may pass for a weak line.
@@ -55,6 +62,11 @@ class PresenceRules:
     scene: float = 0.5
     sure: float = 3.0
     sure_word: float = 1.0
+    gaps: float = 0.5
+    lasting: float = 6.0
+    untold: float = 2.5
+    untold_word: float = 3.0
+    whole: float = 0.6
     modulation: float = 0.5
     weakest: float = 0.25
     doubtful: float = 0.7
@@ -112,7 +124,24 @@ def read_line(mean: FloatArray, path: Path, shape: LineShape) -> Readings:
     return Readings(depth=readings[0], error=np.sqrt(wrong + _RULES.least_error**2).astype(np.float32))
 
 
-def strength_along(readings: Readings, shape: LineShape, seen: BoolArray, apart: float) -> tuple[FloatArray, BoolArray]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Along:
+    """A line down the frame.
+
+    Attributes:
+        strength: (bands,) its depth over the depth of the section.
+        sure: (bands,) where it surely runs.
+        untold: (bands,) where the scene hides whether it does.
+        passing: (bands,) variance of a reading by what passes under the line and not beside it, grey levels².
+    """
+
+    strength: FloatArray
+    sure: BoolArray
+    untold: BoolArray
+    passing: FloatArray
+
+
+def strength_along(readings: Readings, shape: LineShape, seen: BoolArray, apart: float) -> Along:
     """Measure how strong a line is down the frame: it fades where the picture is dark, or the film was not touched.
 
     Args:
@@ -120,9 +149,6 @@ def strength_along(readings: Readings, shape: LineShape, seen: BoolArray, apart:
         shape: Its section.
         seen: (n, bands) where it was seen.
         apart: How well the line can be told from the scene by the motion of that, 0 … 1: what moves averages out.
-
-    Returns:
-        (bands,) depth over the depth of the section, and (bands,) where the line surely runs.
     """
     usual = abs(shape.depth)
     lives = seen.any(axis=1)
@@ -130,12 +156,18 @@ def strength_along(readings: Readings, shape: LineShape, seen: BoolArray, apart:
     # Dirt is deeper than any line.
     mean = np.clip(depth, -2 * usual, 2 * usual).mean(axis=0)
     wrong = np.square(error).mean(axis=0) / len(depth) + np.square(_RULES.scene * (1.1 - apart) * error.mean(axis=0))
+    # Gaps and dirt vary too, so the middle of the deviations is taken, and what gaps explain is left out.
+    apart_from = np.median(np.abs(depth - np.median(depth, axis=0)), axis=0) * MAD_TO_SIGMA
+    known = np.square(error).mean(axis=0) + np.square(_RULES.gaps * usual)
+    passing = np.maximum(np.square(apart_from) - known, 0).astype(np.float32)
     sure = mean > _RULES.sure * np.sqrt(wrong)
     own = (_RULES.modulation * usual) ** 2
     along = 1 + (mean / usual - 1) * own / (own + wrong)
     along = cv2.blur(along[None].astype(np.float32), (3, 1), borderType=cv2.BORDER_REFLECT)[0]
     along = np.clip(along, np.where(sure, _RULES.weakest, _RULES.doubtful), _RULES.strongest)
-    return along.astype(np.float32), sure
+    wrong += passing * min(1.0, _RULES.lasting / len(depth))
+    untold = ~sure & (_RULES.share * usual - mean < _RULES.untold * np.sqrt(wrong))
+    return Along(strength=along.astype(np.float32), sure=sure, untold=untold, passing=passing)
 
 
 def presence_of(readings: Readings, shape: LineShape, seen: BoolArray, apart: float) -> BoolArray:
@@ -147,11 +179,11 @@ def presence_of(readings: Readings, shape: LineShape, seen: BoolArray, apart: fl
         seen: (n, bands) where the search saw it.
         apart: As for `strength_along`.
     """
-    along, sure = strength_along(readings, shape, seen, apart)
-    usual = abs(shape.depth) * along
+    along = strength_along(readings, shape, seen, apart)
+    usual = abs(shape.depth) * along.strength
     spread = np.square(readings.error) + np.square(_RULES.varying * usual)
-    words = usual * (readings.depth - _RULES.share * usual) / spread + _RULES.sure_word * sure
-    words = np.clip(words, -_RULES.largest_word, _RULES.largest_word).astype(np.float32)
+    told = usual * (readings.depth - _RULES.share * usual)
+    words = _clipped(told / spread + _RULES.sure_word * along.sure)
     asked = seen.mean(axis=0) > _RULES.alive
     if asked.any():
         total = words[:, asked].sum(axis=1) / np.sqrt(asked.sum())
@@ -159,7 +191,18 @@ def presence_of(readings: Readings, shape: LineShape, seen: BoolArray, apart: fl
         lives = likeliest(total[None], _RULES.birth)[0]
     else:
         lives = np.ones(len(words), bool)
+    shown = likeliest(words, _RULES.turn) & lives[:, None]
+    if not along.untold.any() or along.sure.mean() < _RULES.whole:
+        return shown
+    # Where most of the line is there, the rest that the scene hides is there as well.
+    whole = shown[:, along.sure].mean(axis=1) >= _RULES.whole
+    hidden = _clipped(told / (spread + along.passing) + _RULES.untold_word)
+    words = np.where(along.untold & whole[:, None], hidden, words)
     return likeliest(words, _RULES.turn) & lives[:, None]
+
+
+def _clipped(words: NDArray[np.floating]) -> FloatArray:
+    return np.clip(words, -_RULES.largest_word, _RULES.largest_word).astype(np.float32)
 
 
 def placed(mean: FloatArray, path: Path, shape: LineShape, present: BoolArray) -> Path:
@@ -252,5 +295,5 @@ def measured_line(
     if not present.any():
         return None
     return MeasuredLine(
-        path=path, present=present, shape=shape, along=strength_along(readings, shape, present, apart)[0]
+        path=path, present=present, shape=shape, along=strength_along(readings, shape, present, apart).strength
     )

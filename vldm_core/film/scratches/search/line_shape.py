@@ -81,6 +81,11 @@ class LineShape:
     explained: float = 0.0
 
     @property
+    def broadest(self) -> bool:
+        """Whether no broader section was tried."""
+        return self.sigma >= _RULES.sigmas[-1]
+
+    @property
     def extent(self) -> float:
         """How far it is seen on either side of its centre, working pixels."""
         groove = self.sigma * np.sqrt(2 * np.log(max(abs(self.depth) / _RULES.visible, 1.0)))

@@ -29,6 +29,8 @@ from vldm_core.prior.finish import FinishSettings
 from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
 from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
 from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.reel.resumable.run import RunSettings
+from vldm_core.reel.resumable.work_folder import WorkFolder
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.semantics.prompts.prompt_text import written_prompts
 from vldm_core.semantics.table.description import ShotDescription
@@ -37,6 +39,7 @@ from vldm_core.semantics.table.table_files import write_table
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
+from vldm_core.video.writing.encoding import WriteSettings
 
 from ..prerestore.test_network import trained
 from ..prior.ldm_layout import checkpoint
@@ -406,3 +409,47 @@ def test_what_goes_into_the_prior_is_pre_restored_and_grain_is_that_of_the_sourc
     plain = replace(settings, reel=QUICK)
     restore_film_with_prior(film, tmp_path / "plain.mkv", prior, plain)
     assert set(prior.grain) == {settings.finish.grain}
+
+
+class EnoughError(Exception):
+    """Stands for whatever ends a run."""
+
+
+def test_a_run_with_a_prior_goes_on_where_it_was_ended(film, tmp_path) -> None:
+    """Each shot is sampled once; a table with another prompt samples its shot again, and no other."""
+    settings = replace(SMALL, reel=replace(QUICK, write=WriteSettings(codec="ffv1")), seed=3)
+    once = tmp_path / "once.mkv"
+    restore_film_with_prior(film, once, tiny_pipeline(), settings, run=RunSettings())
+    out, sampled = tmp_path / "out.mkv", []
+
+    def progress(phase: str, done: int, total: int | None, preview: Any = None) -> None:
+        if phase == "sample":
+            sampled.append(done)
+        if phase == "restore with prior" and done == 8:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        restore_film_with_prior(film, out, tiny_pipeline(), settings, progress, run=RunSettings())
+    assert sampled and [path.name for path in tmp_path.glob("out*")] == ["out.mkv.vldm"]
+    sampled.clear()
+    kept = RunSettings(keep=True)
+    restore_film_with_prior(film, out, tiny_pipeline(), settings, progress_of(sampled), run=kept)
+    assert not sampled, "both shots had been sampled"
+    np.testing.assert_array_equal(pictures(out), pictures(once))
+    rows = [ShotDescription(first=0, last=7), ShotDescription(first=7, last=FRAMES)]
+    first, again = tmp_path / "first.mkv", tmp_path / "again.mkv"
+    table = ShotTable(descriptions=tuple(rows))
+    folder = WorkFolder.beside(out)
+    restore_film_with_prior(film, first, tiny_pipeline(), replace(settings, table=table), run=kept, folder=folder)
+    other = ShotTable(descriptions=(rows[0], replace(rows[1], prompt="a street in 1906")))
+    sampled.clear()
+    restore_film_with_prior(
+        film, again, tiny_pipeline(), replace(settings, table=other), progress_of(sampled), run=kept, folder=folder
+    )
+    assert max(sampled) - min(sampled) < 2 * settings.steps, "one shot was sampled"
+    np.testing.assert_array_equal(pictures(first)[:7], pictures(again)[:7])
+    assert (pictures(first)[7:] != pictures(again)[7:]).any()
+
+
+def progress_of(sampled: list[int]) -> Any:
+    return lambda phase, done, *_: sampled.append(done) if phase == "sample" else None

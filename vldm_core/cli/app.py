@@ -125,7 +125,9 @@ def restore(
             whole = prior_options.settings(settings)
             pipeline = prior_options.open(device)
             with bars() as progress:
-                report = restore_film_with_prior(source, destination, pipeline, whole, progress, notices=notices)
+                report = restore_film_with_prior(
+                    source, destination, pipeline, whole, progress, run=run_options.settings(), notices=notices
+                )
         show_report(destination, report)
         show_summary(notices)
 

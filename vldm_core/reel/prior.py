@@ -13,7 +13,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,10 @@ from .prior_company import (
 from .prior_controls import ControlShelf, ReelRestorationControl
 from .prior_parts import Restore, over_parts, plan_parts
 from .restore import ReelReport, ReelSettings, restore_film
+from .resumable.keys import key_of
+from .resumable.parts import KeptParts, facts_of, pipeline_key
+from .resumable.run import RunSettings, reel_key, restore_reel
+from .resumable.work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
 
@@ -156,6 +160,8 @@ def restore_film_with_prior(
     settings: PriorReelSettings | None = None,
     progress: Progress = silent,
     *,
+    run: RunSettings | None = None,
+    folder: WorkFolder | None = None,
     notices: Notices | None = None,
 ) -> ReelReport:
     """Repair a film file, then restore it with a prior.
@@ -170,6 +176,9 @@ def restore_film_with_prior(
         pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`.
         settings: How; defaults to :class:`PriorReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
+        run: How what is finished is kept, part by part, for the same call to go on from; then nothing else is kept
+            after an error. None keeps none of it.
+        folder: Where, with `run`; defaults to the one beside the result, ``NAME.vldm``.
         notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
 
     Raises:
@@ -199,21 +208,12 @@ def restore_film_with_prior(
         given = () if settings.masks is None else mask_films(settings.masks)
         # Before the repair, which may take hours.
         _check_lengths(film, settings, controls, given, progress)
-        folder = stack.enter_context(own_folder(writer.path))
-        repaired = folder / "repaired.mkv"
+        beside = stack.enter_context(own_folder(writer.path))
+        repaired = beside / "repaired.mkv"
+        work = _Work.of(source, destination, pipeline, settings, run, folder)
         notices = Notices() if notices is None else notices
-        with ExitStack() as writing:
-            masks = None
-            if settings.finds_damage and not given:
-                masks = writing.enter_context(MaskWriters(folder, {"damage": "damage"}, film.info))
-            report = restore_film(
-                source,
-                repaired,
-                _lossless(settings.reel, film.info),
-                progress,
-                notices=notices,
-                each=None if masks is None else partial(_keep_damage, masks),
-            )
+        marks = settings.finds_damage and not given
+        report = _repaired(source, repaired, settings.reel, film.info, work, progress, notices, marks=marks)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
@@ -225,8 +225,8 @@ def restore_film_with_prior(
         if settings.grain_of_source:
             grainy = stack.enter_context(settings.reel.read.open(source))
             company.add("source", (frame.tensor() for frame in grainy))
-        if masks is not None:
-            given = (folder / "damage.mkv",)
+        if marks:
+            given = (beside / "damage.mkv",)
         if given:
             films = [stack.enter_context(open_film(path, deinterlace="off")) for path in given]
             company.add("damage", mask_frames(films), 1)
@@ -241,6 +241,9 @@ def restore_film_with_prior(
         restore = _restorer(
             pipeline, settings, report.shots, company, pulse, progress, watch, controls, decoding=decoding, shelf=shelf
         )
+        if work is not None:
+            stack.enter_context(work.folder)
+            restore = work.parts.around(restore)
         frames = company.joined(frame.tensor() for frame in pictures)
         stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
         try:
@@ -248,14 +251,76 @@ def restore_film_with_prior(
                 writer.write(origin, frame)
                 pulse.step(frame)
         except BaseException:
-            if settings.reel.keep_partial:
+            if settings.reel.keep_partial and work is None:
                 pictures.close()
                 _keep(writer, repaired, pulse.done)
             raise
         # What is found out while finishing belongs into the report too.
         writer.close()
         messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings, *notices.summary())))
+    if work is not None and run is not None and not run.keep:
+        work.folder.remove()
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Work:
+    """Where and how what is finished is kept.
+
+    Attributes:
+        run: Of the repair, whose chunks stay until the whole film is finished.
+        folder: The folder.
+        parts: What the prior has made.
+    """
+
+    run: RunSettings
+    folder: WorkFolder
+    parts: KeptParts
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        destination: str | os.PathLike[str],
+        pipeline: Any,
+        settings: PriorReelSettings,
+        run: RunSettings | None,
+        folder: WorkFolder | None,
+    ) -> Self | None:
+        """Return it, or None where nothing is to be kept or the film lies in memory."""
+        repaired = None if run is None else reel_key(source, settings.reel)
+        if run is None or repaired is None:
+            return None
+        folder = folder or WorkFolder.beside(destination)
+        table = settings.table
+        how = replace(settings, reel=ReelSettings.no_stages(), table=None)
+        depends = key_of(repaired=repaired, prior=facts_of(how), pipeline=pipeline_key(pipeline))
+
+        def said(shot: Shot) -> Any:
+            return None if table is None else [facts_of(row) for row in table if row.first == shot.first]
+
+        return cls(run=replace(run, keep=True), folder=folder, parts=KeptParts(folder, depends, said))
+
+
+def _repaired(
+    source: Source,
+    target: Path,
+    settings: ReelSettings,
+    info: FilmInfo,
+    work: _Work | None,
+    progress: Progress,
+    notices: Notices,
+    *,
+    marks: bool,
+) -> ReelReport:
+    """Repair the film into a file, and write where it was damaged beside that."""
+    repair = restore_film if work is None else partial(restore_reel, run=work.run, folder=work.folder)
+    with ExitStack() as stack:
+        each = None
+        if marks:
+            masks = stack.enter_context(MaskWriters(target.parent, {"damage": "damage"}, info))
+            each = partial(_keep_damage, masks)
+        return repair(source, target, _lossless(settings, info), progress, notices=notices, each=each)
 
 
 def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:

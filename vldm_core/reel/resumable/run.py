@@ -27,6 +27,7 @@ from ...stages.stage_frame import StageFrame
 from ...video.info import FilmFrame
 from ...video.shots import Shot
 from ...video.stream import FilmReader
+from ...video.writing.encoding import WriteSettings
 from ...video.writing.writer import open_writer
 from ..cost import ANALYSE, FIND_SHOTS, RESTORE, WRITE
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
@@ -116,7 +117,8 @@ def restore_reel(
     plan.load()
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
-        protect = None if settings.protect is None else read_protection(settings.protect, film.info)
+        if settings.protect is not None:
+            read_protection(settings.protect, film.info)
         # An output that cannot work costs no time.
         open_writer(destination, film.info, settings=settings.write, source=source).abort()
         if folder is None:
@@ -124,7 +126,7 @@ def restore_reel(
         stack.enter_context(folder)
         if run.restart:
             folder.restart()
-        base = key_of(film=film_is, pack=pack_key(), read=repr(settings.read), shots=repr(settings.shots))
+        base = _base_key(film_is, settings)
         folder.describe(**remembered(source, destination, settings))
         folder.note("run", film=film_is, pack=pack_key())
         first_pass = _FirstPass(folder, base, film, settings, plan, notices)
@@ -138,15 +140,7 @@ def restore_reel(
         analyses = first_pass.analyses(shots, progress)
         chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
         stored = storage(film.info, settings.write)
-        depends = key_of(
-            base=base,
-            analysis=repr(plan.analysis),
-            stages=stages_key(settings),
-            maps=maps_are,
-            protect=None if protect is None else key_of(bits=protect.numpy().tobytes().hex()),
-            stored=repr(stored),
-            network=None if prerestorer is None else network_key(prerestorer),
-        )
+        depends = _depends(base, settings, plan, maps_are, stored, prerestorer)
         keys = {chunk.first: key_of(depends=depends, first=chunk.first, last=chunk.last) for chunk in chunks}
         film.close()
         orders = Orders(
@@ -170,6 +164,45 @@ def restore_reel(
     if not run.keep:
         folder.remove()
     return report
+
+
+def _base_key(film: str, settings: ReelSettings) -> str:
+    """Key of what the search for cuts depends on."""
+    return key_of(film=film, pack=pack_key(), read=repr(settings.read), shots=repr(settings.shots))
+
+
+def _depends(
+    base: str,
+    settings: ReelSettings,
+    plan: StagePlan,
+    maps: str,
+    stored: WriteSettings,
+    prerestorer: PreRestorer | None,
+) -> str:
+    """Key of what every restored frame depends on."""
+    return key_of(
+        base=base,
+        analysis=repr(plan.analysis),
+        stages=stages_key(settings),
+        maps=maps,
+        protect=None if settings.protect is None else film_key(settings.protect),
+        stored=repr(stored),
+        network=None if prerestorer is None else network_key(prerestorer),
+    )
+
+
+def reel_key(source: Source, settings: ReelSettings) -> str | None:
+    """Return the key of a film and of what is done to it before a prior; None where some of it lies in memory.
+
+    Raises:
+        FilmFileError: The film or a map cannot be read.
+    """
+    settings = with_given(settings)
+    film, maps = film_key(source), maps_key(settings.maps)
+    if film is None or maps is None:
+        return None
+    plan = StagePlan.from_settings(settings)
+    return _depends(_base_key(film, settings), settings, plan, maps, settings.write, None)
 
 
 class _FirstPass:

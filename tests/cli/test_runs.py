@@ -53,7 +53,7 @@ def test_status_tells_how_far_it_is(ended, tmp_path):
 
 
 def test_resume_goes_on_without_being_told_how(ended, monkeypatch):
-    monkeypatch.setattr("vldm_core.reel.resumable.run.find_shots", None)
+    monkeypatch.setattr("vldm_core.reel.resumable.first_pass.find_shots", None)
     _, out = ended
     # Chunks of another length are other chunks: what was learnt of the shots is used all the same.
     assert run("resume", out).exit_code == 0

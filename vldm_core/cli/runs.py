@@ -25,9 +25,10 @@ class RunOptions:
     """How a run is kept and shared out, on the command line."""
 
     workers: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=1, help="Processes that restore side by side; else as many as the cores and the memory suffice for."
+            metavar="N|ray|ray=ADDRESS",
+            help="Processes that restore side by side, or a Ray cluster; else as many as cores and memory suffice for.",
         ),
     ] = None
     restart: Annotated[
@@ -42,8 +43,9 @@ class RunOptions:
         """As the core takes them."""
         from ..machine.workers import suitable_workers
         from ..reel.resumable.run import RunSettings
+        from ..reel.resumable.sharing.share import workers_from
 
-        workers = suitable_workers() if self.workers is None else self.workers
+        workers = suitable_workers() if self.workers is None else workers_from(self.workers)
         return RunSettings(workers=workers, restart=self.restart, keep=self.keep_work)
 
 

@@ -80,50 +80,29 @@ def analyse_film(
         progress: Called once per frame.
         faults: What is done about frames that cannot be measured.
     """
-    found = dict(analyse_shots(film, shots, settings, progress, faults=faults))
-    return link_shots([found[number] for number in range(len(shots))])
-
-
-def analyse_shots(
-    film: FilmReader,
-    shots: Sequence[Shot],
-    settings: AnalysisSettings,
-    progress: Progress = silent,
-    *,
-    only: Sequence[int] | None = None,
-    faults: Faults | None = None,
-) -> Iterator[tuple[int, ShotAnalysis]]:
-    """Run the first pass over shots of a film, one after the other; see `link_shots` for what follows.
-
-    Args:
-        film: The film; it is read from its start, as far as the last shot that is wanted.
-        shots: Its shots.
-        settings: What to measure.
-        progress: Called once per frame.
-        only: Numbers of the shots that are wanted, rising; None is all.
-        faults: What is done about frames that cannot be measured.
-
-    Yields:
-        The number of each shot that is wanted, and what was learnt of it.
-    """
-    wanted = set(range(len(shots)) if only is None else only)
-    if not wanted:
-        return
     faults = faults or Faults()
     pulse = Pulse(progress, "analyse", shots[-1].last)
     frames = iter(film)
-    for number, shot in enumerate(shots[: max(wanted) + 1]):
-        drawn = islice(frames, shot.last - shot.first)
-        if number not in wanted:
-            for _ in drawn:
-                pulse.step()
-            continue
+    results = []
+    for shot in shots:
         analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
-        with closing(ahead((analyser.look(frame.tensor()) for frame in drawn), _AHEAD)) as looks:  # type: ignore[type-var]
-            for look in looks:
-                analyser.measure(look)
-                pulse.step()
-        yield number, analyser.finish()
+        results.append(analysed(analyser, islice(frames, shot.last - shot.first), pulse))
+    return link_shots(results)
+
+
+def analysed(analyser: ShotAnalyser, frames: Iterator[FilmFrame], pulse: Pulse) -> ShotAnalysis:
+    """Run the first pass over the frames of a shot; they are read ahead, in a thread of their own.
+
+    Args:
+        analyser: Of the shot.
+        frames: Its frames.
+        pulse: Takes a step for each.
+    """
+    with closing(ahead((analyser.look(frame.tensor()) for frame in frames), _AHEAD)) as looks:  # type: ignore[type-var]
+        for look in looks:
+            analyser.measure(look)
+            pulse.step()
+    return analyser.finish()
 
 
 Given = Callable[[FilmFrame], Mapping[str, Tensor]]

@@ -16,7 +16,7 @@ from vldm_core.errors import FilmFileError
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.notices import Notices
 from vldm_core.reel.restore import ReelSettings, restore_film
-from vldm_core.reel.resumable import run as module
+from vldm_core.reel.resumable import first_pass
 from vldm_core.reel.resumable.maker import ChunkMaker, storage
 from vldm_core.reel.resumable.run import RunSettings, restore_reel
 from vldm_core.reel.resumable.status import latest_picture, run_folder, run_status
@@ -110,7 +110,7 @@ def test_another_codec_only_encodes_again(small_film, at_once, tmp_path, monkeyp
     folder = WorkFolder(tmp_path / "work")
     restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, run=kept, folder=folder)
     monkeypatch.setattr(ChunkMaker, "make", None)
-    monkeypatch.setattr(module, "find_shots", None)
+    monkeypatch.setattr(first_pass, "find_shots", None)
     lossy = replace(SETTINGS, write=WriteSettings(codec="h264"))
     restore_reel(small_film, tmp_path / "out.mp4", lossy, run=kept, folder=folder)
     assert len(frames_of(tmp_path / "out.mp4")) == COUNT
@@ -122,7 +122,7 @@ def test_another_codec_only_encodes_again(small_film, at_once, tmp_path, monkeyp
 def test_other_settings_redo_only_what_they_touch(small_film, tmp_path, monkeypatch):
     kept, folder = replace(SHORT, keep=True), WorkFolder(tmp_path / "work")
     restore_reel(small_film, tmp_path / "out.mkv", SETTINGS, run=kept, folder=folder)
-    monkeypatch.setattr(module, "find_shots", None)
+    monkeypatch.setattr(first_pass, "find_shots", None)
     # How much of the flicker is taken off is not asked in the first pass of cuts, but in that of the shots.
     softer = replace(SETTINGS, average=replace(SETTINGS.average, strength=0.5))
     phases = []

@@ -2,7 +2,9 @@
 
 import io
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ...containment import Faults
-from ...errors import FilmFileError
+from ...errors import FilmFileError, FilmFileWarning
 from ...notices import Notice, Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Pulse
@@ -34,6 +36,7 @@ from ..protection import read_protection
 from ..restore import ReelSettings
 from .chunks import ReelChunk
 from .feed import FrameFeed
+from .sharing.job import Do
 from .work_folder import KeptChunk, WorkFolder, hash_of, told
 
 
@@ -71,6 +74,19 @@ class Orders:
     folder: Path
     keys: dict[int, str]
     storage: WriteSettings
+
+    @contextmanager
+    def open(self, prerestorer: PreRestorer | None = None) -> Iterator[Do]:
+        """Open the film; tasks are runs of chunks, see `ChunkMaker.make`.
+
+        Args:
+            prerestorer: On its device, in the place of the one that the settings name.
+        """
+        with warnings.catch_warnings():
+            # The search for cuts has read all of the film, and told what is wrong with it.
+            warnings.simplefilter("ignore", FilmFileWarning)
+            with ChunkMaker(self, prerestorer=prerestorer) as maker:
+                yield maker.make
 
 
 class ChunkMaker:

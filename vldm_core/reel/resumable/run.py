@@ -11,38 +11,46 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...containment import Faults
-from ...errors import FilmFileError, FilmFileWarning, SettingsError
+from ...errors import FilmFileWarning, SettingsError
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Progress, Pulse, silent
-from ...stages.analysis import ShotAnalysis, link_shots
 from ...stages.plan import StagePlan
 from ...stages.stage import StageModels
 from ...stages.stage_frame import StageFrame
 from ...video.info import FilmFrame
-from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings
 from ...video.writing.writer import open_writer
-from ..cost import ANALYSE, FIND_SHOTS, RESTORE, WRITE
+from ..cost import RESTORE, WRITE
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
-from ..passes import Source, analyse_shots, counted, find_shots
+from ..passes import Source, counted
 from ..protection import read_protection
 from ..restore import ReelReport, ReelSettings, restore_film
 from .chunks import LENGTH, ReelChunk, plan_chunks, runs_of
+from .first_pass import FirstPass
 from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
-from .maker import ChunkMaker, Orders, kept_frames, notices_of, storage
+from .maker import Orders, kept_frames, notices_of, storage
 from .remembered import remembered
-from .stored import analysis_bytes, read_analysis
+from .sharing.job import Do, in_turn
+from .sharing.share import Workers, alone, check_workers, share
 from .work_folder import KeptChunk, WorkFolder
-from .workers import made_by_workers
 
 logger = logging.getLogger(__name__)
+
+
+_ROUNDS = 4
+"""Runs of chunks that each worker is given at least where there are so many, so that all end at about one time."""
+
+_LEAST_FRAMES = 240
+"""Frames of such a run at least, in a long shot: at both its ends neighbours are looked at twice."""
+
+_RAY_ACTORS = 8
+"""Workers of a cluster that runs are made for, before it is known how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +59,21 @@ class RunSettings:
 
     Attributes:
         length: Frames of a chunk at most, 1 or more: so many are lost at most.
-        workers: Processes that restore chunks side by side, 1 or more; 1 is this process alone.
+        workers: Processes that work side by side, 1 or more, of which 1 is this process alone; or a Ray cluster, see
+            `Workers`.
         restart: Whether to begin anew, whatever is kept.
         keep: Whether the folder stays when the film is finished.
     """
 
     length: int = LENGTH
-    workers: int = 1
+    workers: Workers = 1
     restart: bool = False
     keep: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("length", "workers"):
-            if getattr(self, name) < 1:
-                raise SettingsError(f"run {name} is {getattr(self, name)}; use 1 or more")
+        if self.length < 1:
+            raise SettingsError(f"run length is {self.length}; use 1 frame or more")
+        check_workers(self.workers)
 
 
 def restore_reel(
@@ -129,7 +138,7 @@ def restore_reel(
         base = _base_key(film_is, settings)
         folder.describe(**remembered(source, destination, settings))
         folder.note("run", film=film_is, pack=pack_key())
-        first_pass = _FirstPass(folder, base, film, settings, plan, notices)
+        first_pass = FirstPass(folder, base, source, film, settings, plan, notices)
         shots = first_pass.shots(progress)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.
@@ -137,12 +146,12 @@ def restore_reel(
         warnings.simplefilter("ignore", FilmFileWarning)
         with GivenMarks(settings.maps, film.info) as given:
             given.check(shots[-1].last, lambda maps: counted(maps, progress))
-        analyses = first_pass.analyses(shots, progress)
+        film.close()
+        analyses = first_pass.analyses(shots, progress, run.workers)
         chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
         stored = storage(film.info, settings.write)
         depends = _depends(base, settings, plan, maps_are, stored, prerestorer)
         keys = {chunk.first: key_of(depends=depends, first=chunk.first, last=chunk.last) for chunk in chunks}
-        film.close()
         orders = Orders(
             source=source, settings=settings, shots=shots, analyses=analyses, folder=folder.path, keys=keys,
             storage=stored,
@@ -205,75 +214,6 @@ def reel_key(source: Source, settings: ReelSettings) -> str | None:
     return _depends(_base_key(film, settings), settings, plan, maps, settings.write, None)
 
 
-class _FirstPass:
-    """Cuts and analyses of the shots, from the folder as far as they are kept there."""
-
-    def __init__(
-        self,
-        folder: WorkFolder,
-        base: str,
-        film: FilmReader,
-        settings: ReelSettings,
-        plan: StagePlan,
-        notices: Notices,
-    ) -> None:
-        self._folder, self._base, self._film, self._settings = folder, base, film, settings
-        self._analysis, self._notices = plan.analysis, notices
-        self.warnings: tuple[str, ...] = ()
-
-    def shots(self, progress: Progress) -> tuple[Shot, ...]:
-        """Where the cuts are."""
-        facts = self._folder.json("shots", self._base)
-        if facts is None:
-            own = Notices()
-            faults = Faults(own, strict=self._settings.strict)
-            found = find_shots(self._film, self._settings.shots, progress, faults=faults)
-            facts = {
-                "shots": [[shot.first, shot.last] for shot in found],
-                "warnings": list(self._film.warnings),
-                "notices": [[notice.stage, notice.text, notice.frame] for notice in own],
-            }
-            self._folder.keep_json("shots", self._base, facts)
-            self._folder.note("shots", count=len(found), frames=found[-1].last)
-        last = facts["shots"][-1][1]
-        progress(FIND_SHOTS, last, last)
-        self.warnings = tuple(facts["warnings"])
-        self._repeat(facts["notices"])
-        return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
-
-    def analyses(self, shots: Sequence[Shot], progress: Progress) -> tuple[ShotAnalysis, ...]:
-        """The first pass of each shot."""
-        keys = [key_of(base=self._base, how=repr(self._analysis), shot=[shot.first, shot.last]) for shot in shots]
-        found: dict[int, ShotAnalysis] = {}
-        for number, key in enumerate(keys):
-            path, facts = self._folder.analysis(number, key), self._folder.json(f"{number:05d}", key)
-            if facts is None or not path.is_file():
-                continue
-            try:
-                found[number] = read_analysis(path)
-            except FilmFileError as error:
-                logger.warning("%s", error)
-        own = Notices()
-        faults = Faults(own, strict=self._settings.strict)
-        missing = [number for number in range(len(shots)) if number not in found]
-        before = 0
-        for number, analysis in analyse_shots(self._film, shots, self._analysis, progress, only=missing, faults=faults):
-            found[number] = analysis
-            said = [[notice.stage, notice.text, notice.frame] for notice in list(own)[before:]]
-            before += len(said)
-            self._folder.keep_analysis(number, keys[number], analysis_bytes(analysis))
-            self._folder.keep_json(f"{number:05d}", keys[number], {"notices": said})
-            self._folder.note("analysed", shot=number, first=shots[number].first, last=shots[number].last)
-        progress(ANALYSE, shots[-1].last, shots[-1].last)
-        for number, key in enumerate(keys):
-            self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])
-        return link_shots([found[number] for number in range(len(shots))])
-
-    def _repeat(self, kept: Sequence[Sequence[object]]) -> None:
-        for notice in notices_of(kept):  # type: ignore[arg-type]
-            self._notices.add(notice.stage, notice.text, frame=notice.frame)
-
-
 def _made(
     orders: Orders,
     chunks: Sequence[ReelChunk],
@@ -298,14 +238,26 @@ def _made(
         kept[chunk.first] = chunk
         folder.note("chunk", first=chunk.first, last=chunk.last, key=chunk.key, seconds=chunk.seconds)
 
-    if run.workers > 1 and len(missing) > 1 and prerestorer is None:
-        made_by_workers(orders, missing, run.workers, pulse, take)
-    elif missing:
-        with ChunkMaker(orders, prerestorer=prerestorer) as maker:
-            for group in runs_of(missing):
-                for made in maker.make(group, pulse):
-                    take(made)
+    if prerestorer is not None:
+        # A network that was given on its device stays there.
+        in_turn(_Given(orders, prerestorer), runs_of(missing), pulse, take)
+        return kept
+    frames = sum(chunk.frames for chunk in missing)
+    many = run.workers if isinstance(run.workers, int) else _RAY_ACTORS
+    longest = None if alone(run.workers) else max(_LEAST_FRAMES, frames // (many * _ROUNDS))
+    share(orders, runs_of(missing, longest=longest), run.workers, pulse, take)
     return kept
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Makes chunks in this process with a network that was given."""
+
+    orders: Orders
+    prerestorer: PreRestorer
+
+    def open(self) -> AbstractContextManager[Do]:
+        return self.orders.open(self.prerestorer)
 
 
 def _put_together(

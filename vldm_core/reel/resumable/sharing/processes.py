@@ -1,4 +1,4 @@
-"""Processes that make chunks side by side."""
+"""Processes of this computer that do tasks side by side."""
 
 import logging
 import multiprocessing
@@ -6,7 +6,7 @@ import os
 import queue
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -15,62 +15,47 @@ import cv2
 import torch
 from torch import Tensor
 
-from ...errors import VLDMError
-from ...progress import Pulse, silent
-from .chunks import ReelChunk, runs_of
-from .maker import ChunkMaker, Orders
-from .work_folder import KeptChunk
+from ....errors import VLDMError
+from ....progress import Pulse, silent
+from .job import Job, Take, Task, WorkerError
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.2
 _STOP_S = 5.0
-_TRIES = 3
-"""Times that a chunk is given to a worker: one that ends its process twice more is no accident."""
 
-_ROUNDS = 4
-"""Runs that each worker is given at least where there are so many, so that all end at about the same time."""
-
-_LEAST_FRAMES = 240
-"""Frames of a run at least, in a long shot: at both its ends neighbours are looked at twice."""
-
-
-class WorkerError(VLDMError):
-    """A worker failed, and the chunk that it was at fails again."""
+TRIES = 3
+"""Workers that a task may end: one that ends three is no accident."""
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, and the run that it is at."""
+    """A process, and the task that it is at."""
 
     process: BaseProcess
     tasks: Any
-    run: tuple[ReelChunk, ...] = ()
+    task: Task = ()
     made: int = 0
 
 
-def made_by_workers(
-    orders: Orders, chunks: Sequence[ReelChunk], count: int, pulse: Pulse, take: Callable[[KeptChunk], None]
-) -> None:
-    """Make chunks in several processes.
+def over_processes(job: Job, tasks: Sequence[Task], count: int, pulse: Pulse, take: Take) -> None:
+    """Do tasks in several processes.
 
-    The same frames come out whatever their number, and whichever of them ends early: a chunk that its worker did not
-    finish is given to another one.
+    The same results come whatever their number, and whichever of them ends early: what a worker did not finish is given
+    to another one.
 
     Args:
-        orders: What to make.
-        chunks: The chunks, in order.
+        job: What does them.
+        tasks: In an order in which each process reads films forward.
         count: Processes.
         pulse: Gives signs of life, and counts frames.
-        take: Takes every chunk when it is kept, in no order.
+        take: Takes every result.
 
     Raises:
-        WorkerError: A chunk ended its worker several times.
-        VLDMError: What the maker of chunks raises.
+        WorkerError: A task ended several workers.
+        VLDMError: What the job raises.
     """
-    frames = sum(chunk.frames for chunk in chunks)
-    longest = max(_LEAST_FRAMES, frames // (count * _ROUNDS))
-    pool = _Pool(orders, runs_of(chunks, longest=longest), count)
+    pool = _Pool(job, tasks, count)
     try:
         pool.start()
         while pool.busy:
@@ -82,7 +67,7 @@ def made_by_workers(
             kind, value = found
             if kind == "frame":
                 pulse.step()
-            elif kind == "chunk":
+            elif kind == "result":
                 take(value)
             else:
                 raise value
@@ -91,19 +76,19 @@ def made_by_workers(
 
 
 class _Pool:
-    """Workers, and the runs that wait for one."""
+    """Workers, and the tasks that wait for one."""
 
-    def __init__(self, orders: Orders, runs: Iterable[tuple[ReelChunk, ...]], count: int) -> None:
-        self._orders, self._waiting, self._count = orders, deque(runs), count
+    def __init__(self, job: Job, tasks: Sequence[Task], count: int) -> None:
+        self._job, self._waiting, self._count = job, deque(tasks), count
         self._context = multiprocessing.get_context("spawn")
         self._results = self._context.Queue()
         self._workers: list[_Worker] = []
-        self._tries: dict[int, int] = {}
+        self._tries: dict[Any, int] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a worker is at a run."""
-        return any(worker.run for worker in self._workers)
+        """Whether a worker is at a task."""
+        return any(worker.task for worker in self._workers)
 
     def start(self) -> None:
         """Start as many workers as there is something to do for."""
@@ -114,7 +99,7 @@ class _Pool:
         tasks, number = self._context.Queue(), len(self._workers)
         process = self._context.Process(
             target=_work,
-            args=(number, self._orders, self._count, tasks, self._results),
+            args=(number, self._job, self._count, tasks, self._results),
             name=f"vldm-worker-{number}",
             daemon=True,
         )
@@ -124,20 +109,20 @@ class _Pool:
         self._give(worker)
 
     def _give(self, worker: _Worker) -> None:
-        worker.run, worker.made = (self._waiting.popleft() if self._waiting else ()), 0
-        if worker.run:
-            worker.tasks.put(worker.run)
+        worker.task, worker.made = (self._waiting.popleft() if self._waiting else ()), 0
+        if worker.task:
+            worker.tasks.put(worker.task)
 
     def result(self) -> tuple[str, Any] | None:
-        """Return what a worker has to say: "frame", "chunk" or "error", and a value; None where none says anything."""
+        """Return what a worker has to say: "frame", "result" or "error", and a value; None where none says anything."""
         try:
             number, kind, value = self._results.get(timeout=_POLL_S)
         except queue.Empty:
             return None
-        if kind == "chunk":
+        if kind == "result":
             worker = self._workers[number]
             worker.made += 1
-            if worker.made == len(worker.run):
+            if worker.made == len(worker.task):
                 self._give(worker)
         return kind, value
 
@@ -145,16 +130,15 @@ class _Pool:
         """Start new workers in the place of those that ended at their work.
 
         Raises:
-            WorkerError: One and the same chunk has ended several.
+            WorkerError: One and the same piece of work has ended several.
         """
-        for worker in [worker for worker in self._workers if worker.run and worker.process.exitcode is not None]:
-            left, worker.run = worker.run[worker.made :], ()
-            first = left[0].first
-            self._tries[first] = self._tries.get(first, 0) + 1
-            reason = f"a worker ended by itself (code {worker.process.exitcode}) at frames from {first} on"
-            if self._tries[first] >= _TRIES:
-                raise WorkerError(f"{reason}, {_TRIES} times; where memory is short, try fewer workers")
-            logger.warning("%s; they are given to another", reason)
+        for worker in [worker for worker in self._workers if worker.task and worker.process.exitcode is not None]:
+            left, worker.task = worker.task[worker.made :], ()
+            self._tries[left[0]] = self._tries.get(left[0], 0) + 1
+            reason = f"a worker ended by itself (code {worker.process.exitcode}) at {left[0]}"
+            if self._tries[left[0]] >= TRIES:
+                raise WorkerError(f"{reason}, {TRIES} times; where memory is short, try fewer workers")
+            logger.warning("%s; another one is given its work", reason)
             self._waiting.appendleft(left)
             self._start()
 
@@ -163,7 +147,7 @@ class _Pool:
         for worker in self._workers:
             if worker.process.is_alive():
                 worker.tasks.put(None)
-                if worker.run:
+                if worker.task:
                     worker.process.terminate()
         for worker in self._workers:
             worker.process.join(_STOP_S)
@@ -175,7 +159,7 @@ class _Reporting(Pulse):
     """Tells the parent of every frame, and ends the process where there is no parent any more."""
 
     def __init__(self, number: int, results: Any) -> None:
-        super().__init__(silent, "restore", None)
+        super().__init__(silent, "work", None)
         self._number, self._results = number, results
         self._parent = multiprocessing.parent_process()
 
@@ -189,27 +173,32 @@ class _Reporting(Pulse):
             raise SystemExit(1)
 
 
-def _work(number: int, orders: Orders, count: int, tasks: Any, results: Any) -> None:
-    """Make what comes through a queue, until None comes."""
-    # The parent decides what an interrupt from the keyboard ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def share_of_cores(count: int) -> None:
+    """Let the libraries of this process use its share of the cores among so many processes."""
     threads = max(1, (os.cpu_count() or 1) // count)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+def _work(number: int, job: Job, count: int, tasks: Any, results: Any) -> None:
+    """Do what comes through a queue, until None comes."""
+    # The parent decides what an interrupt from the keyboard ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    share_of_cores(count)
     parent = multiprocessing.parent_process()
     try:
-        with ChunkMaker(orders) as maker:
+        with job.open() as do:
             while True:
                 try:
-                    run = tasks.get(timeout=_STOP_S)
+                    task = tasks.get(timeout=_STOP_S)
                 except queue.Empty:
                     if parent is not None and not parent.is_alive():
                         return
                     continue
-                if run is None:
+                if task is None:
                     return
-                for chunk in maker.make(run, _Reporting(number, results)):
-                    results.put((number, "chunk", chunk))
+                for result in do(task, _Reporting(number, results)):
+                    results.put((number, "result", result))
     except VLDMError as error:
         results.put((number, "error", error))
     except Exception as error:  # noqa: BLE001 - it has to reach the parent, which raises it

@@ -97,6 +97,19 @@ def test_simulated_splices_are_found():
     assert right >= 0.75 * marked
 
 
+def test_the_other_end_of_the_overlap_is_found_beside_a_seam_alone():
+    film = scene(9, seed=14)
+    film[4], other = with_line(film[4], 62, 20.0)
+    other[:, : WIDTH // 4] = False
+    film[4, :, : WIDTH // 4] = scene(9, seed=14)[4, :, : WIDTH // 4]
+    assert not found(film).any()
+    film[4], seam = with_line(film[4], 6, 245.0)
+    masks = found(film)
+    assert masks[4][seam].mean() > 0.98
+    assert masks[4][other].mean() > 0.98
+    assert not np.delete(masks, 4, axis=0).any()
+
+
 def test_a_frame_line_in_sight_is_marked_in_its_frame():
     film = scene(9, seed=5)
     film[4] = np.vstack([np.full((7, WIDTH), 5.0, np.float32), film[4][:-7]])

@@ -4,6 +4,7 @@ A seam crosses the whole picture and is nearly level. The mean over a segment ta
 has of texture, and leaves a line a pixel or two thick as deep as it is.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,7 @@ class LookMeasure:
         segments: Columns: a seam is straight over the width of one.
         depth: Share of the rows, from the upper and the lower edge of the picture, in which seams lie: within 5 % of
             the edge, and as much farther as the picture jumps.
+        overlap: Share of the rows, from that edge, within which the overlap of the cemented film ends.
         thickness: Rows of the lines that are looked for.
         flank: Rows on each side that a line must stand out of.
         tilts: Rows by which a line rises over the width of the picture at most, and the step between the tilts tried.
@@ -35,6 +37,7 @@ class LookMeasure:
     rows: int = 480
     segments: int = 48
     depth: float = 0.11
+    overlap: float = 0.35
     thickness: tuple[int, ...] = (1, 2, 3, 5)
     flank: int = 3
     tilts: tuple[int, int] = (10, 2)
@@ -116,6 +119,13 @@ class FrameLook:
         """
         response = self.response(top=top, sign=sign)
         return _lines(response, rows, round((1 - coverage) * MEASURE.segments), self.scale, least)
+
+    @cached_property
+    def deeper(self) -> "FrameLook":
+        """The same frame, with bands as deep as the overlap of a splice."""
+        result = copy(self)
+        result.depth, result._responses = max(self.depth, round(MEASURE.overlap * len(self.small))), {}
+        return result
 
     @cached_property
     def contrast(self) -> float:

@@ -24,5 +24,9 @@ class HostError(VLDMError):
     """A ComfyUI server cannot be reached, refuses a workflow, fails in it or stops it."""
 
 
+class HostLostError(HostError):
+    """A ComfyUI server does not answer, or does not answer any more: another one may do the work."""
+
+
 class StageError(VLDMError):
     """A stage failed in a frame, and the run was asked to stop at that (strict)."""

@@ -190,6 +190,11 @@ def read_film(path: Path) -> tuple[np.ndarray, Fraction | None]:
         return np.stack(frames), stream.average_rate
 
 
+def sound_packets(path):
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
 def write_film(path: Path, *, frames: int, width: int = 160, height: int = 120, scratch: int = 100) -> None:
     """Write a panning picture with dirt and a scratch in a fixed column, 24000/1001 frames per second, and a tone."""
     rate = Fraction(24000, 1001)

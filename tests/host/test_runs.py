@@ -14,7 +14,7 @@ from vldm_core.stages.preset import read_settings
 from vldm_core.stages.settings import StageSettings
 from vldm_core.video.writing.clip import write_clip
 
-from .conftest import API, by_class, read_film, set_inputs
+from .conftest import API, by_class, read_film, set_inputs, sound_packets
 
 pytestmark = pytest.mark.host
 
@@ -26,11 +26,6 @@ def result_path(host, run, prompt, name):
     (entry,) = output["film"] if "film" in output else output["images"]
     folder = host.server.output_folder if entry["type"] == "output" else host.server.temp_folder
     return folder / entry["subfolder"] / entry["filename"]
-
-
-def sound_packets(path):
-    with av.open(str(path)) as container:
-        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
 
 
 def audio_seconds(path):

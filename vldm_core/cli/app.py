@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SettingsError
 from ..notices import Notices
 from . import checkpoints as cli_checkpoints
 from . import describe as cli_describe
@@ -234,26 +235,63 @@ app.command()(cli_checkpoints.unpack)
 @app.command()
 def queue(
     workflow: Annotated[Path, typer.Argument(help="Workflow in API format.", show_default=False)],
-    server: Annotated[str, typer.Option(help="Address of the ComfyUI server.")] = "http://127.0.0.1:8188",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(help="Address of the ComfyUI server, else http://127.0.0.1:8188; with --per-shot, repeatable."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="NODE.INPUT=VALUE", help="Change an input; NODE is an id, a title or a type. Repeatable."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
-    timeout: Annotated[float | None, typer.Option(min=1, help="Give up after so many seconds.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results, or with --per-shot a film.")] = Path("out"),
+    per_shot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILM", help="Send this film shot by shot, one prompt each, and join the results with its sound."
+        ),
+    ] = None,
+    film_input: Annotated[
+        str | None,
+        typer.Option(metavar="NODE.INPUT", help="With --per-shot: what is given the shot; else Load Video's file."),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=1, help="Give up after so many seconds, of each prompt.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files of the same name; else a number is added.")] = False,
 ) -> None:
-    """Run a workflow on a ComfyUI server: upload inputs, queue, follow, fetch the results."""
-    from .queue_client import load_workflow, run_workflow
+    """Run a workflow on a ComfyUI server: upload inputs, queue, follow, fetch the results.
 
+    With --per-shot a film of any length goes through a workflow for short clips, on one server or several; ended early,
+    the same command goes on.
+    """
+    from .queue_client import LOCAL_SERVER, load_workflow, run_workflow
+
+    servers = tuple(server or (LOCAL_SERVER,))
     with reported():
         prompt = load_workflow(workflow)
+        if per_shot is not None:
+            from ..video.writing.writer import WriteSettings, refuse_existing
+            from .queue_shots import ShotQueue, run_per_shot
+
+            if not overwrite:
+                refuse_existing(out)
+            how = ShotQueue(
+                servers=servers,
+                sets=tuple(settings or ()),
+                film_input=film_input,
+                write=WriteSettings(overwrite=overwrite),
+                timeout=timeout,
+            )
+            with bars() as progress:
+                run_per_shot(prompt, per_shot, out, how, progress)
+            typer.echo(out)
+            return
+        if len(servers) > 1 or film_input is not None:
+            raise SettingsError("several servers, and --film-input, are for --per-shot; leave them out")
         with bars() as progress:
             results = run_workflow(
                 prompt,
-                server=server,
+                server=servers[0],
                 sets=settings or (),
                 out=out,
                 progress=progress,

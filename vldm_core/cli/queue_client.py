@@ -18,7 +18,7 @@ from typing import Any
 
 import aiohttp
 
-from ..errors import HostError, SettingsError
+from ..errors import HostError, HostLostError, SettingsError
 from ..files.suffixes import FILM_SUFFIXES
 from ..files.temporary import written_whole
 from ..files.text import read_text
@@ -27,6 +27,9 @@ from ..progress import Progress, silent
 _LOG = logging.getLogger(__name__)
 
 Prompt = dict[str, dict[str, Any]]
+
+LOCAL_SERVER = "http://127.0.0.1:8188"
+"""Where ComfyUI listens when nothing else is said."""
 
 # A widget that takes an uploaded file carries one of these flags in the server's node description.
 _UPLOAD_FLAGS = ("video_upload", "image_upload", "audio_upload", "file_upload")
@@ -37,7 +40,7 @@ _CONNECT_TIMEOUT_S = 10.0
 # Asked so often whether it knows the prompt, a server that does not has forgotten it and is not just about to file it.
 _FORGOTTEN_AFTER = 3
 # What nodes give out as a film; some of them write animations.
-_FILM_OUTPUTS = (*FILM_SUFFIXES, ".gif")
+FILM_OUTPUTS = (*FILM_SUFFIXES, ".gif")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +143,7 @@ def node_title(node: Mapping[str, Any]) -> str:
 def run_workflow(
     prompt: Mapping[str, Any],
     *,
-    server: str = "http://127.0.0.1:8188",
+    server: str = LOCAL_SERVER,
     sets: Sequence[str | Assignment] = (),
     out: str | os.PathLike[str] | None = None,
     progress: Progress = silent,
@@ -169,8 +172,9 @@ def run_workflow(
 
     Raises:
         SettingsError: The prompt, a setting or the server's address cannot be used.
-        HostError: The server cannot be reached, rejects the workflow, fails in it, is interrupted, dies, or takes too
-            long; says what the workflow was doing.
+        HostLostError: The server cannot be reached, or dies.
+        HostError: It rejects the workflow, fails in it, is interrupted, or takes too long; says what the workflow was
+            doing.
     """
     check_prompt(prompt)
     copy: Prompt = json.loads(json.dumps(prompt))
@@ -204,10 +208,10 @@ async def _run(
                 outputs = await client.execute()
                 return [] if out is None else await client.fetch(outputs, out, overwrite=overwrite)
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise HostError(client.lost(error)) from error
+            raise HostLostError(client.lost(error)) from error
         except TimeoutError as error:
             if isinstance(error, aiohttp.ServerTimeoutError):
-                raise HostError(client.lost(error)) from error
+                raise HostLostError(client.lost(error)) from error
             raise HostError(
                 f"the workflow did not finish on {url} within {timeout} s, {client.doing}; give it more time"
             ) from None
@@ -515,7 +519,7 @@ def _files(output: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _is_film(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _FILM_OUTPUTS
+    return PurePosixPath(name).suffix.lower() in FILM_OUTPUTS
 
 
 def _free(path: Path) -> Path:

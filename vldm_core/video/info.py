@@ -187,6 +187,18 @@ class FilmFrame:
             return torch.from_numpy(planar).to(torch.float32).div_(255.0)
         return torch.from_numpy(planar.astype(np.float32)).div_(65535.0)
 
+    def placed_as(self, other: FilmFrame) -> FilmFrame:
+        """Return this picture in the place of another frame: with its number, time and name."""
+        return FilmFrame(
+            index=other.index,
+            pts=other.pts,
+            duration=other.duration,
+            image=lambda: self.image,
+            source=self.source,
+            substitute=other.substitute,
+            number=other.number,
+        )
+
 
 def image_from_tensor(restored: Tensor, dtype: np.dtype | type) -> np.ndarray:
     """Round a restored frame to integer RGB.

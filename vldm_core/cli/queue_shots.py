@@ -1,4 +1,4 @@
-"""A whole film through a workflow on ComfyUI servers: a prompt for each shot, the results joined with the film's sound."""
+"""A whole film through a workflow on ComfyUI servers, a prompt for each shot, joined with the sound of the film."""
 
 import logging
 import os

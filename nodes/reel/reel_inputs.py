@@ -31,6 +31,7 @@ POLARITY = ("both", "dark", "bright")
 FIELD_ORDERS: dict[str, Deinterlace] = {"auto": "auto", "top": "tff", "bottom": "bff", "off": "off"}
 AVERAGES = StageSettings().average is not None
 PRE_RESTORES = StageSettings().prerestore is not None
+BITS = (AUTO, "8", "10")
 _CRF = 16
 _MOST_CRF = 51
 
@@ -77,6 +78,7 @@ class ReelInputs:
     map_threshold: float = MapSettings.threshold
     map_grow: int = MapSettings.grow
     map_only: bool = False
+    bits: str = AUTO
     protect: Tensor | None = None
     prerestorer: Any = None
     defect_map: Input.Video | None = None
@@ -154,6 +156,22 @@ class ReelInputs:
             yield GivenMap(source=opened(self.dirt_masks), kind="dirt", alone=True)
         if self.scratch_masks is not None:
             yield GivenMap(source=opened(self.scratch_masks), kind="scratch", alone=True)
+
+
+def delivery_inputs() -> list[io.Input]:
+    """Return the knobs of how the film is written."""
+    return [
+        io.Combo.Input(
+            "bits",
+            options=list(BITS),
+            default=AUTO,
+            optional=True,
+            tooltip=(
+                "Bits per sample of the file. auto: as the film has them. 10 keeps what averaging and evening out gain "
+                "between the steps of 8 bits; few browsers play it. prores always has 10."
+            ),
+        ),
+    ]
 
 
 def is_crf(quality: object) -> bool:

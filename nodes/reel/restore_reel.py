@@ -18,20 +18,32 @@ from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.reading.reader import ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
 from ...vldm_core.wording import counted
-from ..effort import FALLING, advanced, column_fault, map_fault, map_inputs, quality_input
+from ..effort import AUTO, FALLING, advanced, column_fault, map_fault, map_inputs, quality_input
 from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_of, video_from_file, work_folder
 from ..host.prerestore import blocked, on_card, on_device, prerestorer_model
 from ..host.video import film_source
 from ..search import findable
 from ..sockets import CATEGORY, UNLINKED, FilmSettings, PreRestorer
 from ..validation import one_error
-from .reel_inputs import AVERAGES, DETECTORS, FIELD_ORDERS, POLARITY, PRE_RESTORES, ReelInputs, advanced_inputs, is_crf
+from .reel_inputs import (
+    AVERAGES,
+    BITS,
+    DETECTORS,
+    FIELD_ORDERS,
+    POLARITY,
+    PRE_RESTORES,
+    ReelInputs,
+    advanced_inputs,
+    delivery_inputs,
+    is_crf,
+)
 
-_SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "ffv1": ".mkv"}
+_SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
-# Others give an error or a black picture in the place of the film, in one browser or another.
+# Others, and more than 8 bits, give an error or a black picture in the place of the film, in one browser or another.
 _PLAYED_BY_BROWSERS = ("h264",)
 _NOTHING_TO_DO = "dirt, scratches, flicker, average, stabilise and prerestore are all off; switch at least one on"
+_NOT_IN_8_BITS = "prores stores 10 bits, not 8; set bits to auto, or choose another codec"
 _NO_MASKS = "Restore Reel has written no masks: switch write_masks on"
 
 
@@ -114,9 +126,10 @@ class RestoreReel(io.ComfyNode):
                     default=ReelInputs.codec,
                     optional=True,
                     tooltip=(
-                        "h264 and h265 make an .mp4. ffv1 makes an .mkv without any loss, about ten times as large; "
-                        "unchanged pixels stay bit-equal. Save Video makes a lossy .mp4 of it, or refuses it: save "
-                        "ffv1 in output."
+                        "h264 and h265 make an .mp4, prores a .mov for editing: 422 HQ, or 4444 of RGB and "
+                        "transparency. ffv1 makes an .mkv without any loss, about ten times as large as h264; "
+                        "unchanged pixels stay bit-equal. Save Video makes a lossy .mp4 of both, or refuses them: "
+                        "save them in output."
                     ),
                 ),
                 io.Combo.Input(
@@ -146,6 +159,7 @@ class RestoreReel(io.ComfyNode):
                 ),
                 *(advanced(made) for made in advanced_inputs()),
                 *map_inputs(),
+                *(advanced(made) for made in delivery_inputs()),
                 io.Mask.Input(
                     "protect",
                     optional=True,
@@ -232,6 +246,7 @@ class RestoreReel(io.ComfyNode):
         map_clean: float | None = None,
         map_damaged: float | None = None,
         map_only: bool | None = None,
+        bits: str | None = None,
         defect_map: object = UNLINKED,
         settings: object = UNLINKED,
     ) -> bool | str:
@@ -246,6 +261,8 @@ class RestoreReel(io.ComfyNode):
             (None if is_crf(quality) else not_one_of("quality", quality, QUALITIES))
             or not_one_of("codec", codec, tuple(_SUFFIXES))
             or not_one_of("folder", folder, _FOLDERS)
+            or not_one_of("bits", bits, BITS)
+            or (_NOT_IN_8_BITS if codec == "prores" and bits == "8" else None)
             or not_one_of("scratch_detector", scratch_detector, DETECTORS)
             or not_one_of("dirt_polarity", dirt_polarity, POLARITY)
             or not_one_of("scratch_polarity", scratch_polarity, POLARITY)
@@ -268,7 +285,11 @@ class RestoreReel(io.ComfyNode):
         settings = replace(
             settings,
             read=ReadSettings(deinterlace=FIELD_ORDERS[told.deinterlace]),
-            write=WriteSettings(codec=told.codec, quality=told.crf),  # type: ignore[arg-type]
+            write=WriteSettings(
+                codec=told.codec,  # type: ignore[arg-type]
+                quality=told.crf,
+                bits=None if told.bits == AUTO else int(told.bits),
+            ),
             keep_partial=False,
             strict=told.strict,
             mask_films=masks,
@@ -291,12 +312,13 @@ class RestoreReel(io.ComfyNode):
             report = restore_reel(source, file.path, settings, progress, folder=folder, prerestorer=network)
         text = _report(report, settings, file)
         found = [blocked(_NO_MASKS) if masks is None else video_from_file(masks / f"{kind}.mkv") for kind in FOUND]
-        return io.NodeOutput(video_from_file(file.path), text, *found, ui=_shown(file, told.codec) | {"text": (text,)})
+        return io.NodeOutput(video_from_file(file.path), text, *found, ui=_shown(file, told) | {"text": (text,)})
 
 
-def _shown(file: NewFile, codec: str) -> dict[str, Any]:
+def _shown(file: NewFile, told: ReelInputs) -> dict[str, Any]:
     """Return what tells the frontend of the film; as something to play only where browsers play it."""
-    return ui.PreviewVideo([file.shown]).as_dict() if codec in _PLAYED_BY_BROWSERS else {"film": [file.shown]}
+    plays = told.codec in _PLAYED_BY_BROWSERS and told.bits != "10"
+    return ui.PreviewVideo([file.shown]).as_dict() if plays else {"film": [file.shown]}
 
 
 def _stays_inside(prefix: str) -> bool:

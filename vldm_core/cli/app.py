@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -49,7 +49,11 @@ app.add_typer(cli_training.app, name="train")
 FilmIn = Annotated[Path, typer.Argument(help="Film file, or a folder with an image sequence.", show_default=False)]
 FilmOut = Annotated[
     Path,
-    typer.Argument(help="File to write (.mkv, .mp4, .mov), or a folder for an image sequence.", show_default=False),
+    typer.Argument(
+        help="File to write (.mkv, .mp4, .mov); or a folder for an image sequence, or a pattern in one: DIR/%06d.dpx, "
+        ".exr, .tif, .png.",
+        show_default=False,
+    ),
 ]
 
 
@@ -60,11 +64,28 @@ class Codec(StrEnum):
     FFV1 = "ffv1"
     H264 = "h264"
     H265 = "h265"
+    PRORES = "prores"
 
 
-CodecOption = Annotated[Codec, typer.Option(help="auto: lossless FFV1 for .mkv, H.264 for .mp4 and .mov.")]
+CodecOption = Annotated[
+    Codec,
+    typer.Option(
+        help="auto: lossless FFV1 for .mkv, H.264 for .mp4 and .mov. prores (.mov, .mkv): 422 HQ, or 4444 where the "
+        "film is RGB, 4:4:4 or has transparency."
+    ),
+]
 CrfOption = Annotated[
-    int, typer.Option(min=0, max=51, help="Of H.264 and H.265: lower is better and larger; FFV1 ignores it.")
+    int, typer.Option(min=0, max=51, help="Of H.264 and H.265: lower is better and larger; others ignore it.")
+]
+
+
+BitsOption = Annotated[
+    Literal["8", "10", "12", "16", "32"] | None,
+    typer.Option(
+        help="Bits per sample of the result; else those of the film. H.264 8, 10; H.265 8 to 12; ProRes 10; FFV1 8 to "
+        "16; PNG and TIFF 8, 16; DPX 8 to 16; EXR 16 (half) and 32 (float).",
+        show_default=False,
+    ),
 ]
 
 
@@ -85,6 +106,7 @@ def restore(
     device: Annotated[str, typer.Option(help="Where networks and prior run: auto, cpu, cuda, cuda:1 …")] = "auto",
     codec: CodecOption = Codec.AUTO,
     crf: CrfOption = 16,
+    bits: BitsOption = None,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
@@ -106,7 +128,9 @@ def restore(
     with reported():
         if not overwrite:
             refuse_existing(destination)
-        write = WriteSettings(codec=codec.value, quality=crf, overwrite=overwrite)
+        write = WriteSettings(
+            codec=codec.value, quality=crf, bits=None if bits is None else int(bits), overwrite=overwrite
+        )
         settings = options.reel(write=write, read=reading(deinterlace, fps), strict=strict)
         if prior_options.prior is not None and options.leaves_the_picture_open:
             # What comes before a prior is what it was made to be given.
@@ -180,6 +204,7 @@ def simulate(
     ] = None,
     codec: CodecOption = Codec.AUTO,
     crf: CrfOption = 16,
+    bits: BitsOption = None,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
@@ -197,7 +222,9 @@ def simulate(
             seed=seed,
             masks=masks,
             clean=clean,
-            write=WriteSettings(codec=codec.value, quality=crf, overwrite=overwrite),
+            write=WriteSettings(
+                codec=codec.value, quality=crf, bits=None if bits is None else int(bits), overwrite=overwrite
+            ),
             read=reading(deinterlace, fps),
             progress=progress,
         )

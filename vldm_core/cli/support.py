@@ -54,7 +54,8 @@ DeinterlaceOption = Annotated[
 FpsOption = Annotated[
     str | None,
     typer.Option(
-        metavar="RATE", help="Frames per second of an image sequence, such as 16, 23.976 or 24000/1001; else 24."
+        metavar="RATE",
+        help="Frames per second of an image sequence, such as 16, 23.976 or 24000/1001; else what DPX say, or 24.",
     ),
 ]
 OverwriteOption = Annotated[

@@ -19,7 +19,7 @@ from ..video.info import FilmFrame, FilmInfo
 from ..video.reading.container import source_name
 from ..video.reading.edited import EditedFilm
 from ..video.reading.reader import open_film
-from ..video.sequence import DECODERS
+from ..video.sequences.names import DECODERS
 from ..video.stream import FilmReader
 from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
 from .passes import Source
@@ -51,7 +51,7 @@ class MaskWriters:
         self._directory = Path(directory)
         self._names = names
         self._info = info
-        self._write = WriteSettings(codec="ffv1", pix_fmt="gray", overwrite=overwrite)
+        self._write = WriteSettings(codec="ffv1", pix_fmt="gray", overwrite=overwrite, intermediate=True)
         self._stack = ExitStack()
         self._writers: dict[str, FilmWriter] = {}
 

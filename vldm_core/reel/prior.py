@@ -328,7 +328,7 @@ def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
     pix_fmt = "bgr0" if info.bit_depth <= 8 else "gbrp16le"
     return replace(
         settings,
-        write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt, overwrite=settings.write.overwrite),
+        write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt, overwrite=settings.write.overwrite, intermediate=True),
         keep_partial=False,
     )
 

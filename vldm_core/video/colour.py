@@ -77,7 +77,11 @@ class PixelLayout:
     @property
     def canonical(self) -> str:
         """The planar little-endian format with the same samples."""
-        depth = "" if self.bits == 8 else f"{self.bits}le"
+        return self.planar(self.bits)
+
+    def planar(self, bits: int) -> str:
+        """Name of the planar little-endian format of the same kind with so many bits per sample."""
+        depth = "" if bits == 8 else f"{bits}le"
         if self.model == "gray":
             return f"gray{depth}"
         if self.model == "rgb":
@@ -261,6 +265,45 @@ def alpha_of(frame: av.VideoFrame, converter: ColourConverter) -> np.ndarray | N
     grey = "gbrap" if layout.bits == 8 else "gbrap16le"
     planar = converter.reformat(frame, grey if layout.model == "gray" else layout.canonical)
     return sample_view(planar, 3)
+
+
+def at_depth(samples: np.ndarray, bits: int, wanted: int) -> np.ndarray:
+    """Return full-range samples of some bits over the full range of as many others, as uint8 or uint16."""
+    if bits == wanted:
+        return samples
+    spread: np.ndarray = _depth_table(bits, wanted)[samples]
+    return spread
+
+
+@functools.lru_cache(maxsize=32)
+def _depth_table(bits: int, wanted: int) -> np.ndarray:
+    values = np.arange(1 << bits, dtype=np.float64)
+    scaled = np.rint(values * ((1 << wanted) - 1) / ((1 << bits) - 1))
+    return scaled.astype(np.uint8 if wanted == 8 else np.uint16)
+
+
+def deepened(frame: av.VideoFrame, target: PixelLayout, converter: ColourConverter) -> av.VideoFrame | None:
+    """Return the samples of a frame with more bits and nothing else changed, or None where that is not what is asked.
+
+    Args:
+        frame: The frame.
+        target: Its own layout, but deeper.
+        converter: Knows its range; limited samples are shifted (ITU-R BT.2100-2, table 9), others spread.
+    """
+    layout = layout_of(frame.format.name)
+    if layout.planar(target.bits) != target.canonical or layout.bits > target.bits or layout.model == "rgb":
+        return None
+    if layout.model == "yuv" and converter.is_full(layout):
+        # The middle of chroma is no multiple of what full range is spread by.
+        return None
+    plain = converter.reformat(frame, layout.canonical)
+    made = av.VideoFrame(plain.width, plain.height, target.canonical)
+    for plane in range(len(made.planes)):
+        samples = sample_view(plain, plane)
+        full = plane == 3 or converter.is_full(layout)
+        wide = samples.astype(np.uint16) << (target.bits - layout.bits)
+        sample_view(made, plane)[...] = at_depth(samples, layout.bits, target.bits) if full else wide
+    return made
 
 
 @functools.lru_cache(maxsize=32)

@@ -57,6 +57,8 @@ class FilmInfo:
             Matroska file of 24000/1001 frames per second holds whole milliseconds).
         start_number: Number of the first file of an image sequence.
         timecode: Timecode of the first frame, such as ``01:00:00:00``, or None.
+        scene_linear: Whether the film holds the light of the scene, and the frames delivered are coded as
+            :mod:`vldm_core.video.scene_linear` says.
     """
 
     path: str
@@ -82,6 +84,7 @@ class FilmInfo:
     constant_rate: bool = False
     start_number: int = 1
     timecode: str | None = None
+    scene_linear: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:

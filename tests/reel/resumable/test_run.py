@@ -266,17 +266,25 @@ def test_status_and_the_latest_picture(small_film, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pix_fmt", "bits", "write", "kept"),
+    ("pix_fmt", "bits", "name", "write", "kept"),
     [
-        ("yuv420p", 8, WriteSettings(), None),
-        ("yuv420p", 8, WriteSettings(pix_fmt="yuv420p10le"), "yuv420p10le"),
-        ("yuv420p10le", 10, WriteSettings(pix_fmt="yuv420p"), None),
-        ("rgb24", 8, WriteSettings(), None),
+        ("yuv420p", 8, "out.mkv", WriteSettings(), None),
+        ("yuv420p", 8, "out.mkv", WriteSettings(pix_fmt="yuv420p10le"), "yuv420p10le"),
+        ("yuv420p", 8, "out.mp4", WriteSettings(codec="h265", bits=10), "yuv420p10le"),
+        ("yuv420p", 8, "out.mov", WriteSettings(codec="prores"), "yuv422p10le"),
+        ("yuv420p10le", 10, "out.mkv", WriteSettings(pix_fmt="yuv420p"), None),
+        ("rgb24", 8, "out.mkv", WriteSettings(), None),
+        ("rgb24", 8, "out/%04d.png", WriteSettings(), None),
+        ("rgb24", 8, "out/%04d.dpx", WriteSettings(bits=10), 16),
+        ("rgb24", 8, "out/%04d.exr", WriteSettings(), 16),
+        ("gbrp10le", 10, "out/%04d.dpx", WriteSettings(), None),
     ],
 )
-def test_frames_are_kept_as_deep_as_film_or_result(pix_fmt, bits, write, kept):
+def test_frames_are_kept_as_deep_as_film_or_result(pix_fmt, bits, name, write, kept):
     info = FilmInfo.of_frames(32, 24, 24, bit_depth=bits, pix_fmt=pix_fmt)
-    assert storage(info, write).pix_fmt == kept
+    chosen = storage(name, info, write)
+    assert (chosen.bits or chosen.pix_fmt) == kept
+    assert chosen.intermediate
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "gray", "yuv422p10le", "yuva420p", "bgr0"])

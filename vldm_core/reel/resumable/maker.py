@@ -1,6 +1,8 @@
 """Makes chunks: the plan of stages over the frames of a chunk and its neighbours, kept without loss."""
 
+import contextlib
 import io
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -26,6 +28,8 @@ from ...stages.stage_frame import StageFrame
 from ...video.colour import layout_of
 from ...video.info import FilmFrame, FilmInfo
 from ...video.reading.reader import open_film
+from ...video.sequences.coders import written_bits
+from ...video.sequences.names import names_sequence, split_pattern
 from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings, plan_encoding
@@ -40,17 +44,23 @@ from .sharing.job import Do
 from .work_folder import KeptChunk, WorkFolder, hash_of, told
 
 
-def storage(info: FilmInfo, write: WriteSettings) -> WriteSettings:
+def storage(destination: str | os.PathLike[str], info: FilmInfo, write: WriteSettings) -> WriteSettings:
     """How frames are kept until the film is put together: without loss, and as deep as the film or the result."""
-    chosen = WriteSettings(codec="ffv1", overwrite=True)
-    if write.pix_fmt is not None and layout_of(write.pix_fmt).bits > info.bit_depth:
-        chosen = replace(chosen, pix_fmt=write.pix_fmt)
-    try:
-        plan_encoding(Path("chunk.mkv"), info, chosen)
-    except FilmFileError:
-        # FFV1 holds nearly all formats; RGB of the same depth holds what the stages make.
-        return replace(chosen, pix_fmt="bgr0" if info.bit_depth == 8 else "gbrp16le")
-    return chosen
+    chosen = WriteSettings(codec="ffv1", overwrite=True, intermediate=True)
+    if names_sequence(destination):
+        suffix = Path(split_pattern(Path(destination))[1]).suffix
+        deeper = [replace(chosen, bits=16)] if written_bits(suffix, info, write.bits) > info.bit_depth else []
+    else:
+        made = plan_encoding(Path(destination), info, write).pix_fmt
+        bits = layout_of(made).bits
+        deeper = [replace(chosen, pix_fmt=made), replace(chosen, bits=bits)] if bits > info.bit_depth else []
+    # FFV1 holds nearly all formats; RGB of the same depth holds what the stages make.
+    plain = replace(chosen, pix_fmt="bgr0" if info.bit_depth == 8 and not deeper else "gbrp16le")
+    for settings in (*deeper, *([] if deeper else [chosen])):
+        with contextlib.suppress(FilmFileError):
+            plan_encoding(Path("chunk.mkv"), info, settings)
+            return settings
+    return plain
 
 
 @dataclass(frozen=True, kw_only=True)

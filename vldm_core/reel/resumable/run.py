@@ -149,7 +149,7 @@ def restore_reel(
         film.close()
         analyses = first_pass.analyses(shots, progress, run.workers)
         chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
-        stored = storage(film.info, settings.write)
+        stored = storage(destination, film.info, settings.write)
         depends = _depends(base, settings, plan, maps_are, stored, prerestorer)
         keys = {chunk.first: key_of(depends=depends, first=chunk.first, last=chunk.last) for chunk in chunks}
         orders = Orders(

@@ -19,6 +19,7 @@ from typing import Any, Self
 from ...errors import FilmFileError
 from ...files.locks import locked
 from ...files.temporary import written_whole
+from ...video.sequences.names import names_sequence
 
 SUFFIX = ".vldm"
 """What the name of a run's folder ends in, after the name of the film that is being made."""
@@ -78,8 +79,10 @@ class WorkFolder:
 
     @classmethod
     def beside(cls, destination: str | os.PathLike[str]) -> Self:
-        """The folder of a run that makes a film."""
+        """The folder of a run that makes a film, or pictures in a folder that need not be there."""
         path = Path(destination)
+        if not path.parent.is_dir() and names_sequence(path):
+            path = path.parent
         return cls(path.with_name(f"{path.name}{SUFFIX}"))
 
     def __enter__(self) -> Self:

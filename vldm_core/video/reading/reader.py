@@ -19,8 +19,6 @@ from .video_file import Deinterlace, VideoFileReader
 
 # Pixels of a frame from which on memory decides what a machine can restore: between 720p and 1080p.
 _LARGE_FRAME = 1_500_000
-# Frames per second of an image sequence that is given none: that of sound film.
-_SEQUENCE_RATE = Fraction(24)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,7 +28,8 @@ class ReadSettings:
     Attributes:
         deinterlace: ``"auto"`` looks at the pictures; ``"tff"`` / ``"bff"`` force a field order for the whole film;
             ``"off"`` leaves the frames as they are.
-        sequence_rate: Frames per second of an image sequence, which has no rate of its own; None is 24.
+        sequence_rate: Frames per second of an image sequence; None is what its pictures say, which only DPX does, else
+            24.
     """
 
     deinterlace: Deinterlace = "auto"
@@ -86,11 +85,11 @@ def _reader(
     source: FilmSource | EditedFilm, deinterlace: Deinterlace, sequence_rate: Fraction | int | None
 ) -> FilmReader:
     if not isinstance(source, io.BytesIO | EditedFilm):
-        from ..sequence import SequenceReader, is_sequence
+        from ..sequences.names import is_sequence
+        from ..sequences.reader import SequenceReader
 
         if is_sequence(source):
-            rate = _SEQUENCE_RATE if sequence_rate is None else Fraction(sequence_rate)
-            return SequenceReader(source, frame_rate=rate)
+            return SequenceReader(source, frame_rate=None if sequence_rate is None else Fraction(sequence_rate))
     if sequence_rate is not None:
         name = source.name if isinstance(source, EditedFilm) else source_name(source)
         raise SettingsError(

@@ -6,17 +6,23 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import av
 
 from ...errors import FilmFileError, SettingsError
-from ..colour import RANGE_LIMITED, layout_of, working_matrix
+from ..colour import RANGE_LIMITED, PixelLayout, layout_of, working_matrix
 from ..info import FilmInfo
 
 CONTAINERS = {".mkv": "matroska", ".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
-_ENCODERS = {"ffv1": "ffv1", "h264": "libx264", "h265": "libx265"}
+_ENCODERS = {"ffv1": "ffv1", "h264": "libx264", "h265": "libx265", "prores": "prores_ks"}
 _MAX_CRF = 51
+
+Codec = Literal["auto", "ffv1", "h264", "h265", "prores"]
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+DEPTHS = (8, 10, 12, 16, 32)
+"""Bits per sample that can be asked for; each codec and kind of picture has some of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,26 +30,38 @@ class WriteSettings:
     """How to encode a film.
 
     Attributes:
-        codec: ``"ffv1"`` is lossless; ``"h264"`` and ``"h265"`` are lossy; ``"auto"`` takes FFV1 for .mkv and
-            H.264 for .mp4 and .mov. Image sequences ignore it and are always lossless.
+        codec: ``"ffv1"`` is lossless; ``"h264"``, ``"h265"`` and ``"prores"`` (.mov, .mkv) are lossy; ``"auto"`` takes
+            FFV1 for .mkv and H.264 for .mp4 and .mov. Image sequences ignore it and are always lossless.
         quality: Constant rate factor of H.264 and H.265: 0 (largest) … 51 (worst); 16 looks like the source.
-            FFV1 ignores it.
+            The others ignore it.
+        bits: Bits per sample to write, or None to keep the source's as far as the format allows. FFV1 has 8, 10, 12 and
+            16, H.264 8 and 10, H.265 8, 10 and 12, ProRes 10; PNG and TIFF pictures 8 and 16, DPX 8, 10, 12 and 16, EXR
+            16 (half floats) and 32 (floats).
         pix_fmt: FFmpeg's name of the pixel format to write, or None to keep the source's as far as the codec allows:
             FFV1 keeps it exactly (RGB stays RGB, gray stays gray); H.264 and H.265 keep subsampling and 8 or 10 bits
-            (H.265 also 12) and store RGB and gray as 4:2:0.
+            (H.265 also 12) and store RGB and gray as 4:2:0; ProRes is 4444 for RGB, 4:4:4 and films with alpha, else
+            422 HQ. Image sequences ignore it.
         overwrite: Whether a file or pictures of the output's name may be replaced, when the new ones are complete.
+        intermediate: Whether the film is read again by this package and not shown: scene-linear light keeps the values
+            that the stages work on.
     """
 
-    codec: Literal["auto", "ffv1", "h264", "h265"] = "auto"
+    codec: Codec = "auto"
     quality: int = 16
+    bits: int | None = None
     pix_fmt: str | None = None
     overwrite: bool = False
+    intermediate: bool = False
 
     def __post_init__(self) -> None:
-        if self.codec not in ("auto", *_ENCODERS):
-            raise SettingsError(f"codec is 'auto', 'ffv1', 'h264' or 'h265', got {self.codec!r}")
+        if self.codec not in CODECS:
+            raise SettingsError(f"codec is {self.codec!r}; use one of {', '.join(CODECS)}")
         if not 0 <= self.quality <= _MAX_CRF:
             raise SettingsError(f"quality is 0 (best) … {_MAX_CRF} (worst), got {self.quality}")
+        if self.bits is not None and self.bits not in DEPTHS:
+            raise SettingsError(f"bits is {self.bits}; use one of {', '.join(map(str, DEPTHS))}")
+        if self.bits is not None and self.pix_fmt is not None:
+            raise SettingsError(f"bits {self.bits} and pix_fmt {self.pix_fmt!r} both say the depth; leave one out")
         if self.pix_fmt is not None:
             try:
                 av.VideoFormat(self.pix_fmt, 16, 16)
@@ -56,7 +74,7 @@ class Encoding:
     """Everything an encoder is opened with.
 
     Attributes:
-        codec: ``"ffv1"``, ``"h264"`` or ``"h265"``.
+        codec: ``"ffv1"``, ``"h264"``, ``"h265"`` or ``"prores"``.
         encoder: FFmpeg's encoder name.
         muxer: FFmpeg's muxer name.
         pix_fmt: Pixel format written.
@@ -78,7 +96,8 @@ def plan_encoding(path: Path, info: FilmInfo, settings: WriteSettings) -> Encodi
     """Choose codec, container and pixel format.
 
     Raises:
-        FilmFileError: The suffix names no container this package writes, or the encoder is missing.
+        FilmFileError: The suffix names no container this package writes, the encoder is missing, or the codec does not
+            have the pixel format or depth.
     """
     suffix = path.suffix.lower()
     if suffix not in CONTAINERS:
@@ -94,7 +113,9 @@ def plan_encoding(path: Path, info: FilmInfo, settings: WriteSettings) -> Encodi
         raise FilmFileError(
             f"this FFmpeg build has no {codec} encoder ({encoder}); install PyAV from PyPI or choose codec 'ffv1'"
         ) from error
-    pix_fmt = settings.pix_fmt or _kept_format(codec, info, offered)
+    if codec == "prores" and suffix in (".mp4", ".m4v"):
+        raise FilmFileError(f"{suffix} cannot hold ProRes; name a .mov or .mkv file, or choose codec 'h264'")
+    pix_fmt = settings.pix_fmt or _kept_format(codec, info, offered, settings.bits)
     if pix_fmt not in offered:
         raise FilmFileError(f"{codec} cannot store pixel format {pix_fmt!r}; leave pix_fmt at None or choose 'yuv420p'")
     source, target = layout_of(info.pix_fmt), layout_of(pix_fmt)
@@ -103,46 +124,73 @@ def plan_encoding(path: Path, info: FilmInfo, settings: WriteSettings) -> Encodi
         colour_range, matrix = RANGE_LIMITED, working_matrix(2, info.width, info.height)
     elif target.model == "rgb" and source.model != "rgb":
         colour_range, matrix = 2, 0
+    elif codec == "prores":
+        # Nothing in the file says the range, and every reader takes it for limited.
+        colour_range = RANGE_LIMITED
     return Encoding(
         codec=codec,
         encoder=encoder,
         muxer=CONTAINERS[suffix],
         pix_fmt=pix_fmt,
-        options=_options(codec, info, settings.quality),
+        options=_options(codec, info, settings.quality, target),
         colour_range=colour_range,
         colour_matrix=matrix,
     )
 
 
-def _options(codec: str, info: FilmInfo, quality: int) -> dict[str, str]:
+def _options(codec: str, info: FilmInfo, quality: int, target: PixelLayout) -> dict[str, str]:
     if codec == "ffv1":
         # Version 3 with a checksum per slice, every frame on its own: what archives ask for.
         slices = "4" if info.height <= 576 else "12"
         return {"level": "3", "slicecrc": "1", "slices": slices, "g": "1"}
+    if codec == "prores":
+        # Editing programs look at the maker's mark, and take files with another one for damaged.
+        options = {"profile": "4444" if target.step == (1, 1) else "hq", "vendor": "apl0"}
+        return {**options, "alpha_bits": "16"} if target.alpha else options
     options = {"crf": str(quality), "preset": "medium"}
     if codec == "h265":
         options["x265-params"] = "log-level=error"
     return options
 
 
-def _kept_format(codec: str, info: FilmInfo, offered: set[str]) -> str:
+def _kept_format(codec: str, info: FilmInfo, offered: set[str], bits: int | None) -> str:
+    """The pixel format that keeps most of a film.
+
+    Args:
+        codec: The codec.
+        info: The film.
+        offered: Pixel formats that the encoder takes.
+        bits: Bits per sample that were asked for, or None for those of the film.
+    """
     layout = layout_of(info.pix_fmt)
     if codec == "ffv1":
-        if layout.model == "rgb" and layout.bits == 8:
+        depth = bits or layout.bits
+        if layout.model == "rgb" and depth == 8:
             return "bgra" if layout.alpha else "bgr0"
-        if layout.canonical not in offered:
+        if layout.planar(depth) not in offered:
+            if bits is not None:
+                raise FilmFileError(f"FFV1 cannot store {info.pix_fmt!r} with {bits} bits; ask for 16, or for none")
             raise FilmFileError(f"FFV1 cannot store pixel format {info.pix_fmt!r}; set pix_fmt, for example 'yuv444p'")
-        return layout.canonical
-    # Full-chroma and unusual layouts go to the nearest one that H.264 and H.265 know.
+        return layout.planar(depth)
+    # Full-chroma and unusual layouts go to the nearest one that the lossy codecs know.
     shape = {(2, 1): "422", (4, 1): "422", (1, 1): "444", (1, 2): "444"}.get(layout.step, "420")
+    if codec == "prores":
+        # It has no 4:2:0; what has more chroma, or alpha, needs its second family.
+        full = layout.alpha or layout.model == "rgb" or (shape == "444" and layout.model == "yuv") or info.width % 2
+        if bits not in (None, 10):
+            raise FilmFileError(f"ProRes stores 10 bits, not {bits}; leave bits out, or choose codec 'ffv1'")
+        return f"yuv{'a' if layout.alpha else ''}{'444' if full else '422'}p10le"
     if layout.model != "yuv":
         shape = "420"
     if (shape == "420" and info.height % 2) or (shape != "444" and info.width % 2):
         shape = "444"
-    for bits in (12, 10) if layout.bits > 10 else (layout.bits,) if layout.bits in (8, 10) else (10,):
-        name = f"yuv{shape}p" if bits == 8 else f"yuv{shape}p{bits}le"
+    near = (12, 10) if layout.bits > 10 else (layout.bits,) if layout.bits in (8, 10) else (10,)
+    for depth in near if bits is None else (bits,):
+        name = f"yuv{shape}p" if depth == 8 else f"yuv{shape}p{depth}le"
         if name in offered:
             return name
+    if bits is not None:
+        raise FilmFileError(f"{codec} has no {bits} bits; ask for {'8, 10 or 12' if codec == 'h265' else '8 or 10'}")
     raise FilmFileError(f"{codec} cannot store {layout.bits}-bit {info.pix_fmt!r} in this FFmpeg build; choose 'ffv1'")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from ...errors import FilmFileError, SettingsError
 from ...files.temporary import temporary_file
-from ..colour import ColourConverter, alpha_of, layout_of, sample_view
+from ..colour import ColourConverter, alpha_of, at_depth, deepened, layout_of, sample_view
 from ..info import FilmFrame, FilmInfo, image_from_tensor
 from ..reading.container import FilmSource, file_url, open_input, same_file, source_name, video_packets, video_stream
 from ..reading.edited import EditedFilm, FilmPart
+from ..scene_linear import SRGB_TRANSFER, as_srgb
 from ..stream import FilmWriter
 from .encoding import Encoding, OutputClock, WriteSettings, plan_encoding
 from .matroska import reserve_title, store_display_size
@@ -58,7 +60,8 @@ def open_writer(
             neither the codec nor the sound, or it cannot carry the film's rotation.
         SettingsError: A setting has an unknown value.
     """
-    from ..sequence import SequenceWriter, is_sequence, names_sequence
+    from ..sequences.names import is_sequence, names_sequence
+    from ..sequences.writer import SequenceWriter
 
     settings = settings or WriteSettings()
     if names_sequence(path):
@@ -82,7 +85,7 @@ def refuse_existing(path: str | os.PathLike[str]) -> None:
     Raises:
         FilmFileError: There is a file of that name, or there are such pictures.
     """
-    from ..sequence import names_sequence, refuse_pictures
+    from ..sequences.names import names_sequence, refuse_pictures
 
     path = Path(path)
     if names_sequence(path) and not path.is_file():
@@ -98,19 +101,31 @@ class VideoFileWriter(FilmWriter):
         self, path: Path, info: FilmInfo, *, settings: WriteSettings, source: FilmSource | EditedFilm | None
     ) -> None:
         super().__init__(path)
+        self._told: set[str] = set()
+        self._is_shown = info.scene_linear and not settings.intermediate
+        if self._is_shown:
+            self._tell_once(
+                f"{path.name} holds no scene-linear light; 0 to 1 is written as sRGB and what is brighter as white: "
+                "write .exr pictures to keep it"
+            )
+            info = replace(info, scene_linear=False, colour_transfer=SRGB_TRANSFER)
         self.info = info
         self._encoding = plan_encoding(path, info, settings)
         self._converter = ColourConverter(
             info.width, info.height, self._encoding.colour_matrix, self._encoding.colour_range
         )
         self._target = layout_of(self._encoding.pix_fmt)
+        source_layout = layout_of(info.pix_fmt)
+        as_read = ColourConverter(info.width, info.height, info.colour_matrix, info.colour_range)
+        self._moves_range = source_layout.model == self._target.model and (
+            as_read.is_full(source_layout) != self._converter.is_full(self._target)
+        )
         self._timeline = OutputClock(info, self._encoding.muxer)
         self._durations: dict[int, int] = {}
-        self._told: set[str] = set()
         if settings.pix_fmt is None and layout_of(info.pix_fmt).alpha and not self._target.alpha:
             self._tell_once(
                 f"{self._encoding.codec} holds no transparency; that of the film is left out: write a .mkv file with "
-                "ffv1, or .png or .tif pictures, to keep it"
+                "ffv1, a .mov file with prores, or .png, .tif or .exr pictures, to keep it"
             )
         self._copier: PacketCopier | None = None
         if path.is_dir():
@@ -204,9 +219,14 @@ class VideoFileWriter(FilmWriter):
         shown = frame.image
         if shown.shape != expected:
             raise SettingsError(f"frame {frame.index} has shape {shown.shape}, the film being written {expected}")
+        if self._is_shown:
+            image = shown if restored is None else image_from_tensor(restored, shown.dtype)
+            return self._converter.frame(as_srgb(image), self._target.name, self._alpha_of(frame.source))
         source = self._source_samples(frame.source)
         if restored is None:
-            return source if source is not None else self._converter.frame(shown, self._target.name)
+            if source is not None:
+                return source
+            return self._converter.frame(shown, self._target.name, self._alpha_of(frame.source))
         image = image_from_tensor(restored, shown.dtype)
         if image.shape != expected:
             raise SettingsError(
@@ -216,22 +236,32 @@ class VideoFileWriter(FilmWriter):
         changed = different[..., 0] | different[..., 1] | different[..., 2]
         if source is not None and not changed.any():
             return source
+        if self._target.bits > 8 and image.dtype == np.uint8:
+            # What has changed is written as finely as the film being made can hold it.
+            fine = image_from_tensor(restored, np.uint16)
+            image = np.where(changed[..., None], fine, shown.astype(np.uint16) * 257)
         if self._target.model == "gray":
             self._check_neutral(image)
-        alpha = None if source is None or not self._target.alpha else alpha_of(source, self._converter)
-        picture = self._converter.frame(image, self._target.name, alpha)
+        picture = self._converter.frame(image, self._target.name, self._alpha_of(frame.source))
         if source is not None and self._target.model != "rgb":
             _keep_unchanged(picture, source, changed)
         return picture
 
+    def _alpha_of(self, source: av.VideoFrame | None) -> np.ndarray | None:
+        """Return the transparency of a frame at the output's depth, or None where one of both has none."""
+        alpha = None if source is None or not self._target.alpha else alpha_of(source, self._converter)
+        if source is None or alpha is None:
+            return None
+        return at_depth(alpha, layout_of(source.format.name).bits, self._target.bits)
+
     def _source_samples(self, source: av.VideoFrame | None) -> av.VideoFrame | None:
         """Return the source in the output's pixel format, or None where that would change its samples."""
-        if source is None:
+        if source is None or self._moves_range:
             return None
         layout = layout_of(source.format.name)
-        if layout.canonical != self._target.canonical:
-            return None
-        return self._converter.reformat(source, self._target.name)
+        if layout.canonical == self._target.canonical:
+            return self._converter.reformat(source, self._target.name)
+        return deepened(source, self._target, self._converter)
 
     def _check_neutral(self, image: np.ndarray) -> None:
         limit = _NEUTRAL * (257 if image.dtype == np.uint16 else 1)

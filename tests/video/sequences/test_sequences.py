@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from vldm_core.errors import FilmFileError, FilmFileWarning, SettingsError
 from vldm_core.video.info import FilmFrame, FilmInfo
 from vldm_core.video.reading.reader import open_film
-from vldm_core.video.sequence import natural_key
+from vldm_core.video.sequences.names import natural_key
 from vldm_core.video.writing.writer import WriteSettings, open_writer
 
-from .conftest import decode_planes
+from ..conftest import decode_planes
 
 
 def picture(seed, *, deep=False, size=(20, 28)):

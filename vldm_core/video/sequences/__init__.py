@@ -1,0 +1,1 @@
+"""Image sequences as films: a folder of numbered pictures in, a folder of numbered pictures out."""

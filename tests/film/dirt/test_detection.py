@@ -1,5 +1,6 @@
 """Transient dirt is found, and what moves, flickers or stays is left alone."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -220,3 +221,16 @@ def test_wrong_arguments_are_refused() -> None:
 
 def test_an_interrupt_comes_out() -> None:
     interrupt_comes_out(lambda progress: detect_dirt(scene(3, 64, 64), progress=progress))
+
+
+def test_clumps_of_bright_grain_are_no_blotches() -> None:
+    stream, frames = np.random.default_rng(3), []
+    for frame in scene(7, pan=0.5)[:, 0].numpy():
+        grain = cv2.GaussianBlur(stream.standard_normal(frame.shape), (0, 0), 1.6)
+        bright = 255 - 64 * (1 - frame) + 7 * grain / grain.std()
+        _, coded = cv2.imencode(
+            ".jpg", np.clip(np.rint(bright), 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 30]
+        )
+        frames.append(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
+    film = torch.from_numpy(np.stack(frames))[:, None].repeat(1, 3, 1, 1).float() / 255
+    assert detect_dirt(film).mean() < 2e-3

@@ -52,14 +52,23 @@ class DirtJudgement:
     Attributes:
         doubtful: Probability (0 … 1) above which pixels are joined to spots that are looked for in the neighbours.
             Lower joins neighbouring spots to one that has no twin.
+        doubtful_at_ends: The same where `ends` is added, which makes spots wider.
         shortest_scratch: Pixels that a scratch is long at least, along rows or columns; shorter ones are found as dirt.
+        least_evidence: By how many deviations of the grain a spot of dirt or a blotch stands out on the average, times
+            the negative logarithm of the mean probability that it is none, at least: what grain of a scan or a codec
+            clumps to looks like a blotch, and is hardly more than the rest of it. Scratches are fainter.
+        ends: Logits added to the network's for dirt, scratches and blotches where all neighbours lie on one side: it
+            saw few such frames, and is too careful there.
         greater_part: Share of a spot that decides about all of it; the rim of a letter looks like neither side of it.
         planes_in_work: Planes of single precision that the network and what it looks at take at their peak.
     """
 
     planes_in_work: int = 70
     doubtful: float = 0.3
+    doubtful_at_ends: float = 0.5
     shortest_scratch: int = 20
+    least_evidence: float = 3.0
+    ends: tuple[float, float, float] = (2.0, 1.0, 0.0)
     greater_part: float = 0.4
 
 
@@ -238,6 +247,20 @@ def _drop_short(scratch: Plane) -> None:
     scratch.ravel()[parts.places[short[parts.numbers]]] = 0.0
 
 
+def _drop_weak(probability: Plane, over: Plane) -> None:
+    """Take spots that stand out of the grain too little out of their probability (H, W); `over` in its deviations."""
+    parts = Parts(probability >= _JUDGE.doubtful)
+    sureness = -np.log(np.maximum(1 - parts.means(probability.ravel()[parts.places]), np.finfo(np.float32).eps))
+    weak = sureness * np.abs(parts.means(over.ravel()[parts.places])) < _JUDGE.least_evidence
+    probability.ravel()[parts.places[weak[parts.numbers]]] = 0.0
+
+
+def _with_logits(probability: Plane, added: float) -> Plane:
+    """Return probabilities with something added to their logits."""
+    odds = probability * np.float32(np.exp(added))
+    return odds / (odds + (1 - probability))
+
+
 class _Finder:
     """What the network says of each pixel, without what is seen to move."""
 
@@ -258,15 +281,22 @@ class _Finder:
             if planes is None:
                 return kinds[0]
             kinds[:, band.rows] = self._network.probability(planes).numpy()[:, band.within(1), :width]
+        if self._features.one_sided(index):
+            for plane, added in zip(kinds, _JUDGE.ends, strict=True):
+                plane[:] = _with_logits(plane, added)
         _drop_short(kinds[KINDS.index("scratch")])
+        over = self._features.over_grain(index)
+        for kind in ("dirt", "blotch"):
+            _drop_weak(kinds[KINDS.index(kind)], over)
         if self._settings.polarity != "both":
             bright = self._features.bright(index)
             kinds[~bright if self._settings.polarity == "bright" else bright] = 0.0
         found: Plane = kinds.max(axis=0)
+        joined = _JUDGE.doubtful_at_ends if self._features.one_sided(index) else _JUDGE.doubtful
         if (found >= _JUDGE.doubtful).any():
             found[self._standing(index, found)] = 0.0
-            found[self._moving(index, found)] = 0.0
-            found[self._courses.moving(index, found >= _JUDGE.doubtful)] = 0.0
+            found[self._moving(index, found, joined)] = 0.0
+            found[self._courses.moving(index, found >= joined)] = 0.0
         return found
 
     def _standing(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
@@ -298,7 +328,7 @@ class _Finder:
         standing[atlas.place] |= still[atlas.own]
         return standing | parts.spread(whole)
 
-    def _moving(self, index: int, certainty: Plane) -> NDArray[np.bool_]:
+    def _moving(self, index: int, certainty: Plane, joined: float) -> NDArray[np.bool_]:
         """Tell which spots are seen elsewhere in a neighbour, (H, W)."""
         pair, alone = self.window.nearest(index), self._features.standing_out(index)
         if pair is None or alone is None:
@@ -306,7 +336,7 @@ class _Finder:
         luma, (first, second) = self.window.luma, pair
         ratio = (second - index) / (first - index)
         excess = alone.excess.astype(np.float32)
-        return moving_spots(certainty, _JUDGE.doubtful, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
+        return moving_spots(certainty, joined, luma[index], (luma[first], luma[second]), excess, ratio=ratio)
 
     def forget(self, before: int) -> None:
         """Give back the memory of what frames from `before` on do not need."""

@@ -256,6 +256,23 @@ class DirtFeatures:
             None if raw is None or alone is None else (raw["over before"] * alone.unit, raw["over after"] * alone.unit)
         )
 
+    def over_grain(self, index: int) -> Plane:
+        """What a frame has over its neighbours, (H, W), in deviations of the grain at the brightness of each place.
+
+        Raises:
+            ValueError: There are no neighbours.
+        """
+        raw, alone = self._planes(index), self.standing_out(index)
+        if raw is None or alone is None:
+            raise ValueError(f"frame {index} has no neighbours to be compared with; ask `planes` first")
+        over: Plane = raw["over middle"] * (alone.unit / np.float32(alone.grain))
+        return over
+
+    def one_sided(self, index: int) -> bool:
+        """Tell whether all neighbours of a frame lie on one side."""
+        raw = self._planes(index)
+        return raw is not None and bool(raw["one-sided"].any())
+
     def bright(self, index: int) -> NDArray[np.bool_]:
         """Tell where a frame is brighter than its neighbours, (3, H, W): around a pixel, the same, and in a patch.
 

@@ -68,7 +68,7 @@ class DirtJudgement:
     doubtful_at_ends: float = 0.5
     shortest_scratch: int = 20
     least_evidence: float = 3.0
-    ends: tuple[float, float, float] = (2.0, 1.0, 0.0)
+    ends: tuple[float, float, float] = (1.5, 0.5, 0.0)
     greater_part: float = 0.4
 
 

@@ -30,10 +30,6 @@ class TwinSearch:
         same_thing: Misfit, as a share of the spot's own excess, below which the thing is there, whatever else speaks
             for dirt; one spot of dirt in a hundred finds a twin by chance.
         body: Share of a coarse pixel that must be the spot for it to belong to its body.
-        glance: How many times as coarse the grid is on which a wide area is looked at first.
-        glance_from: Pixels of an area above which it is.
-        glance_slack: How many times as large as that of a twin the misfit on that grid must be for there to be none:
-            the spot may lie between its pixels.
         swerve: Pixels by which a thing found in both neighbours may be off an even course whatever its way.
         swerve_of_way: Share of its way by which it may be off besides.
     """
@@ -44,9 +40,6 @@ class TwinSearch:
     rim_share: float = 0.3
     same_thing: float = 0.25
     body: float = 0.5
-    glance: int = 2
-    glance_from: int = 10000
-    glance_slack: float = 2.0
     swerve: float = 3
     swerve_of_way: float = 0.5
 
@@ -137,7 +130,7 @@ def _elsewhere(
     alike: float,
 ) -> bool:
     """Tell whether the better of both matches is a good one, and not in place."""
-    misfit, place = min((best_match(area, patch, rim, excess, alike) for area in areas), key=lambda match: match[0])
+    misfit, place = min((best_match(area, patch, rim, excess) for area in areas), key=lambda match: match[0])
     return misfit < alike and float(np.hypot(*(place - home))) >= least_shift
 
 
@@ -145,33 +138,17 @@ def _runs(
     areas: tuple[Plane, Plane], patch: Plane, weight: Plane, excess: Plane, home: NDArray[np.int_], ratio: float
 ) -> bool:
     """Tell whether a thing is found in both references on an even course, whatever is behind it there."""
-    first, gone = best_match(areas[0], patch, weight, excess, TWIN.same_thing)
+    first, gone = best_match(areas[0], patch, weight, excess)
     if first >= TWIN.same_thing:
         return False
-    second, came = best_match(areas[1], patch, weight, excess, TWIN.same_thing)
+    second, came = best_match(areas[1], patch, weight, excess)
     shift, onward = gone - home, came - home
     steady = float(np.hypot(*(onward - ratio * shift))) < TWIN.swerve + TWIN.swerve_of_way * float(np.hypot(*shift))
     return second < TWIN.same_thing and steady and bool(shift.any())
 
 
-def best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane, most: float) -> tuple[float, NDArray[np.int_]]:
-    """Best misfit of a weighted patch in an area, as a share of the patch's own excess, and where (x, y).
-
-    Args:
-        area: Grey levels; larger than the patch.
-        patch: (h, w), grey levels.
-        weight: (h, w).
-        excess: (h, w), grey levels.
-        most: A misfit of this or more may be given as infinite: in a wide area a glance tells most of them.
-    """
-    if area.size > TWIN.glance_from:
-        planes = [shrunk(plane, TWIN.glance) for plane in (area, patch, weight, excess)]
-        if _best_match(*planes)[0] > TWIN.glance_slack * most:
-            return np.inf, np.zeros(2, int)
-    return _best_match(area, patch, weight, excess)
-
-
-def _best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
+def best_match(area: Plane, patch: Plane, weight: Plane, excess: Plane) -> tuple[float, NDArray[np.int_]]:
+    """Best misfit of a weighted patch in an area, as a share of the patch's own excess, and where (x, y)."""
     energy = float((np.square(excess) * weight).sum()) + 1.0
     least, _, place, _ = cv2.minMaxLoc(cv2.matchTemplate(area, patch, cv2.TM_SQDIFF, mask=weight))
     return max(least, 0.0) / energy, np.array(place)

@@ -271,6 +271,13 @@ class RestoringOptions(DetectionOptions):
             "nothing is looked for.",
         ),
     ] = None
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FRAMES@X,Y,WxH",
+            help="Repair this box in any case, such as 120-131@40,60,80x50, or with =scratch behind it. Repeatable.",
+        ),
+    ] = None
     write_masks: Annotated[
         Path | None, _masks(metavar="FOLDER", help="Write what was repaired as films of masks, for --masks.")
     ] = None
@@ -338,7 +345,10 @@ class RestoringOptions(DetectionOptions):
         return self.average is None and self.prerestore is None and self.settings is None
 
     def reel(self, **others: Any) -> "ReelSettings":  # noqa: D102
-        return super().reel(mask_films=self.write_masks, **others)
+        from ..film.box_fixes import parse_fixes
+
+        fixes = parse_fixes(" ".join(self.fix or ()))
+        return super().reel(mask_films=self.write_masks, fixes=fixes, **others)
 
     def maps(self) -> "tuple[GivenMap, ...]":  # noqa: D102
         from ..reel.mask_films import reviewed_masks

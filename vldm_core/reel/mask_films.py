@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FilmFileError, SettingsError
+from ..film.box_fixes import BoxFix, check_fixes, fixed_marks
 from ..film.defect_map import MapSettings, map_marks
 from ..video.colour import ColourConverter, alpha_of, layout_of
 from ..video.info import FilmFrame, FilmInfo
@@ -135,16 +136,20 @@ def reviewed_masks(folder: str | os.PathLike[str]) -> tuple[GivenMap, ...]:
 
 
 def with_given(settings: "ReelSettings") -> "ReelSettings":
-    """Return settings whose stages take the maps that the settings name.
+    """Return settings whose stages take the maps and fixes that the settings name.
 
     Raises:
-        SettingsError: There is a map of damage that is not to be repaired.
+        SettingsError: There is a map or a fix of damage that is not to be repaired.
     """
     uses: dict[str, Literal["added", "alone"]] = {}
     for given in settings.maps:
         if (settings.dirt if given.kind == "dirt" else settings.lines) is None:
             raise SettingsError(f"{given.name} marks {given.kind}, whose repair is off; switch it on or leave it out")
         uses[given.kind] = "alone" if given.alone or uses.get(given.kind) == "alone" else "added"
+    for fix in settings.fixes:
+        if (settings.dirt if fix.kind == "dirt" else settings.lines) is None:
+            raise SettingsError(f"fix {fix} marks {fix.kind}, whose repair is off; switch it on or leave the fix out")
+        uses.setdefault(fix.kind, "added")
     return replace(
         settings,
         given_dirt=uses.get("dirt", "ignored"),
@@ -158,14 +163,15 @@ class GivenMarks:
     Args:
         maps: The maps.
         info: The film.
+        fixes: Boxes that are repaired in any case.
 
     Raises:
         FilmFileError: A map cannot be read, or the film has no alpha channel.
         SettingsError: A map has another size than the film.
     """
 
-    def __init__(self, maps: Sequence[GivenMap], info: FilmInfo) -> None:
-        self._maps, self._info = maps, info
+    def __init__(self, maps: Sequence[GivenMap], info: FilmInfo, fixes: Sequence[BoxFix] = ()) -> None:
+        self._maps, self._info, self._fixes = maps, info, fixes
         self._stack = ExitStack()
         self._films: dict[int, FilmReader] = {}
         self._frames: dict[int, Iterator[FilmFrame]] = {}
@@ -207,8 +213,9 @@ class GivenMarks:
             counted: Counts the frames of a map.
 
         Raises:
-            SettingsError: A map has another number of frames, and more than one.
+            SettingsError: A map has another number of frames, and more than one, or a fix lies beyond the film.
         """
+        check_fixes(self._fixes, count, self._info.height, self._info.width)
         for number, film in self._films.items():
             found = counted(film)
             if found not in (1, count):
@@ -218,8 +225,13 @@ class GivenMarks:
                 )
 
     def of(self, frame: FilmFrame) -> dict[str, Tensor]:
-        """Return what is marked in the next frame of the film, (H, W) for each kind that there are maps of."""
-        marks: dict[str, Tensor] = {}
+        """Return what is marked in the next frame of the film, (H, W) for each kind that there are maps of.
+
+        What is to be filled in any case is there a second time, as "forced".
+        """
+        marks = fixed_marks(self._fixes, frame.index, self._info.height, self._info.width)
+        if "dirt" in marks:
+            marks["forced"] = marks["dirt"].clone()
         for number, given in enumerate(self._maps):
             if given.source is None:
                 marked = map_marks(self._alpha(frame)[None], given.reading)[0]

@@ -106,7 +106,13 @@ def analysed(analyser: ShotAnalyser, frames: Iterator[FilmFrame], pulse: Pulse) 
 
 
 Given = Callable[[FilmFrame], Mapping[str, Tensor]]
-"""What is known to be damaged in the next frame: "dirt" and "scratch", (H, W) each."""
+"""What is known to be damaged in the next frame: "dirt", "scratch" and "forced" of a `StageFrame`, (H, W) each."""
+
+
+def given_frame(frame: FilmFrame, marks: Mapping[str, Tensor]) -> StageFrame[FilmFrame]:
+    """Make a frame for the stages, with what is known to be damaged in it; see `Given`."""
+    dirt, scratch, forced = (marks.get(kind) for kind in ("dirt", "scratch", "forced"))
+    return StageFrame(image=frame, origin=frame, number=frame.index, dirt=dirt, scratch=scratch, forced=forced)
 
 
 def stage_frames(
@@ -116,9 +122,7 @@ def stage_frames(
     for frame in islice(frames, shot.last - shot.first):
         pulse.beat()
         marks = {} if given is None else given(frame)
-        yield StageFrame(
-            image=frame, origin=frame, number=frame.index, dirt=marks.get("dirt"), scratch=marks.get("scratch")
-        )
+        yield given_frame(frame, marks)
 
 
 def over_shots(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..containment import Faults
 from ..errors import FilmFileWarning
+from ..film.box_fixes import BoxFix
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..progress import Progress, Pulse, silent
@@ -46,6 +47,7 @@ class ReelSettings(StageSettings):
         given_dirt: Follows from `maps`.
         given_scratch: Follows from `maps`.
         maps: Damage that is known from elsewhere, beside what is found or in its place.
+        fixes: Boxes in frames of the film that are repaired in any case.
         mask_films: Folder for ``dirt.mkv`` and ``scratch.mkv``: what was repaired, to be looked at, edited and given
             back as `reviewed_masks`; None writes none.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
@@ -58,6 +60,7 @@ class ReelSettings(StageSettings):
     """
 
     maps: tuple[GivenMap, ...] = ()
+    fixes: tuple[BoxFix, ...] = ()
     mask_films: Path | None = None
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
@@ -140,7 +143,7 @@ def restore_film(
         if settings.mask_films is not None:
             writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
             masks = stack.enter_context(writers)
-        given = stack.enter_context(GivenMarks(settings.maps, film.info))
+        given = stack.enter_context(GivenMarks(settings.maps, film.info, settings.fixes))
         shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.

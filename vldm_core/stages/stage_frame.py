@@ -85,6 +85,7 @@ class StageFrame(Generic[Origin]):
         image: (3, H, W), RGB, [0, 1]; it must not be changed. A frame is made with a tensor or with a `Picture`.
         dirt: (H, W), 1 = transient dirt, or None before detection.
         scratch: (H, W), 1 = persistent line scratch, or None before detection.
+        forced: (H, W), 1 = what is filled in any case, for a person said so; or None.
         dirt_probability: (H, W), how likely each pixel is dirt, 0 … 1, or None where that was not asked for.
         scratch_probability: (H, W), how likely each pixel is a scratch, likewise.
         latent: (4, h/8, w/8), the picture as pre-restoration leaves it in the VAE's unscaled units, h and w being H and
@@ -98,6 +99,7 @@ class StageFrame(Generic[Origin]):
     origin: Origin
     dirt: _Mask = _Mask()
     scratch: _Mask = _Mask()
+    forced: _Mask = _Mask()
     number: int | None = None
     position: int = 0
     dirt_probability: Tensor | None = None
@@ -127,7 +129,7 @@ class StageFrame(Generic[Origin]):
         Args:
             changes: Values by the name of the field. An image given as a tensor is held as what it changes.
         """
-        kept = {"image": self.picture, **{name: self.__dict__[f"_{name}"] for name in ("dirt", "scratch")}}
+        kept = {"image": self.picture, **{name: self.__dict__[f"_{name}"] for name in ("dirt", "scratch", "forced")}}
         if isinstance(changes.get("image"), Tensor):
             changes["image"] = patched(self.picture, changes["image"])
         given = {

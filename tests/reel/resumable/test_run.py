@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vldm_core.errors import FilmFileError
+from vldm_core.errors import FilmFileError, SettingsError
+from vldm_core.film.box_fixes import parse_fixes
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.notices import Notices
 from vldm_core.reel.restore import ReelSettings, restore_film
@@ -354,3 +355,27 @@ def test_long_films_too(tmp_path):
     restore_film(film, tmp_path / "one.mkv", quick)
     restore_reel(film, tmp_path / "two.mkv", quick, run=RunSettings(length=11))
     np.testing.assert_array_equal(frames_of(tmp_path / "one.mkv"), frames_of(tmp_path / "two.mkv"))
+
+
+def test_a_box_is_repaired_in_any_case_and_only_its_chunks_are_made_again(small_film, at_once, tmp_path):
+    plain = replace(SETTINGS, flicker=None, average=None)
+    kept, folder = RunSettings(length=3, keep=True), WorkFolder(tmp_path / "work")
+    restore_reel(small_film, tmp_path / "one.mkv", plain, run=kept, folder=folder)
+    before = frames_of(tmp_path / "one.mkv")
+    # In the last shot; the first one lies beyond the cut.
+    fix = parse_fixes(f"{COUNT - 4}@20,30,9x8")
+    steps = []
+    restore_reel(small_film, tmp_path / "two.mkv", replace(plain, fixes=fix), noting(steps), run=kept, folder=folder)
+    after = frames_of(tmp_path / "two.mkv")
+    assert ("analyse", 1) not in steps
+    assert min(done for phase, done in steps if phase == "restore") >= CUT, "the first shot is not touched"
+    changed = (before != after).any(-1)
+    inside = np.zeros_like(changed)
+    inside[COUNT - 4, 30:38, 20:29] = True
+    assert changed[inside].mean() > 0.5 and not changed[:CUT].any()
+    # Where dirt of the neighbours was filled from the box, a fill may differ a little.
+    assert changed[~inside].mean() < 1e-3
+    with pytest.raises(SettingsError, match="frames 0 to"):
+        restore_reel(small_film, tmp_path / "no.mkv", replace(plain, fixes=parse_fixes("99@0,0,1x1")))
+    with pytest.raises(SettingsError, match="switch it on"):
+        restore_reel(small_film, tmp_path / "no.mkv", replace(plain, dirt=None, fixes=fix))

@@ -106,6 +106,7 @@ def repair_dirt(
     motion: ShotMotion | None = None,
     first: int = 0,
     trusted: bool = False,
+    forced: Tensor | None = None,
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
@@ -122,6 +123,7 @@ def repair_dirt(
         motion: Of the shot that the frames are part of; None measures it on these frames, with the holes filled.
         first: Position in the shot of the first of the frames, where its motion is given.
         trusted: Whether every mark is damage for certain, and is filled though its fill is in doubt.
+        forced: (T, H, W), above 0.5 where a mark is damage for certain, likewise; None is nowhere.
         progress: Called once per frame.
         tell: Takes the position of a frame in `frames` in which large marks were left alone, and the reason.
 
@@ -154,7 +156,10 @@ def repair_dirt(
         place = window.atlas(index).place
         if trusted:
             return found, np.zeros(len(place[0]), bool)
-        return found, _in_doubt(window.holes[index], place, window.colour(index)[place], found)
+        doubtful = _in_doubt(window.holes[index], place, window.colour(index)[place], found)
+        if forced is not None:
+            doubtful &= ~(forced[index].numpy()[place] > 0.5)
+        return found, doubtful
 
     # Each frame that is filled takes as much again as the window holds of it.
     threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, _MOST_AT_WORK // (4 * height * width)))

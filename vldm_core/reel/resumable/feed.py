@@ -9,6 +9,7 @@ from ...stages.stage_frame import StageFrame
 from ...video.info import FilmFrame
 from ...video.stream import FilmReader
 from ..mask_films import GivenMarks
+from ..passes import given_frame
 
 
 class FrameFeed:
@@ -53,12 +54,7 @@ class FrameFeed:
             frame = next(self._frames, None)
             if frame is None:
                 return None
-            marks = self._given.of(frame)
-            self._recent.append(
-                StageFrame(
-                    image=frame, origin=frame, number=frame.index, dirt=marks.get("dirt"), scratch=marks.get("scratch")
-                )
-            )
+            self._recent.append(given_frame(frame, self._given.of(frame)))
             self._next += 1
             pulse.beat()
         return self._recent[number - self._next]

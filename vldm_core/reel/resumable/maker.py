@@ -119,7 +119,7 @@ class ChunkMaker:
         self._film = settings.read.open(self._orders.source)
         info = self._film.info
         kept = 2 * (self._plan.reach or 0) + 2
-        self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info), kept)
+        self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info, settings.fixes), kept)
         return self
 
     def __exit__(self, *exception: object) -> None:

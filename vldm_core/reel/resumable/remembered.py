@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import SettingsError
+from ...film.box_fixes import parse_fixes
 from ...stages.preset import settings_from, settings_text
 from ...stages.settings import StageSettings
 from ...video.reading.reader import ReadSettings
@@ -28,6 +29,7 @@ def remembered(source: Source, destination: str | os.PathLike[str], settings: Re
         "shots": asdict(settings.shots),
         "write": asdict(settings.write),
         "maps": len(settings.maps),
+        "fixes": [str(fix) for fix in settings.fixes],
         "mask_films": None if settings.mask_films is None else str(settings.mask_films.absolute()),
         "protect": None if settings.protect is None else str(settings.protect.absolute()),
         "strict": settings.strict,
@@ -55,6 +57,7 @@ def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:
             ),
             shots=ShotSettings(**facts["shots"]),
             write=WriteSettings(**facts["write"]),
+            fixes=parse_fixes(" ".join(facts["fixes"])),
             mask_films=None if facts["mask_films"] is None else Path(facts["mask_films"]),
             protect=None if facts["protect"] is None else Path(facts["protect"]),
             strict=facts["strict"],

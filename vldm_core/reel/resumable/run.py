@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import FilmFileWarning, SettingsError
@@ -144,14 +144,14 @@ def restore_reel(
         # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
-        with GivenMarks(settings.maps, film.info) as given:
+        with GivenMarks(settings.maps, film.info, settings.fixes) as given:
             given.check(shots[-1].last, lambda maps: counted(maps, progress))
         film.close()
         analyses = first_pass.analyses(shots, progress, run.workers)
         chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
         stored = storage(destination, film.info, settings.write)
         depends = _depends(base, settings, plan, maps_are, stored, prerestorer)
-        keys = {chunk.first: key_of(depends=depends, first=chunk.first, last=chunk.last) for chunk in chunks}
+        keys = {chunk.first: _chunk_key(depends, chunk, settings) for chunk in chunks}
         orders = Orders(
             source=source, settings=settings, shots=shots, analyses=analyses, folder=folder.path, keys=keys,
             storage=stored,
@@ -192,12 +192,19 @@ def _depends(
     return key_of(
         base=base,
         analysis=repr(plan.analysis),
-        stages=stages_key(settings),
+        # What fixes touch is known chunk by chunk.
+        stages=stages_key(with_given(replace(settings, fixes=()))),
         maps=maps,
         protect=None if settings.protect is None else film_key(settings.protect),
         stored=repr(stored),
         network=None if prerestorer is None else network_key(prerestorer),
     )
+
+
+def _chunk_key(depends: str, chunk: ReelChunk, settings: ReelSettings) -> str:
+    """Key of the frames of a chunk."""
+    fixes = [str(fix) for fix in settings.fixes if fix.touches(chunk.start, chunk.stop)]
+    return key_of(depends=depends, first=chunk.first, last=chunk.last, **({"fixes": fixes} if fixes else {}))
 
 
 def reel_key(source: Source, settings: ReelSettings) -> str | None:
@@ -211,7 +218,8 @@ def reel_key(source: Source, settings: ReelSettings) -> str | None:
     if film is None or maps is None:
         return None
     plan = StagePlan.from_settings(settings)
-    return _depends(_base_key(film, settings), settings, plan, maps, settings.write, None)
+    depends = _depends(_base_key(film, settings), settings, plan, maps, settings.write, None)
+    return key_of(depends=depends, fixes=[str(fix) for fix in settings.fixes])
 
 
 def _made(

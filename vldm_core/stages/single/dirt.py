@@ -211,6 +211,7 @@ class RepairDirt(Stage):
                 motion=shot.motion,
                 first=window[0].position,
                 trusted=self.trusted,
+                forced=masks(window, "forced"),
                 progress=watch.beat,
                 tell=tell,
             )[core]

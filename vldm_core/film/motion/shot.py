@@ -28,7 +28,7 @@ from ...video.flow import FlowSettings, PreparedLuma, estimate_reduced, fill_mas
 from ...video.warping import warp_array
 from ..flicker.local_gain import apply_gain, local_gain
 from .cleaning import PlainDamage, carried_into, plainly_damaged
-from .field import MotionField
+from .field import MotionField, scaled
 from .prediction import grain_of, much_better, shifted
 from .whole_shift import whole_shift
 
@@ -184,7 +184,7 @@ class ShotMotion:
         return self._once.get(("refined", here, there), lambda: self._refine(here, there))
 
     def quick(self, here: int, there: int) -> MotionField:
-        """The first estimate of the motion, on frames with their damage; good enough to compare frames as a whole."""
+        """The first estimate, on frames with their damage; the only one where nobody needs a better one."""
         return self._once.get(("quick", here, there), lambda: self._estimate(here, there))
 
     def error(self, here: int, there: int) -> FloatArray:
@@ -277,8 +277,7 @@ class ShotMotion:
 
     def _field(self, cells: FloatArray) -> MotionField:
         height, width = cells.shape[:2]
-        cells *= np.array([self.size[1] / width, self.size[0] / height], np.float32)
-        return MotionField(cells, self.size)
+        return MotionField(scaled(cells, self.size[1] / width, self.size[0] / height), self.size)
 
     def plain_damage(self, position: int) -> PlainDamage:
         """What is plainly damage in a frame, found along the quick motion; see `cleaning`."""

@@ -20,10 +20,10 @@ from ...errors import SettingsError
 from ...video.buffers.bands import bands
 from ...video.buffers.keyed_cache import Once
 from ...video.warping import pixel_grid
-from ..dirt.references import References, is_duplicate
+from ..dirt.references import COPY, References, is_duplicate
 from ..flicker.local_gain import GAIN, local_gain_of_reduced
 from ..motion import shot
-from ..motion.field import MotionField, enlarged_plane
+from ..motion.field import MotionField, enlarged_plane, scaled
 from ..motion.window import FrameWindow
 from .sampling import Samples
 
@@ -155,8 +155,14 @@ class Neighbours:
 
     def _copies(self, first: int, second: int) -> bool:
         first, second = sorted((first, second))
-        luma = self.frames.luma
-        return self._once.get(("copies", second, first), lambda: is_duplicate(luma[first], luma[second]))
+
+        def compute() -> bool:
+            # Averaged squares of pixels differ by no more than the pixels do: most pairs are told from those.
+            if float(cv2.absdiff(self._reduced(first), self._reduced(second)).mean()) > COPY.mean:
+                return False
+            return is_duplicate(self.frames.luma[first], self.frames.luma[second])
+
+        return self._once.get(("copies", second, first), compute)
 
     def nearest_motions(self, index: int) -> list[MotionField]:
         """The motion from a frame to its nearest neighbours, one or two; none where it has no neighbours."""
@@ -178,6 +184,8 @@ class Neighbours:
         others = self.of(index)
         frame = cv2.add(self.frames.luma[index], np.full(1, GAIN.pedestal))
         whole = [(other, self.gain(index, other), self._shown(index, other)) for other in others]
+        # They are planes of the frame's size, and nobody asks for them once more.
+        self._once.forget(lambda key: key[:2] == ("gain", index))
         for band in bands(height, width, around, granularity=2, planes=_WORK_PLANES):
             rows = band.around
             half = slice(rows.start // 2, (rows.stop + 1) // 2)
@@ -258,14 +266,17 @@ class Neighbours:
 
     def gain(self, index: int, other: int) -> Plane:
         """What gives a neighbour the local brightness of a frame, (H, W)."""
-        here, there = self._reduced(index), self._reduced(other)
-        height, width = here.shape
-        size = self.frames.size
-        cells = self.frames.between(index, other).resized(height, width)
-        cells = cells * np.array([width / size[1], height / size[0]], np.float32)
-        place = cv2.add(cells, pixel_grid(height, width))
-        look = cv2.remap(there, place, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return local_gain_of_reduced(look, here, None, size)
+
+        def compute() -> Plane:
+            here, there = self._reduced(index), self._reduced(other)
+            height, width = here.shape
+            size = self.frames.size
+            grid = cv2.resize(self.frames.between(index, other).grid, (width, height), interpolation=cv2.INTER_LINEAR)
+            place = cv2.add(scaled(np.asarray(grid), width / size[1], height / size[0]), pixel_grid(height, width))
+            look = cv2.remap(there, place, _NO_MAP, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            return local_gain_of_reduced(look, here, None, size)
+
+        return self._once.get(("gain", index, other), compute)
 
     def forget(self, before: int) -> None:
         """Give the memory back that frames before this one hold here; they may still be asked for."""

@@ -24,7 +24,7 @@ class GrainTests:
     """How grain is measured.
 
     Attributes:
-        step: Rows and columns from one sample to the next: a ninth of the pixels is enough.
+        step: Rows and columns from one sample to the next: a sixteenth of the pixels is enough.
         classes: Classes of brightness, a number, in which it is measured apart.
         fewest: Pixels of a class that are sampled at least for it to count; others follow their neighbours.
         steepest: Grey levels a pixel that the picture changes by at most where it is sampled: at an edge, a motion
@@ -35,7 +35,7 @@ class GrainTests:
             median is measured, since it does not see what moves against the motion.
     """
 
-    step: int = 3
+    step: int = 4
     classes: int = 8
     fewest: int = 60
     steepest: float = 1.5

@@ -105,11 +105,10 @@ def patched(before: Picture, after: Tensor) -> Picture:
     came = before.tensor()
     if after is came:
         return before
-    different = (came != after).any(dim=0).flatten()
-    place = different.nonzero()[:, 0]
+    place = _different(came, after)
     if not len(place):
         return before
-    if len(place) > _LARGEST_PATCH * len(different):
+    if len(place) > _LARGEST_PATCH * came[0].numel():
         return Whole(after.clone())
     values = after.flatten(1)[:, place].clone()
     place = place.to(torch.int32)
@@ -120,6 +119,15 @@ def patched(before: Picture, after: Tensor) -> Picture:
         return image
 
     return Made(make)
+
+
+def _different(came: Tensor, after: Tensor) -> Tensor:
+    """Places of the pixels (H · W) in which two pictures (C, H, W) differ."""
+    if came.device.type != "cpu" or after.device.type != "cpu":
+        return (came != after).any(dim=0).flatten().nonzero()[:, 0]
+    # NumPy rather than torch: a tenth of the time.
+    one, other = came.numpy(), after.detach().numpy()
+    return torch.from_numpy(np.flatnonzero((one != other).any(axis=0)))
 
 
 def copied(frames: Tensor | Clip, wanted: Sequence[int]) -> Tensor:

@@ -234,7 +234,16 @@ def simulate(
 def shots(
     source: FilmIn,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    write_settings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="Also write a table to edit, .csv or .json, for restore --shot-settings.",
+            show_default=False,
+        ),
+    ] = None,
     deinterlace: DeinterlaceOption = Deinterlace.AUTO,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """List the shots of a film: first and last frame, counted from 0."""
     from ..reel.restore import find_shots
@@ -243,6 +252,10 @@ def shots(
     with reported():
         with bars() as progress, reading(deinterlace, None).open(source) as film:
             found = find_shots(film, ShotSettings(), progress)
+        if write_settings is not None:
+            from ..reel.shot_choices import write_template
+
+            write_template(found, write_settings, overwrite=overwrite)
         rows = [{"shot": i, "first": shot.first, "last": shot.last - 1} for i, shot in enumerate(found)]
         if as_json:
             typer.echo(json.dumps(rows))

@@ -282,6 +282,15 @@ class RestoringOptions(DetectionOptions):
         Path | None, _masks(metavar="FOLDER", help="Write what was repaired as films of masks, for --masks.")
     ] = None
 
+    shot_settings: Annotated[
+        Path | None,
+        _stage(
+            metavar="TABLE",
+            help="What is done otherwise to single shots or ranges of frames, .csv or .json; shots --write-settings "
+            "makes one to edit.",
+        ),
+    ] = None
+
     dirt_feather: Annotated[float | None, _repair(help="Pixels over which a fill fades in, inside the mask.")] = None
     dirt_grain: Annotated[float | None, _repair(help="Share of the grain that filled places get back, 0 to 1.")] = None
     scratch_rows: Annotated[int | None, _repair(help="Rows over which the strength of a scratch is measured.")] = None
@@ -348,7 +357,14 @@ class RestoringOptions(DetectionOptions):
         from ..film.box_fixes import parse_fixes
 
         fixes = parse_fixes(" ".join(self.fix or ()))
-        return super().reel(mask_films=self.write_masks, fixes=fixes, **others)
+        made = super().reel(mask_films=self.write_masks, fixes=fixes, **others)
+        if self.shot_settings is None:
+            return made
+        from ..reel.shot_choices import read_choices
+
+        choices = read_choices(self.shot_settings)
+        choices.check(made)
+        return replace(made, choices=choices)
 
     def maps(self) -> "tuple[GivenMap, ...]":  # noqa: D102
         from ..reel.mask_films import reviewed_masks

@@ -66,7 +66,7 @@ def counted(film: FilmReader, progress: Progress = silent) -> int:
 def analyse_film(
     film: FilmReader,
     shots: Sequence[Shot],
-    settings: AnalysisSettings,
+    settings: AnalysisSettings | Sequence[AnalysisSettings],
     progress: Progress = silent,
     *,
     faults: Faults | None = None,
@@ -76,7 +76,7 @@ def analyse_film(
     Args:
         film: The film; it is read from its start.
         shots: Its shots.
-        settings: What to measure.
+        settings: What to measure, of all shots or of each.
         progress: Called once per frame.
         faults: What is done about frames that cannot be measured.
     """
@@ -84,8 +84,9 @@ def analyse_film(
     pulse = Pulse(progress, "analyse", shots[-1].last)
     frames = iter(film)
     results = []
-    for shot in shots:
-        analyser = ShotAnalyser(settings, film.info.height, film.info.width, faults=faults, first=shot.first)
+    each = [settings] * len(shots) if isinstance(settings, AnalysisSettings) else settings
+    for shot, own in zip(shots, each, strict=True):
+        analyser = ShotAnalyser(own, film.info.height, film.info.width, faults=faults, first=shot.first)
         results.append(analysed(analyser, islice(frames, shot.last - shot.first), pulse))
     return link_shots(results)
 
@@ -125,8 +126,17 @@ def stage_frames(
         yield given_frame(frame, marks)
 
 
+def run_plan(
+    plan: StagePlan, frames: Iterator[StageFrame[FilmFrame]], context: ShotContext
+) -> Iterator[StageFrame[FilmFrame]]:
+    """Run a plan over a shot; where it has no stage, what is known to be damaged is no repair either."""
+    if plan.stages:
+        return plan.run(frames, context)
+    return (frame.having(dirt=None, scratch=None) for frame in frames)
+
+
 def over_shots(
-    plan: StagePlan,
+    plan: StagePlan | Sequence[StagePlan],
     frames: Iterator[FilmFrame],
     shots: Sequence[Shot],
     analyses: Sequence[ShotAnalysis],
@@ -139,7 +149,7 @@ def over_shots(
     """Run a plan of stages over all shots of a film.
 
     Args:
-        plan: The stages.
+        plan: The stages, of all shots or of each.
         frames: The film from its start; what follows the last shot is left in it.
         shots: Shots that cover its beginning.
         analyses: The first pass of each.
@@ -151,6 +161,7 @@ def over_shots(
     Yields:
         Every frame of the shots, in order.
     """
-    for shot, analysis in zip(shots, analyses, strict=True):
+    plans = [plan] * len(shots) if isinstance(plan, StagePlan) else plan
+    for shot, analysis, own in zip(shots, analyses, plans, strict=True):
         context = ShotContext(analysis=analysis, protect=protect, beat=pulse.beat, faults=faults or Faults())
-        yield from plan.run(stage_frames(frames, shot, pulse, given), context)
+        yield from run_plan(own, stage_frames(frames, shot, pulse, given), context)

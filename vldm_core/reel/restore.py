@@ -26,6 +26,7 @@ from ..video.writing.writer import WriteSettings, open_writer
 from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, with_given
 from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
+from .shot_choices import ShotChoices, plans_of_shots, settings_of_shots
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class ReelSettings(StageSettings):
             back as `reviewed_masks`; None writes none.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
+        choices: What is done otherwise to single shots or ranges of frames, or None.
         read: How interlaced film, and the rate of an image sequence, are taken.
         write: Codec and quality of the result.
         keep_partial: After an error or interrupt in the last pass, keep what was finished as
@@ -64,6 +66,7 @@ class ReelSettings(StageSettings):
     mask_films: Path | None = None
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
+    choices: ShotChoices | None = None
     read: ReadSettings = field(default_factory=ReadSettings)
     write: WriteSettings = field(default_factory=WriteSettings)
     keep_partial: bool = True
@@ -94,6 +97,18 @@ class ReelReport:
     dirt_share: float
     scratch_share: float
     seconds: float
+
+
+def load_plans(settings: ReelSettings, models: StageModels) -> None:
+    """Read what the stages of all shots need from files, and refuse a table of shots that makes no sense.
+
+    Raises:
+        WeightFileError: The weights of a network cannot be used.
+        SettingsError: There is no such device here, or the table says something that makes no sense.
+    """
+    rows = () if settings.choices is None else settings.choices.rows
+    for plan in plans_of_shots((settings, *(row.settings(settings) for row in rows)), models):
+        plan.load()
 
 
 def restore_film(
@@ -130,9 +145,9 @@ def restore_film(
     notices = Notices() if notices is None else notices
     faults = Faults(notices, strict=settings.strict)
     started = time.monotonic()
-    plan = StagePlan.from_settings(settings, StageModels(prerestorer=prerestorer))
+    models = StageModels(prerestorer=prerestorer)
     # Before the film is touched, so that weights that cannot be used cost no time.
-    plan.load()
+    load_plans(settings, models)
     damaged = {"dirt": 0.0, "scratch": 0.0}
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
@@ -146,15 +161,18 @@ def restore_film(
         given = stack.enter_context(GivenMarks(settings.maps, film.info, settings.fixes))
         shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
+        if settings.choices is not None:
+            shots = settings.choices.parted(shots)
+        plans = plans_of_shots(settings_of_shots(settings.choices, settings, shots), models)
         # The first reading has told what is wrong with the file; the others need not repeat it.
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         given.check(shots[-1].last, lambda maps: counted(maps, progress))
-        analyses = analyse_film(film, shots, plan.analysis, progress, faults=faults)
+        analyses = analyse_film(film, shots, [plan.analysis for plan in plans], progress, faults=faults)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
             for frame in over_shots(
-                plan, iter(film), shots, analyses, pulse, protect=protect, faults=faults, given=given.of
+                plans, iter(film), shots, analyses, pulse, protect=protect, faults=faults, given=given.of
             ):
                 writer.write(frame.origin, frame.image)
                 if masks is not None:

@@ -40,12 +40,15 @@ class ReelChunk:
         return self.last - self.first
 
 
-def plan_chunks(shots: Sequence[Shot], *, reach: int | None, length: int = LENGTH) -> tuple[ReelChunk, ...]:
+def plan_chunks(
+    shots: Sequence[Shot], *, reach: int | Sequence[int | None] | None, length: int = LENGTH
+) -> tuple[ReelChunk, ...]:
     """Part the shots of a reel into chunks.
 
     Args:
         shots: They cover the reel.
-        reach: Neighbours on each side that a restored frame depends on; None leaves every shot whole.
+        reach: Neighbours on each side that a restored frame depends on, one for all shots or one each; None leaves a
+            shot whole.
         length: Frames of a chunk at most.
 
     Returns:
@@ -54,14 +57,15 @@ def plan_chunks(shots: Sequence[Shot], *, reach: int | None, length: int = LENGT
     Raises:
         SettingsError: A number is out of its range.
     """
-    if length < 1 or (reach is not None and reach < 0):
+    reaches = reach if isinstance(reach, Sequence) else [reach] * len(shots)
+    if length < 1 or any(each is not None and each < 0 for each in reaches):
         raise SettingsError(f"chunks need a length of 1 frame or more and a reach of 0 or more, got {length}, {reach}")
     chunks = []
-    for number, shot in enumerate(shots):
+    for number, (shot, own) in enumerate(zip(shots, reaches, strict=True)):
         count = shot.last - shot.first
-        parts = 1 if reach is None else -(-count // length)
+        parts = 1 if own is None else -(-count // length)
         edges = [shot.first + count * part // parts for part in range(parts + 1)]
-        margin = count if reach is None else reach
+        margin = count if own is None else own
         for first, last in pairwise(edges):
             start, stop = max(shot.first, first - margin), min(shot.last, last + margin)
             chunks.append(ReelChunk(first=first, last=last, start=start, stop=stop, shot=number))

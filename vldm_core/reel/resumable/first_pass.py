@@ -12,7 +12,6 @@ from ...errors import FilmFileError, FilmFileWarning
 from ...notices import Notices
 from ...progress import Progress, Pulse
 from ...stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
-from ...stages.plan import StagePlan
 from ...video.info import FilmFrame
 from ...video.reading.reader import ReadSettings
 from ...video.shots import Shot
@@ -45,14 +44,14 @@ class AnalysisJob:
         source: The film.
         read: How it is read.
         shots: Its shots.
-        how: What to measure.
+        how: What to measure of each.
         strict: Whether to stop at a frame that cannot be measured.
     """
 
     source: Source
     read: ReadSettings
     shots: tuple[Shot, ...]
-    how: AnalysisSettings
+    how: tuple[AnalysisSettings, ...]
     strict: bool
 
     @contextmanager
@@ -69,7 +68,7 @@ class AnalysisJob:
                         shot, notices = self.shots[number], Notices()
                         faults = Faults(notices, strict=self.strict)
                         size = film.info.height, film.info.width
-                        analyser = ShotAnalyser(self.how, *size, faults=faults, first=shot.first)
+                        analyser = ShotAnalyser(self.how[number], *size, faults=faults, first=shot.first)
                         analysis = analysed(analyser, forward.frames(shot, pulse), pulse)
                         yield number, analysis, said_of(notices)
 
@@ -102,12 +101,11 @@ class FirstPass:
         source: Source,
         film: FilmReader,
         settings: ReelSettings,
-        plan: StagePlan,
         notices: Notices,
     ) -> None:
         self._folder, self._base, self._source, self._film = folder, base, source, film
         self._settings = settings
-        self._analysis, self._notices = plan.analysis, notices
+        self._notices = notices
         self.warnings: tuple[str, ...] = ()
 
     def shots(self, progress: Progress) -> tuple[Shot, ...]:
@@ -130,9 +128,21 @@ class FirstPass:
         self._repeat(facts["notices"])
         return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
 
-    def analyses(self, shots: Sequence[Shot], progress: Progress, workers: Workers = 1) -> tuple[ShotAnalysis, ...]:
-        """The first pass of each shot."""
-        keys = [key_of(base=self._base, how=repr(self._analysis), shot=[shot.first, shot.last]) for shot in shots]
+    def analyses(
+        self, shots: Sequence[Shot], how: Sequence[AnalysisSettings], progress: Progress, workers: Workers = 1
+    ) -> tuple[ShotAnalysis, ...]:
+        """The first pass of each shot.
+
+        Args:
+            shots: The shots.
+            how: What to measure of each.
+            progress: Called once per frame.
+            workers: Who does it.
+        """
+        keys = [
+            key_of(base=self._base, how=repr(own), shot=[shot.first, shot.last])
+            for shot, own in zip(shots, how, strict=True)
+        ]
         found = self._kept(keys)
         missing = [number for number in range(len(shots)) if number not in found]
         done = sum(len(shot) for number, shot in enumerate(shots) if number in found)
@@ -140,7 +150,7 @@ class FirstPass:
             source=self._source,
             read=self._settings.read,
             shots=tuple(shots),
-            how=self._analysis,
+            how=tuple(how),
             strict=self._settings.strict,
         )
 

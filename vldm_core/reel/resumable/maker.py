@@ -22,7 +22,7 @@ from ...notices import Notice, Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Pulse
 from ...stages.analysis import ShotAnalysis
-from ...stages.plan import StagePlan
+from ...stages.settings import StageSettings
 from ...stages.stage import ShotContext, StageModels
 from ...stages.stage_frame import StageFrame
 from ...video.colour import layout_of
@@ -35,9 +35,10 @@ from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings, plan_encoding
 from ...video.writing.writer import open_writer
 from ..mask_films import FOUND, GivenMarks
-from ..passes import Source
+from ..passes import Source, run_plan
 from ..protection import read_protection
 from ..restore import ReelSettings
+from ..shot_choices import plans_of_shots
 from .chunks import ReelChunk
 from .feed import FrameFeed
 from .sharing.job import Do
@@ -71,6 +72,7 @@ class Orders:
         source: The film.
         settings: What is done to it, with its maps taken into account.
         shots: Where its cuts are.
+        stages: What is done to each shot.
         analyses: The first pass of each shot.
         folder: The run's folder.
         keys: Key of each chunk, by its first frame.
@@ -80,6 +82,7 @@ class Orders:
     source: Source
     settings: ReelSettings
     shots: tuple[Shot, ...]
+    stages: tuple[StageSettings, ...]
     analyses: tuple[ShotAnalysis, ...]
     folder: Path
     keys: dict[int, str]
@@ -109,7 +112,7 @@ class ChunkMaker:
 
     def __init__(self, orders: Orders, *, prerestorer: PreRestorer | None = None) -> None:
         self._orders = orders
-        self._plan = StagePlan.from_settings(orders.settings, StageModels(prerestorer=prerestorer))
+        self._plans = plans_of_shots(orders.stages, StageModels(prerestorer=prerestorer))
         self._folder = WorkFolder(orders.folder)
         self._film: FilmReader | None = None
         self._feed: FrameFeed | None = None
@@ -118,7 +121,7 @@ class ChunkMaker:
         settings = self._orders.settings
         self._film = settings.read.open(self._orders.source)
         info = self._film.info
-        kept = 2 * (self._plan.reach or 0) + 2
+        kept = 2 * max(plan.reach or 0 for plan in self._plans) + 2
         self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info, settings.fixes), kept)
         return self
 
@@ -159,7 +162,7 @@ class ChunkMaker:
             faults=Faults(notices, strict=orders.settings.strict),
             first=first.start - shot.first,
         )
-        frames = self._plan.run(self._feed.range(first.start, run[-1].stop, pulse), context)
+        frames = run_plan(self._plans[first.shot], self._feed.range(first.start, run[-1].stop, pulse), context)
         try:
             stream = (frame for frame in frames if frame.origin.index >= first.first)
             for chunk in run:

@@ -16,6 +16,7 @@ from ...video.shots import ShotSettings
 from ...video.writing.encoding import WriteSettings
 from ..passes import Source
 from ..restore import ReelSettings
+from ..shot_choices import ShotChoices
 
 
 def remembered(source: Source, destination: str | os.PathLike[str], settings: ReelSettings) -> dict[str, Any]:
@@ -27,6 +28,7 @@ def remembered(source: Source, destination: str | os.PathLike[str], settings: Re
         "stages": json.loads(settings_text(settings)),
         "read": {"deinterlace": settings.read.deinterlace, "sequence_rate": None if rate is None else str(rate)},
         "shots": asdict(settings.shots),
+        "choices": None if settings.choices is None else json.loads(settings.choices.to_json()),
         "write": asdict(settings.write),
         "maps": len(settings.maps),
         "fixes": [str(fix) for fix in settings.fixes],
@@ -56,6 +58,7 @@ def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:
                 deinterlace=facts["read"]["deinterlace"], sequence_rate=None if rate is None else Fraction(rate)
             ),
             shots=ShotSettings(**facts["shots"]),
+            choices=None if facts["choices"] is None else ShotChoices.from_json(json.dumps(facts["choices"])),
             write=WriteSettings(**facts["write"]),
             fixes=parse_fixes(" ".join(facts["fixes"])),
             mask_films=None if facts["mask_films"] is None else Path(facts["mask_films"]),

@@ -19,7 +19,9 @@ from ...errors import FilmFileWarning, SettingsError
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Progress, Pulse, silent
+from ...stages.analysis import ShotAnalysis
 from ...stages.plan import StagePlan
+from ...stages.settings import StageSettings
 from ...stages.stage import StageModels
 from ...stages.stage_frame import StageFrame
 from ...video.info import FilmFrame
@@ -30,7 +32,8 @@ from ..cost import RESTORE, WRITE
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
 from ..passes import Source, counted
 from ..protection import read_protection
-from ..restore import ReelReport, ReelSettings, restore_film
+from ..restore import ReelReport, ReelSettings, load_plans, restore_film
+from ..shot_choices import plans_of_shots, settings_of_shots
 from .chunks import LENGTH, ReelChunk, plan_chunks, runs_of
 from .first_pass import FirstPass
 from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
@@ -38,6 +41,7 @@ from .maker import Orders, kept_frames, notices_of, storage
 from .remembered import remembered
 from .sharing.job import Do, in_turn
 from .sharing.share import Workers, alone, check_workers, share
+from .stored import analysis_key
 from .work_folder import KeptChunk, WorkFolder
 
 logger = logging.getLogger(__name__)
@@ -121,9 +125,9 @@ def restore_reel(
         return restore_film(
             source, destination, settings, progress, prerestorer=prerestorer, notices=notices, each=each
         )
-    plan = StagePlan.from_settings(settings, StageModels(prerestorer=prerestorer))
+    models = StageModels(prerestorer=prerestorer)
     # Before the film is touched, so that weights that cannot be used cost no time.
-    plan.load()
+    load_plans(settings, models)
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
         if settings.protect is not None:
@@ -138,7 +142,7 @@ def restore_reel(
         base = _base_key(film_is, settings)
         folder.describe(**remembered(source, destination, settings))
         folder.note("run", film=film_is, pack=pack_key())
-        first_pass = FirstPass(folder, base, source, film, settings, plan, notices)
+        first_pass = FirstPass(folder, base, source, film, settings, notices)
         shots = first_pass.shots(progress)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.
@@ -147,14 +151,21 @@ def restore_reel(
         with GivenMarks(settings.maps, film.info, settings.fixes) as given:
             given.check(shots[-1].last, lambda maps: counted(maps, progress))
         film.close()
-        analyses = first_pass.analyses(shots, progress, run.workers)
-        chunks = plan_chunks(shots, reach=plan.reach, length=run.length)
+        if settings.choices is not None:
+            shots = settings.choices.parted(shots)
+        stages = settings_of_shots(settings.choices, settings, shots)
+        plans = plans_of_shots(stages, models)
+        analyses = first_pass.analyses(shots, [plan.analysis for plan in plans], progress, run.workers)
+        chunks = plan_chunks(shots, reach=[plan.reach for plan in plans], length=run.length)
         stored = storage(destination, film.info, settings.write)
-        depends = _depends(base, settings, plan, maps_are, stored, prerestorer)
-        keys = {chunk.first: _chunk_key(depends, chunk, settings) for chunk in chunks}
+        depends = [
+            _depends(base, settings, own, plan, analysis, maps_are, stored, prerestorer)
+            for own, plan, analysis in zip(stages, plans, analyses, strict=True)
+        ]
+        keys = {chunk.first: _chunk_key(depends[chunk.shot], chunk, settings) for chunk in chunks}
         orders = Orders(
-            source=source, settings=settings, shots=shots, analyses=analyses, folder=folder.path, keys=keys,
-            storage=stored,
+            source=source, settings=settings, shots=shots, stages=stages, analyses=analyses, folder=folder.path,
+            keys=keys, storage=stored,
         )  # fmt: skip
         kept = _made(orders, chunks, run, folder, progress, prerestorer)
         for chunk in chunks:
@@ -183,17 +194,28 @@ def _base_key(film: str, settings: ReelSettings) -> str:
 def _depends(
     base: str,
     settings: ReelSettings,
+    stages: StageSettings,
     plan: StagePlan,
+    analysis: ShotAnalysis | None,
     maps: str,
     stored: WriteSettings,
     prerestorer: PreRestorer | None,
 ) -> str:
-    """Key of what every restored frame depends on."""
+    """Key of what every restored frame of a shot depends on.
+
+    With the same settings for all shots, the analysis follows from the others. With a table of shots it depends on what
+    the first pass of its neighbours looked for, too; where no analysis is given, all of the table counts.
+    """
+    learnt = None
+    if settings.choices is not None:
+        learnt = settings.choices.to_json() if analysis is None else analysis_key(analysis)
+    # What fixes touch is known chunk by chunk.
+    plain = with_given(replace(settings, fixes=()))
     return key_of(
         base=base,
         analysis=repr(plan.analysis),
-        # What fixes touch is known chunk by chunk.
-        stages=stages_key(with_given(replace(settings, fixes=()))),
+        stages=stages_key(replace(stages, given_dirt=plain.given_dirt, given_scratch=plain.given_scratch)),
+        learnt=learnt,
         maps=maps,
         protect=None if settings.protect is None else film_key(settings.protect),
         stored=repr(stored),
@@ -218,7 +240,7 @@ def reel_key(source: Source, settings: ReelSettings) -> str | None:
     if film is None or maps is None:
         return None
     plan = StagePlan.from_settings(settings)
-    depends = _depends(_base_key(film, settings), settings, plan, maps, settings.write, None)
+    depends = _depends(_base_key(film, settings), settings, settings, plan, None, maps, settings.write, None)
     return key_of(depends=depends, fixes=[str(fix) for fix in settings.fixes])
 
 

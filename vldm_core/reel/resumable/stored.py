@@ -1,5 +1,6 @@
 """What the first pass learnt of a shot, as a file: arrays and a tree of plain values, and nothing that could be run."""
 
+import hashlib
 import io
 import json
 from dataclasses import fields, is_dataclass
@@ -42,6 +43,17 @@ def analysis_bytes(analysis: ShotAnalysis) -> bytes:
     file = io.BytesIO()
     np.savez(file, **arrays)  # type: ignore[arg-type]
     return file.getvalue()
+
+
+def analysis_key(analysis: ShotAnalysis) -> str:
+    """Return the key of an analysis."""
+    arrays: dict[str, np.ndarray] = {}
+    tree = _plain(analysis, arrays)
+    digest = hashlib.sha256(json.dumps(tree).encode())
+    for name, array in arrays.items():
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_analysis(path: Path) -> ShotAnalysis:

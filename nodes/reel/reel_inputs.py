@@ -79,6 +79,7 @@ class ReelInputs:
     map_grow: int = MapSettings.grow
     map_only: bool = False
     bits: str = AUTO
+    record: bool = False
     protect: Tensor | None = None
     prerestorer: Any = None
     defect_map: Input.Video | None = None
@@ -279,3 +280,16 @@ def advanced_inputs() -> list[io.Input]:
             tooltip="Take the film's own alpha channel as a map of damage, read as map_clean and map_damaged say.",
         ),
     ]
+
+
+def record_input() -> io.Input:
+    """Return the switch for the record; it stands last, so that workflows from before keep their values."""
+    return io.Boolean.Input(
+        "record",
+        default=ReelInputs.record,
+        optional=True,
+        tooltip=(
+            "Also write a record of every repair beside the film, NAME.record.zip, with the pixels that were there "
+            "before: vldm_core record shows it, takes repairs back and writes a report."
+        ),
+    )

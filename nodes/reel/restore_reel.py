@@ -11,6 +11,7 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.prerestore.shipped import SHIPPED
 from ...vldm_core.reel.cost import pass_costs
 from ...vldm_core.reel.mask_films import FOUND
+from ...vldm_core.reel.record.file import record_path
 from ...vldm_core.reel.restore import ReelReport, ReelSettings
 from ...vldm_core.reel.resumable.keys import film_key
 from ...vldm_core.reel.resumable.run import restore_reel
@@ -36,6 +37,7 @@ from .reel_inputs import (
     advanced_inputs,
     delivery_inputs,
     is_crf,
+    record_input,
 )
 
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
@@ -160,6 +162,7 @@ class RestoreReel(io.ComfyNode):
                 *(advanced(made) for made in advanced_inputs()),
                 *map_inputs(),
                 *(advanced(made) for made in delivery_inputs()),
+                advanced(record_input()),
                 io.Mask.Input(
                     "protect",
                     optional=True,
@@ -293,6 +296,7 @@ class RestoreReel(io.ComfyNode):
             keep_partial=False,
             strict=told.strict,
             mask_films=masks,
+            record=record_path(file.path) if told.record else None,
         )
         progress = NodeProgress(pass_costs(settings, on_card=on_card()), previews=True, ends_with_picture=True)
         with ExitStack() as stack:
@@ -334,6 +338,7 @@ def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
         f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} repaired as scratches",
         *([f"pre-restored at strength {how.strength:.2f}, {how.keep_grain:.0%} of the grain kept"] if how else []),
         f"written to {file}" + ("" if settings.write.codec in _PLAYED_BY_BROWSERS else ", which browsers do not play"),
+        *([] if settings.record is None else [f"recorded in {settings.record.name}, beside it"]),
         *(f"warning: {warning}" for warning in report.warnings),
     ]
     return "\n".join(lines)

@@ -85,11 +85,15 @@ def test_the_detector_of_the_command_line_is_used(film, tmp_path, monkeypatch):
 
 @pytest.fixture
 def told(film, tmp_path, monkeypatch):
-    """Give options to `restore`, and get the settings that the film would be restored with, or what it says instead."""
+    """Give options to `restore`, and get the settings that the film would be restored with, or what it says instead.
+
+    They come without the record, which is written beside the film unless it is switched off.
+    """
     used: list[ReelSettings] = []
 
     def restore(*given, **_):
-        used.append(given[2])
+        assert given[2].record == tmp_path / "out.mkv.record.zip"
+        used.append(replace(given[2], record=None))
         raise SettingsError("enough")
 
     monkeypatch.setattr("vldm_core.reel.resumable.run.restore_reel", restore)

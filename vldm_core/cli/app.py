@@ -17,6 +17,7 @@ from . import runs as cli_runs
 from . import training as cli_training
 from .measuring import benchmark
 from .prior import PriorOptions
+from .record import commands as cli_record
 from .runs import RunOptions, show_report
 from .stages import DetectionOptions, RestoringOptions
 from .support import (
@@ -45,6 +46,7 @@ app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(benchmark)
 app.add_typer(cli_training.app, name="train")
+app.add_typer(cli_record.app, name="record")
 
 FilmIn = Annotated[Path, typer.Argument(help="Film file, or a folder with an image sequence.", show_default=False)]
 FilmOut = Annotated[
@@ -111,6 +113,14 @@ def restore(
     fps: FpsOption = None,
     overwrite: OverwriteOption = False,
     strict: StrictOption = False,
+    record: Annotated[
+        bool | None,
+        typer.Option(
+            "--record/--no-record",
+            help="Write OUT.record.zip: every repair with the pixels that were there before, for the commands record "
+            "show, undo and report. On but with --prior.",
+        ),
+    ] = None,
     run_options: RunOptions,
     prior_options: PriorOptions,
 ) -> None:
@@ -120,6 +130,7 @@ def restore(
     --quality says how much effort is made; docs/command_line.md says what each level does and how long it takes. With
     --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
+    from ..reel.record.file import record_path
     from ..reel.resumable.run import restore_reel
     from ..stages.settings import before_a_prior
     from ..video.writing.writer import WriteSettings, refuse_existing
@@ -131,7 +142,15 @@ def restore(
         write = WriteSettings(
             codec=codec.value, quality=crf, bits=None if bits is None else int(bits), overwrite=overwrite
         )
-        settings = options.reel(write=write, read=reading(deinterlace, fps), strict=strict)
+        if record and prior_options.prior is not None:
+            raise SettingsError("--record: no record is made of what --prior does; leave one of the two out")
+        recorded = prior_options.prior is None if record is None else record
+        settings = options.reel(
+            write=write,
+            read=reading(deinterlace, fps),
+            strict=strict,
+            record=record_path(destination) if recorded else None,
+        )
         if prior_options.prior is not None and options.leaves_the_picture_open:
             # What comes before a prior is what it was made to be given.
             settings = replace(settings, **before_a_prior())

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import Any
 
 from torch import Tensor
 
@@ -116,6 +117,10 @@ def given_frame(frame: FilmFrame, marks: Mapping[str, Tensor]) -> StageFrame[Fil
     return StageFrame(image=frame, origin=frame, number=frame.index, dirt=dirt, scratch=scratch, forced=forced)
 
 
+Repaired = Callable[[StageFrame[FilmFrame], int, ShotAnalysis], Any]
+"""Notes what was repaired in a frame, see `ShotContext.repaired`."""
+
+
 def stage_frames(
     frames: Iterator[FilmFrame], shot: Shot, pulse: Pulse, given: Given | None = None
 ) -> Iterator[StageFrame[FilmFrame]]:
@@ -145,6 +150,7 @@ def over_shots(
     protect: Tensor | None = None,
     faults: Faults | None = None,
     given: Given | None = None,
+    repaired: Repaired | None = None,
 ) -> Iterator[StageFrame[FilmFrame]]:
     """Run a plan of stages over all shots of a film.
 
@@ -157,11 +163,14 @@ def over_shots(
         protect: (H, W) bool, where nothing is marked, or None.
         faults: What is done about frames that a stage cannot do.
         given: Tells of each frame in turn what is known to be damaged.
+        repaired: Notes what was repaired in a frame, see `ShotContext.repaired`.
 
     Yields:
         Every frame of the shots, in order.
     """
     plans = [plan] * len(shots) if isinstance(plan, StagePlan) else plan
     for shot, analysis, own in zip(shots, analyses, plans, strict=True):
-        context = ShotContext(analysis=analysis, protect=protect, beat=pulse.beat, faults=faults or Faults())
+        context = ShotContext(
+            analysis=analysis, protect=protect, beat=pulse.beat, faults=faults or Faults(), repaired=repaired
+        )
         yield from run_plan(own, stage_frames(frames, shot, pulse, given), context)

@@ -26,6 +26,9 @@ from ..video.writing.writer import WriteSettings, open_writer
 from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, with_given
 from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
+from .record.file import refuse_record
+from .record.finding import RepairFinder
+from .record.making import Recording
 from .shot_choices import ShotChoices, plans_of_shots, settings_of_shots
 
 logger = logging.getLogger(__name__)
@@ -51,6 +54,8 @@ class ReelSettings(StageSettings):
         fixes: Boxes in frames of the film that are repaired in any case.
         mask_films: Folder for ``dirt.mkv`` and ``scratch.mkv``: what was repaired, to be looked at, edited and given
             back as `reviewed_masks`; None writes none.
+        record: File for the record of every repair with the samples that were there before, see
+            `vldm_core.reel.record`; None writes none.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
         choices: What is done otherwise to single shots or ranges of frames, or None.
@@ -64,6 +69,7 @@ class ReelSettings(StageSettings):
     maps: tuple[GivenMap, ...] = ()
     fixes: tuple[BoxFix, ...] = ()
     mask_films: Path | None = None
+    record: Path | None = None
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
     choices: ShotChoices | None = None
@@ -158,6 +164,8 @@ def restore_film(
         if settings.mask_films is not None:
             writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
             masks = stack.enter_context(writers)
+        if settings.record is not None:
+            refuse_record(settings.record, overwrite=settings.write.overwrite)
         given = stack.enter_context(GivenMarks(settings.maps, film.info, settings.fixes))
         shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
@@ -168,15 +176,20 @@ def restore_film(
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         given.check(shots[-1].last, lambda maps: counted(maps, progress))
+        recording = stack.enter_context(Recording(settings.record, film, settings, shots, plans))
+        finder = None if settings.record is None else RepairFinder(film.info)
         analyses = analyse_film(film, shots, [plan.analysis for plan in plans], progress, faults=faults)
         pulse = Pulse(progress, "restore", shots[-1].last)
         try:
-            for frame in over_shots(
-                plans, iter(film), shots, analyses, pulse, protect=protect, faults=faults, given=given.of
-            ):
+            restored = over_shots(
+                plans, iter(film), shots, analyses, pulse,
+                protect=protect, faults=faults, given=given.of, repaired=finder,
+            )  # fmt: skip
+            for frame in restored:
                 writer.write(frame.origin, frame.image)
                 if masks is not None:
                     masks.write(frame.origin, {"dirt": frame.dirt, "scratch": frame.scratch})
+                recording.take(frame)
                 if each is not None:
                     each(frame)
                 for kind in damaged:
@@ -189,12 +202,13 @@ def restore_film(
             raise
         # What is found out while finishing belongs into the report too.
         writer.close()
-        messages = (*film.warnings, *writer.warnings, *notices.summary())
-    return ReelReport(
-        frames=pulse.done,
-        shots=shots,
-        warnings=messages,
-        dirt_share=damaged["dirt"] / pulse.done,
-        scratch_share=damaged["scratch"] / pulse.done,
-        seconds=time.monotonic() - started,
-    )
+        report = ReelReport(
+            frames=pulse.done,
+            shots=shots,
+            warnings=(*film.warnings, *writer.warnings, *notices.summary()),
+            dirt_share=damaged["dirt"] / pulse.done,
+            scratch_share=damaged["scratch"] / pulse.done,
+            seconds=time.monotonic() - started,
+        )
+        recording.finish(source, destination, report, notices, pulse.beat)
+    return report

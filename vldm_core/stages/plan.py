@@ -149,11 +149,15 @@ class StagePlan:
         shot = replace(shot, motion=ShotMotion())
         for stage in asking:
             shot.motion.expect(stage.name, refined=stage.motion == "refined")
+        repairing = [stage for stage in stages if stage.scope in (Scope.MARKS, Scope.MARKED_PIXELS)]
         for stage in stages:
             if asking and stage is asking[0]:
                 frames = _measured(frames, shot.motion, stage.scope)
             frames = _with_room(frames, shot, stage.room_before(shot.room))
-            frames = _with_room(stage.run(frames, shot), shot, stage.room_after(shot.room))
+            frames = stage.run(frames, shot)
+            if shot.repaired is not None and repairing and stage is repairing[-1]:
+                frames = _noted(frames, shot)
+            frames = _with_room(frames, shot, stage.room_after(shot.room))
         return frames
 
 
@@ -167,6 +171,13 @@ def _measured(frames: Frames[Origin], motion: ShotMotion, scope: Scope) -> Frame
         motion.take(frame.picture, None if holes is None else holes > 0)
         yield frame.having(position=position)
     motion.end()
+
+
+def _noted(frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
+    """Let the caller note what was repaired."""
+    assert shot.repaired is not None
+    for index, frame in enumerate(frames, shot.first):
+        yield frame.having(repairs=shot.repaired(frame, index, shot.analysis), certainty=None)
 
 
 def _with_room(frames: Frames[Origin], shot: ShotContext, largest: int) -> Frames[Origin]:

@@ -1,7 +1,7 @@
 """What a stage of the restoration is, and what it is handed of the shot that it works on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -113,6 +113,9 @@ class ShotContext:
         motion: Of the shot, the same for all stages of a run; the plan makes it.
         first: Place in the shot of the first frame that the stages are given: a part of a shot is done with as many
             frames on each side as `StagePlan.reach` says, and comes out as in the whole.
+        repaired: Called with every frame after the last stage that marks or repairs, its place in the shot and the
+            analysis, in whatever thread that stage runs; what it gives goes on with the frame as ``repairs``. None
+            notes nothing.
     """
 
     analysis: ShotAnalysis
@@ -123,6 +126,7 @@ class ShotContext:
     room: Room = field(default_factory=Room)
     motion: ShotMotion = field(default_factory=ShotMotion)
     first: int = 0
+    repaired: Callable[[StageFrame[Any], int, ShotAnalysis], Any] | None = None
 
     @property
     def size(self) -> int:

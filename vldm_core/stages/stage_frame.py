@@ -5,6 +5,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..video.buffers.pictures import Picture, patched, picture_of
@@ -81,6 +82,23 @@ class _Mask:
         frame.__dict__[self._name] = _held_mask(value)
 
 
+_MASKS = ("dirt", "scratch", "forced", "seam")
+"""Fields that are masks."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MarkCertainty:
+    """How sure it was that pixels are damaged, where it was sure enough to mark them.
+
+    Attributes:
+        place: Places of the pixels, row by row from the top left, rising.
+        value: For each how likely it is damaged, 0 … 1.
+    """
+
+    place: NDArray[np.uint32]
+    value: NDArray[np.float16]
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageFrame(Generic[Origin]):
     """A frame on its way through the stages.
@@ -97,6 +115,9 @@ class StageFrame(Generic[Origin]):
         latent: (4, h/8, w/8), the picture as pre-restoration leaves it in the VAE's unscaled units, h and w being H and
             W rounded up to a multiple of 8; None where there is none.
         position: The frame's place in its shot, from 0, as the motion of the shot counts; 0 where no stage asks for it.
+        seam: (H, W), 1 = dirt that is the seam of a splice or a frame line, or None where there is none.
+        certainty: How sure it was of the dirt that it found, or None where nobody wants to know.
+        repairs: What the caller has noted of the frame after the last repair, see `ShotContext.repaired`.
         origin: Whatever the caller wants to get back with the frame.
         number: The frame in the film, from 0, for notices; None when not known.
     """
@@ -106,11 +127,14 @@ class StageFrame(Generic[Origin]):
     dirt: _Mask = _Mask()
     scratch: _Mask = _Mask()
     forced: _Mask = _Mask()
+    seam: _Mask = _Mask()
     number: int | None = None
     position: int = 0
     dirt_probability: Tensor | None = None
     scratch_probability: Tensor | None = None
     latent: Tensor | None = None
+    certainty: MarkCertainty | None = None
+    repairs: Any = None
 
     @property
     def picture(self) -> Picture:
@@ -135,7 +159,7 @@ class StageFrame(Generic[Origin]):
         Args:
             changes: Values by the name of the field. An image given as a tensor is held as what it changes.
         """
-        kept = {"image": self.picture, **{name: self.__dict__[f"_{name}"] for name in ("dirt", "scratch", "forced")}}
+        kept = {"image": self.picture, **{name: self.__dict__[f"_{name}"] for name in _MASKS}}
         if isinstance(changes.get("image"), Tensor):
             changes["image"] = patched(self.picture, changes["image"])
         given = {

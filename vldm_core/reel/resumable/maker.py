@@ -37,6 +37,9 @@ from ...video.writing.writer import open_writer
 from ..mask_films import FOUND, GivenMarks
 from ..passes import Source, run_plan
 from ..protection import read_protection
+from ..record.example import Example, better_example
+from ..record.finding import RepairFinder
+from ..record.repairs import Repairs
 from ..restore import ReelSettings
 from ..shot_choices import plans_of_shots
 from .chunks import ReelChunk
@@ -161,6 +164,7 @@ class ChunkMaker:
             beat=pulse.beat,
             faults=Faults(notices, strict=orders.settings.strict),
             first=first.start - shot.first,
+            repaired=RepairFinder(self._film.info),
         )
         frames = run_plan(self._plans[first.shot], self._feed.range(first.start, run[-1].stop, pulse), context)
         try:
@@ -179,6 +183,9 @@ class ChunkMaker:
         orders, folder, started = self._orders, self._folder, time.monotonic()
         name = folder.chunk_name(chunk.first, chunk.last, orders.keys[chunk.first])
         film, marks = folder.chunks / f"{name}.mkv", folder.chunks / f"{name}.npz"
+        repairs = folder.chunks / f"{name}.repairs.npz"
+        repaired: list[Repairs] = []
+        example: Example | None = None
         found: dict[str, list[np.ndarray]] = {kind: [] for kind in FOUND}
         shares = dict.fromkeys(FOUND, 0.0)
         timing = []
@@ -198,20 +205,25 @@ class ChunkMaker:
                     blank = mask is None
                     bits = np.zeros(frame.image.shape[-2:], bool) if blank else mask.numpy() > 0
                     found[kind].append(np.packbits(bits, axis=1))
+                if frame.repairs is not None:
+                    repaired.append(frame.repairs)
+                example = better_example(example, frame)
                 origin = frame.origin
                 timing.append((origin.pts, origin.duration, origin.number, origin.substitute))
                 pulse.step(frame.image)
         file = io.BytesIO()
         np.savez_compressed(file, **{kind: np.stack(planes) for kind, planes in found.items()})  # type: ignore[arg-type]
         folder.keep_file(marks, file.getvalue())
+        folder.keep_file(repairs, _repairs_bytes(repaired, example))
         kept = KeptChunk(
             key=orders.keys[chunk.first],
             first=chunk.first,
             last=chunk.last,
             film=film.name,
             marks=marks.name,
-            sizes=(film.stat().st_size, marks.stat().st_size),
-            hashes=(hash_of(film), hash_of(marks)),
+            repairs=repairs.name,
+            sizes=tuple(path.stat().st_size for path in (film, marks, repairs)),
+            hashes=tuple(hash_of(path) for path in (film, marks, repairs)),
             frames=tuple(timing),
             dirt=shares["dirt"],
             scratch=shares["scratch"],
@@ -231,6 +243,27 @@ def told_of(notices: Notices, first: int, last: int) -> tuple[tuple[str, str, in
     )
 
 
+def _repairs_bytes(repaired: Sequence[Repairs], example: Example | None) -> bytes:
+    arrays = {} if not repaired else Repairs.joined(repaired).arrays()
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays, **({} if example is None else example.arrays()))  # type: ignore[arg-type]
+    return file.getvalue()
+
+
+def kept_repairs(folder: WorkFolder, chunk: KeptChunk) -> tuple[Repairs | None, Example | None]:
+    """What was repaired in a finished chunk, and the frame of it that shows most of it.
+
+    Raises:
+        FilmFileError: The file is damaged.
+    """
+    with np.load(folder.chunks / chunk.repairs, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return (
+        Repairs.of_arrays(arrays) if "frame" in arrays else None,
+        Example.of_arrays(arrays) if "example" in arrays else None,
+    )
+
+
 def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterator[StageFrame[FilmFrame]]:
     """Read a finished chunk: its frames with the numbers and timestamps of the film, and their marks.
 
@@ -244,6 +277,7 @@ def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterato
     """
     with np.load(folder.chunks / chunk.marks, allow_pickle=False) as file:
         marks = {kind: file[kind] for kind in FOUND}
+    repaired, _ = kept_repairs(folder, chunk)
     with open_film(folder.chunks / chunk.film, deinterlace="off") as film:
         for number, (frame, (pts, duration, named, substitute)) in enumerate(zip(film, chunk.frames, strict=True)):
             placed = FilmFrame(
@@ -260,7 +294,12 @@ def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterato
                 for kind, planes in marks.items()
             }
             yield StageFrame(
-                image=placed, origin=placed, number=placed.index, dirt=masks["dirt"], scratch=masks["scratch"]
+                image=placed,
+                origin=placed,
+                number=placed.index,
+                dirt=masks["dirt"],
+                scratch=masks["scratch"],
+                repairs=None if repaired is None else repaired.taken(repaired.frame == placed.index),
             )
 
 

@@ -33,6 +33,7 @@ def remembered(source: Source, destination: str | os.PathLike[str], settings: Re
         "maps": len(settings.maps),
         "fixes": [str(fix) for fix in settings.fixes],
         "mask_films": None if settings.mask_films is None else str(settings.mask_films.absolute()),
+        "record": None if settings.record is None else str(settings.record.absolute()),
         "protect": None if settings.protect is None else str(settings.protect.absolute()),
         "strict": settings.strict,
     }
@@ -62,6 +63,7 @@ def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:
             write=WriteSettings(**facts["write"]),
             fixes=parse_fixes(" ".join(facts["fixes"])),
             mask_films=None if facts["mask_films"] is None else Path(facts["mask_films"]),
+            record=None if facts["record"] is None else Path(facts["record"]),
             protect=None if facts["protect"] is None else Path(facts["protect"]),
             strict=facts["strict"],
         )

@@ -32,12 +32,14 @@ from ..cost import RESTORE, WRITE
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
 from ..passes import Source, counted
 from ..protection import read_protection
+from ..record.file import refuse_record
+from ..record.making import Recording
 from ..restore import ReelReport, ReelSettings, load_plans, restore_film
 from ..shot_choices import plans_of_shots, settings_of_shots
 from .chunks import LENGTH, ReelChunk, plan_chunks, runs_of
 from .first_pass import FirstPass
 from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
-from .maker import Orders, kept_frames, notices_of, storage
+from .maker import Orders, kept_frames, kept_repairs, notices_of, storage
 from .remembered import remembered
 from .sharing.job import Do, in_turn
 from .sharing.share import Workers, alone, check_workers, share
@@ -133,6 +135,8 @@ def restore_reel(
         if settings.protect is not None:
             read_protection(settings.protect, film.info)
         # An output that cannot work costs no time.
+        if settings.record is not None:
+            refuse_record(settings.record, overwrite=settings.write.overwrite)
         open_writer(destination, film.info, settings=settings.write, source=source).abort()
         if folder is None:
             folder = WorkFolder.beside(destination)
@@ -171,16 +175,20 @@ def restore_reel(
         for chunk in chunks:
             for notice in notices_of(kept[chunk.first].notices):
                 notices.add(notice.stage, notice.text, frame=notice.frame)
-        messages = _put_together(orders, [kept[chunk.first] for chunk in chunks], destination, film, progress, each)
+        with Recording(settings.record, film, settings, shots, plans) as recording:
+            whole = [kept[chunk.first] for chunk in chunks]
+            messages = _put_together(orders, whole, destination, film, progress, each, recording)
+            report = ReelReport(
+                frames=shots[-1].last,
+                shots=shots,
+                warnings=(*first_pass.warnings, *messages, *notices.summary()),
+                dirt_share=sum(each.dirt for each in whole) / shots[-1].last,
+                scratch_share=sum(each.scratch for each in whole) / shots[-1].last,
+                seconds=time.monotonic() - started,
+            )
+            pulse = Pulse(progress, WRITE, shots[-1].last, done=shots[-1].last)
+            recording.finish(source, destination, report, notices, pulse.beat)
         folder.note("finished", destination=str(destination), frames=shots[-1].last)
-        report = ReelReport(
-            frames=shots[-1].last,
-            shots=shots,
-            warnings=(*first_pass.warnings, *messages, *notices.summary()),
-            dirt_share=sum(each.dirt for each in kept.values()) / shots[-1].last,
-            scratch_share=sum(each.scratch for each in kept.values()) / shots[-1].last,
-            seconds=time.monotonic() - started,
-        )
     if not run.keep:
         folder.remove()
     return report
@@ -297,8 +305,9 @@ def _put_together(
     film: FilmReader,
     progress: Progress,
     each: Callable[[StageFrame[FilmFrame]], None] | None,
+    recording: Recording,
 ) -> tuple[str, ...]:
-    """Write the film and the films of masks from the chunks; return what the writer has to say."""
+    """Write the film, the films of masks and the record from the chunks; return what the writer has to say."""
     settings, folder = orders.settings, WorkFolder(Path(orders.folder))
     pulse = Pulse(progress, WRITE, chunks[-1].last)
     with ExitStack() as stack:
@@ -308,7 +317,9 @@ def _put_together(
             writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
             masks = stack.enter_context(writers)
         for chunk in chunks:
+            _, example = kept_repairs(folder, chunk)
             for frame in kept_frames(folder, chunk, film.info):
+                recording.take(frame, example)
                 writer.write(frame.origin)
                 if masks is not None:
                     masks.write(frame.origin, {kind: getattr(frame, kind) for kind in FOUND})

@@ -41,8 +41,9 @@ class KeptChunk:
         last: The one after its last.
         film: Name of the file with its pictures.
         marks: Name of the file with its marks.
-        sizes: Bytes of both.
-        hashes: SHA-256 of both.
+        repairs: Name of the file with its repairs, for the record.
+        sizes: Bytes of the three.
+        hashes: SHA-256 of the three.
         frames: For each frame its timestamp, duration, number in the name of its picture, and whether it stands in for
             one that could not be decoded.
         dirt: Sum over the frames of the share that was filled as dirt.
@@ -56,8 +57,9 @@ class KeptChunk:
     last: int
     film: str
     marks: str
-    sizes: tuple[int, int]
-    hashes: tuple[str, str]
+    repairs: str
+    sizes: tuple[int, ...]
+    hashes: tuple[str, ...]
     frames: tuple[tuple[int | None, int | None, int | None, bool], ...]
     dirt: float
     scratch: float
@@ -181,7 +183,10 @@ class WorkFolder:
             )
         except (TypeError, KeyError):
             return None
-        for name, size, digest in zip((chunk.film, chunk.marks), chunk.sizes, chunk.hashes, strict=True):
+        names = chunk.film, chunk.marks, chunk.repairs
+        if len(chunk.sizes) != len(names) or len(chunk.hashes) != len(names):
+            return None
+        for name, size, digest in zip(names, chunk.sizes, chunk.hashes, strict=True):
             path = self.chunks / name
             if not path.is_file() or path.stat().st_size != size or (whole and hash_of(path) != digest):
                 return None

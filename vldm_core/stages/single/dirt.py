@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from .. import judgement
 from ..judgement import judged
 from ..settings import GivenUse, StageSettings
 from ..stage import Frames, Room, Scope, ShotContext, Stage, StageCost, StageModels
-from ..stage_frame import Origin, StageFrame
+from ..stage_frame import MarkCertainty, Origin, StageFrame
 from ..streams import images, marks_taken, masks, over_windows
 
 
@@ -69,6 +70,8 @@ class MarkDirt(Stage):
             yield from self._taken(frames, shot)
             return
         watch = shot.watch(self.name)
+        wanted = shot.repaired is not None
+        sure: dict[int, MarkCertainty] = {}
 
         def find(window: Sequence[StageFrame[Any]], core: slice) -> Tensor:
             def tell(index: int, reason: str) -> None:
@@ -76,8 +79,11 @@ class MarkDirt(Stage):
 
             certainties: list[Tensor] = []
 
-            def keep(_: int, certainty: FloatArray) -> None:
-                certainties.append(torch.from_numpy(certainty).to(torch.float32))
+            def keep(index: int, certainty: FloatArray) -> None:
+                if self.probability:
+                    certainties.append(torch.from_numpy(certainty).to(torch.float32))
+                if wanted:
+                    sure[window[index].origin[0]] = self._certainty(certainty)
 
             found = detect_dirt(
                 images(window),
@@ -87,15 +93,16 @@ class MarkDirt(Stage):
                 first=window[0].position,
                 progress=watch.beat,
                 tell=tell,
-                judged=keep if self.probability else None,
+                judged=keep if self.probability or wanted else None,
             )[core]
             return torch.stack([found, torch.stack(certainties).to(found)], dim=1) if self.probability else found
 
         def put(frame: StageFrame[Any], values: Tensor) -> StageFrame[Any]:
             values = shot.without_spared(values, frame.origin[0], stage=self.name, number=frame.number)
+            certainty = sure.pop(frame.origin[0], None)
             if not self.probability:
-                return frame.having(dirt=values)
-            return frame.having(dirt=values[0], dirt_probability=values[1])
+                return frame.having(dirt=values, certainty=certainty)
+            return frame.having(dirt=values[0], dirt_probability=values[1], certainty=certainty)
 
         placed = (
             frame.having(origin=(index, frame.origin, frame.dirt if self.given == "added" else None))
@@ -110,6 +117,12 @@ class MarkDirt(Stage):
             yield self._with_brought(frame, brought, shot.spared(index)).having(origin=origin)
             # What judges marks asks for no motion.
             shot.motion.release(self.name, frame.position + 1 - detection.RADIUS)
+
+    def _certainty(self, certainty: FloatArray) -> MarkCertainty:
+        """How sure it is where it marks, in little room."""
+        flat = certainty.ravel()
+        place = np.flatnonzero((flat >= np.float32(self.settings.certainty)) & (flat > 0))
+        return MarkCertainty(place=place.astype(np.uint32), value=flat[place].astype(np.float16))
 
     def _completed(self, frames: Frames[Any], shot: ShotContext, watch: Watch) -> Frames[Any]:
         """Complete the marks, which takes those of the neighbours."""

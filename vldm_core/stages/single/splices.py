@@ -61,7 +61,7 @@ class MarkSplices(Stage):
             if not found.any():
                 return frame
             marks = shot.without_spared(found.to(torch.float32), frame.origin[0], stage=self.name, number=frame.number)
-            marked = {"dirt": joined_masks(frame.dirt, marks)}
+            marked = {"dirt": joined_masks(frame.dirt, marks), "seam": marks}
             if frame.dirt_probability is not None:
                 marked["dirt_probability"] = torch.maximum(frame.dirt_probability, marks.to(frame.dirt_probability))
             return frame.having(**marked)

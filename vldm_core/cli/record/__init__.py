@@ -1,0 +1,1 @@
+"""The record of a restoration on the command line."""

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from vldm_core.cli.queue_client import load_workflow
+from vldm_core.reel.record.file import record_path
+from vldm_core.reel.record.undo import undo_repairs
 from vldm_core.stages.preset import read_settings
 from vldm_core.stages.settings import StageSettings
 from vldm_core.video.writing.clip import write_clip
@@ -302,6 +304,17 @@ class TestSingleNodes:
             again[number] = {"class_type": "LoadVideo", "inputs": {"file": f"{name}.mkv"}}
             again["4"]["inputs"][f"{name}_masks"] = [number, 0]
         assert np.array_equal(self.reel_frames(host, again), read_film(path)[0])
+
+    def test_reel_leaves_a_record_that_takes_its_repairs_back(self, host, tmp_path):
+        prompt = self.reel(record=True, quality="fast", filename_prefix="archive/recorded")
+        run = host.run(prompt)
+        assert run.status == "success", run.error
+        path = result_path(host, run, prompt, "VLDM_RestoreReel")
+        assert f"recorded in {record_path(path).name}" in run.outputs["4"]["text"][0]
+        undo_repairs(record_path(path), path, tmp_path / "back.mkv")
+        source, _ = read_film(host.server.input_folder / "demo_film.mp4")
+        assert not np.array_equal(read_film(path)[0], source)
+        assert np.array_equal(read_film(tmp_path / "back.mkv")[0], source)
 
     def test_reel_fills_what_a_map_of_damage_marks_and_nothing_else(self, host):
         infrared = torch.full((12, 3, 120, 160), 0.9)

@@ -70,12 +70,13 @@ class NodeProgress:
             self._done[phase] = max(self._done.get(phase, 0.0), min(1.0, done / total))
         steps = max(self._steps, round(_BAR_STEPS * self._share()))
         now = time.monotonic()
-        # The last step is never left out: nothing would come after it.
-        if now - self._bar_time < _BAR_INTERVAL_S and not self._steps < steps == _BAR_STEPS:
+        due = self._previews and preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S
+        # The last step is never left out, nor is a picture: nothing may come after it.
+        if now - self._bar_time < _BAR_INTERVAL_S and not self._steps < steps == _BAR_STEPS and not due:
             return
         self._bar_time, self._steps = now, steps
         picture = None
-        if self._previews and preview is not None and now - self._preview_time >= _PREVIEW_INTERVAL_S:
+        if due and preview is not None:
             self._preview_time = now
             picture = _pil_image(preview)
         if picture is not None and self._ends_with_picture:

@@ -79,6 +79,7 @@ class ReelInputs:
     map_grow: int = MapSettings.grow
     map_only: bool = False
     bits: str = AUTO
+    review: bool = False
     record: bool = False
     protect: Tensor | None = None
     prerestorer: Any = None
@@ -170,6 +171,15 @@ def delivery_inputs() -> list[io.Input]:
             tooltip=(
                 "Bits per sample of the file. auto: as the film has them. 10 keeps what averaging and evening out gain "
                 "between the steps of 8 bits; few browsers play it. prores always has 10."
+            ),
+        ),
+        io.Boolean.Input(
+            "review",
+            default=False,
+            optional=True,
+            tooltip=(
+                "Also write a small film beside it, NAME_review.mp4: each frame before and after, side by side, with "
+                "its number and the sound."
             ),
         ),
     ]

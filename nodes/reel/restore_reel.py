@@ -297,6 +297,7 @@ class RestoreReel(io.ComfyNode):
             strict=told.strict,
             mask_films=masks,
             record=record_path(file.path) if told.record else None,
+            review=file.path.with_name(f"{file.path.stem}review.mp4") if told.review else None,
         )
         progress = NodeProgress(pass_costs(settings, on_card=on_card()), previews=True, ends_with_picture=True)
         with ExitStack() as stack:
@@ -316,13 +317,19 @@ class RestoreReel(io.ComfyNode):
             report = restore_reel(source, file.path, settings, progress, folder=folder, prerestorer=network)
         text = _report(report, settings, file)
         found = [blocked(_NO_MASKS) if masks is None else video_from_file(masks / f"{kind}.mkv") for kind in FOUND]
-        return io.NodeOutput(video_from_file(file.path), text, *found, ui=_shown(file, told) | {"text": (text,)})
+        return io.NodeOutput(
+            video_from_file(file.path), text, *found, ui=_shown(file, settings.write) | {"text": (text,)}
+        )
 
 
-def _shown(file: NewFile, told: ReelInputs) -> dict[str, Any]:
+def _shown(file: NewFile, write: WriteSettings) -> dict[str, Any]:
     """Return what tells the frontend of the film; as something to play only where browsers play it."""
-    plays = told.codec in _PLAYED_BY_BROWSERS and told.bits != "10"
-    return ui.PreviewVideo([file.shown]).as_dict() if plays else {"film": [file.shown]}
+    return ui.PreviewVideo([file.shown]).as_dict() if _plays(write) else {"film": [file.shown]}
+
+
+def _plays(write: WriteSettings) -> bool:
+    """Whether browsers play a film."""
+    return write.codec in _PLAYED_BY_BROWSERS and write.bits != 10
 
 
 def _stays_inside(prefix: str) -> bool:
@@ -337,7 +344,8 @@ def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
         f"{counted(report.frames, 'frame')} in {counted(len(report.shots), 'shot')}, {speed:.1f} frames per second",
         f"{report.dirt_share:.2%} of the picture filled, {report.scratch_share:.2%} repaired as scratches",
         *([f"pre-restored at strength {how.strength:.2f}, {how.keep_grain:.0%} of the grain kept"] if how else []),
-        f"written to {file}" + ("" if settings.write.codec in _PLAYED_BY_BROWSERS else ", which browsers do not play"),
+        f"written to {file}" + ("" if _plays(settings.write) else ", which browsers do not play"),
+        *([] if settings.review is None else [f"before and after side by side in {settings.review}"]),
         *([] if settings.record is None else [f"recorded in {settings.record.name}, beside it"]),
         *(f"warning: {warning}" for warning in report.warnings),
     ]

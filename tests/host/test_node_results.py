@@ -48,7 +48,7 @@ class TestShownReel:
         assert output["animated"] == [True] and output["images"][0]["filename"].endswith(".mp4")
         assert "written to temp/shown/h264_" in output["text"][0] and "do not play" not in output["text"][0]
 
-    @pytest.mark.parametrize("codec", ["h265", "ffv1"])
+    @pytest.mark.parametrize("codec", ["h265", "prores", "ffv1"])
     def test_a_film_that_some_do_not_play_is_named_only(self, host, codec):
         run = host.run(reel(codec))
         output = run.outputs["9"]
@@ -56,6 +56,21 @@ class TestShownReel:
         (entry,) = output["film"]
         assert file_of(host, entry).is_file()
         assert f"written to temp/shown/{entry['filename']}, which browsers do not play" in output["text"][0]
+
+    def test_bits_and_a_review_copy_are_as_asked_for(self, host):
+        run = host.run(reel("prores", folder="output", filename_prefix="shown/asked", review=True))
+        assert run.status == "success", run.error
+        path = file_of(host, run.outputs["9"]["film"][0])
+        with av.open(str(path)) as film:
+            assert path.suffix == ".mov" and film.streams.video[0].codec_context.name == "prores"
+        review = path.with_name(f"{path.stem}review.mp4")
+        assert f"side by side in {review}" in run.outputs["9"]["text"][0]
+        assert len(frames_of(review)) == len(frames_of(path))
+        deep = host.run(reel("h264", bits="10"))
+        (entry,) = deep.outputs["9"]["film"]
+        with av.open(str(file_of(host, entry))) as film:
+            assert film.streams.video[0].codec_context.pix_fmt == "yuv420p10le"
+        assert "do not play" in deep.outputs["9"]["text"][0]
 
     def test_live_frames_go_to_the_node_itself_and_the_bar_ends_full(self, host):
         aiohttp = pytest.importorskip("aiohttp")

@@ -524,6 +524,7 @@ class TestRefusals:
         ("name", "value", "expected"),
         [
             ("codec", "divx", "codec is 'divx'"),
+            ("bits", "9", "bits is '9'"),
             ("folder", "input", "folder is 'input'"),
             ("filename_prefix", "../outside", "filename_prefix is '../outside'"),
             ("filename_prefix", "/outside", "filename_prefix is '/outside'"),

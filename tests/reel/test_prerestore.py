@@ -98,7 +98,7 @@ def test_it_is_off_where_nothing_is_said_and_weights_are_looked_at_before_the_fi
 def test_the_command_line_chooses(small_film, weights, tmp_path, monkeypatch) -> None:
     used = []
     monkeypatch.setattr(
-        "vldm_core.reel.restore.restore_film", lambda *given, **_: used.append(given[2]) or _report(given)
+        "vldm_core.reel.resumable.run.restore_reel", lambda *given, **_: used.append(given[2]) or _report(given)
     )
     command = ["restore", str(small_film), str(tmp_path / "out.mkv")]
     assert runner.invoke(app, command).exit_code == 0
@@ -124,7 +124,7 @@ def test_the_command_line_chooses(small_film, weights, tmp_path, monkeypatch) ->
 
 def _report(given) -> restore.ReelReport:
     values: dict[str, Any] = {field.name: 0.5 for field in fields(restore.ReelReport)}
-    return restore.ReelReport(**(values | {"shots": (), "frames": 1}))
+    return restore.ReelReport(**(values | {"shots": (), "shares": (), "frames": 1}))
 
 
 def test_an_interrupt_strikes_in_the_middle_of_a_segment(small_film, weights, tmp_path) -> None:

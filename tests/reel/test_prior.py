@@ -49,7 +49,7 @@ from .conftest import CUT, damaged_frame
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 FRAMES = 12
-QUICK = ReelSettings(dirt=None, lines=None, flicker=None, average=None)
+QUICK = ReelSettings(dirt=None, lines=None, splices=None, flicker=None, average=None)
 SMALL = PriorReelSettings(reel=QUICK, fitting=FitSettings(short_side=48, multiple=16), steps=2, strength=0.5)
 runner = CliRunner()
 

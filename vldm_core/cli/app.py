@@ -121,6 +121,15 @@ def restore(
             "show, undo and report. On but with --prior.",
         ),
     ] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Also write what was done as .json: shots, damage, notices, settings, times, files.",
+            show_default=False,
+        ),
+    ] = None,
     run_options: RunOptions,
     prior_options: PriorOptions,
 ) -> None:
@@ -130,6 +139,7 @@ def restore(
     --quality says how much effort is made; docs/command_line.md says what each level does and how long it takes. With
     --prior, a Stable Diffusion model then adds detail, shot by shot.
     """
+    from ..reel.delivery.run_report import TimedProgress, check_report_path, report_facts, write_report
     from ..reel.record.file import record_path
     from ..reel.resumable.run import restore_reel
     from ..stages.settings import before_a_prior
@@ -157,9 +167,12 @@ def restore(
         if settings.prerestore is not None:
             settings = replace(settings, prerestore=replace(settings.prerestore, device=device))
         prior_options.check()
+        if report_file is not None:
+            check_report_path(report_file, overwrite=overwrite)
         options.keep(settings)
         if prior_options.prior is None:
-            with bars() as progress:
+            with bars() as shown:
+                progress = TimedProgress(shown)
                 report = restore_reel(
                     source, destination, settings, progress, run=run_options.settings(), notices=notices
                 )
@@ -168,12 +181,16 @@ def restore(
 
             whole = prior_options.settings(settings)
             pipeline = prior_options.open(device)
-            with bars() as progress:
+            with bars() as shown:
+                progress = TimedProgress(shown)
                 report = restore_film_with_prior(
                     source, destination, pipeline, whole, progress, run=run_options.settings(), notices=notices
                 )
         show_report(destination, report)
         show_summary(notices)
+        if report_file is not None:
+            facts = report_facts(report, settings, source, destination, notices=notices, passes=progress.seconds)
+            write_report(report_file, facts)
 
 
 @app.command()

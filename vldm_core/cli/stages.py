@@ -282,6 +282,10 @@ class RestoringOptions(DetectionOptions):
         Path | None, _masks(metavar="FOLDER", help="Write what was repaired as films of masks, for --masks.")
     ] = None
 
+    review: Annotated[
+        Path | None,
+        _stage(metavar="FILE", help="Also write a small .mp4: each frame before and after, side by side, with sound."),
+    ] = None
     shot_settings: Annotated[
         Path | None,
         _stage(
@@ -357,7 +361,7 @@ class RestoringOptions(DetectionOptions):
         from ..film.box_fixes import parse_fixes
 
         fixes = parse_fixes(" ".join(self.fix or ()))
-        made = super().reel(mask_films=self.write_masks, fixes=fixes, **others)
+        made = super().reel(mask_films=self.write_masks, review=self.review, fixes=fixes, **others)
         if self.shot_settings is None:
             return made
         from ..reel.shot_choices import read_choices

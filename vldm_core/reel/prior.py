@@ -44,6 +44,7 @@ from ..video.reading.reader import open_film
 from ..video.shots import Shot
 from ..video.stream import FilmReader
 from ..video.writing.writer import FilmWriter, WriteSettings, open_writer
+from .delivery.review import reviewing
 from .mask_films import MaskWriters
 from .passes import Source, counted
 from .prior_company import (
@@ -204,6 +205,9 @@ def restore_film_with_prior(
         warnings.simplefilter("ignore", FilmFileWarning)
         film = stack.enter_context(settings.reel.read.open(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
+        overwrite = settings.reel.write.overwrite
+        copied = reviewing(settings.reel.review, film.info, source=source, overwrite=overwrite)
+        show = stack.enter_context(copied)
         quiet.close()
         given = () if settings.masks is None else mask_films(settings.masks)
         # Before the repair, which may take hours.
@@ -217,7 +221,7 @@ def restore_film_with_prior(
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
-            report = replace(report, shots=settings.table.shots)
+            report = replace(report, shots=settings.table.shots, shares=())
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
         watch = Faults(notices, strict=settings.reel.strict).watch("prior", pulse.beat)
@@ -249,6 +253,7 @@ def restore_film_with_prior(
         try:
             for origin, frame in zip(film, stream, strict=True):
                 writer.write(origin, frame)
+                show(origin, frame)
                 pulse.step(frame)
         except BaseException:
             if settings.reel.keep_partial and work is None:
@@ -329,6 +334,7 @@ def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
     return replace(
         settings,
         write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt, overwrite=settings.write.overwrite, intermediate=True),
+        review=None,
         keep_partial=False,
     )
 

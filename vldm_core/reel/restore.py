@@ -4,7 +4,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from ..video.info import FilmFrame
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings
 from ..video.writing.writer import WriteSettings, open_writer
+from .delivery.review import reviewing
 from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, with_given
 from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
@@ -56,6 +57,7 @@ class ReelSettings(StageSettings):
             back as `reviewed_masks`; None writes none.
         record: File for the record of every repair with the samples that were there before, see
             `vldm_core.reel.record`; None writes none.
+        review: File for a small film of each frame before and after side by side, with the sound; None writes none.
         protect: Picture of the film's size, white where no damage is to be found in any frame, or None.
         shots: How cuts are found.
         choices: What is done otherwise to single shots or ranges of frames, or None.
@@ -70,6 +72,7 @@ class ReelSettings(StageSettings):
     fixes: tuple[BoxFix, ...] = ()
     mask_films: Path | None = None
     record: Path | None = None
+    review: Path | None = None
     protect: Path | None = None
     shots: ShotSettings = field(default_factory=ShotSettings)
     choices: ShotChoices | None = None
@@ -95,6 +98,7 @@ class ReelReport:
         dirt_share: Share of all pixels that were filled as dirt, 0 … 1.
         scratch_share: Share of all pixels that were repaired as scratch, 0 … 1.
         seconds: Wall time.
+        shares: The shares of dirt and scratch in each shot; empty where the shots were given otherwise.
     """
 
     frames: int
@@ -103,6 +107,30 @@ class ReelReport:
     dirt_share: float
     scratch_share: float
     seconds: float
+    shares: tuple[tuple[float, float], ...] = ()
+
+
+_DIGITS = 9
+"""Decimals of shares, which do not depend on the order in which frames were added up."""
+
+
+def shares_of_shots(
+    shots: Sequence[Shot], dirt: Sequence[float], scratch: Sequence[float]
+) -> tuple[tuple[float, float], ...]:
+    """Return the mean shares of dirt and scratch in each shot.
+
+    Args:
+        shots: The shots.
+        dirt: Share of each frame.
+        scratch: Likewise.
+    """
+    return tuple(
+        (
+            round(sum(dirt[shot.first : shot.last]) / len(shot), _DIGITS),
+            round(sum(scratch[shot.first : shot.last]) / len(shot), _DIGITS),
+        )
+        for shot in shots
+    )
 
 
 def load_plans(settings: ReelSettings, models: StageModels) -> None:
@@ -154,7 +182,7 @@ def restore_film(
     models = StageModels(prerestorer=prerestorer)
     # Before the film is touched, so that weights that cannot be used cost no time.
     load_plans(settings, models)
-    damaged = {"dirt": 0.0, "scratch": 0.0}
+    damaged: dict[str, list[float]] = {"dirt": [], "scratch": []}
     with ExitStack() as stack:
         film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
@@ -166,6 +194,8 @@ def restore_film(
             masks = stack.enter_context(writers)
         if settings.record is not None:
             refuse_record(settings.record, overwrite=settings.write.overwrite)
+        copied = reviewing(settings.review, film.info, source=source, overwrite=settings.write.overwrite)
+        show = stack.enter_context(copied)
         given = stack.enter_context(GivenMarks(settings.maps, film.info, settings.fixes))
         shots = find_shots(film, settings.shots, progress, faults=faults)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
@@ -190,11 +220,12 @@ def restore_film(
                 if masks is not None:
                     masks.write(frame.origin, {"dirt": frame.dirt, "scratch": frame.scratch})
                 recording.take(frame)
+                show(frame.origin, frame.image)
                 if each is not None:
                     each(frame)
                 for kind in damaged:
                     mask = getattr(frame, kind)
-                    damaged[kind] += 0.0 if mask is None else float(mask.mean())
+                    damaged[kind].append(0.0 if mask is None else float(mask.mean()))
                 pulse.step(frame.image)
         except BaseException:
             if settings.keep_partial:
@@ -206,9 +237,10 @@ def restore_film(
             frames=pulse.done,
             shots=shots,
             warnings=(*film.warnings, *writer.warnings, *notices.summary()),
-            dirt_share=damaged["dirt"] / pulse.done,
-            scratch_share=damaged["scratch"] / pulse.done,
+            dirt_share=sum(damaged["dirt"]) / pulse.done,
+            scratch_share=sum(damaged["scratch"]) / pulse.done,
             seconds=time.monotonic() - started,
+            shares=shares_of_shots(shots, damaged["dirt"], damaged["scratch"]),
         )
         recording.finish(source, destination, report, notices, pulse.beat)
     return report

@@ -34,6 +34,7 @@ def remembered(source: Source, destination: str | os.PathLike[str], settings: Re
         "fixes": [str(fix) for fix in settings.fixes],
         "mask_films": None if settings.mask_films is None else str(settings.mask_films.absolute()),
         "record": None if settings.record is None else str(settings.record.absolute()),
+        "review": None if settings.review is None else str(settings.review.absolute()),
         "protect": None if settings.protect is None else str(settings.protect.absolute()),
         "strict": settings.strict,
     }
@@ -64,6 +65,7 @@ def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:
             fixes=parse_fixes(" ".join(facts["fixes"])),
             mask_films=None if facts["mask_films"] is None else Path(facts["mask_films"]),
             record=None if facts["record"] is None else Path(facts["record"]),
+            review=None if facts["review"] is None else Path(facts["review"]),
             protect=None if facts["protect"] is None else Path(facts["protect"]),
             strict=facts["strict"],
         )

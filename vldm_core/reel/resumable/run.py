@@ -10,7 +10,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,16 +25,18 @@ from ...stages.settings import StageSettings
 from ...stages.stage import StageModels
 from ...stages.stage_frame import StageFrame
 from ...video.info import FilmFrame
+from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings
 from ...video.writing.writer import open_writer
 from ..cost import RESTORE, WRITE
+from ..delivery.review import ReviewWriter
 from ..mask_films import FOUND, GivenMarks, MaskWriters, with_given
 from ..passes import Source, counted
 from ..protection import read_protection
 from ..record.file import refuse_record
 from ..record.making import Recording
-from ..restore import ReelReport, ReelSettings, load_plans, restore_film
+from ..restore import ReelReport, ReelSettings, load_plans, restore_film, shares_of_shots
 from ..shot_choices import plans_of_shots, settings_of_shots
 from .chunks import LENGTH, ReelChunk, plan_chunks, runs_of
 from .first_pass import FirstPass
@@ -138,6 +140,9 @@ def restore_reel(
         if settings.record is not None:
             refuse_record(settings.record, overwrite=settings.write.overwrite)
         open_writer(destination, film.info, settings=settings.write, source=source).abort()
+        if settings.review is not None:
+            overwrite = settings.write.overwrite
+            ReviewWriter(settings.review, film.info, source=source, overwrite=overwrite).abort()
         if folder is None:
             folder = WorkFolder.beside(destination)
         stack.enter_context(folder)
@@ -185,6 +190,7 @@ def restore_reel(
                 dirt_share=sum(each.dirt for each in whole) / shots[-1].last,
                 scratch_share=sum(each.scratch for each in whole) / shots[-1].last,
                 seconds=time.monotonic() - started,
+                shares=_shares(shots, chunks, kept),
             )
             pulse = Pulse(progress, WRITE, shots[-1].last, done=shots[-1].last)
             recording.finish(source, destination, report, notices, pulse.beat)
@@ -192,6 +198,17 @@ def restore_reel(
     if not run.keep:
         folder.remove()
     return report
+
+
+def _shares(
+    shots: Sequence[Shot], chunks: Sequence[ReelChunk], kept: Mapping[int, KeptChunk]
+) -> tuple[tuple[float, float], ...]:
+    """The shares of dirt and scratch in each shot."""
+    dirt, scratch = [0.0] * shots[-1].last, [0.0] * shots[-1].last
+    for chunk in chunks:
+        # Those of its frames are kept as their sum; they are asked for shot by shot.
+        dirt[chunk.first], scratch[chunk.first] = kept[chunk.first].dirt, kept[chunk.first].scratch
+    return shares_of_shots(shots, dirt, scratch)
 
 
 def _base_key(film: str, settings: ReelSettings) -> str:
@@ -316,11 +333,18 @@ def _put_together(
         if settings.mask_films is not None:
             writers = MaskWriters(settings.mask_films, FOUND, film.info, overwrite=settings.write.overwrite)
             masks = stack.enter_context(writers)
+        review, before = None, None
+        if settings.review is not None:
+            copy = ReviewWriter(settings.review, film.info, source=orders.source, overwrite=settings.write.overwrite)
+            # The film is read once more, in step.
+            review, before = stack.enter_context(copy), iter(stack.enter_context(film))
         for chunk in chunks:
             _, example = kept_repairs(folder, chunk)
             for frame in kept_frames(folder, chunk, film.info):
                 recording.take(frame, example)
                 writer.write(frame.origin)
+                if review is not None and before is not None:
+                    review.write(next(before), frame.origin)
                 if masks is not None:
                     masks.write(frame.origin, {kind: getattr(frame, kind) for kind in FOUND})
                 if each is not None:

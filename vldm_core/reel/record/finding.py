@@ -83,10 +83,23 @@ class RepairFinder:
             index: Its place in its shot.
             analysis: The first pass over the shot.
         """
-        found = [self._of_kind(frame, index, analysis, kind) for kind in ("scratch", "dirt") if frame.is_marked(kind)]
-        return Repairs.joined(found) if found else self.none()
+        kinds = [kind for kind in ("scratch", "dirt") if frame.is_marked(kind)]
+        if not kinds:
+            return self.none()
+        # Both are made when they are looked at, so once for both kinds.
+        before, after = frame.origin.image, frame.image
+        found = [self._of_kind(frame, index, analysis, kind, before, after) for kind in kinds]
+        return Repairs.joined(found)
 
-    def _of_kind(self, frame: StageFrame[FilmFrame], index: int, analysis: ShotAnalysis, kind: str) -> Repairs:
+    def _of_kind(
+        self,
+        frame: StageFrame[FilmFrame],
+        index: int,
+        analysis: ShotAnalysis,
+        kind: str,
+        before: Array,
+        after: torch.Tensor,
+    ) -> Repairs:
         marks = (getattr(frame, kind).numpy() > _MARKED).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(marks, connectivity=8)
         stats = stats[1:]
@@ -108,7 +121,7 @@ class RepairFinder:
                 if mask is not None:
                     own = np.bincount(owner, mask.ravel()[place], count - 1) >= _SHARE * stats[:, cv2.CC_STAT_AREA]
                     kinds[own], confidence[own] = KINDS.index(name), UNKNOWN
-        changed = self._changed(frame, place)
+        changed = _changed(before, after, place)
         place, owner = place[changed], owner[changed]
         starts = np.flatnonzero(
             np.concatenate([[True], (np.diff(place) != 1) | (np.diff(owner) != 0) | (place[1:] % self._width == 0)])
@@ -134,15 +147,6 @@ class RepairFinder:
             samples=samples,
         )
 
-    def _changed(self, frame: StageFrame[FilmFrame], place: Array) -> NDArray[np.bool_]:
-        """Whether pixels come out with other values, as whoever writes the frame rounds them."""
-        before = frame.origin.image
-        top = float(np.iinfo(before.dtype).max)
-        after = frame.image.flatten(1)[:, torch.from_numpy(place)].mul(top).round_().clamp_(0.0, top)
-        same = before.reshape(-1, 3)[place] == after.numpy().T
-        changed: NDArray[np.bool_] = ~same.all(axis=1)
-        return changed
-
     def _samples(self, origin: FilmFrame, owner: Array, place: Array, count: int) -> tuple[list[Array], Array]:
         """The film's samples under pixels, plane by plane, and how many of the planes of colour each repair has."""
         if not len(place):
@@ -160,6 +164,21 @@ class RepairFinder:
         if origin.source is None:
             return self._converter.frame(origin.image, self.form.name)
         return self._converter.reformat(origin.source, self.form.name)
+
+
+def _changed(before: Array, after: torch.Tensor, place: Array) -> NDArray[np.bool_]:
+    """Whether pixels come out with other values, as whoever writes the frame rounds them.
+
+    Args:
+        before: (H, W, 3), uint8 or uint16.
+        after: (3, H, W), [0, 1].
+        place: Places of the pixels, row by row.
+    """
+    top = float(np.iinfo(before.dtype).max)
+    values = after.flatten(1)[:, torch.from_numpy(place)].mul(top).round_().clamp_(0.0, top)
+    same = before.reshape(-1, 3)[place] == values.numpy().T
+    changed: NDArray[np.bool_] = ~same.all(axis=1)
+    return changed
 
 
 def _from_tracks(

@@ -34,6 +34,8 @@ class RowRules:
         varying: Deviation of the depth along the line, as a share.
         largest_word: The most that one row may say.
         band_word: What the bands add to each row.
+        faint_word: What they add besides where a row tells nothing of so faint a line; in proportion where it tells
+            less than it may.
         turn: What a beginning or an end costs.
         least_spread: Deviation of the reading of a row at least, grey levels.
         fewest_rows: Rows that show the line and can be measured, below which the bands are believed.
@@ -51,6 +53,7 @@ class RowRules:
     varying: float = 0.25
     largest_word: float = 1.5
     band_word: float = 0.25
+    faint_word: float = 0.5
     turn: float = 4.0
     least_spread: float = 0.7
     fewest_rows: int = 8
@@ -93,9 +96,12 @@ def rows_present(
     usual = np.full(len(depth), abs(shape.depth), np.float32) if along is None else abs(shape.depth) * along
     ratio = float(np.median(seen)) / float(np.median(usual[present & known]))
     here = usual * np.float32(np.clip(ratio, _RULES.shallowest, _RULES.deepest))
-    word = here * (depth - _RULES.share * here) / (error + np.square(_RULES.varying * here))
-    word = np.clip(word, -_RULES.largest_word, _RULES.largest_word)
-    word = np.where(known, word, 0.0) + np.where(present, _RULES.band_word, -_RULES.band_word)
+    telling = here / (error + np.square(_RULES.varying * here))
+    word = np.clip(telling * (depth - _RULES.share * here), -_RULES.largest_word, _RULES.largest_word)
+    # What a row of the usual depth says is what is missing where the line is gone.
+    faint = 1 - np.minimum(telling * (1 - _RULES.share) * here / _RULES.largest_word, 1)
+    from_band = _RULES.band_word + _RULES.faint_word * faint
+    word = np.where(known, word, 0.0) + np.where(present, from_band, -from_band)
     word[~allowed] = -np.inf
     return likeliest(word[None], _RULES.turn)[0]
 

@@ -38,7 +38,7 @@ class StageSettings:
         dirt: How transient dirt is found.
         lines: How persistent line scratches are found.
         standing: How marks that stay and are no lines are found: hairs in the gate, dirt on the lens.
-        splices: How the seams of splices, and frame lines that a jump brings into sight, are found.
+        splices: How the seams of splices, and frame lines that a jump brings into sight, are found, where dirt is.
         flicker: How flicker is measured and removed.
         average: How frames are averaged with their neighbours along the motion.
         prerestore: How a network takes blur, noise and compression off.

@@ -195,7 +195,7 @@ class RepairDirt(Stage):
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        if settings.dirt is None and settings.standing is None and settings.splices is None:
+        if settings.dirt is None and settings.standing is None:
             return None
         repair, average = settings.dirt_repair, settings.average
         if average is not None:

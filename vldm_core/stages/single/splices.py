@@ -35,8 +35,8 @@ class MarkSplices(Stage):
 
     @classmethod
     def of(cls, settings: StageSettings, models: StageModels) -> Self | None:  # noqa: D102
-        # Who gives all of the marks wants no others.
-        if settings.splices is None or settings.given_dirt == "alone":
+        # Who looks for no dirt, or gives all of the marks, wants no others.
+        if settings.splices is None or settings.dirt is None or settings.given_dirt == "alone":
             return None
         return cls(settings=settings.splices)
 

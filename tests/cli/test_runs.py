@@ -64,7 +64,7 @@ def test_resume_goes_on_without_being_told_how(ended, monkeypatch):
 
 def test_the_same_command_goes_on(tmp_path):
     film, out = write_film(tmp_path / "film.mkv", COUNT), tmp_path / "out.mkv"
-    words = ("restore", film, out, "--no-lines", "--no-flicker", "--no-average", "--workers", 1)
+    words = ("restore", film, out, "--no-lines", "--no-flicker", "--no-average", "--no-record", "--workers", 1)
     assert run(*words, "--keep-work").exit_code == 0
     folder = WorkFolder.beside(out)
     kept = {path: path.stat().st_mtime_ns for path in folder.chunks.iterdir()}

@@ -75,7 +75,8 @@ def plan_spans(length: int, settings: PictureTileSettings) -> tuple[TileSpan, ..
     """Divide one axis.
 
     The decoded spans are the fewest that respect the size, differ by one pixel at most beside the border of the
-    picture, and overlap by no more than overlap and halo, so nothing is decoded twice without need.
+    picture, and overlap by no more than overlap and halo, so nothing is decoded twice without need; by less where three
+    would meet in one pixel.
 
     Args:
         length: Latent pixels along the axis, 1 or more.
@@ -88,11 +89,15 @@ def plan_spans(length: int, settings: PictureTileSettings) -> tuple[TileSpan, ..
         raise SettingsError(f"cannot divide {length} latent pixels into tiles; pass latents that are not empty")
     if length <= settings.size:
         return (TileSpan(start=0, first=0, last=length, stop=length),)
-    shared = settings.overlap + 2 * settings.halo
-    # n tiles of one size that share `shared` pixels with each neighbour cover n·size − (n − 1)·shared pixels.
-    count = math.ceil((length - shared) / (settings.size - shared))
-    covered = length + (count - 1) * shared
-    sizes = [covered * (index + 1) // count - covered * index // count for index in range(count)]
+    for overlap in range(settings.overlap, -1, -1):
+        shared = overlap + 2 * settings.halo
+        # n tiles of one size that share `shared` pixels with each neighbour cover n·size − (n − 1)·shared pixels.
+        count = math.ceil((length - shared) / (settings.size - shared))
+        covered = length + (count - 1) * shared
+        sizes = [covered * (index + 1) // count - covered * index // count for index in range(count)]
+        # Tiles of even size may come out so small that three would meet; with less overlap they do not.
+        if count < 3 or min(sizes) >= 2 * (overlap + settings.halo):
+            break
     spans, start = [], 0
     for index, size in enumerate(sizes):
         stop = start + size

@@ -198,7 +198,7 @@ def test_a_reel_is_pre_restored_when_it_is_told_to_be(host, files):
         found[name] = read_film(path)[0].astype(float), run.outputs["reel"]["text"][0]
     # Not with the source: its colours are not all within reach of the codec's.
     change = {name: np.abs(frames - found["none"][0]).mean() for name, (frames, _) in found.items()}
-    assert change["whole"] > 0.7 and 0.3 < change["half"] / change["whole"] < 0.7
+    assert change["whole"] > 0.7 and 0.3 < change["half"] / change["whole"] < 0.75
     assert "pre-restored at strength 0.50, 0% of the grain kept" in found["half"][1]
     assert "pre-restored" not in found["off"][1]
 

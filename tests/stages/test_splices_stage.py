@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vldm_core.film.dirt.detection import DirtSettings
 from vldm_core.film.splices.detection import SpliceSettings
 from vldm_core.progress import Pulse, silent
 from vldm_core.stages.analysis import analyse_shot
@@ -17,7 +18,8 @@ from vldm_core.stages.stage_frame import StageFrame
 
 from ..film.splices.test_detection import HEIGHT, WIDTH, scene, with_line
 
-ALONE = replace(StageSettings.no_stages(), splices=SpliceSettings())
+ALONE = replace(StageSettings.no_stages(), dirt=DirtSettings(min_size=1_000_000), splices=SpliceSettings())
+"""Spots of dirt are never that large."""
 AT = 5
 
 
@@ -47,6 +49,11 @@ def test_a_seam_is_filled_and_nothing_else_changes(first):
     assert torch.equal(made[unmarked], worn[first:][unmarked])
     before, after = ((film[AT - first] - clean()[AT])[:, truth].square().mean() for film in (worn[first:], made))
     assert after < before / 30
+
+
+def test_who_looks_for_no_dirt_looks_for_no_splices():
+    assert not StagePlan.from_settings(replace(ALONE, dirt=None)).stages
+    assert [stage.name for stage in StagePlan.from_settings(ALONE).stages] == ["dirt marking", "splices", "dirt repair"]
 
 
 def test_clean_film_leaves_bit_equal():

@@ -298,7 +298,8 @@ class _Work:
             return None
         folder = folder or WorkFolder.beside(destination)
         table = settings.table
-        how = replace(settings, reel=ReelSettings.no_stages(), table=None)
+        # What a table says is asked for each shot.
+        how = {name: value for name, value in vars(settings).items() if name not in ("reel", "table")}
         depends = key_of(repaired=repaired, prior=facts_of(how), pipeline=pipeline_key(pipeline))
 
         def said(shot: Shot) -> Any:

@@ -4,6 +4,7 @@ The films are made from nothing (`grainy_film`), so that any size and length can
 high-water mark of the whole process, interpreter and libraries included.
 """
 
+import json
 import sys
 import tempfile
 import time
@@ -12,21 +13,42 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vldm_core.errors import SettingsError
+from vldm_core.film.standing.detection import StandingSettings
+from vldm_core.film.temporal.averaging import AveragingSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
+from vldm_core.notices import Notices
 from vldm_core.progress import Progress, silent
-from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.reel.delivery.run_report import report_facts, write_report
+from vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
+from vldm_core.reel.record.file import record_path
+from vldm_core.reel.resumable.run import restore_reel
 
 from ..common.own_process import answer, answer_of, peak_memory_mb
 from ..common.settings import check_chosen
 from ..common.table import ReportTable, cell, plain_tables
 from .grainy_film import write_grainy_film
+from .old_reel import write_old_reel
+
+REEL = "reel"
+"""Name of what a whole reel goes through: every stage, kept in chunks, with record, report and review copy."""
+
+
+def _whole(settings: ReelSettings) -> ReelSettings:
+    average = AveragingSettings(keep_grain=0.3)
+    return replace(settings, standing=StandingSettings(), average=average, stabilise=StabiliseSettings())
+
 
 STAGES: dict[str, Callable[[ReelSettings], ReelSettings]] = {
     "repair": lambda settings: replace(settings, flicker=None, average=None),
     "default": lambda settings: settings,
     "all": lambda settings: replace(settings, stabilise=StabiliseSettings()),
+    REEL: _whole,
 }
 """Which stages are measured, by name: each changes the default settings."""
+
+
+_EVERY = 100
+"""Frames between two looks at the memory of a pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +123,14 @@ def run_memory_benchmark(
         for width, height in sizes:
             for count in frames:
                 source, target = Path(folder) / "film.mkv", Path(folder) / f"restored{suffix}"
-                write_grainy_film(source, width, height, count, pix_fmt=pix_fmt)
                 for name in stages:
+                    make = write_old_reel if name == REEL else write_grainy_film
+                    make(source, width, height, count, pix_fmt=pix_fmt)
                     figures = answer_of(__name__, source, target, name, what=f"a restoration of {source.name}")
                     made.append(MemoryUse(width=width, height=height, frames=count, stages=name, **figures))
-                    target.unlink()
+                    for file in Path(folder).iterdir():
+                        file.unlink()
                     progress("measure memory", len(made), total)
-                source.unlink()
     return tuple(made)
 
 
@@ -140,7 +163,11 @@ def format_memory(figures: Sequence[MemoryUse]) -> str:
 def _restore(source: str, target: str, stages: str) -> dict[str, float | None]:
     loaded = peak_memory_mb()
     wall, cpu = time.perf_counter(), time.process_time()
-    report = restore_film(source, target, STAGES[stages](ReelSettings()))
+    settings = STAGES[stages](ReelSettings())
+    if stages == REEL:
+        report = _restore_reel(Path(source), Path(target), settings)
+    else:
+        report = restore_film(source, target, settings)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     return {
         "peak_mb": peak_memory_mb(),
@@ -148,6 +175,22 @@ def _restore(source: str, target: str, stages: str) -> dict[str, float | None]:
         "seconds_per_frame": wall / report.frames,
         "cpu_seconds_per_frame": cpu / report.frames,
     }
+
+
+def _restore_reel(source: Path, target: Path, settings: ReelSettings) -> ReelReport:
+    """Do what `restore` does with a whole reel; tell on standard error what memory each pass has come to."""
+    settings = replace(settings, record=record_path(target), review=target.with_suffix(".review.mp4"))
+    notices = Notices()
+    passes: dict[str, float | None] = {}
+
+    def note(phase: str, done: int, total: int | None, preview: object = None) -> None:
+        if done % _EVERY == 0 or done == total:
+            passes[phase] = peak_memory_mb()
+
+    report = restore_reel(source, target, settings, note, notices=notices)
+    write_report(target.with_suffix(".json"), report_facts(report, settings, source, target, notices=notices))
+    sys.stderr.write(f"peak after each pass: {json.dumps(passes)}\n")
+    return report
 
 
 if __name__ == "__main__":

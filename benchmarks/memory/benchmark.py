@@ -19,8 +19,8 @@ from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.notices import Notices
 from vldm_core.progress import Progress, silent
 from vldm_core.reel.delivery.run_report import report_facts, write_report
-from vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from vldm_core.reel.record.file import record_path
+from vldm_core.reel.restore import ReelReport, ReelSettings, restore_film
 from vldm_core.reel.resumable.run import restore_reel
 
 from ..common.own_process import answer, answer_of, peak_memory_mb
@@ -183,7 +183,7 @@ def _restore_reel(source: Path, target: Path, settings: ReelSettings) -> ReelRep
     notices = Notices()
     passes: dict[str, float | None] = {}
 
-    def note(phase: str, done: int, total: int | None, preview: object = None) -> None:
+    def note(phase: str, done: int, total: int | None, preview: object = None) -> None:  # noqa: ARG001 - the name is Progress's
         if done % _EVERY == 0 or done == total:
             passes[phase] = peak_memory_mb()
 

@@ -1,7 +1,7 @@
 """A reel of any length made from nothing: shots of many lengths, with all that the stages look for.
 
-Each shot is a scene that goes by, with grain, flicker, dirt, scratches that stay and drift, and gate weave. About a third
-of the reel is one shot, so that what grows with a shot is seen as well as what grows with their number.
+Each shot is a scene that goes by, with grain, flicker, dirt, scratches that drift, and gate weave. About a third of the
+reel is one shot, so that what grows with a shot is seen as well as what grows with their number.
 """
 
 import math
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,9 +92,11 @@ def old_frames(
         places = stream.uniform(0.15, 0.85, len(wear.scratches)) * width
         phase = stream.uniform(0, 2 * math.pi)
         for frame in range(len(shot)):
-            shift = np.float32([[1, 0, -((pan * frame) % width)], [0, 1, 0]])
+            shift = np.array([[1, 0, -((pan * frame) % width)], [0, 1, 0]], np.float32)
             shift[:, 2] += stream.normal(0, wear.weave, 2)
-            picture = cv2.warpAffine(scene, shift, (width, height), borderMode=cv2.BORDER_WRAP)
+            picture: NDArray[Any] = np.asarray(
+                cv2.warpAffine(scene, shift, (width, height), borderMode=cv2.BORDER_WRAP), np.float32
+            )
             picture *= np.float32(1 + wear.flicker * math.sin(1.7 * frame + phase))
             for place, depth in zip(places, wear.scratches, strict=True):
                 left = int(place + wear.drift * math.sin(frame / 9 + phase))
@@ -102,7 +105,8 @@ def old_frames(
                 centre = int(stream.integers(width)), int(stream.integers(height))
                 cv2.circle(picture, centre, int(stream.integers(1, 4)), float(stream.choice([12.0, 243.0])), -1)
             picture += stream.standard_normal(picture.shape, np.float32) * np.float32(wear.grain)
-            yield cv2.cvtColor(np.clip(np.rint(picture), 0, 255).astype(np.uint8), cv2.COLOR_GRAY2RGB)
+            grey = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+            yield np.repeat(grey[:, :, None], 3, axis=2)
 
 
 def _scene(stream: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:

@@ -65,5 +65,3 @@ def test_no_record_where_none_is_wanted(restored, tmp_path):
     film, *_ = restored
     run("restore", film, tmp_path / "out.mkv", "--quality", "fast", "--no-lines", "--no-record", "--workers", 1)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
-    said = run("restore", film, tmp_path / "two.mkv", "--record", "--prior", tmp_path, code=1).output
-    assert "--record" in said

@@ -118,7 +118,7 @@ def restore(
         typer.Option(
             "--record/--no-record",
             help="Write OUT.record.zip: every repair with the pixels that were there before, for the commands record "
-            "show, undo and report. On but with --prior.",
+            "show, undo and report. On but with --prior, where it holds a lossless copy of the film besides.",
         ),
     ] = None,
     report_file: Annotated[
@@ -152,8 +152,6 @@ def restore(
         write = WriteSettings(
             codec=codec.value, quality=crf, bits=None if bits is None else int(bits), overwrite=overwrite
         )
-        if record and prior_options.prior is not None:
-            raise SettingsError("--record: no record is made of what --prior does; leave one of the two out")
         recorded = prior_options.prior is None if record is None else record
         settings = options.reel(
             write=write,

@@ -4,10 +4,12 @@ What comes first lies losslessly beside the result until the prior is through, s
 needs and memory holds one part of one shot. Parts of a long shot overlap and are crossfaded.
 """
 
+import json
 import logging
 import os
 import time
 import warnings
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
@@ -29,11 +31,8 @@ from ..notices import Notices
 from ..prior.control_hint import ControlHint
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
-from ..sampling.noise.clip_noise import mixed_seed
 from ..sampling.regions.windows import WindowSettings
 from ..sampling.restoration import RestorationSettings, default_restoration
-from ..semantics.prompts.prompt_text import written_prompts
-from ..semantics.prompts.prompts import ShotPrompt
 from ..semantics.table.table import ShotTable
 from ..stages.plan import StagePlan
 from ..stages.settings import before_a_prior
@@ -60,11 +59,14 @@ from .prior_company import (
 )
 from .prior_controls import ControlShelf, ReelRestorationControl
 from .prior_parts import Restore, over_parts, plan_parts
+from .record.file import record_path, refuse_record
 from .restore import ReelReport, ReelSettings, restore_film
-from .resumable.keys import key_of
+from .resumable.keys import film_key, key_of, maps_key, pack_key
 from .resumable.parts import KeptParts, facts_of, pipeline_key
-from .resumable.run import RunSettings, reel_key, restore_reel
+from .resumable.run import RunSettings, restore_reel
 from .resumable.work_folder import WorkFolder
+from .with_prior.recording import PriorRecording
+from .with_prior.sampling import ShotSampling, check_together, samplings
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +136,7 @@ class PriorReelSettings:
             raise SettingsError(
                 "feature wrapping was trained for the decoder of single pictures; leave the temporal VAE out"
             )
+        check_together(self.table, self.reel.choices)
         if self.loras is not None and not self.loras.eras and self.table is None:
             raise SettingsError("LoRAs by era need the eras of the film, or a table of shots that names them")
 
@@ -141,6 +144,18 @@ class PriorReelSettings:
     def finds_damage(self) -> bool:
         """Whether the repair tells where the film was damaged."""
         return StagePlan.from_settings(self.reel).marks
+
+    @property
+    def sampling(self) -> ShotSampling:
+        """How shots are sampled of which nothing else is said."""
+        return ShotSampling(
+            prompt=self.prompt,
+            negative=self.negative_prompt,
+            strength=self.strength,
+            steps=self.steps,
+            cfg=self.restoration.cfg.scale,
+            seed=self.seed,
+        )
 
     @property
     def grain_of_source(self) -> bool:
@@ -206,6 +221,8 @@ def restore_film_with_prior(
         film = stack.enter_context(settings.reel.read.open(source))
         writer = stack.enter_context(open_writer(destination, film.info, settings=settings.reel.write, source=source))
         overwrite = settings.reel.write.overwrite
+        if settings.reel.record is not None:
+            refuse_record(settings.reel.record, overwrite=overwrite)
         copied = reviewing(settings.reel.review, film.info, source=source, overwrite=overwrite)
         show = stack.enter_context(copied)
         quiet.close()
@@ -222,38 +239,37 @@ def restore_film_with_prior(
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
             report = replace(report, shots=settings.table.shots, shares=())
+        sampled = samplings(settings.sampling, settings.table, settings.reel.choices, report.shots)
+        how_of = partial(_how_of, sampled, sorted(sampled))
+        recording = PriorRecording(settings.reel.record, record_path(repaired), film.info, overwrite=overwrite)
+        stack.enter_context(recording)
+        recording.meet(how_of)
         pulse = Pulse(progress, "restore with prior", report.frames)
         pictures = stack.enter_context(open_film(repaired, deinterlace="off"))
         watch = Faults(notices, strict=settings.reel.strict).watch("prior", pulse.beat)
-        company = Company()
-        if settings.grain_of_source:
-            grainy = stack.enter_context(settings.reel.read.open(source))
-            company.add("source", (frame.tensor() for frame in grainy))
-        if marks:
-            given = (beside / "damage.mkv",)
-        if given:
-            films = [stack.enter_context(open_film(path, deinterlace="off")) for path in given]
-            company.add("damage", mask_frames(films), 1)
-        for hint in _hints(settings, controls):
-            hints = stack.enter_context(open_film(hint))
-            frames_of_hint = hint_frames(hints, report.frames, film.info.height, film.info.width)
-            company.add(_hint_name(hint), frames_of_hint)
+        masks = (beside / "damage.mkv",) if marks else given
+        company = _company(source, settings, masks, _hints(settings, controls), film.info, report.frames, stack)
         if shelf is not None:
             shelf.meet(report.shots)
         controls.meet(report.shots)
         decoding = {"temporal_decoder": decoder, "feature_wrapping": wrapping}
         restore = _restorer(
-            pipeline, settings, report.shots, company, pulse, progress, watch, controls, decoding=decoding, shelf=shelf
-        )
+            pipeline, settings, report.shots, company, pulse, progress, watch, controls, sampled,
+            decoding=decoding, shelf=shelf,
+        )  # fmt: skip
         if work is not None:
             stack.enter_context(work.folder)
-            restore = work.parts.around(restore)
+            restore = work.parts(sampled).around(restore)
+        restore = _where_applied(restore, sampled, company)
         frames = company.joined(frame.tensor() for frame in pictures)
         stream = over_parts(frames, report.shots, settings.most_frames, settings.overlap, restore)
         try:
             for origin, frame in zip(film, stream, strict=True):
-                writer.write(origin, frame)
-                show(origin, frame)
+                # What is left as it came goes on sample by sample.
+                made = origin if how_of(origin.index).skip else frame
+                writer.write(origin, None if made is origin else frame)
+                show(origin, made)
+                recording.take(origin, made)
                 pulse.step(frame)
         except BaseException:
             if settings.reel.keep_partial and work is None:
@@ -263,6 +279,7 @@ def restore_film_with_prior(
         # What is found out while finishing belongs into the report too.
         writer.close()
         messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings, *notices.summary())))
+        recording.finish(source, destination, _recorded(settings, pipeline), messages, notices, pulse.beat)
     if work is not None and run is not None and not run.keep:
         work.folder.remove()
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
@@ -275,12 +292,14 @@ class _Work:
     Attributes:
         run: Of the repair, whose chunks stay until the whole film is finished.
         folder: The folder.
-        parts: What the prior has made.
+        depends: Key of what the prior's part of every shot depends on.
+        table: What is said of shots, and shows in more than their prompts.
     """
 
     run: RunSettings
     folder: WorkFolder
-    parts: KeptParts
+    depends: str
+    table: ShotTable | None
 
     @classmethod
     def of(
@@ -293,19 +312,64 @@ class _Work:
         folder: WorkFolder | None,
     ) -> Self | None:
         """Return it, or None where nothing is to be kept or the film lies in memory."""
-        repaired = None if run is None else reel_key(source, settings.reel)
-        if run is None or repaired is None:
+        if run is None or film_key(source) is None or maps_key(settings.reel.maps) is None:
             return None
-        folder = folder or WorkFolder.beside(destination)
-        table = settings.table
-        # What a table says is asked for each shot.
-        how = {name: value for name, value in vars(settings).items() if name not in ("reel", "table")}
-        depends = key_of(repaired=repaired, prior=facts_of(how), pipeline=pipeline_key(pipeline))
+        # What is asked for each shot is left out.
+        how = {name: value for name, value in vars(settings).items() if name not in _OF_SHOTS}
+        restoration = settings.restoration
+        how["restoration"] = replace(restoration, cfg=replace(restoration.cfg, scale=1.0))
+        depends = key_of(pack=pack_key(), prior=facts_of(how), pipeline=pipeline_key(pipeline))
+        return cls(
+            run=replace(run, keep=True),
+            folder=folder or WorkFolder.beside(destination),
+            depends=depends,
+            table=settings.table,
+        )
+
+    def parts(self, sampled: Mapping[int, ShotSampling]) -> KeptParts:
+        """What the prior has made.
+
+        Args:
+            sampled: How each shot is sampled, by its first frame.
+        """
 
         def said(shot: Shot) -> Any:
-            return None if table is None else [facts_of(row) for row in table if row.first == shot.first]
+            rows = () if self.table is None else [facts_of(row) for row in self.table if row.first == shot.first]
+            return [facts_of(sampled[shot.first]), *rows]
 
-        return cls(run=replace(run, keep=True), folder=folder, parts=KeptParts(folder, depends, said))
+        return KeptParts(self.folder, self.depends, said)
+
+
+_OF_SHOTS = ("reel", "table", "prompt", "negative_prompt", "strength", "steps", "seed")
+"""Settings that are asked for each shot, or show in the frames that go into the prior."""
+
+
+def _recorded(settings: PriorReelSettings, pipeline: Any) -> dict[str, Any]:
+    """What the record says of the prior, and of single shots."""
+    if settings.reel.record is None:
+        return {}
+    how = {name: facts_of(value) for name, value in vars(settings).items() if name != "reel"}
+    choices = settings.reel.choices
+    return {
+        "prior": {"pipeline": pipeline_key(pipeline), **how},
+        "choices": None if choices is None else json.loads(choices.to_json()),
+    }
+
+
+def _how_of(sampled: Mapping[int, ShotSampling], firsts: Sequence[int], frame: int) -> ShotSampling:
+    """How the shot of a frame is sampled."""
+    return sampled[firsts[bisect_right(firsts, frame) - 1]]
+
+
+def _where_applied(restore: Restore, sampled: Mapping[int, ShotSampling], company: Company) -> Restore:
+    """Leave the shots as repaired that no prior is to work on."""
+
+    def restored(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
+        if sampled[shot.first].apply:
+            return restore(frames, part, shot, number)
+        return frames[:, company.channels["frame"]].clone()
+
+    return restored
 
 
 def _repaired(
@@ -326,15 +390,17 @@ def _repaired(
         if marks:
             masks = stack.enter_context(MaskWriters(target.parent, {"damage": "damage"}, info))
             each = partial(_keep_damage, masks)
-        return repair(source, target, _lossless(settings, info), progress, notices=notices, each=each)
+        return repair(source, target, _lossless(settings, info, target), progress, notices=notices, each=each)
 
 
-def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
-    """Store the repaired pictures as they are, in RGB."""
+def _lossless(settings: ReelSettings, info: FilmInfo, target: Path) -> ReelSettings:
+    """Store the repaired pictures as they are, in RGB, and record what was repaired beside them."""
     pix_fmt = "bgr0" if info.bit_depth <= 8 else "gbrp16le"
     return replace(
         settings,
         write=WriteSettings(codec="ffv1", pix_fmt=pix_fmt, overwrite=settings.write.overwrite, intermediate=True),
+        choices=None if settings.choices is None else settings.choices.without_prior(),
+        record=None if settings.record is None else record_path(target),
         review=None,
         keep_partial=False,
     )
@@ -342,12 +408,18 @@ def _lossless(settings: ReelSettings, info: FilmInfo) -> ReelSettings:
 
 def _check(pipeline: Any, settings: PriorReelSettings) -> None:
     """Find out before the work whether the pipeline can be used in this way."""
-    pipeline.drive(
-        num_inference_steps=settings.steps,
-        strength=settings.strength,
-        sampler=settings.sampler,
-        noise_schedule=settings.noise_schedule,
-    )
+    rows = () if settings.reel.choices is None else settings.reel.choices.rows
+    asked = {(settings.steps, settings.strength)}
+    for row in rows:
+        own = row.prior
+        asked.add((own.steps or settings.steps, settings.strength if own.strength is None else own.strength))
+    for steps, strength in sorted(asked):
+        pipeline.drive(
+            num_inference_steps=steps,
+            strength=strength,
+            sampler=settings.sampler,
+            noise_schedule=settings.noise_schedule,
+        )
     if settings.control is not None and pipeline.controlnet is None:
         raise SettingsError("there are settings for a ControlNet, but the prior was opened without one")
 
@@ -369,6 +441,29 @@ def _check_lengths(
         check_hints(hint, count, lambda films: counted(films, progress))
     check_masks(masks, count, film.info, lambda films: counted(films, progress))
     controls.check(count, lambda films: counted(films, progress))
+
+
+def _company(
+    source: Source,
+    settings: PriorReelSettings,
+    masks: Sequence[Path],
+    hints: Sequence[Path],
+    info: FilmInfo,
+    count: int,
+    stack: ExitStack,
+) -> Company:
+    """What goes through the prior beside the frames; its films stay open as long as the stack."""
+    company = Company()
+    if settings.grain_of_source:
+        grainy = stack.enter_context(settings.reel.read.open(source))
+        company.add("source", (frame.tensor() for frame in grainy))
+    if masks:
+        films = [stack.enter_context(open_film(path, deinterlace="off")) for path in masks]
+        company.add("damage", mask_frames(films), 1)
+    for hint in hints:
+        film = stack.enter_context(open_film(hint))
+        company.add(_hint_name(hint), hint_frames(film, count, info.height, info.width))
+    return company
 
 
 def _hints(settings: PriorReelSettings, controls: ControlShelf) -> tuple[Path, ...]:
@@ -396,6 +491,7 @@ def _restorer(
     progress: Progress,
     watch: Watch,
     controls: ControlShelf,
+    sampled: Mapping[int, ShotSampling],
     *,
     decoding: Mapping[str, nn.Module | None],
     shelf: LoraShelf | None = None,
@@ -403,10 +499,6 @@ def _restorer(
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)
     grain = settings.finish.grain if settings.grain_of_source else None
     finish = settings.finish if grain is None else replace(settings.finish, grain=None)
-    written: dict[int, ShotPrompt] = {}
-    if settings.table is not None:
-        prompts = written_prompts(settings.table, negative=settings.negative_prompt)
-        written = {described.first: said for described, said in zip(settings.table, prompts, strict=True)}
 
     def restore(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
         def report(phase: str, done: int, of: int | None, _preview: Tensor | None = None) -> None:
@@ -415,7 +507,8 @@ def _restorer(
             else:
                 pulse.beat()
 
-        said = written.get(shot.first)
+        how = sampled[shot.first]
+        restoration = replace(settings.restoration, cfg=replace(settings.restoration.cfg, scale=how.cfg))
         damage = company.part("damage", frames)
         pictures = frames[:, company.channels["frame"]]
         control = None
@@ -431,18 +524,18 @@ def _restorer(
         with nullcontext() if shelf is None else shelf.on(shot):
             restored: Tensor = pipeline(
                 pictures,
-                prompt=(said and said.prompt) or settings.prompt,
-                negative_prompt=settings.negative_prompt if said is None else said.negative,
-                settings=settings.restoration,
-                num_inference_steps=settings.steps,
-                strength=settings.strength,
+                prompt=how.prompt,
+                negative_prompt=how.negative,
+                settings=restoration,
+                num_inference_steps=how.steps,
+                strength=how.strength,
                 sampler=settings.sampler,
                 noise_schedule=settings.noise_schedule,
                 masks=None if damage is None else damage[:, 0],
                 control=control,
                 controls=controls.uses(part, shot, lambda path: company.part(_hint_name(path), frames)),
                 **decoding,
-                seed=mixed_seed(settings.seed, shot.first),
+                seed=how.seed,
                 fitting=settings.fitting,
                 finish=finish,
                 first_frame=part.first,

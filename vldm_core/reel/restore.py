@@ -141,6 +141,8 @@ def load_plans(settings: ReelSettings, models: StageModels) -> None:
         SettingsError: There is no such device here, or the table says something that makes no sense.
     """
     rows = () if settings.choices is None else settings.choices.rows
+    if settings.choices is not None:
+        settings.choices.check_no_prior()
     for plan in plans_of_shots((settings, *(row.settings(settings) for row in rows)), models):
         plan.load()
 

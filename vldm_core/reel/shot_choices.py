@@ -24,6 +24,7 @@ from ..stages.preset import settings_from, settings_text
 from ..stages.settings import QUALITIES, StageSettings
 from ..stages.stage import StageModels
 from ..video.shots import Shot
+from .with_prior.shot_prior import PRIOR, WORDS, PriorOfShot
 
 FORMAT = "vldm shot settings"
 """What a JSON table says that it is."""
@@ -46,6 +47,7 @@ class ShotRow:
         quality: Level of effort in the place of all that the film's settings say, or None.
         changes: JSON of what else is otherwise, named as in a file of settings: `false` or null switches a stage off,
             `true` switches it on.
+        prior: What a prior does otherwise.
     """
 
     first: int
@@ -53,6 +55,12 @@ class ShotRow:
     skip: bool = False
     quality: str | None = None
     changes: str = "{}"
+    prior: PriorOfShot = PriorOfShot()
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What is otherwise, as JSON holds it."""
+        return {**json.loads(self.changes), **self.prior.said}
 
     def settings(self, base: StageSettings) -> StageSettings:
         """Return the settings of these frames.
@@ -112,6 +120,20 @@ class ShotChoices:
         for row in self.rows:
             row.settings(base)
 
+    def check_no_prior(self) -> None:
+        """Refuse what is said of a prior, where there is none.
+
+        Raises:
+            SettingsError: A row says something of it.
+        """
+        for row in self.rows:
+            if row.prior.said:
+                raise SettingsError(f"{row}: {row.prior} is for a restoration with a prior; restore with --prior too")
+
+    def without_prior(self) -> "ShotChoices":
+        """The same table with nothing said of a prior."""
+        return ShotChoices(rows=tuple(replace(row, prior=PriorOfShot()) for row in self.rows))
+
     def parted(self, shots: Sequence[Shot]) -> tuple[Shot, ...]:
         """Return the shots of the film, parted where rows begin and end.
 
@@ -133,7 +155,7 @@ class ShotChoices:
         """Return the table as JSON text; `from_json` gives back an equal one."""
         rows = [
             {"first": row.first, "last": row.last - 1, "skip": row.skip, "quality": row.quality}
-            | {"settings": json.loads(row.changes)}
+            | {"settings": row.said}
             for row in self.rows
         ]
         return json.dumps({"format": FORMAT, "shots": rows}, ensure_ascii=False, indent=2) + "\n"
@@ -276,20 +298,27 @@ def _row(number: int, said: object) -> ShotRow:
         raise SettingsError(f"row {number}: settings is {changes!r}; give settings by their names")
     if skip and (changes or quality):
         raise SettingsError(f"row {number} is to be skipped, and says settings; leave one out")
+    try:
+        prior = PriorOfShot.of(changes.get(PRIOR, True))
+    except SettingsError as error:
+        raise SettingsError(f"row {number}: {error}") from error
     return ShotRow(
         first=said["first"],
         last=said["last"] + 1,
         skip=skip,
         quality=quality,
-        changes=json.dumps(changes, sort_keys=True),
+        changes=json.dumps({name: value for name, value in changes.items() if name != PRIOR}, sort_keys=True),
+        prior=prior,
     )
 
 
 def _value(name: str, cell: str) -> Any:
     """Read a cell: a number, yes or no, or text."""
+    if name in WORDS:
+        return cell
     if cell.lower() in _SAID and name != "quality":
         return _SAID[cell.lower()]
-    if name in ("skip", *_SWITCHES) and cell in ("0", "1"):
+    if name in ("skip", PRIOR, *_SWITCHES) and cell in ("0", "1"):
         return cell == "1"
     try:
         # Spreadsheets of many languages write a decimal comma.

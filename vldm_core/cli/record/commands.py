@@ -86,6 +86,11 @@ def show(
         files = reader.about["source"]["files"], reader.about["result"]["files"]
         source, result = (" + ".join(each["name"] for each in names) for names in files)
         typer.echo(f"{source} → {result}: {counted(reader.about['frames'], 'frame')}, {reader.about['made']}")
+        kept = [str(row["shot"]) for row in reader.about["shots"] if row.get("originals")]
+        if kept:
+            typer.echo(
+                f"a prior changed the frames of shot {', '.join(kept)}: record undo --shot gives them back as they came"
+            )
         typer.echo(
             f"{'fix':>7}  {'kind':<8}  {'shot':>4}  {'frames':>13}  {'x, y, width × height':<24}  {'pixels':>8}  sure"
         )
@@ -141,7 +146,8 @@ def undo(
 ) -> None:
     """Write the film with repairs taken back: the samples that were there before, bit for bit; all others stay.
 
-    Options together mean the repairs for which all of them hold; without any, all repairs are taken back.
+    Options together mean the repairs for which all of them hold; without any, all repairs are taken back. What a prior
+    has changed goes back in whole frames: with --shot, with --frames, or without any.
     """
     from ...reel.record.undo import undo_repairs
 
@@ -156,9 +162,10 @@ def undo(
                 force=force,
                 overwrite=overwrite,
             )
+        whole = f"{undone.whole} of them whole, " if undone.whole else ""
         console.print(
             f"{destination}: {counted(undone.fixes, 'repair')} taken back in {counted(undone.frames, 'frame')}, "
-            f"{undone.pixels} pixels; what is left is in {undone.record}",
+            f"{whole}{undone.pixels} pixels; what is left is in {undone.record}",
             highlight=False,
             soft_wrap=True,
         )

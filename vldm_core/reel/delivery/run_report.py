@@ -96,7 +96,7 @@ def report_facts(
         shots.append(
             {"shot": number, "first": shot.first, "last": shot.last - 1}
             | ({"dirt_share": report.shares[number][0], "scratch_share": report.shares[number][1]} if known else {})
-            | ({} if said is None else {"skip": said.skip, "quality": said.quality, "own": json.loads(said.changes)})
+            | ({} if said is None else {"skip": said.skip, "quality": said.quality, "own": said.said})
         )
     return {
         "format": FORMAT,

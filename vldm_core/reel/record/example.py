@@ -64,13 +64,22 @@ def better_example(best: Example | None, frame: StageFrame[FilmFrame]) -> Exampl
     return Example(
         frame=frame.origin.index,
         changed=changed,
-        before=_jpeg(before if before.dtype == np.uint8 else (before >> 8).astype(np.uint8)),
-        after=_jpeg(_levels(after)),
+        before=_jpeg(_eight_bits(before)),
+        after=picture_of(after),
     )
 
 
-def _levels(image: Tensor) -> Array:
-    return image_from_tensor(image, np.uint8)
+def picture_of(image: Tensor | FilmFrame) -> bytes:
+    """JPEG of a frame, at most 720 pixels long.
+
+    Args:
+        image: (3, H, W), [0, 1], or a frame.
+    """
+    return _jpeg(_eight_bits(image.image) if isinstance(image, FilmFrame) else image_from_tensor(image, np.uint8))
+
+
+def _eight_bits(image: Array) -> Array:
+    return image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
 
 
 def _jpeg(image: Array) -> bytes:

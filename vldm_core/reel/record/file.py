@@ -21,6 +21,7 @@ from ...video.sequences.names import is_sequence
 from ...video.shots import Shot
 from .example import Example
 from .finding import SampleForm
+from .originals import Planes, packed, unpacked
 from .repairs import Repairs
 from .tally import Tally
 
@@ -43,6 +44,8 @@ repairs/A-B.npz      the repairs of frames A to B, as NumPy arrays (.npy files i
                      pixels are counted from 0
 shots/N-before.jpg   the frame of shot N in which most was repaired, as it came; reduced, to be looked at
 shots/N-after.jpg    the same frame as it was written
+originals/A-B.npz    where a diffusion model has changed whole frames: the frames A to B as they came, in the shots for
+                     which film.json says "originals"
 
 Arrays with one value for each repair, in the order of the frames:
   frame, shot, number    number is the fix: a scratch is one through its shot
@@ -63,6 +66,10 @@ Arrays with one value for each sample, the repairs one after the other:
                          the runs
   samples_1, samples_2   of the other planes (Cb and Cr, or B and R): each sample that lies under a changed pixel, once
                          for each repair, row by row
+Arrays of originals, all of type unsigned, frames by rows by columns:
+  plane_0, plane_1, ...  the samples of each plane, each less the one to its left, the first of a row as it is; sums and
+                         differences wrap around
+
 "samples" in film.json names the pixel format, as FFmpeg does, with the pixels across and down for one sample of the
 second and third plane.
 """
@@ -99,6 +106,8 @@ class RecordWriter:
         self._stack = ExitStack()
         self._waiting: list[Repairs] = []
         self._bytes = 0
+        self._originals: list[Planes] = []
+        self._next = 0
 
     def __enter__(self) -> Self:
         with _told(self.path), ExitStack() as stack:
@@ -126,6 +135,20 @@ class RecordWriter:
         if len(self._waiting) >= _PART_FRAMES or self._bytes >= _PART_BYTES:
             self._flush()
 
+    def keep_original(self, frame: int, planes: Planes) -> None:
+        """Keep a whole frame of the source; they come in the order of the film.
+
+        Args:
+            frame: Its number in the film.
+            planes: Its samples.
+        """
+        if self._originals and frame != self._next:
+            self._flush_originals()
+        self._originals.append(planes)
+        self._next = frame + 1
+        if len(self._originals) * sum(plane.nbytes for plane in planes) >= _PART_BYTES:
+            self._flush_originals()
+
     def show(self, shot: int, example: Example) -> None:
         """Add the pictures of a shot."""
         self.tally.show(shot, example)
@@ -141,6 +164,7 @@ class RecordWriter:
             facts: What else belongs to the film.
         """
         self._flush()
+        self._flush_originals()
         counted = self.tally.facts()
         counted["shots"] = [{**own, **more} for own, more in zip(counted["shots"], of_shots, strict=True)]
         about = {
@@ -162,10 +186,21 @@ class RecordWriter:
             return
         part = Repairs.joined(self._waiting)
         self._waiting, self._bytes = [], 0
+        self._add_arrays("repairs", int(part.frame[0]), int(part.frame[-1]), part.arrays())
+
+    def _flush_originals(self) -> None:
+        if not self._originals:
+            return
+        arrays = packed(self._originals)
+        first = self._next - len(self._originals)
+        self._originals = []
+        self._add_arrays("originals", first, self._next - 1, arrays)
+
+    def _add_arrays(self, folder: str, first: int, last: int, arrays: Mapping[str, Any]) -> None:
         file = io.BytesIO()
-        np.savez_compressed(file, **part.arrays())  # type: ignore[arg-type]
+        np.savez_compressed(file, **arrays)
         with _told(self.path):
-            self._add(f"repairs/{int(part.frame[0]):07d}-{int(part.frame[-1]):07d}.npz", file.getvalue())
+            self._add(f"{folder}/{first:07d}-{last:07d}.npz", file.getvalue())
 
     def _add(self, name: str, contents: bytes, *, packed: bool = False) -> None:
         # No time of writing: the same repairs give the same parts, byte for byte.
@@ -209,6 +244,7 @@ class RecordReader:
             self.form = SampleForm.of(self.about["samples"]["pix_fmt"])
             self.shots = tuple(Shot(first=row["first"], last=row["last"] + 1) for row in self.about["shots"])
             self._parts = sorted(name for name in names if name.startswith("repairs/"))
+            self._originals = sorted(name for name in names if name.startswith("originals/"))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -225,12 +261,30 @@ class RecordReader:
         """
         for name in self._parts:
             with self._reading():
-                with np.load(io.BytesIO(self._zip.read(name)), allow_pickle=False) as file:
-                    arrays = {key: file[key] for key in file.files}
-                repairs = Repairs.of_arrays(arrays)
+                repairs = Repairs.of_arrays(self._arrays(name))
                 if len(repairs.samples) != self.form.planes or repairs.samples[0].dtype != self.form.dtype:
                     raise FilmFileError(f"{name} does not hold samples of {self.form.name}")
             yield repairs
+
+    def originals(self) -> Iterator[tuple[int, Planes]]:
+        """Give the whole frames of the source that are kept: number and samples of each, in the order of the film.
+
+        Raises:
+            FilmFileError: A part is damaged.
+        """
+        for name in self._originals:
+            with self._reading():
+                frames = unpacked(self._arrays(name))
+                first, last = (int(number) for number in Path(name).stem.split("-"))
+                if len(frames) != last - first + 1 or any(
+                    len(planes) != self.form.planes or planes[0].dtype != self.form.dtype for planes in frames
+                ):
+                    raise FilmFileError(f"{name} does not hold frames of {self.form.name}")
+            yield from enumerate(frames, start=first)
+
+    def _arrays(self, name: str) -> dict[str, Any]:
+        with np.load(io.BytesIO(self._zip.read(name)), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
 
     def example(self, shot: int) -> Example | None:
         """The pictures of a shot; None where there are none."""

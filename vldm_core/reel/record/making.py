@@ -33,6 +33,13 @@ LOSSLESS_CODECS = ("ffv1", "png", "tiff", "dpx", "exr")
 """What the codecs of results are called that keep every sample."""
 
 
+SHOT_FACTS = ("stages", "whole_picture", "moved", "originals", "prior")
+"""What a record says of what was done to a shot."""
+
+NOTHING_DONE: dict[str, Any] = {"stages": [], "whole_picture": [], "moved": False, "originals": False, "prior": None}
+"""The same of a shot that is as the source is."""
+
+
 class Recording:
     """The record of one restoration. Use as a context manager, around the writing of the film.
 
@@ -118,17 +125,13 @@ class Recording:
         self._end_shot()
         settings, info = self._settings, self._info
         with open_film(destination, deinterlace="off") as made:
-            result = {**_facts(made.info), "files": checksums(destination, beat)}
+            result = result_facts(made.info, info, checksums(destination, beat))
         done = [_done(plan) for plan in self._plans]
         self._writer.finish(
             program=f"vldm_core {__version__}",
             made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             source={**_facts(info), "name": self._name, "files": checksums(source, beat)},
-            result={
-                **result,
-                "lossless": result["codec"] in LOSSLESS_CODECS
-                and layout_of(made.info.pix_fmt).canonical == layout_of(info.pix_fmt).canonical,
-            },
+            result=result,
             frames=report.frames,
             of_shots=done,
             stages=[kind.name for kind in ORDER if any(kind.name in own["stages"] for own in done)],
@@ -140,7 +143,7 @@ class Recording:
             fixes=[str(fix) for fix in settings.fixes],
             protect=None if settings.protect is None else str(settings.protect),
             warnings=list(report.warnings),
-            notices=_grouped(notices),
+            notices=grouped(notices),
         )
 
 
@@ -158,6 +161,12 @@ def _done(plan: StagePlan) -> dict[str, Any]:
     }
 
 
+def result_facts(made: FilmInfo, source: FilmInfo, files: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a record says of the film that was made, and whether its samples are held without loss."""
+    kept = layout_of(made.pix_fmt).canonical == layout_of(source.pix_fmt).canonical
+    return {**_facts(made), "files": files, "lossless": made.codec in LOSSLESS_CODECS and kept}
+
+
 def _facts(info: FilmInfo) -> dict[str, Any]:
     return {
         "width": info.width,
@@ -169,7 +178,7 @@ def _facts(info: FilmInfo) -> dict[str, Any]:
     }
 
 
-def _grouped(notices: Notices) -> list[dict[str, Any]]:
+def grouped(notices: Notices) -> list[dict[str, Any]]:
     """What stages had to say of frames, each thing once with its frames."""
     alike: dict[tuple[str, str], list[int]] = {}
     for notice in notices:

@@ -223,6 +223,21 @@ class Selection:
             meant &= (repairs.frame >= self.frames[0]) & (repairs.frame <= self.frames[1])
         return meant
 
+    @property
+    def of_whole_frames(self) -> bool:
+        """Whether frames are meant with all that is in them."""
+        return not self.kinds and not self.fixes
+
+    def has_frame(self, shot: int, frame: int) -> bool:
+        """Whether a whole frame is meant."""
+        return self.meets_frames(shot, frame, frame + 1)
+
+    def meets_frames(self, shot: int, first: int, last: int) -> bool:
+        """Whether one of some whole frames of a shot is meant, from a first to one before a last."""
+        if not self.of_whole_frames or (self.shots and shot not in self.shots):
+            return False
+        return self.frames is None or (self.frames[0] < last and first <= self.frames[1])
+
 
 def covered(owner: Array, place: Array, width: int, step: tuple[int, int]) -> tuple[Array, Array]:
     """Which samples of a subsampled plane lie under some pixels.

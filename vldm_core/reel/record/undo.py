@@ -2,10 +2,12 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,11 +18,14 @@ from ...video.colour import ColourConverter, layout_of, sample_view
 from ...video.info import FilmFrame, FilmInfo
 from ...video.reading.reader import open_film
 from ...video.sequences.names import names_sequence
+from ...video.shots import Shot
 from ...video.writing.encoding import WriteSettings
 from ...video.writing.writer import open_writer
 from .checksums import checksums
 from .file import RecordReader, RecordWriter, record_path
 from .finding import SampleForm
+from .making import NOTHING_DONE, SHOT_FACTS
+from .originals import FramePlanes
 from .repairs import Repairs, Selection, covered
 
 _MADE_ANEW = ("format", "version", "samples", "figures", "shots")
@@ -37,6 +42,7 @@ class Undone:
         frames: Frames that were changed.
         pixels: Pixels.
         record: The record of what is left.
+        whole: Frames of these that were given back whole.
     """
 
     fixes: int
@@ -44,6 +50,7 @@ class Undone:
     frames: int
     pixels: int
     record: Path
+    whole: int = 0
 
 
 def undo_repairs(
@@ -61,6 +68,9 @@ def undo_repairs(
     Where a repair is taken back the samples are those of the source, bit for bit; all others are those of the restored
     film. Of a subsampled plane a sample goes back with whichever repair lies above it. A record of what is left is
     written beside the new film, with the numbers unchanged, so that more can be taken back of that one.
+
+    Where a prior has changed whole frames, the record holds these as they came. A selection of shots, of frames or of
+    all, and not of kinds or numbers, gives them back whole.
 
     Args:
         record: The record of the restored film.
@@ -81,7 +91,7 @@ def undo_repairs(
         reader = stack.enter_context(RecordReader(record))
         _check_chosen(reader, selection, force=force)
         film = stack.enter_context(open_film(restored, deinterlace="off"))
-        _check_form(film.info, reader.form, Path(restored))
+        _check_form(film.info, reader, Path(restored))
         write = _write_settings(destination, overwrite=overwrite)
         frames = int(reader.about["frames"])
         pulse = Pulse(progress, "undo", frames)
@@ -93,25 +103,37 @@ def undo_repairs(
         )
         if not force:
             _check_sum(reader, restored, pulse)
-        returner = _Returner(film.info, reader.form)
-        repairs = _by_frame(reader)
-        waiting = next(repairs, None)
+        returner, planes_of = _Returner(film.info, reader.form), FramePlanes(film.info, reader.form)
+        repairs, originals = _by_frame(reader), reader.originals()
+        waiting, original = next(repairs, None), next(originals, None)
         fixes: set[int] = set()
-        counts = {"repairs": 0, "frames": 0, "pixels": 0}
+        counts = {"repairs": 0, "frames": 0, "pixels": 0, "whole": 0}
+        left_whole = [0] * len(reader.shots)
         for frame in film:
-            if waiting is None or waiting[0] != frame.index:
-                writer.write(frame)
-            else:
-                own = waiting[1]
-                meant = selection.of(own) & (own.changed > 0)
+            own = waiting[1] if waiting is not None and waiting[0] == frame.index else None
+            planes = original[1] if original is not None and original[0] == frame.index else None
+            waiting = waiting if own is None else next(repairs, None)
+            original = original if planes is None else next(originals, None)
+            shot = _shot_of(reader.shots, frame.index)
+            whole = planes is not None and selection.has_frame(shot, frame.index)
+            back = None
+            if own is not None:
+                meant = (np.ones(len(own), bool) if whole else selection.of(own)) & (own.changed > 0)
                 back = own.taken(meant)
-                writer.write(returner.without(frame, back) if len(back) else frame)
                 left.write(own.taken(~meant))
                 fixes |= {int(number) for number in np.unique(back.number)}
                 counts["repairs"] += len(back)
-                counts["frames"] += len(back) > 0
-                counts["pixels"] += int(back.changed.sum())
-                waiting = next(repairs, None)
+            if planes is not None and whole:
+                writer.write(planes_of.in_place(frame, planes))
+                counts["whole"] += 1
+                counts["pixels"] += pixels
+            else:
+                if planes is not None:
+                    left.keep_original(frame.index, planes)
+                    left_whole[shot] += 1
+                writer.write(returner.without(frame, back) if back is not None and len(back) else frame)
+                counts["pixels"] += 0 if back is None else int(back.changed.sum())
+            counts["frames"] += whole or (back is not None and len(back) > 0)
             pulse.step()
         if pulse.done != frames:
             raise FilmFileError(f"{film.name} has {pulse.done} frames, the record {frames}; give the film it is of")
@@ -120,7 +142,9 @@ def undo_repairs(
                 left.show(number, example)
         writer.close()
         facts = {name: value for name, value in reader.about.items() if name not in _MADE_ANEW}
-        done = [{name: row[name] for name in ("stages", "whole_picture", "moved")} for row in reader.about["shots"]]
+        done = [_left_of(row, left_whole[row["shot"]]) for row in reader.about["shots"]]
+        for name, found in _of_all(done).items():
+            facts[name] = found
         facts["result"] = {**facts["result"], "files": checksums(destination, pulse.beat)}
         facts["undone"] = [
             *facts.get("undone", ()),
@@ -153,6 +177,26 @@ class _Returner:
         return replace(frame, image=functools.partial(self._converter.rgb, made), source=made)
 
 
+def _shot_of(shots: Sequence[Shot], frame: int) -> int:
+    return bisect_right(shots, frame, key=lambda shot: shot.first) - 1
+
+
+def _left_of(row: dict[str, Any], whole: int) -> dict[str, Any]:
+    """What was done to a shot, after some of it was taken back: nothing where every frame was given back whole."""
+    facts = {name: row[name] for name in SHOT_FACTS if name in row}
+    if row.get("originals") and not whole:
+        return {**facts, **NOTHING_DONE}
+    return facts
+
+
+def _of_all(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the rows of shots say of the film."""
+    return {
+        "whole_picture": list(dict.fromkeys(switch for row in rows for switch in row["whole_picture"])),
+        "moved": any(row["moved"] for row in rows),
+    }
+
+
 def _by_frame(reader: RecordReader) -> Iterator[tuple[int, Repairs]]:
     """The repairs of each frame that has any."""
     for part in reader.parts():
@@ -163,11 +207,17 @@ def _by_frame(reader: RecordReader) -> Iterator[tuple[int, Repairs]]:
 def _check_chosen(reader: RecordReader, selection: Selection, *, force: bool) -> None:
     """Refuse a selection of nothing, or of what cannot be taken back, before the film is written."""
     shots: set[int] = set()
+    whole = {
+        number
+        for number, (row, shot) in enumerate(zip(reader.about["shots"], reader.shots, strict=True))
+        if row.get("originals") and selection.meets_frames(number, shot.first, shot.last)
+    }
     for part in reader.parts():
         shots |= {int(shot) for shot in np.unique(part.shot[selection.of(part) & (part.changed > 0)])}
-    if not shots:
+    if not shots and not whole:
         raise SettingsError(f"{reader.path} holds no repair that is meant; look at it with: record show {reader.path}")
-    rows = [reader.about["shots"][shot] for shot in sorted(shots)]
+    # Where frames are given back whole, nothing stands out and nothing lies elsewhere.
+    rows = [reader.about["shots"][shot] for shot in sorted(shots - whole)]
     moved = [str(row["shot"]) for row in rows if row["moved"]]
     if moved:
         raise SettingsError(
@@ -186,7 +236,13 @@ def _check_chosen(reader: RecordReader, selection: Selection, *, force: bool) ->
         )
 
 
-def _check_form(info: FilmInfo, form: SampleForm, restored: Path) -> None:
+def _check_form(info: FilmInfo, reader: RecordReader, restored: Path) -> None:
+    form, source = reader.form, reader.about["source"]
+    if (info.width, info.height) != (source["width"], source["height"]):
+        raise FilmFileError(
+            f"{restored} has frames of {info.width}×{info.height}, and its source has {source['width']}×"
+            f"{source['height']}: the source's samples fit nowhere in it; restore again at the source's size"
+        )
     canonical = layout_of(info.pix_fmt).canonical
     if canonical != form.name:
         raise FilmFileError(

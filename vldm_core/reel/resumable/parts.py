@@ -1,5 +1,6 @@
 """What a prior has made of the parts of shots, kept so that nothing is sampled twice."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -64,6 +65,14 @@ def pipeline_key(pipeline: Any) -> str:
     return key_of(**facts)
 
 
+def _frames_key(frames: Tensor) -> str:
+    """Key of frames (T, C, H, W)."""
+    digest = hashlib.blake2b(digest_size=16)
+    for frame in frames:
+        digest.update(frame.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
 class KeptParts:
     """Keeps what is made of each part of a shot in a folder, and takes what is there.
 
@@ -82,6 +91,8 @@ class KeptParts:
         def kept(frames: Tensor, part: Shot, shot: Shot, number: int) -> Tensor:
             key = key_of(
                 depends=self._depends,
+                # What comes before may change in other shots: the frames themselves say whether it did in this one.
+                frames=_frames_key(frames),
                 part=[part.first, part.last],
                 shot=[shot.first, shot.last],
                 said=self._of_shot(shot),

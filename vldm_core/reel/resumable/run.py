@@ -254,21 +254,6 @@ def _chunk_key(depends: str, chunk: ReelChunk, settings: ReelSettings) -> str:
     return key_of(depends=depends, first=chunk.first, last=chunk.last, **({"fixes": fixes} if fixes else {}))
 
 
-def reel_key(source: Source, settings: ReelSettings) -> str | None:
-    """Return the key of a film and of what is done to it before a prior; None where some of it lies in memory.
-
-    Raises:
-        FilmFileError: The film or a map cannot be read.
-    """
-    settings = with_given(settings)
-    film, maps = film_key(source), maps_key(settings.maps)
-    if film is None or maps is None:
-        return None
-    plan = StagePlan.from_settings(settings)
-    depends = _depends(_base_key(film, settings), settings, settings, plan, None, maps, settings.write, None)
-    return key_of(depends=depends, fixes=[str(fix) for fix in settings.fixes])
-
-
 def _made(
     orders: Orders,
     chunks: Sequence[ReelChunk],

@@ -114,6 +114,13 @@ def _film(about: dict[str, Any]) -> str:
 
 
 def _reversible(about: dict[str, Any]) -> str:
+    kept = [row for row in about["shots"] if row.get("originals")]
+    if kept:
+        return (
+            f"Beside the repairs, {escape(', '.join(about['whole_picture']))} changed the whole picture. Of "
+            f"{counted(len(kept), 'shot')} the record holds the whole frames as they came, and gives them back, bit "
+            "for bit; single repairs in them would stand out."
+        )
     if about["moved"]:
         return "The picture was steadied, so the original samples in the record lie elsewhere than in the result."
     if about["whole_picture"]:
@@ -245,7 +252,8 @@ def _pictures(example: Example, boxes: list[_Box], film: dict[str, Any]) -> str:
 
 def _settings(about: dict[str, Any]) -> str:
     rows = []
-    for name, value in about["settings"].items():
+    prior = {f"prior: {name}": value for name, value in about.get("prior", {}).items()}
+    for name, value in {**about["settings"], **prior}.items():
         if name == "format":
             continue
         shown = (

@@ -169,7 +169,7 @@ def test_a_run_that_was_ended_gives_the_same_record(recorded, tmp_path):
     rows = (ShotRow(first=7, last=13, prior=PriorOfShot(apply=False)),)
     settings = replace(SMALL, reel=replace(DIRT, record=record_path(again), choices=ShotChoices(rows=rows)))
 
-    def end(phase: str, done: int, total: int | None, preview: Any = None) -> None:  # noqa: ARG001 - as Progress
+    def end(phase: str, done: int, total: int | None, preview: Any = None) -> None:
         if phase == "restore with prior" and done == 9:
             raise KeyboardInterrupt
 

@@ -330,6 +330,13 @@ def queue(
         str | None,
         typer.Option(metavar="NODE.INPUT", help="With --per-shot: what is given the shot; else Load Video's file."),
     ] = None,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --per-shot: longer shots are sent in parts of so many frames, else whole."),
+    ] = None,
+    overlap: Annotated[
+        int, typer.Option(min=0, help="Frames that such parts share, over which one fades into the next.")
+    ] = 8,
     timeout: Annotated[float | None, typer.Option(min=1, help="Give up after so many seconds, of each prompt.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace files of the same name; else a number is added.")] = False,
 ) -> None:
@@ -355,13 +362,15 @@ def queue(
                 film_input=film_input,
                 write=WriteSettings(overwrite=overwrite),
                 timeout=timeout,
+                most_frames=max_frames,
+                overlap=overlap,
             )
             with bars() as progress:
                 run_per_shot(prompt, per_shot, out, how, progress)
             typer.echo(out)
             return
-        if len(servers) > 1 or film_input is not None:
-            raise SettingsError("several servers, and --film-input, are for --per-shot; leave them out")
+        if len(servers) > 1 or film_input is not None or max_frames is not None:
+            raise SettingsError("several servers, --film-input and --max-frames are for --per-shot; leave them out")
         with bars() as progress:
             results = run_workflow(
                 prompt,

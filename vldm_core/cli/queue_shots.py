@@ -4,16 +4,20 @@ import logging
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from ..errors import FilmFileError, HostError, HostLostError, SettingsError
 from ..progress import Progress, Pulse, silent
 from ..reel.passes import find_shots
+from ..reel.prior_parts import plan_parts
 from ..reel.resumable.keys import film_key, key_of
 from ..reel.resumable.work_folder import WorkFolder, hash_of
 from ..video.info import FilmFrame
@@ -44,6 +48,9 @@ class ShotQueue:
         shots: How cuts are found.
         write: How the result is written.
         timeout: Seconds that a shot may take; None waits for ever.
+        most_frames: Longer shots are sent in parts of so many frames at most; None sends them whole.
+        overlap: Frames that neighbouring parts of a shot share, over which one fades into the other; at most a third of
+            `most_frames`.
     """
 
     servers: tuple[str, ...]
@@ -53,6 +60,21 @@ class ShotQueue:
     shots: ShotSettings = ShotSettings()
     write: WriteSettings = WriteSettings()
     timeout: float | None = None
+    most_frames: int | None = None
+    overlap: int = 8
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0:
+            raise SettingsError(f"overlap is {self.overlap}; use 0 frames or more")
+        least = max(1, 3 * self.overlap)
+        if self.most_frames is not None and self.most_frames < least:
+            raise SettingsError(
+                f"the longest part is {self.most_frames} frames; with an overlap of {self.overlap} use {least} or more"
+            )
+
+    def parts(self, shot: Shot) -> tuple[Shot, ...]:
+        """What of a shot is sent in one prompt each."""
+        return (shot,) if self.most_frames is None else plan_parts(shot, self.most_frames, self.overlap)
 
 
 def run_per_shot(
@@ -97,9 +119,10 @@ def run_per_shot(
         base = key_of(film=film_is, read=repr(how.read), shots=repr(how.shots))
         shots = _shots(folder, base, reader, how, progress)
         depends = key_of(base=base, prompt=dict(prompt), sets=list(how.sets), target=target)
-        work = _Work(prompt, how, target, folder, [key_of(depends=depends, shot=[s.first, s.last]) for s in shots])
-        work.done_before(shots)
-        work.run(reader, shots, progress)
+        parts = [part for shot in shots for part in how.parts(shot)]
+        work = _Work(prompt, how, target, folder, [key_of(depends=depends, shot=[s.first, s.last]) for s in parts])
+        work.done_before(parts)
+        work.run(reader, parts, progress)
         _join(reader, shots, work, destination, film, progress)
     folder.remove()
     return len(shots)
@@ -112,6 +135,29 @@ def _shots(folder: WorkFolder, base: str, reader: FilmReader, how: ShotQueue, pr
         facts = {"shots": [[shot.first, shot.last] for shot in found]}
         folder.keep_json("shots", base, facts)
     return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
+
+
+class _Forward:
+    """Frames of a film that is read forward; the last ones stay, since the next part of a shot begins with them."""
+
+    def __init__(self, film: FilmReader, kept: int) -> None:
+        self._film, self._frames, self._next = film, iter(film), 0
+        self._recent: deque[FilmFrame] = deque(maxlen=max(1, kept))
+
+    def of(self, part: Shot, pulse: Pulse) -> Iterator[FilmFrame]:
+        """Go on to a part, and give its frames."""
+        for number in range(part.first, part.last):
+            while self._next <= number:
+                frame = next(self._frames, None)
+                if frame is None:
+                    raise FilmFileError(
+                        f"{self._film.name} ends before frame {number}, and was longer when its cuts were found; bring "
+                        "the film back as it was"
+                    )
+                self._recent.append(frame)
+                self._next += 1
+                pulse.beat()
+            yield self._recent[number - self._next]
 
 
 class _Work:
@@ -135,13 +181,12 @@ class _Work:
                 self.films[number] = path
 
     def run(self, reader: FilmReader, shots: Sequence[Shot], progress: Progress) -> None:
-        """Send the shots that are missing to the servers, and wait until all are there."""
+        """Send the shots, or parts of them, that are missing to the servers, and wait until all are there."""
         pulse = Pulse(progress, "shots", len(shots), done=len(self.films))
         missing = [number for number in range(len(shots)) if number not in self.films]
         if not missing:
             return
-        frames = iter(reader)
-        at = 0
+        frames = _Forward(reader, self.how.overlap)
         threads = [
             threading.Thread(target=self._serve, args=(server,), name=f"vldm-queue-{server}", daemon=True)
             for server in self.how.servers
@@ -154,11 +199,7 @@ class _Work:
                 # A server is given a shot when it is free, so few of them lie on the disk.
                 while missing and self._waiting.qsize() < 1:
                     number = missing.pop(0)
-                    shot = shots[number]
-                    for _ in islice(frames, shot.first - at):
-                        pulse.beat()
-                    self._waiting.put((number, self._cut(reader, islice(frames, len(shot)), number, pulse)))
-                    at = shot.last
+                    self._waiting.put((number, self._cut(reader, frames.of(shots[number], pulse), number, pulse)))
                     sent.append(number)
                 pulse.beat()
                 try:
@@ -256,15 +297,30 @@ def _join(
         colour_transfer=made.colour_transfer,
     )
     pulse = Pulse(progress, "write", shots[-1].last)
-    frames = iter(reader)
+    frames, number = iter(reader), 0
     with open_writer(destination, info, settings=work.how.write, source=source) as writer:
-        for number, shot in enumerate(shots):
-            with open_film(work.films[number], deinterlace="off") as film:
-                if (film.info.width, film.info.height) != (info.width, info.height):
-                    raise FilmFileError(
-                        f"shot {number} came back as {film.info.width}×{film.info.height}, the first one as "
-                        f"{info.width}×{info.height}; use a workflow that gives all shots one size"
-                    )
-                for came, frame in zip(islice(frames, len(shot)), film, strict=True):
-                    writer.write(frame.placed_as(came))
-                    pulse.step()
+        for shot in shots:
+            parts = work.how.parts(shot)
+            tail: list[Tensor] = []
+            for part in parts:
+                # The end of a part waits for the beginning of the next one.
+                shared = 0 if part is parts[-1] else work.how.overlap
+                waiting: list[Tensor] = []
+                with open_film(work.films[number], deinterlace="off") as film:
+                    if (film.info.width, film.info.height) != (info.width, info.height):
+                        raise FilmFileError(
+                            f"shot {number} came back as {film.info.width}×{film.info.height}, the first one as "
+                            f"{info.width}×{info.height}; use a workflow that gives all shots one size"
+                        )
+                    for place, frame in enumerate(film):
+                        if place >= len(part) - shared:
+                            waiting.append(frame.tensor())
+                            continue
+                        placed = frame.placed_as(next(frames))
+                        if place < len(tail):
+                            share = (place + 1) / (len(tail) + 1)
+                            writer.write(placed, torch.lerp(tail[place], frame.tensor(), share))
+                        else:
+                            writer.write(placed)
+                        pulse.step()
+                tail, number = waiting, number + 1

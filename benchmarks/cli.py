@@ -202,7 +202,7 @@ def benchmark_resolution(
 def benchmark_memory(
     sizes: Annotated[str, typer.Option(metavar="WxH,…", help="Frame sizes.")] = "1920x1080,2048x1556",
     frames: Annotated[str, typer.Option(metavar="A,B,…", help="Lengths of the films.")] = "30,60",
-    stages: Annotated[str, typer.Option(metavar="A,B,…", help="Of: repair, default, all.")] = "default",
+    stages: Annotated[str, typer.Option(metavar="A,B,…", help="Of: repair, default, all, reel.")] = "default",
     pix_fmt: Annotated[str, typer.Option(help="Pixel format of the films, FFmpeg's name.")] = "yuv420p",
     suffix: Annotated[str, typer.Option(help="Of the restored films: .mkv is FFV1, .mp4 H.264.")] = ".mkv",
     markdown: TableOption = None,

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from benchmarks.cli import app
 from benchmarks.memory.benchmark import read_sizes, run_memory_benchmark
 from benchmarks.memory.grainy_film import grainy_frames, write_grainy_film
+from benchmarks.memory.old_reel import old_frames, shots_of
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.video.reading.reader import open_film
 
@@ -36,6 +38,22 @@ def test_the_command_prints_and_writes_a_row_for_every_film(tmp_path) -> None:
     rows = [line.split("|")[1:-1] for line in page.read_text(encoding="utf-8").splitlines() if "96x64" in line]
     assert [row[1].strip() for row in rows] == ["2", "3"] and "96x64" in result.output
     assert all(float(row[3]) > float(row[4]) > 100 for row in rows), "more with the film than without"
+
+
+def test_a_reel_has_shots_of_many_lengths_and_one_long_one() -> None:
+    for count in (2, 40, 500, 20000):
+        shots = shots_of(count)
+        assert shots[0].first == 0 and shots[-1].last == count
+        assert all(one.last == other.first for one, other in pairwise(shots))
+    assert max(len(shot) for shot in shots_of(20000)) == 20000 // 3 and len(shots_of(20000)) > 100
+    first, again = list(old_frames(48, 32, 12)), list(old_frames(48, 32, 12))
+    assert len(first) == 12 and all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_a_reel_is_measured_with_all_that_goes_with_it() -> None:
+    (figures,) = run_memory_benchmark([(64, 48)], [4], stages=["reel"])
+    assert figures.stages == "reel" and figures.frames == 4
+    assert figures.peak_mb > figures.loaded_mb > 100
 
 
 def test_wrong_requests_are_named() -> None:

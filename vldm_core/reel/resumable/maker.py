@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...containment import Faults
 from ...errors import FilmFileError, FilmFileWarning
+from ...machine.allocator import give_blocks_back
 from ...notices import Notice, Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Pulse
@@ -231,6 +232,8 @@ class ChunkMaker:
             seconds=round(time.monotonic() - started, 3),
         )
         folder.keep_chunk(kept)
+        # Each thread of the stages leaves free pages in a heap of its own: a seventh of all memory after 2000 frames.
+        give_blocks_back()
         return kept
 
 

@@ -31,7 +31,9 @@ from .prior.restoration_settings import RestorationSettingsNode
 from .prior.shot_loras import ShotLoras
 from .prior.temporal_layers import ApplyTemporalLayers
 from .prior.video_noise import VideoNoise
+from .reel.box_fix import BoxFixNode
 from .reel.film_settings import FilmSettingsNode
+from .reel.reel_prior import ReelPriorNode
 from .reel.restore_reel import RestoreReel
 from .semantics.caption_shots import CaptionShots
 from .semantics.choose_key_frames import KeyFrames
@@ -63,6 +65,8 @@ class VLDMExtension(ComfyExtension):
             StabiliseNode,
             Compare,
             FilmSettingsNode,
+            BoxFixNode,
+            ReelPriorNode,
             RestoreReel,
             SimulateDamage,
             FitForPrior,

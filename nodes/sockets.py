@@ -19,6 +19,13 @@ FilmSettings = io.Custom("VLDM_FILM_SETTINGS")
 """A :class:`vldm_core.reel.restore.ReelSettings`: the stages so far, each as it is set."""
 
 
+BoxFixes = io.Custom("VLDM_BOX_FIXES")
+"""A tuple of :class:`nodes.reel.box_fix.DrawnFix`; of two that meet the later counts."""
+
+ReelPriorSocket = io.Custom("VLDM_REEL_PRIOR")
+"""A :class:`nodes.reel.reel_prior.ReelPriorChoice`."""
+
+
 def settings_input() -> io.Input:
     """Return the input through which a stage learns how the stages before it are set."""
     return FilmSettings.Input(

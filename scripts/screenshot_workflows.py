@@ -27,7 +27,7 @@ from host_server import ROOT, HostServer, find_host
 from PIL import Image
 from torch import Tensor
 from workflow_browser import RUNS, Frontend, browser_page, models_of, read_workflow, without_previews
-from workflow_names import CHOSEN, CONTROLS, TITLES, TWINS, editor_file, thumbnail_file, twin_file
+from workflow_names import CHOSEN_IN, CONTROLS, TITLES, TWINS, editor_file, thumbnail_file, twin_file
 
 from vldm_core.metrics.before_after import Layout, before_after
 from vldm_core.reel.restore import restore_film
@@ -46,6 +46,7 @@ WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
     "animate_prior_check": (),
     "image_model": (),
     "stock_sampler": (),
+    "restore_reel_with_prior": (),
     **dict.fromkeys(CONTROLS, ()),
 }
 THUMBNAIL_WIDTH = 1200
@@ -144,7 +145,7 @@ def main() -> int:
             for name, given in workflows.items():
                 frontend.load(given)
                 if options.defaults:
-                    frontend.reset_widgets("VLDM_", kept=CHOSEN if name in CONTROLS else {})
+                    frontend.reset_widgets("VLDM_", kept=CHOSEN_IN.get(name, {}))
                 workflow, prompt = frontend.export()
                 if options.defaults:
                     write_json(editor_file(name), workflow)

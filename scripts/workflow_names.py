@@ -12,9 +12,11 @@ TWINS = FOLDER / "api"
 
 TITLES = {
     "restore_reel": "Restore a whole film from file to file, with its sound",
+    "box_fix": "Fix single places of a film by hand",
     "clean_film": "Clean a short piece stage by stage, then the whole film",
     "age_and_measure": "Age a clean film and measure how well it is restored",
     "image_model": "Enlarge old film with an upscale model or DiffBIR stage 1",
+    "restore_reel_with_prior": "Restore a whole film and go over it with Stable Diffusion",
     "restore_with_sd": "Repaint damaged film with Stable Diffusion",
     "stock_sampler": "Restore film with Stable Diffusion and the stock sampler",
     "animate_prior_check": "Compare Stable Diffusion with and without temporal layers",
@@ -48,6 +50,16 @@ CHOSEN = {
     "VLDM_ShotConditioning": ("template", "after", "negative"),
 }  # fmt: skip
 """Widgets of this pack's nodes that these workflows set as the system is published; all others have their defaults."""
+
+CHOSEN_IN: dict[str, dict[str, tuple[str, ...]]] = {
+    "box_fix": {
+        "VLDM_BoxFix": ("first_frame", "last_frame", "left", "top", "width", "height"),
+        "VLDM_RestoreReel": ("keep_work",),
+    },
+    "restore_reel_with_prior": {"VLDM_RestoreReel": ("average", "prerestore")},
+    **dict.fromkeys(CONTROLS, CHOSEN),
+}
+"""Widgets of this pack's nodes that a workflow sets otherwise than their defaults, by its short name."""
 
 
 def editor_file(name: str) -> Path:

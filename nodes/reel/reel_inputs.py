@@ -81,6 +81,7 @@ class ReelInputs:
     bits: str = AUTO
     review: bool = False
     record: bool = False
+    keep_work: bool = False
     protect: Tensor | None = None
     prerestorer: Any = None
     defect_map: Input.Video | None = None
@@ -292,9 +293,9 @@ def advanced_inputs() -> list[io.Input]:
     ]
 
 
-def record_input() -> io.Input:
-    """Return the switch for the record; it stands last, so that workflows from before keep their values."""
-    return io.Boolean.Input(
+def kept_inputs() -> list[io.Input]:
+    """Return the switches for what is kept; they stand last, so that workflows from before keep their values."""
+    record = io.Boolean.Input(
         "record",
         default=ReelInputs.record,
         optional=True,
@@ -303,3 +304,13 @@ def record_input() -> io.Input:
             "before: vldm_core record shows it, takes repairs back and writes a report."
         ),
     )
+    work = io.Boolean.Input(
+        "keep_work",
+        default=ReelInputs.keep_work,
+        optional=True,
+        tooltip=(
+            "Keep the finished pieces in vldm_work in the output folder, also when the film is finished: with a Box "
+            "Fix, another codec or another prior only what it touches is made again. They take more room than the film."
+        ),
+    )
+    return [record, work]

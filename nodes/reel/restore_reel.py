@@ -11,10 +11,11 @@ from ...vldm_core.errors import SettingsError
 from ...vldm_core.prerestore.shipped import SHIPPED
 from ...vldm_core.reel.cost import pass_costs
 from ...vldm_core.reel.mask_films import FOUND
+from ...vldm_core.reel.prior import restore_film_with_prior
 from ...vldm_core.reel.record.file import record_path
 from ...vldm_core.reel.restore import ReelReport, ReelSettings
 from ...vldm_core.reel.resumable.keys import film_key
-from ...vldm_core.reel.resumable.run import restore_reel
+from ...vldm_core.reel.resumable.run import RunSettings, restore_reel
 from ...vldm_core.stages.settings import QUALITIES
 from ...vldm_core.video.reading.reader import ReadSettings
 from ...vldm_core.video.writing.writer import WriteSettings
@@ -24,8 +25,9 @@ from ..host.node_run import NewFile, NodeProgress, mask_file, new_file, not_one_
 from ..host.prerestore import blocked, on_card, on_device, prerestorer_model
 from ..host.video import film_source
 from ..search import findable
-from ..sockets import CATEGORY, UNLINKED, FilmSettings, PreRestorer
+from ..sockets import CATEGORY, UNLINKED, BoxFixes, FilmSettings, PreRestorer, ReelPriorSocket
 from ..validation import one_error
+from .box_fix import DrawnFix, fixes_for
 from .reel_inputs import (
     AVERAGES,
     BITS,
@@ -37,8 +39,9 @@ from .reel_inputs import (
     advanced_inputs,
     delivery_inputs,
     is_crf,
-    record_input,
+    kept_inputs,
 )
+from .reel_prior import ReelPriorChoice
 
 _SUFFIXES = {"h264": ".mp4", "h265": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
 _FOLDERS = ("temp", "output")
@@ -162,7 +165,7 @@ class RestoreReel(io.ComfyNode):
                 *(advanced(made) for made in advanced_inputs()),
                 *map_inputs(),
                 *(advanced(made) for made in delivery_inputs()),
-                advanced(record_input()),
+                *(advanced(made) for made in kept_inputs()),
                 io.Mask.Input(
                     "protect",
                     optional=True,
@@ -205,6 +208,16 @@ class RestoreReel(io.ComfyNode):
                         "stages run and how, in the place of the switches and strengths here; codec, file and protect "
                         "still count."
                     ),
+                ),
+                BoxFixes.Input(
+                    "fixes",
+                    optional=True,
+                    tooltip="From Box Fix: places that are repaired in any case, or left as they came.",
+                ),
+                ReelPriorSocket.Input(
+                    "prior",
+                    optional=True,
+                    tooltip="From Reel Prior: after the repair, Stable Diffusion samples the film, shot by shot.",
                 ),
             ],
             outputs=[
@@ -252,11 +265,12 @@ class RestoreReel(io.ComfyNode):
         bits: str | None = None,
         defect_map: object = UNLINKED,
         settings: object = UNLINKED,
+        prior: object = UNLINKED,
     ) -> bool | str:
         """Refuse what could only fail after hours of work; a value that comes over a link is None here."""
-        # With settings the switches do not count.
+        # With settings the switches do not count, and a prior is something to do.
         switches = (dirt, scratches, flicker, average, stabilise, prerestore)
-        if settings is UNLINKED and all(stage is False for stage in switches):
+        if settings is UNLINKED and prior is UNLINKED and all(stage is False for stage in switches):
             return _NOTHING_TO_DO
         if filename_prefix is not None and not _stays_inside(filename_prefix):
             return f"filename_prefix is {filename_prefix!r}; give a name inside the {folder} folder, without '..'"
@@ -277,11 +291,18 @@ class RestoreReel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, video: Input.Video, settings: ReelSettings | None = None, **given: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        video: Input.Video,
+        settings: ReelSettings | None = None,
+        fixes: tuple[DrawnFix, ...] = (),
+        prior: ReelPriorChoice | None = None,
+        **given: Any,
+    ) -> io.NodeOutput:
         """Restore the film into a new file."""
         told = ReelInputs(**given)
         settings = told.stages() if settings is None else settings
-        if not settings.stages:
+        if not settings.stages and prior is None:
             raise SettingsError(_NOTHING_TO_DO)
         file = new_file(told.filename_prefix, _SUFFIXES[told.codec], io.FolderType(told.folder))
         masks = file.path.with_name(f"{file.path.stem}masks") if told.write_masks else None
@@ -299,7 +320,8 @@ class RestoreReel(io.ComfyNode):
             record=record_path(file.path) if told.record else None,
             review=file.path.with_name(f"{file.path.stem}review.mp4") if told.review else None,
         )
-        progress = NodeProgress(pass_costs(settings, on_card=on_card()), previews=True, ends_with_picture=True)
+        costs = pass_costs(settings, on_card=on_card(), prior=prior is not None)
+        progress = NodeProgress(costs, previews=True, ends_with_picture=True)
         with ExitStack() as stack:
             if told.protect is not None:
                 settings = replace(settings, protect=stack.enter_context(mask_file(told.protect, "protect")))
@@ -308,14 +330,25 @@ class RestoreReel(io.ComfyNode):
                 settings, maps=tuple(told.maps(lambda film: stack.enter_context(film_source(film, progress))))
             )
             network = None
-            if settings.prerestore is not None:
+            if settings.prerestore is not None or fixes:
                 # Opened by the core and not by the host: it says what is wrong with a bad film.
                 with settings.read.open(source) as film:
-                    size = film.info.height, film.info.width
-                network = on_device(told.prerestorer or prerestorer_model(SHIPPED), *size, settings.prerestore)
-            folder = work_folder(film_key(source))
-            report = restore_reel(source, file.path, settings, progress, folder=folder, prerestorer=network)
-        text = _report(report, settings, file)
+                    height, width = film.info.height, film.info.width
+                settings = replace(settings, fixes=fixes_for(fixes, width, height))
+                if settings.prerestore is not None:
+                    model = told.prerestorer or prerestorer_model(SHIPPED)
+                    network = on_device(model, height, width, settings.prerestore)
+            run, folder = RunSettings(keep=told.keep_work), work_folder(film_key(source))
+            if prior is None:
+                report = restore_reel(
+                    source, file.path, settings, progress, run=run, folder=folder, prerestorer=network
+                )
+            else:
+                report = restore_film_with_prior(
+                    source, file.path, prior.prior, prior.after(settings), progress,
+                    run=run, folder=folder, prerestorer=network,
+                )  # fmt: skip
+        text = _report(report, settings, file, kept=told.keep_work and folder is not None)
         found = [blocked(_NO_MASKS) if masks is None else video_from_file(masks / f"{kind}.mkv") for kind in FOUND]
         return io.NodeOutput(
             video_from_file(file.path), text, *found, ui=_shown(file, settings.write) | {"text": (text,)}
@@ -337,7 +370,7 @@ def _stays_inside(prefix: str) -> bool:
     return bool(prefix.strip()) and not path.is_absolute() and ".." not in path.parts
 
 
-def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
+def _report(report: ReelReport, settings: ReelSettings, file: NewFile, *, kept: bool) -> str:
     speed = report.frames / max(report.seconds, 1e-3)
     how = settings.prerestore
     lines = [
@@ -347,6 +380,8 @@ def _report(report: ReelReport, settings: ReelSettings, file: NewFile) -> str:
         f"written to {file}" + ("" if _plays(settings.write) else ", which browsers do not play"),
         *([] if settings.review is None else [f"before and after side by side in {settings.review}"]),
         *([] if settings.record is None else [f"recorded in {settings.record.name}, beside it"]),
+        *([f"{counted(len(settings.fixes), 'place')} fixed by hand"] if settings.fixes else []),
+        *(["the finished pieces are kept in output/vldm_work"] if kept else []),
         *(f"warning: {warning}" for warning in report.warnings),
     ]
     return "\n".join(lines)

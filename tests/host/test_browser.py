@@ -21,6 +21,7 @@ WITH_MODELS = {
     "animate_prior_check": 2,
     "image_model": 1,
     "stock_sampler": 1,
+    "restore_reel_with_prior": 1,
     "restore_diffbir": 3,
     "restore_pasd": 3,
     "restore_seesr": 4,

@@ -25,6 +25,8 @@ NODES = {
     "VLDM_Stabilise",
     "VLDM_Compare",
     "VLDM_FilmSettings",
+    "VLDM_BoxFix",
+    "VLDM_ReelPrior",
     "VLDM_RestoreReel",
     "VLDM_SimulateDamage",
     "VLDM_FitForPrior",

@@ -33,6 +33,7 @@ MODELS = {
         "pasd/checkpoint-100000/unet/diffusion_pytorch_model.safetensors",
         "v1-5-pruned-emaonly-fp16.safetensors",
     },
+    "restore_reel_with_prior": {"v1-5-pruned-emaonly-fp16.safetensors"},
     "restore_seesr": {
         "512-base-ema.safetensors",
         "clip_vision_h.safetensors",
@@ -350,7 +351,7 @@ def test_twin_fits_the_schemas(nodes, name):
 @pytest.mark.parametrize("name", NAMES)
 def test_our_nodes_have_their_default_values(nodes, name):
     # `python scripts/screenshot_workflows.py --defaults` brings them up to date.
-    chosen = workflow_names.CHOSEN if name in workflow_names.CONTROLS else {}
+    chosen = workflow_names.CHOSEN_IN.get(name, {})
     for node in twin(name).values():
         if not node["class_type"].startswith("VLDM_"):
             continue

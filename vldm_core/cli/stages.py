@@ -274,8 +274,9 @@ class RestoringOptions(DetectionOptions):
     fix: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FRAMES@X,Y,WxH",
-            help="Repair this box in any case, such as 120-131@40,60,80x50, or with =scratch behind it. Repeatable.",
+            metavar="FRAMES@X,Y,WxH[=HOW]",
+            help="Repair this box in any case, such as 120-131@40,60,80x50: from the frames around it, or with =around "
+            "behind it from the picture around it, with =scratch as a scratch; =keep leaves it as it came. Repeatable.",
         ),
     ] = None
     write_masks: Annotated[

@@ -147,9 +147,13 @@ def with_given(settings: "ReelSettings") -> "ReelSettings":
             raise SettingsError(f"{given.name} marks {given.kind}, whose repair is off; switch it on or leave it out")
         uses[given.kind] = "alone" if given.alone or uses.get(given.kind) == "alone" else "added"
     for fix in settings.fixes:
-        if (settings.dirt if fix.kind == "dirt" else settings.lines) is None:
-            raise SettingsError(f"fix {fix} marks {fix.kind}, whose repair is off; switch it on or leave the fix out")
-        uses.setdefault(fix.kind, "added")
+        if fix.kind == "keep":
+            continue
+        kind = "scratch" if fix.kind == "scratch" else "dirt"
+        if (settings.dirt if kind == "dirt" else settings.lines) is None:
+            raise SettingsError(f"fix {fix} marks {kind}, whose repair is off; switch it on or leave the fix out")
+        if kind == "scratch":
+            uses.setdefault("scratch", "added")
     return replace(
         settings,
         given_dirt=uses.get("dirt", "ignored"),
@@ -163,7 +167,7 @@ class GivenMarks:
     Args:
         maps: The maps.
         info: The film.
-        fixes: Boxes that are repaired in any case.
+        fixes: Boxes that are repaired in any case, or left alone.
 
     Raises:
         FilmFileError: A map cannot be read, or the film has no alpha channel.
@@ -227,11 +231,15 @@ class GivenMarks:
     def of(self, frame: FilmFrame) -> dict[str, Tensor]:
         """Return what is marked in the next frame of the film, (H, W) for each kind that there are maps of.
 
-        What is to be filled in any case is there a second time, as "forced".
+        What fixes want to be filled is there as "forced", and what of it from the picture around as "around" too. What
+        they want to be left alone is there as "kept".
         """
         marks = fixed_marks(self._fixes, frame.index, self._info.height, self._info.width)
-        if "dirt" in marks:
-            marks["forced"] = marks["dirt"].clone()
+        filled = [marks[kind] for kind in ("dirt", "around") if kind in marks]
+        named = {"scratch": marks.get("scratch"), "around": marks.get("around"), "kept": marks.get("keep")}
+        marks = {kind: mask for kind, mask in named.items() if mask is not None}
+        if filled:
+            marks["forced"] = torch.stack(filled).amax(dim=0)
         for number, given in enumerate(self._maps):
             if given.source is None:
                 marked = map_marks(self._alpha(frame)[None], given.reading)[0]

@@ -108,13 +108,15 @@ def analysed(analyser: ShotAnalyser, frames: Iterator[FilmFrame], pulse: Pulse) 
 
 
 Given = Callable[[FilmFrame], Mapping[str, Tensor]]
-"""What is known to be damaged in the next frame: "dirt", "scratch" and "forced" of a `StageFrame`, (H, W) each."""
+"""What is known of the damage in the next frame: the fields of a `StageFrame` that `GIVEN` names, (H, W) each."""
+
+GIVEN = ("dirt", "scratch", "forced", "around", "kept")
 
 
 def given_frame(frame: FilmFrame, marks: Mapping[str, Tensor]) -> StageFrame[FilmFrame]:
     """Make a frame for the stages, with what is known to be damaged in it; see `Given`."""
-    dirt, scratch, forced = (marks.get(kind) for kind in ("dirt", "scratch", "forced"))
-    return StageFrame(image=frame, origin=frame, number=frame.index, dirt=dirt, scratch=scratch, forced=forced)
+    known: dict[str, Any] = {kind: marks.get(kind) for kind in GIVEN}
+    return StageFrame(image=frame, origin=frame, number=frame.index, **known)
 
 
 Repaired = Callable[[StageFrame[FilmFrame], int, ShotAnalysis], Any]

@@ -28,6 +28,7 @@ from ..decode.wrapping.network import read_feature_wrapping
 from ..errors import FilmFileWarning, SettingsError
 from ..files.temporary import free_path, own_folder
 from ..notices import Notices
+from ..prerestore.network import PreRestorer
 from ..prior.control_hint import ControlHint
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
@@ -178,6 +179,7 @@ def restore_film_with_prior(
     *,
     run: RunSettings | None = None,
     folder: WorkFolder | None = None,
+    prerestorer: PreRestorer | None = None,
     notices: Notices | None = None,
 ) -> ReelReport:
     """Repair a film file, then restore it with a prior.
@@ -189,12 +191,14 @@ def restore_film_with_prior(
     Args:
         source: File, image-sequence folder, or file contents.
         destination: File or image-sequence folder to write.
-        pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`.
+        pipeline: A `VideoRestorationPipeline`, for example from :func:`..prior.opening.open_prior`, or what is called
+            as one and says by a ``key`` what its results depend on.
         settings: How; defaults to :class:`PriorReelSettings`.
         progress: Called at least once per frame and pass; may raise to interrupt.
         run: How what is finished is kept, part by part, for the same call to go on from; then nothing else is kept
             after an error. None keeps none of it.
         folder: Where, with `run`; defaults to the one beside the result, ``NAME.vldm``.
+        prerestorer: On its device, in the place of the one that the settings name.
         notices: Takes what the stages have to say of single frames; the report's warnings sum it up.
 
     Raises:
@@ -234,7 +238,9 @@ def restore_film_with_prior(
         work = _Work.of(source, destination, pipeline, settings, run, folder)
         notices = Notices() if notices is None else notices
         marks = settings.finds_damage and not given
-        report = _repaired(source, repaired, settings.reel, film.info, work, progress, notices, marks=marks)
+        report = _repaired(
+            source, repaired, settings.reel, film.info, work, progress, notices, prerestorer, marks=marks
+        )
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
@@ -380,6 +386,7 @@ def _repaired(
     work: _Work | None,
     progress: Progress,
     notices: Notices,
+    prerestorer: PreRestorer | None,
     *,
     marks: bool,
 ) -> ReelReport:
@@ -390,7 +397,8 @@ def _repaired(
         if marks:
             masks = stack.enter_context(MaskWriters(target.parent, {"damage": "damage"}, info))
             each = partial(_keep_damage, masks)
-        return repair(source, target, _lossless(settings, info, target), progress, notices=notices, each=each)
+        lossless = _lossless(settings, info, target)
+        return repair(source, target, lossless, progress, prerestorer=prerestorer, notices=notices, each=each)
 
 
 def _lossless(settings: ReelSettings, info: FilmInfo, target: Path) -> ReelSettings:

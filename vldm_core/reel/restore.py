@@ -52,7 +52,7 @@ class ReelSettings(StageSettings):
         given_dirt: Follows from `maps`.
         given_scratch: Follows from `maps`.
         maps: Damage that is known from elsewhere, beside what is found or in its place.
-        fixes: Boxes in frames of the film that are repaired in any case.
+        fixes: Boxes in frames of the film that are repaired in any case, or left alone.
         mask_films: Folder for ``dirt.mkv`` and ``scratch.mkv``: what was repaired, to be looked at, edited and given
             back as `reviewed_masks`; None writes none.
         record: File for the record of every repair with the samples that were there before, see

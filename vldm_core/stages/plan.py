@@ -10,7 +10,10 @@ coordinates.
 from dataclasses import dataclass, replace
 from typing import Self
 
+import torch
+
 from ..film.motion.shot import ShotMotion
+from ..video.buffers.pictures import Picture
 from .analysis import AnalysisSettings, ShotAnalysis
 from .settings import StageSettings
 from .single.averaging import Average
@@ -149,12 +152,16 @@ class StagePlan:
         shot = replace(shot, motion=ShotMotion())
         for stage in asking:
             shot.motion.expect(stage.name, refined=stage.motion == "refined")
+        came: dict[int, Picture] = {}
+        frames = _remembered(frames, came)
         repairing = [stage for stage in stages if stage.scope in (Scope.MARKS, Scope.MARKED_PIXELS)]
         for stage in stages:
             if asking and stage is asking[0]:
                 frames = _measured(frames, shot.motion, stage.scope)
             frames = _with_room(frames, shot, stage.room_before(shot.room))
             frames = stage.run(frames, shot)
+            if repairing and stage is repairing[-1]:
+                frames = _as_they_came(frames, came)
             if shot.repaired is not None and repairing and stage is repairing[-1]:
                 frames = _noted(frames, shot)
             frames = _with_room(frames, shot, stage.room_after(shot.room))
@@ -171,6 +178,30 @@ def _measured(frames: Frames[Origin], motion: ShotMotion, scope: Scope) -> Frame
         motion.take(frame.picture, None if holes is None else holes > 0)
         yield frame.having(position=position)
     motion.end()
+
+
+def _remembered(frames: Frames[Origin], came: dict[int, Picture]) -> Frames[Origin]:
+    """Keep the pictures of which a person wants something left alone, by their place in the stream."""
+    for place, frame in enumerate(frames):
+        if frame.kept is not None:
+            came[place] = frame.picture
+        yield frame
+
+
+def _as_they_came(frames: Frames[Origin], came: dict[int, Picture]) -> Frames[Origin]:
+    """Undo the repairs where a person wants so.
+
+    It is done behind all repairs, and not by taking marks off before: whatever else they do then stays bit-equal.
+    """
+    for place, frame in enumerate(frames):
+        before, kept = came.pop(place, None), frame.kept
+        if before is None or kept is None:
+            yield frame
+            continue
+        here = kept > 0.5
+        marks = {kind: getattr(frame, kind) for kind in ("dirt", "scratch", "seam")}
+        found = {kind: mask.masked_fill(here, 0) for kind, mask in marks.items() if mask is not None}
+        yield frame.having(image=torch.where(here, before.tensor(), frame.image), **found)
 
 
 def _noted(frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:

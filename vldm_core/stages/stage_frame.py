@@ -82,7 +82,7 @@ class _Mask:
         frame.__dict__[self._name] = _held_mask(value)
 
 
-_MASKS = ("dirt", "scratch", "forced", "seam")
+_MASKS = ("dirt", "scratch", "forced", "around", "kept", "seam")
 """Fields that are masks."""
 
 
@@ -110,6 +110,8 @@ class StageFrame(Generic[Origin]):
         dirt: (H, W), 1 = transient dirt, or None before detection.
         scratch: (H, W), 1 = persistent line scratch, or None before detection.
         forced: (H, W), 1 = what is filled in any case, for a person said so; or None.
+        around: (H, W), 1 = what of that is filled from the picture around it and not from the neighbours; or None.
+        kept: (H, W), 1 = what is not repaired, for a person said so; or None.
         dirt_probability: (H, W), how likely each pixel is dirt, 0 … 1, or None where that was not asked for.
         scratch_probability: (H, W), how likely each pixel is a scratch, likewise.
         latent: (4, h/8, w/8), the picture as pre-restoration leaves it in the VAE's unscaled units, h and w being H and
@@ -127,6 +129,8 @@ class StageFrame(Generic[Origin]):
     dirt: _Mask = _Mask()
     scratch: _Mask = _Mask()
     forced: _Mask = _Mask()
+    around: _Mask = _Mask()
+    kept: _Mask = _Mask()
     seam: _Mask = _Mask()
     number: int | None = None
     position: int = 0

@@ -30,7 +30,7 @@ def masks(frames: Sequence[StageFrame[Origin]], kind: str) -> Tensor:
 
     Args:
         frames: The window.
-        kind: "dirt", "scratch" or "forced".
+        kind: "dirt", "scratch", "forced" or "around".
     """
     blank = torch.zeros(frames[0].image.shape[-2:], dtype=torch.bool)
     found = (getattr(frame, kind) for frame in frames)

@@ -147,6 +147,8 @@ def with_attachment(
     weights.size = 0
     if not any(weights.is_clone(other) for other in patched.get_additional_models()):
         patched.set_additional_models(key, [weights])
+    # For those who ask what a MODEL carries.
+    patched.set_attachments(key, attachment)
     patched.set_injections(key, [PatcherInjection(inject, eject)])
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, key, run)
     patched.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, key, sampling)
@@ -241,6 +243,7 @@ def with_transform(model: ModelPatcher, transform: X0Transform) -> ModelPatcher:
     def after_cfg(arguments: dict[str, Any]) -> Tensor:
         return transform(arguments["denoised"], arguments["input"], state_of(arguments))
 
+    after_cfg.transform = transform  # type: ignore[attr-defined]
     patched.set_model_sampler_post_cfg_function(after_cfg)
     return patched
 

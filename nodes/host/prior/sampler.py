@@ -105,6 +105,7 @@ def run_sampler(
     sigmas: Tensor,
     seed: int,
     step_noise: Callable[[int], Tensor],
+    step_done: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Sample with previews, progress and interrupt, as the host's own sampler nodes do.
 
@@ -119,6 +120,8 @@ def run_sampler(
         sigmas: From `sigmas_of`.
         seed: For samplers that draw noise on the way.
         step_noise: Standard normal noise (T, 4, h, w) for a step, for the samplers of the package.
+        step_done: Called after every step with how many there were and how many there are, in the place of previews and
+            a progress bar of this sampling's own.
 
     Returns:
         (T, 4, h, w), unscaled.
@@ -127,7 +130,15 @@ def run_sampler(
         function = comfy.samplers.KSAMPLER(_own(OWN_SAMPLERS[sampler].sample, step_noise))
     else:
         function = comfy.samplers.sampler_object(sampler)
-    callback = latent_preview.prepare_callback(model, len(sigmas) - 1)
+    total = len(sigmas) - 1
+    if step_done is None:
+        callback = latent_preview.prepare_callback(model, total)
+    else:
+        tell = step_done
+
+        def callback(step: int, _x0: Tensor, _x: Tensor, _total: int) -> None:
+            tell(step + 1, total)
+
     samples = comfy.sample.sample_custom(
         model, noise, cfg, function, sigmas, positive, negative, latent, callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED, seed=seed,

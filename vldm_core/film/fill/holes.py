@@ -156,12 +156,15 @@ def _looks(window: HoleWindow, index: int, reach: int) -> tuple[list[Look], list
     frame = atlas.cut(window.grey(index))
     around = cv2.dilate(atlas.hole.astype(np.uint8), _RIM) > 0
     carry = CarryIn(around)
+    asked = None if window.alone is None else ~(atlas.cut(window.alone[index]) & atlas.hole)
 
     def gain_over(other: int) -> Plane:
         return window.gain(atlas, index, other, window.past_holes(index, other))
 
     def look(other: int, way: Plane, gain: Plane, kind: int = 0) -> Look:
         seen = seen_along(atlas, window, other, way)
+        if asked is not None:
+            seen = seen & asked
         picture = apply_gain(atlas.look(window.grey(other), way, how=cv2.INTER_CUBIC), gain)
         apart = frame - picture
         error, veil = misfit(apart, seen & ~around, carry), fine_energy(apart)

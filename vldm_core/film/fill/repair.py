@@ -107,6 +107,7 @@ def repair_dirt(
     first: int = 0,
     trusted: bool = False,
     forced: Tensor | None = None,
+    alone: Tensor | None = None,
     progress: Progress = silent,
     tell: Callable[[int, str], None] | None = None,
 ) -> Tensor:
@@ -124,6 +125,8 @@ def repair_dirt(
         first: Position in the shot of the first of the frames, where its motion is given.
         trusted: Whether every mark is damage for certain, and is filled though its fill is in doubt.
         forced: (T, H, W), above 0.5 where a mark is damage for certain, likewise; None is nowhere.
+        alone: (T, H, W), above 0.5 where a mark is filled from the picture around it and not from neighbours; None is
+            nowhere.
         progress: Called once per frame.
         tell: Takes the position of a frame in `frames` in which large marks were left alone, and the reason.
 
@@ -143,7 +146,7 @@ def repair_dirt(
             f"the dirt mask is {tuple(mask.shape)}, the frames need {(count, height, width)}; "
             "use the mask that was made from these frames"
         )
-    window = HoleWindow(frames, mask, motion=motion, first=first)
+    window = HoleWindow(frames, mask, motion=motion, first=first, alone=alone)
     wanted = range(count)[keep or slice(None)]
     result = copied(frames, wanted)
 

@@ -47,16 +47,26 @@ class HoleWindow(FrameWindow):
         mask: (T, H, W); above 0.5 is damaged.
         motion: Of the shot; None measures it on these frames, with the holes filled smoothly.
         first: Position in the shot of the first frame, where its motion is given.
+        alone: (T, H, W); above 0.5 where no neighbour is asked; None is nowhere.
 
     Attributes:
         holes: (T, H, W), what is damaged.
+        alone: (T, H, W), what of it no neighbour is asked for, or None.
     """
 
     def __init__(
-        self, frames: Tensor | Clip, mask: Tensor, *, motion: ShotMotion | None = None, first: int = 0
+        self,
+        frames: Tensor | Clip,
+        mask: Tensor,
+        *,
+        motion: ShotMotion | None = None,
+        first: int = 0,
+        alone: Tensor | None = None,
     ) -> None:
         super().__init__(frames, motion=motion, first=first, holes=mask)
         self.holes: BoolArray = mask.detach().cpu().numpy() > 0.5
+        asked_of_none = None if alone is None else alone.detach().cpu().numpy() > 0.5
+        self.alone: BoolArray | None = asked_of_none if asked_of_none is not None and asked_of_none.any() else None
 
     def reduced(self, index: int) -> tuple[Plane, BoolArray]:
         """Luma (H / 4, W / 4), and where it is free of damage and its foot."""

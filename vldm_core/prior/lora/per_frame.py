@@ -161,6 +161,11 @@ class ShotLora(Attachment):
         self.downs = nn.ParameterList(nn.Parameter(u.down, requires_grad=False) for u in updates.values())
         self.ups = nn.ParameterList(nn.Parameter(u.up, requires_grad=False) for u in updates.values())
 
+    @property
+    def for_all(self) -> bool:
+        """Whether there is one strength for all frames, so that it fits any clip."""
+        return self._for_all
+
     def changes(self, view: UNetView) -> list[tuple[nn.Module, Callable[[Tensor, UNetCall], Tensor]]]:
         """Not used: the update needs the layer's input. Checks that the UNet has every layer."""
         self._layers(view)

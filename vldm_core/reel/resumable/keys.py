@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ... import __version__
 from ...errors import FilmFileError
@@ -113,8 +113,13 @@ def network_key(network: nn.Module) -> str:
 
 def sampled_network_key(network: nn.Module) -> str:
     """Return the key of a large network from parts of its weights: of each tensor the shape and some values."""
-    digest = hashlib.sha256(type(network).__name__.encode())
-    for name, tensor in sorted(network.state_dict().items()):
+    return key_of(kind=type(network).__name__, weights=sampled_tensors_key(network.state_dict()))
+
+
+def sampled_tensors_key(tensors: Mapping[str, Tensor]) -> str:
+    """Return the key of named tensors: of each the shape and some values."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
         flat = tensor.detach().reshape(-1)
         step = max(1, flat.numel() // _VALUES)
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

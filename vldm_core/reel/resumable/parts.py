@@ -54,7 +54,13 @@ def facts_of(value: Any) -> Any:
 
 
 def pipeline_key(pipeline: Any) -> str:
-    """Return the key of a pipeline of diffusers: its networks, and how its schedule is set."""
+    """Return the key of a prior: its own where it has one, else that of a pipeline of diffusers.
+
+    The latter is made of its networks, and how its schedule is set.
+    """
+    own = getattr(pipeline, "key", None)
+    if isinstance(own, str):
+        return own
     facts: dict[str, Any] = {}
     for name, part in pipeline.components.items():
         if isinstance(part, nn.Module):

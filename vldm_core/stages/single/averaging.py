@@ -116,6 +116,10 @@ class _Work:
         # The change and not the result, so that what does not change stays bit-equal.
         change /= 255
         changed = came + (change if monochrome else change.permute(2, 0, 1))
+        kept = self.waiting[0].kept
+        if kept is not None:
+            # Averaging takes off what single frames show, too.
+            changed = torch.where(kept > 0.5, came, changed)
         return self._shot.analysis.picture.restricted(changed.clamp_(0, 1), came)
 
     def step(self) -> None:

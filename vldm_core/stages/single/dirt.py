@@ -207,8 +207,25 @@ class RepairDirt(Stage):
     def run(self, frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:  # noqa: D102
         watch = shot.watch(self.name)
 
+        def named(frame: StageFrame[Origin]) -> Tensor | None:
+            """What a person wants to be filled, (H, W) bool."""
+            if frame.forced is None:
+                return None
+            spared = shot.spared(shot.first + frame.position)
+            return frame.forced > 0.5 if spared is None else (frame.forced > 0.5) & ~spared
+
         def change(window: Sequence[StageFrame[Origin]], core: slice) -> Tensor:
             where = masks(window, "dirt")
+            repaired = fill(window, core, where)
+            asked = [named(frame) for frame in window]
+            if all(mask is None for mask in asked[core]):
+                return repaired
+            forced = torch.stack([torch.zeros_like(where[0]) if mask is None else mask for mask in asked])
+            # By themselves: what the marks of the search are filled with does not depend on what is named.
+            by_hand = fill(window, core, where | forced, forced=forced, alone=masks(window, "around"))
+            return torch.where(forced[core][:, None], by_hand, repaired)
+
+        def fill(window: Sequence[StageFrame[Origin]], core: slice, where: Tensor, **how: Tensor) -> Tensor:
             for frame, mask in zip(window[core], where[core], strict=True):
                 if float(mask.float().mean()) > repair.LARGE_SHARE:
                     shot.faults.notices.add(self.name, repair.MUCH_FILLED, frame=frame.number)
@@ -224,10 +241,17 @@ class RepairDirt(Stage):
                 motion=shot.motion,
                 first=window[0].position,
                 trusted=self.trusted,
-                forced=masks(window, "forced"),
+                **how,
                 progress=watch.beat,
                 tell=tell,
             )[core]
+
+        def put(frame: StageFrame[Origin], values: Tensor) -> StageFrame[Origin]:
+            by_hand = named(frame)
+            if by_hand is None:
+                return frame.having(image=values)
+            marks = by_hand.to(torch.float32)
+            return frame.having(image=values, dirt=marks if frame.dirt is None else torch.maximum(frame.dirt, marks))
 
         repaired = over_windows(
             frames,
@@ -236,7 +260,8 @@ class RepairDirt(Stage):
             size=shot.size,
             radius=self.radius,
             room=shot.room,
-            concerns=lambda frame: frame.is_marked("dirt"),
+            put=put,
+            concerns=lambda frame: frame.is_marked("dirt") or frame.is_marked("forced"),
         )
         for frame in repaired:
             yield frame

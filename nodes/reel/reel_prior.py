@@ -1,0 +1,262 @@
+"""Node that makes a MODEL the prior of a whole reel, for Restore Reel."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from comfy_api.latest import io
+
+from ...vldm_core.decode.colour import ColourSettings
+from ...vldm_core.decode.fusion import FusionSettings
+from ...vldm_core.decode.regrain import RegrainSettings
+from ...vldm_core.errors import SettingsError
+from ...vldm_core.prior.controls.settings import ControlSettings
+from ...vldm_core.prior.finish import FinishSettings
+from ...vldm_core.reel.prior import PriorReelSettings
+from ...vldm_core.reel.prior_company import ReelControl
+from ...vldm_core.reel.restore import ReelSettings
+from ...vldm_core.sampling.restoration import RestorationSettings, default_restoration
+from ...vldm_core.video.geometry import FitSettings
+from ..effort import advanced
+from ..host.node_run import not_one_of
+from ..host.prior.model_key import graph_key
+from ..host.prior.reel_prior import HostPrior
+from ..prior.sampling_inputs import joined_settings, sampling_fault, sampling_inputs
+from ..search import findable
+from ..sockets import CATEGORY, UNLINKED, Control, ReelPriorSocket
+from ..sockets import Restoration as RestorationSocket
+from ..validation import one_error
+
+COLOURS = ("wavelet", "adain", "lab", "off")
+FUSIONS = ("off", "weight", "frequency", "mask")
+_MADE_OF = ("model", "positive", "negative", "vae", "control_net", "control")
+"""Inputs whose nodes say what a result depends on."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReelPriorChoice:
+    """What Reel Prior hands to Restore Reel.
+
+    Attributes:
+        prior: The MODEL and what belongs to it.
+        settings: How it works, but for the repair that comes first.
+    """
+
+    prior: HostPrior
+    settings: PriorReelSettings
+
+    def after(self, reel: ReelSettings) -> PriorReelSettings:
+        """Return the settings of a reel that is repaired before, as these say."""
+        values = {**vars(self.settings), "reel": reel}
+        return PriorReelSettings(**values)
+
+
+@findable("stable diffusion", "whole film", "reel", "diffusion", "film restoration", "sampler")
+class ReelPriorNode(io.ComfyNode):
+    """MODEL, CONDITIONING and VAE to a socket that Restore Reel takes."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the node."""
+        default, colour, fusion = PriorReelSettings(), ColourSettings(), FusionSettings()
+        return io.Schema(
+            node_id="VLDM_ReelPrior",
+            display_name="Reel Prior",
+            category=CATEGORY,
+            description=(
+                "Has Restore Reel go on with Stable Diffusion: after the repair every shot is sampled, part by part, "
+                "at memory that does not grow with the film. After Cancel, or a crash, finished parts are not sampled "
+                "again."
+            ),
+            inputs=[
+                io.Model.Input(
+                    "model", tooltip="A Stable Diffusion 1.x, 2.x or XL model, with any LoRA, temporal layers or patch."
+                ),
+                io.Conditioning.Input("positive", tooltip="What the film shows; one text for all of it."),
+                io.Conditioning.Input("negative", tooltip="What it shall not show. Not used with cfg 1."),
+                io.Vae.Input("vae", tooltip="The VAE of the model: it encodes the film and decodes what was sampled."),
+                *sampling_inputs(another_seed=False),
+                io.Int.Input(
+                    "short_side",
+                    default=default.fitting.short_side,
+                    min=64,
+                    max=4096,
+                    step=64,
+                    tooltip=(
+                        "Least length of the shorter side in pixels while it is sampled; smaller frames are enlarged, "
+                        "and brought back. Memory grows with its square."
+                    ),
+                ),
+                advanced(
+                    io.Int.Input(
+                        "part",
+                        default=default.most_frames,
+                        min=1,
+                        max=4096,
+                        optional=True,
+                        tooltip=(
+                            "Frames of a shot that are in memory at once, and lost at most after Cancel; at least "
+                            "three times the overlap. Longer shots are parted, and the parts crossfaded."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "colour",
+                        options=list(COLOURS),
+                        default=colour.method,
+                        optional=True,
+                        tooltip="How the film's colours are given back, over whole parts: see Match Colour.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "fusion",
+                        options=list(FUSIONS),
+                        default="off",
+                        optional=True,
+                        tooltip=(
+                            "What of the repaired film is put together with what was sampled: see Fuse Restoration. "
+                            "mask: sampled only where the repair found damage."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "fusion_weight",
+                        default=fusion.weight,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        optional=True,
+                        tooltip="Share of what was sampled in the fusion; 0 is the repaired film.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "grain",
+                        default=0.0,
+                        min=0.0,
+                        max=2.0,
+                        step=0.05,
+                        optional=True,
+                        tooltip="Grain of the film that the result is given: 0 none, 1 as much as the film has.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "control_strength",
+                        default=1.0,
+                        min=0.0,
+                        max=10.0,
+                        step=0.05,
+                        optional=True,
+                        tooltip="How strongly control_net, or control, holds the result to the film.",
+                    )
+                ),
+                RestorationSocket.Input("settings", optional=True, tooltip="From Restoration Settings."),
+                io.ControlNet.Input(
+                    "control_net",
+                    optional=True,
+                    tooltip="A ControlNet that looks at the repaired film itself, such as one for tiles.",
+                ),
+                Control.Input(
+                    "control",
+                    optional=True,
+                    tooltip=(
+                        "From Load Restoration Control: DiffBIR, StableSR or PASD look at the repaired film. Systems "
+                        "that need tags or tokens of every picture are for clips."
+                    ),
+                ),
+            ],
+            outputs=[
+                ReelPriorSocket.Output("prior", display_name="prior", tooltip="For the prior input of Restore Reel.")
+            ],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
+        )
+
+    @classmethod
+    @one_error
+    def validate_inputs(
+        cls,
+        sampler_name: str | None = None,
+        scheduler: str | None = None,
+        noise: str | None = None,
+        window: int | None = None,
+        overlap: int | None = None,
+        part: int | None = None,
+        colour: str | None = None,
+        fusion: str | None = None,
+        control_net: object = UNLINKED,
+        control: object = UNLINKED,
+    ) -> bool | str:
+        """Check what the host does not."""
+        fault = sampling_fault(sampler_name, scheduler, noise, window, overlap)
+        if fault is None and part and window and overlap and part < 3 * overlap:
+            fault = f"part is {part}; with overlap {overlap} use {3 * overlap} or more"
+        if fault is None and control_net is not UNLINKED and control is not UNLINKED:
+            fault = "control_net and control are both connected; leave one out"
+        return fault or not_one_of("colour", colour, COLOURS) or not_one_of("fusion", fusion, FUSIONS) or True
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        vae: Any,
+        short_side: int,
+        part: int = PriorReelSettings.most_frames,
+        colour: str = ColourSettings.method,
+        fusion: str = "off",
+        fusion_weight: float = FusionSettings.weight,
+        grain: float = 0.0,
+        control_strength: float = 1.0,
+        settings: RestorationSettings | None = None,
+        control_net: Any = None,
+        control: Any = None,
+        **values: Any,
+    ) -> io.NodeOutput:
+        """Put model and settings together, and refuse what cannot restore a reel."""
+        prior = HostPrior(
+            model=model,
+            positive=positive,
+            negative=negative,
+            vae=vae,
+            graph=cls._graph(),
+            controlnet=control_net,
+            control=control,
+            control_settings=ControlSettings(strength=control_strength),
+        )
+        prior.check()
+        how = PriorReelSettings(
+            restoration=joined_settings(settings or default_restoration(), values, moving=True),
+            finish=FinishSettings(
+                colour=ColourSettings(method=colour),  # type: ignore[arg-type]
+                fusion=None if fusion == "off" else FusionSettings(mode=fusion, weight=fusion_weight),  # type: ignore[arg-type]
+                grain=RegrainSettings(strength=grain) if grain > 0 else None,
+            ),
+            steps=values["steps"],
+            strength=values["denoise"],
+            sampler=values["sampler_name"],
+            noise_schedule=values["scheduler"],
+            seed=values["seed"],
+            most_frames=part,
+            fitting=FitSettings(short_side=short_side),
+            control=None if control_net is None else ReelControl(strength=control_strength),
+        )
+        prior.drive(
+            num_inference_steps=how.steps,
+            strength=how.strength,
+            sampler=how.sampler,
+            noise_schedule=how.noise_schedule,
+        )
+        return io.NodeOutput(ReelPriorChoice(prior=prior, settings=how))
+
+    @classmethod
+    def _graph(cls) -> str:
+        """The key of the nodes that have made what is connected."""
+        graph, own = cls.hidden.dynprompt, cls.hidden.unique_id
+        if graph is None or own is None:
+            raise SettingsError("Reel Prior runs in a graph: the host has not told it which")
+        inputs = graph.get_node(own)["inputs"]
+        return graph_key(graph.get_node, [inputs.get(name) for name in _MADE_OF])

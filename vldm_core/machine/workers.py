@@ -1,4 +1,4 @@
-"""How many processes suit a machine."""
+"""How many processes suit a machine, and which share of it each of them uses."""
 
 import os
 from contextlib import suppress
@@ -11,12 +11,39 @@ _BYTES_EACH = 3 << 30
 """Bytes that a process takes with films of 2048×1556; smaller films take less."""
 
 
+def cores() -> int:
+    """Return how many cores this process may use, 1 or more."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def suitable_workers() -> int:
     """Return how many processes the cores and the free memory suffice for, 1 or more."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free = _free_bytes()
-    by_memory = cores if free is None else free // _BYTES_EACH
-    return max(1, min(cores // _CORES_EACH, by_memory))
+    by_memory = cores() if free is None else free // _BYTES_EACH
+    return max(1, min(cores() // _CORES_EACH, by_memory))
+
+
+def share_of_cores(count: int, of: int | None = None) -> int:
+    """Return the threads that each of some processes may use, 1 or more.
+
+    Args:
+        count: Processes, 1 or more.
+        of: Cores that they share; None is those of this process.
+    """
+    return max(1, (cores() if of is None else of) // count)
+
+
+def use_threads(threads: int) -> None:
+    """Let the libraries of this process use so many threads for one operation.
+
+    Args:
+        threads: 1 or more.
+    """
+    import cv2
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
 
 
 def _free_bytes() -> int | None:

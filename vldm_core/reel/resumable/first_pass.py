@@ -20,8 +20,8 @@ from ..cost import ANALYSE, FIND_SHOTS
 from ..passes import Source, analysed, find_shots
 from ..restore import ReelSettings
 from .keys import key_of
-from .sharing.job import Do, Task
-from .sharing.share import Workers, share
+from .sharing.job import Crew, Do, Task
+from .sharing.share import Workers, in_good_order
 from .stored import analysis_bytes, read_analysis
 from .work_folder import WorkFolder
 
@@ -108,6 +108,11 @@ class FirstPass:
         self._notices = notices
         self.warnings: tuple[str, ...] = ()
 
+    @property
+    def begun(self) -> bool:
+        """Whether the cuts are kept from an earlier run."""
+        return self._folder.json("shots", self._base) is not None
+
     def shots(self, progress: Progress) -> tuple[Shot, ...]:
         """Where the cuts are."""
         facts = self._folder.json("shots", self._base)
@@ -129,7 +134,7 @@ class FirstPass:
         return tuple(Shot(first=first, last=last) for first, last in facts["shots"])
 
     def analyses(
-        self, shots: Sequence[Shot], how: Sequence[AnalysisSettings], progress: Progress, workers: Workers = 1
+        self, shots: Sequence[Shot], how: Sequence[AnalysisSettings], progress: Progress, workers: Workers, crew: Crew
     ) -> tuple[ShotAnalysis, ...]:
         """The first pass of each shot.
 
@@ -137,7 +142,8 @@ class FirstPass:
             shots: The shots.
             how: What to measure of each.
             progress: Called once per frame.
-            workers: Who does it.
+            workers: How many there are to do it.
+            crew: They themselves.
         """
         keys = [
             key_of(base=self._base, how=repr(own), shot=[shot.first, shot.last])
@@ -162,7 +168,8 @@ class FirstPass:
             self._folder.note("analysed", shot=number, first=shots[number].first, last=shots[number].last)
 
         pulse = Pulse(progress, ANALYSE, shots[-1].last, done=done)
-        share(job, [(number,) for number in missing], workers, pulse, take)
+        tasks = in_good_order(missing, [len(shots[number]) for number in missing], workers)
+        crew.do(job, [(number,) for number in tasks], pulse, take)
         progress(ANALYSE, shots[-1].last, shots[-1].last)
         for number, key in enumerate(keys):
             self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])

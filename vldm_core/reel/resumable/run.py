@@ -43,8 +43,8 @@ from .first_pass import FirstPass
 from .keys import film_key, key_of, maps_key, network_key, pack_key, stages_key
 from .maker import Orders, kept_frames, kept_repairs, notices_of, storage
 from .remembered import remembered
-from .sharing.job import Do, in_turn
-from .sharing.share import Workers, alone, check_workers, share
+from .sharing.job import Alone, Crew, Do
+from .sharing.share import Workers, alone, check_workers, hired, in_good_order, number_of
 from .stored import analysis_key
 from .work_folder import KeptChunk, WorkFolder
 
@@ -56,9 +56,6 @@ _ROUNDS = 4
 
 _LEAST_FRAMES = 240
 """Frames of such a run at least, in a long shot: at both its ends neighbours are looked at twice."""
-
-_RAY_ACTORS = 8
-"""Workers of a cluster that runs are made for, before it is known how many there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +149,10 @@ def restore_reel(
         folder.describe(**remembered(source, destination, settings))
         folder.note("run", film=film_is, pack=pack_key())
         first_pass = FirstPass(folder, base, source, film, settings, notices)
+        crew = stack.enter_context(hired(run.workers))
+        if not first_pass.begun:
+            # They get ready while this process looks for the cuts.
+            crew.begin()
         shots = first_pass.shots(progress)
         logger.info("%s: %d frames in %d shots", film.name, shots[-1].last, len(shots))
         # The first reading has told what is wrong with the file; the others need not repeat it.
@@ -164,7 +165,7 @@ def restore_reel(
             shots = settings.choices.parted(shots)
         stages = settings_of_shots(settings.choices, settings, shots)
         plans = plans_of_shots(stages, models)
-        analyses = first_pass.analyses(shots, [plan.analysis for plan in plans], progress, run.workers)
+        analyses = first_pass.analyses(shots, [plan.analysis for plan in plans], progress, run.workers, crew)
         chunks = plan_chunks(shots, reach=[plan.reach for plan in plans], length=run.length)
         stored = storage(destination, film.info, settings.write)
         depends = [
@@ -176,7 +177,9 @@ def restore_reel(
             source=source, settings=settings, shots=shots, stages=stages, analyses=analyses, folder=folder.path,
             keys=keys, storage=stored,
         )  # fmt: skip
-        kept = _made(orders, chunks, run, folder, progress, prerestorer)
+        kept = _made(orders, chunks, run, crew, folder, progress, prerestorer)
+        # Their cores and memory are wanted for the encoder.
+        crew.stop()
         for chunk in chunks:
             for notice in notices_of(kept[chunk.first].notices):
                 notices.add(notice.stage, notice.text, frame=notice.frame)
@@ -258,6 +261,7 @@ def _made(
     orders: Orders,
     chunks: Sequence[ReelChunk],
     run: RunSettings,
+    crew: Crew,
     folder: WorkFolder,
     progress: Progress,
     prerestorer: PreRestorer | None,
@@ -280,12 +284,12 @@ def _made(
 
     if prerestorer is not None:
         # A network that was given on its device stays there.
-        in_turn(_Given(orders, prerestorer), runs_of(missing), pulse, take)
+        Alone().do(_Given(orders, prerestorer), runs_of(missing), pulse, take)
         return kept
     frames = sum(chunk.frames for chunk in missing)
-    many = run.workers if isinstance(run.workers, int) else _RAY_ACTORS
-    longest = None if alone(run.workers) else max(_LEAST_FRAMES, frames // (many * _ROUNDS))
-    share(orders, runs_of(missing, longest=longest), run.workers, pulse, take)
+    longest = None if alone(run.workers) else max(_LEAST_FRAMES, frames // (number_of(run.workers) * _ROUNDS))
+    runs = runs_of(missing, longest=longest)
+    crew.do(orders, in_good_order(runs, [sum(chunk.frames for chunk in own) for own in runs], run.workers), pulse, take)
     return kept
 
 

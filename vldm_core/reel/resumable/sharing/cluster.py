@@ -1,18 +1,23 @@
 """A Ray cluster that does tasks: one actor for each accelerator, or for two cores where there is none.
 
 Ray (https://docs.ray.io) starts workers, moves tasks and tells when a node is lost; it is an optional dependency. All
-nodes have to see the film and the folder of the run under the same paths, on shared storage.
+nodes have to see the film and the folder of the run under the same paths, in a folder that they share: finished chunks
+go there, and only what is said of them comes back through Ray.
 """
 
+import importlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import SettingsError, VLDMError
+from ....machine.workers import cores, share_of_cores, use_threads
 from ....progress import Pulse, silent
-from .job import Job, Take, Task, WorkerError
-from .processes import TRIES
+from .job import NEEDED, Do, Job, Retries, Take, Task, WorkerError
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -24,44 +29,6 @@ _CORES_EACH = 2
 """Cores that an actor without an accelerator keeps busy."""
 
 
-def over_ray(
-    job: Job, tasks: Sequence[Task], address: str | None, pulse: Pulse, take: Take, *, count: int | None = None
-) -> None:
-    """Do tasks on a Ray cluster.
-
-    A lost node or actor costs the tasks that it was at; another one does them again.
-
-    Args:
-        job: What does them.
-        tasks: The tasks.
-        address: Of the cluster, such as ``ray://head:10001`` or ``auto``; None starts one on this computer.
-        pulse: Gives signs of life, and counts frames when their task is done.
-        take: Takes every result.
-        count: Actors; None is one for each accelerator of the cluster, or for two cores where it has none.
-
-    Raises:
-        SettingsError: Ray is not installed, or there is no such cluster.
-        WorkerError: A task ended several actors.
-        VLDMError: What the job raises.
-    """
-    ray = _ray()
-    started = not ray.is_initialized()
-    if started:
-        try:
-            ray.init(address=address, log_to_driver=False, include_dashboard=False, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise SettingsError(
-                f"there is no Ray cluster at {address} ({error}); start one, or leave it out"
-            ) from error
-    cluster = _Cluster(ray, job, count)
-    try:
-        cluster.run(tasks, pulse, take)
-    finally:
-        cluster.stop()
-        if started:
-            ray.shutdown()
-
-
 def _ray() -> "ModuleType":
     try:
         import ray
@@ -70,78 +37,186 @@ def _ray() -> "ModuleType":
     return ray
 
 
-class _Cluster:
-    """Actors, and the tasks that each of them is at."""
+@dataclass(eq=False)
+class _Member:
+    """An actor, the job that it has open, and the task that it is at."""
 
-    def __init__(self, ray: Any, job: Job, count: int | None) -> None:
-        self._ray, self._job = ray, ray.put(job)
-        resources = ray.cluster_resources()
-        cards, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        self._count = count or max(1, cards or cores // _CORES_EACH)
-        cores_each = max(1, cores // self._count)
-        self._kind = ray.remote(num_cpus=cores_each, num_gpus=1 if cards else 0, max_restarts=0)(_Actor)
-        self._threads = cores_each
-        self._actors: list[Any] = []
+    actor: Any
+    job: Any = None
+    task: Task = ()
+    made: int = 0
 
-    def run(self, tasks: Sequence[Task], pulse: Pulse, take: Take) -> None:
-        """Do all tasks."""
-        waiting = deque((task, 1) for task in tasks)
-        working: dict[Any, tuple[Any, Task, int]] = {}
-        idle = [self._actor() for _ in range(min(self._count, len(waiting)))]
-        while waiting or working:
-            while waiting and idle:
-                actor, (task, tries) = idle.pop(), waiting.popleft()
-                working[actor.do.remote(task)] = (actor, task, tries)
-            done, _ = self._ray.wait(list(working), timeout=_POLL_S)
+
+class Cluster:
+    """Actors of a Ray cluster that do tasks.
+
+    Args:
+        address: Of the cluster, such as ``ray://head:10001`` or ``auto``; None starts one on this computer.
+        count: Actors; None is one for each accelerator of the cluster, or for two cores where it has none.
+    """
+
+    def __init__(self, address: str | None = None, count: int | None = None) -> None:
+        self._address, self._count = address, count
+        self._ray: Any = None
+        self._kind: Any = None
+        self._threads = 1
+        self._started = False
+        self._members: list[_Member] = []
+        self._ready: Future[None] | None = None
+        self._starter: ThreadPoolExecutor | None = None
+        self._retries = Retries()
+
+    def begin(self) -> None:
+        """See `Crew`. A cluster that is started here, and all actors, get ready meanwhile."""
+        if self._ready is not None:
+            return
+        self._ray = _ray()
+        if self._address is not None:
+            # What cannot be reached is told at once.
+            self._connect()
+        # On Linux a cluster that is started here ends with the thread that started it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="vldm-ray")
+        self._ready = self._starter.submit(self._gather)
+
+    def _connect(self) -> None:
+        if self._ray.is_initialized():
+            return
+        try:
+            self._ray.init(
+                address=self._address, num_cpus=self._cpus, log_to_driver=False, include_dashboard=False,
+                configure_logging=False,
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise SettingsError(
+                f"there is no Ray cluster at {self._address} ({error}); start one, or leave it out"
+            ) from error
+        self._started = True
+
+    @property
+    def _cpus(self) -> int | None:
+        """Cores that a cluster of this computer counts: one for each actor at least; None as many as there are."""
+        if self._address is not None or self._count is None:
+            return None
+        return max(self._count, cores())
+
+    def _gather(self) -> None:
+        self._connect()
+        resources = self._ray.cluster_resources()
+        cards, found = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+        count = self._count or max(1, cards or found // _CORES_EACH)
+        self._threads = share_of_cores(count, found)
+        self._kind = self._ray.remote(num_cpus=self._threads, num_gpus=1 if cards else 0, max_restarts=0)(_Actor)
+        for _ in range(count):
+            self._hire()
+
+    def _hire(self) -> _Member:
+        member = _Member(self._kind.remote(self._threads))
+        self._members.append(member)
+        return member
+
+    def do(self, job: Job, tasks: Sequence[Task], pulse: Pulse, take: Take) -> None:
+        """See `Crew`."""
+        if not tasks:
+            return
+        self.begin()
+        assert self._ready is not None
+        while not self._ready.done():
             pulse.beat()
-            for reference in done:
-                actor, task, tries = working.pop(reference)
+            with suppress(TimeoutError):
+                self._ready.result(timeout=_POLL_S)
+        self._ready.result()
+        packed, waiting = self._ray.put(job), deque(tasks)
+        working: dict[Any, _Member] = {}
+
+        def give(member: _Member) -> None:
+            if waiting:
+                member.task, member.made = waiting.popleft(), 0
+                if member.job is not packed:
+                    member.actor.open.remote(packed)
+                    member.job = packed
+                working[member.actor.do.options(num_returns="streaming").remote(member.task)] = member
+
+        for member in list(self._members):
+            give(member)
+        while working:
+            ready, _ = self._ray.wait(list(working), timeout=_POLL_S)
+            pulse.beat()
+            for stream in ready:
+                member = working[stream]
                 try:
-                    results, frames = self._ray.get(reference)
-                except self._ray.exceptions.RayTaskError as error:
-                    cause = error.cause
-                    if isinstance(cause, VLDMError):
-                        raise cause from error
-                    raise WorkerError(f"a worker failed: {type(cause).__name__}: {cause}") from error
-                except self._ray.exceptions.RayError as error:
-                    if tries >= TRIES:
-                        raise WorkerError(f"a worker ended by itself at {task[0]}, {TRIES} times") from error
-                    logger.warning("a worker ended by itself at %s; another one is given its work", task[0])
-                    waiting.appendleft((task, tries + 1))
-                    idle.append(self._actor())
+                    result, frames = self._ray.get(next(stream))
+                except StopIteration:
+                    del working[stream]
+                    give(member)
                     continue
-                idle.append(actor)
-                for result in results:
-                    take(result)
+                except self._ray.exceptions.RayTaskError as error:
+                    raise _cause(error) from error
+                except self._ray.exceptions.RayError as error:
+                    del working[stream]
+                    self._members.remove(member)
+                    # What was finished is kept: only the rest is done again.
+                    left = member.task[member.made :]
+                    logger.warning("%s", self._retries.again(left, type(error).__name__))
+                    waiting.appendleft(left)
+                    give(self._hire())
+                    continue
+                member.made += 1
+                take(result)
                 for _ in range(frames):
                     pulse.step()
 
     def stop(self) -> None:
-        """End all actors, so that the next ones get their cores and accelerators."""
-        for actor in self._actors:
-            self._ray.kill(actor)
-        self._actors.clear()
+        """See `Crew`. Others get the cores and accelerators of all actors."""
+        ready, self._ready = self._ready, None
+        if ready is not None:
+            ready.exception()
+        members, self._members = self._members, []
+        for member in members:
+            self._ray.kill(member.actor)
+        if self._started:
+            self._ray.shutdown()
+            self._started = False
+        if self._starter is not None:
+            self._starter.shutdown()
 
-    def _actor(self) -> Any:
-        actor = self._kind.remote(self._job, self._threads)
-        self._actors.append(actor)
-        return actor
+
+def _cause(error: Any) -> VLDMError:
+    """What an actor raised, as its caller shall see it."""
+    cause = error.cause
+    return cause if isinstance(cause, VLDMError) else WorkerError(f"a worker failed: {type(cause).__name__}: {cause}")
 
 
 class _Actor:
-    """Does tasks in a process of the cluster; holds films and models between them."""
+    """Does tasks in a process of the cluster; holds films and models between them.
 
-    def __init__(self, job: Job, threads: int) -> None:
-        import cv2
-        import torch
+    Args:
+        threads: Those that its libraries use.
+    """
 
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-        self._context = job.open()
-        self._do = self._context.__enter__()
+    def __init__(self, threads: int) -> None:
+        use_threads(threads)
+        self._opened = ExitStack()
+        self._do: Do | None = None
+        self._failed: Exception | None = None
+        # What every job needs is loaded while others are still reading the film.
+        importlib.import_module(NEEDED)
 
-    def do(self, task: Task) -> tuple[list[Any], int]:
-        """Do one task; return its results, and how many frames were finished."""
+    def open(self, job: Job) -> None:
+        """Open a job, in the place of the one before."""
+        self._opened.close()
+        self._do = self._failed = None
+        try:
+            self._do = self._opened.enter_context(job.open())
+        except Exception as error:  # noqa: BLE001 - its first task raises it, whose result is waited for
+            self._failed = error
+
+    def do(self, task: Task) -> Iterator[tuple[Any, int]]:
+        """Do one task; give its results, each with how many frames were finished for it."""
+        if self._failed is not None:
+            raise self._failed
+        assert self._do is not None, "a job is opened first"
         pulse = Pulse(silent, "work", None)
-        results = list(self._do(task, pulse))
-        return results, pulse.done
+        told = 0
+        for result in self._do(task, pulse):
+            yield result, pulse.done - told
+            told = pulse.done

@@ -280,6 +280,35 @@ def benchmark_cost(
         typer.echo(format_report(report))
 
 
+@app.command("workers")
+def benchmark_workers(
+    data: Annotated[Path, typer.Option(help="Folder with film/, of which a film of several shots is made.")],
+    size: Annotated[str, typer.Option(metavar="WxH", help="Frame size.")] = "320x240",
+    frames: Annotated[int, typer.Option(min=60, help="Length of the film at most.")] = 471,
+    ways: Annotated[str, typer.Option(metavar="A,B,…", help="Of: 2, ray:2.")] = "2,ray:2",
+    quality: Annotated[Literal["fast", "normal", "best"], typer.Option(help="Level of effort.")] = "normal",
+    repeats: Annotated[int, typer.Option(min=1, help="Restorations of each way, by turns.")] = 1,
+    markdown: TableOption = None,
+) -> None:
+    """Two workers on two cores beside one process on one; the frames have to be the same."""
+    from .common.page import write_markdown
+    from .common.table import markdown_table
+    from .memory.benchmark import read_sizes
+    from .workers.benchmark import WorkersSettings, chosen_ways, format_workers, run_workers_benchmark, workers_table
+
+    with reported():
+        ((width, height),) = read_sizes([size])
+        settings = WorkersSettings(
+            width=width, height=height, frames=frames, ways=chosen_ways(ways.split(",")), quality=quality,
+            repeats=repeats,
+        )  # fmt: skip
+        with bars() as progress:
+            report = run_workers_benchmark(data, settings=settings, progress=progress)
+        if markdown is not None:
+            write_markdown(markdown, [markdown_table(workers_table(report))])
+        typer.echo(format_workers(report))
+
+
 @app.command("sampler")
 def benchmark_sampler(
     host: Annotated[Path | None, typer.Option(help="ComfyUI folder; else $COMFYUI_PATH, else ~/comfy/ComfyUI.")] = None,

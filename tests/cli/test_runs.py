@@ -62,6 +62,31 @@ def test_resume_goes_on_without_being_told_how(ended, monkeypatch):
     assert not WorkFolder.beside(out).path.exists()
 
 
+def test_resume_writes_the_report_and_the_review_copy_too(tmp_path, monkeypatch):
+    film, out = write_film(tmp_path / "film.mkv", COUNT), tmp_path / "out.mkv"
+    report, review = tmp_path / "told.json", tmp_path / "look.mp4"
+    words = ("restore", film, out, "--no-lines", "--no-flicker", "--no-average", "--no-record", "--workers", 1)
+    with monkeypatch.context() as patch:
+        # The run ends before the film is put together.
+        patch.setattr("vldm_core.reel.resumable.run._put_together", None)
+        with pytest.raises(TypeError):
+            runner.invoke(
+                app, [str(word) for word in (*words, "--report", report, "--review", review)], catch_exceptions=False
+            )
+    assert not out.exists() and not report.exists() and not review.exists()
+    assert run("resume", out).exit_code == 0
+    facts = json.loads(report.read_text())
+    assert facts["frames"] == COUNT and facts["settings"]["flicker"] is None and facts["result"]["name"] == str(out)
+    with open_film(review) as copy:
+        assert len(list(copy)) == COUNT
+
+
+def test_an_address_is_no_place_for_a_run(tmp_path):
+    film = write_film(tmp_path / "film.mkv", 3, audio=False)
+    told = " ".join(run("restore", film, "s3://bucket/out.mkv", "--no-record").stderr.split())
+    assert "is an address (s3)" in told and "mount the storage" in told
+
+
 def test_the_same_command_goes_on(tmp_path):
     film, out = write_film(tmp_path / "film.mkv", COUNT), tmp_path / "out.mkv"
     words = ("restore", film, out, "--no-lines", "--no-flicker", "--no-average", "--no-record", "--workers", 1)

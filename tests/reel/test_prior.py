@@ -285,6 +285,16 @@ def test_the_command_line_takes_a_table(model, film, tmp_path) -> None:
     assert "1 shot," in " ".join(result.stderr.split())
 
 
+def test_a_table_of_settings_is_told_from_one_of_prompts(model, film, tmp_path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("first,last,skip,flicker.strength\n0,3,,0.5\n")
+    command = ["restore", str(film), str(tmp_path / "out.mkv"), "--prior", str(model), "--shots-table", str(table)]
+    told = " ".join(runner.invoke(app, command).stderr.split())
+    assert "settings of single shots; give it to --shot-settings" in told
+    table.write_text("first,last,mood\n0,3,gay\n")
+    assert "a column 'mood'" in " ".join(runner.invoke(app, command).stderr.split())
+
+
 def test_after_an_interrupt_what_is_finished_is_kept_and_told(pipeline, film, tmp_path, caplog) -> None:
     done_at_least = 3
 

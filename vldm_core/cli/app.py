@@ -172,7 +172,7 @@ def restore(
             with bars() as shown:
                 progress = TimedProgress(shown)
                 report = restore_reel(
-                    source, destination, settings, progress, run=run_options.settings(), notices=notices
+                    source, destination, settings, progress, run=run_options.settings(report_file), notices=notices
                 )
         else:
             from ..reel.prior import restore_film_with_prior

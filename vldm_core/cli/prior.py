@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..reel.prior_company import ReelLoras
     from ..reel.restore import ReelSettings
     from ..sampling.restoration import RestorationSettings
+    from ..semantics.table.table import ShotTable
 
 _LATENT_PIXEL = 8
 _model = partial(typer.Option, rich_help_panel="Stable Diffusion prior")
@@ -343,7 +344,6 @@ class PriorOptions(ControlOptions):
             SettingsError: An option has a value that does not work, or a table or map cannot be read.
         """
         from ..reel.prior import PriorReelSettings
-        from ..semantics.table.table_files import read_table
         from ..video.geometry import FitSettings
 
         return PriorReelSettings(
@@ -352,7 +352,7 @@ class PriorOptions(ControlOptions):
             finish=self.finish(),
             prompt=self.prompt,
             negative_prompt=self.negative,
-            table=None if self.shots_table is None else read_table(self.shots_table),
+            table=None if self.shots_table is None else _table_of_shots(self.shots_table),
             steps=self.steps,
             strength=self.strength,
             sampler=self.sampler,
@@ -405,3 +405,25 @@ class PriorOptions(ControlOptions):
             controls=self.control_outlines(),
             device=device,
         )
+
+
+def _table_of_shots(path: Path) -> "ShotTable":
+    """Read what `describe` has written.
+
+    Raises:
+        SettingsError: It cannot be read, or says what is done to shots, and not what they show.
+    """
+    from ..reel.shot_choices import read_choices
+    from ..semantics.table.table_files import read_table
+
+    try:
+        return read_table(path)
+    except SettingsError as error:
+        try:
+            read_choices(path)
+        except SettingsError:
+            raise error from None
+        raise SettingsError(
+            f"{path} holds settings of single shots; give it to --shot-settings, which may hold the columns of "
+            "describe besides, and give --shots-table the table of describe without them"
+        ) from error

@@ -28,7 +28,8 @@ class RunOptions:
         str | None,
         typer.Option(
             metavar="N|ray|ray=ADDRESS",
-            help="Processes that restore side by side, or a Ray cluster; else as many as cores and memory suffice for.",
+            help="Processes that restore side by side, or a Ray cluster (ray:N with N workers); else as many as cores "
+            "and memory suffice for.",
         ),
     ] = None
     restart: Annotated[
@@ -39,14 +40,18 @@ class RunOptions:
         typer.Option("--keep-work", help="Keep the folder of the run, OUT.vldm: another codec then takes minutes."),
     ] = False
 
-    def settings(self) -> "RunSettings":
-        """As the core takes them."""
+    def settings(self, report: Path | None = None) -> "RunSettings":
+        """As the core takes them.
+
+        Args:
+            report: File for the report of the run.
+        """
         from ..machine.workers import suitable_workers
         from ..reel.resumable.run import RunSettings
         from ..reel.resumable.sharing.share import workers_from
 
         workers = suitable_workers() if self.workers is None else workers_from(self.workers)
-        return RunSettings(workers=workers, restart=self.restart, keep=self.keep_work)
+        return RunSettings(workers=workers, restart=self.restart, keep=self.keep_work, report=report)
 
 
 def show_report(destination: Path, report: "ReelReport") -> None:
@@ -90,8 +95,9 @@ def status(
 
 
 def resume(run: RunArgument, *, options: RunOptions) -> None:
-    """Go on with a run that was ended, with the settings that it began with."""
-    from ..reel.resumable.remembered import recalled
+    """Go on with a run that was ended, with the settings, review copy and report that it began with."""
+    from ..reel.delivery.run_report import TimedProgress, check_report_path, report_facts, write_report
+    from ..reel.resumable.remembered import recalled, recalled_report
     from ..reel.resumable.run import restore_reel
     from ..reel.resumable.status import run_folder, run_status
 
@@ -100,12 +106,20 @@ def resume(run: RunArgument, *, options: RunOptions) -> None:
         folder = run_folder(run)
         run_status(folder)
         source, destination, settings = recalled(folder.about())
-        with bars() as progress:
+        report_file = recalled_report(folder.about())
+        if report_file is not None:
+            check_report_path(report_file, overwrite=settings.write.overwrite)
+        with bars() as shown:
+            progress = TimedProgress(shown)
             report = restore_reel(
-                source, destination, settings, progress, run=options.settings(), folder=folder, notices=notices
-            )
+                source, destination, settings, progress, run=options.settings(report_file), folder=folder,
+                notices=notices,
+            )  # fmt: skip
         show_report(destination, report)
         show_summary(notices)
+        if report_file is not None:
+            facts = report_facts(report, settings, source, destination, notices=notices, passes=progress.seconds)
+            write_report(report_file, facts)
 
 
 def clean(run: RunArgument) -> None:

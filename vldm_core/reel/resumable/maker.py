@@ -5,7 +5,7 @@ import io
 import os
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -47,6 +47,9 @@ from .chunks import ReelChunk
 from .feed import FrameFeed
 from .sharing.job import Do
 from .work_folder import KeptChunk, WorkFolder, hash_of, told
+
+_NO_IMAGE = np.empty((0, 0, 3), np.uint8)
+"""Of a frame of which only the place in the film is known."""
 
 
 def storage(destination: str | os.PathLike[str], info: FilmInfo, write: WriteSettings) -> WriteSettings:
@@ -283,15 +286,11 @@ def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterato
     repaired, _ = kept_repairs(folder, chunk)
     with open_film(folder.chunks / chunk.film, deinterlace="off") as film:
         for number, (frame, (pts, duration, named, substitute)) in enumerate(zip(film, chunk.frames, strict=True)):
-            placed = FilmFrame(
-                index=chunk.first + number,
-                pts=pts,
-                duration=duration,
-                image=_image_of(frame),
-                source=frame.source,
-                substitute=substitute,
+            place = FilmFrame(
+                index=chunk.first + number, pts=pts, duration=duration, image=_NO_IMAGE, substitute=substitute,
                 number=named,
-            )
+            )  # fmt: skip
+            placed = frame.placed_as(place)
             masks = {
                 kind: torch.from_numpy(np.unpackbits(planes[number], axis=1, count=info.width).astype(np.float32))
                 for kind, planes in marks.items()
@@ -304,10 +303,6 @@ def kept_frames(folder: WorkFolder, chunk: KeptChunk, info: FilmInfo) -> Iterato
                 scratch=masks["scratch"],
                 repairs=None if repaired is None else repaired.taken(repaired.frame == placed.index),
             )
-
-
-def _image_of(frame: FilmFrame) -> Callable[[], np.ndarray]:
-    return lambda: frame.image
 
 
 def notices_of(kept: Sequence[tuple[str, str, int | None]]) -> Iterator[Notice]:

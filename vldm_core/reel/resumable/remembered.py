@@ -19,7 +19,9 @@ from ..restore import ReelSettings
 from ..shot_choices import ShotChoices
 
 
-def remembered(source: Source, destination: str | os.PathLike[str], settings: ReelSettings) -> dict[str, Any]:
+def remembered(
+    source: Source, destination: str | os.PathLike[str], settings: ReelSettings, report: Path | None = None
+) -> dict[str, Any]:
     """Return what a run is asked to do as JSON holds it; paths become absolute."""
     rate = settings.read.sequence_rate
     return {
@@ -37,7 +39,14 @@ def remembered(source: Source, destination: str | os.PathLike[str], settings: Re
         "review": None if settings.review is None else str(settings.review.absolute()),
         "protect": None if settings.protect is None else str(settings.protect.absolute()),
         "strict": settings.strict,
+        "report": None if report is None else str(report.absolute()),
     }
+
+
+def recalled_report(facts: dict[str, Any]) -> Path | None:
+    """Return the file that a report of the run is to be written to, from what `remembered` made; None for none."""
+    report = facts.get("report")
+    return None if report is None else Path(report)
 
 
 def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:

@@ -46,7 +46,7 @@ from .remembered import remembered
 from .sharing.job import Alone, Crew, Do
 from .sharing.share import Workers, alone, check_workers, hired, in_good_order, number_of
 from .stored import analysis_key
-from .work_folder import KeptChunk, WorkFolder
+from .work_folder import KeptChunk, WorkFolder, refuse_address
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +68,14 @@ class RunSettings:
             `Workers`.
         restart: Whether to begin anew, whatever is kept.
         keep: Whether the folder stays when the film is finished.
+        report: File that the caller writes a report of the run to, or None: who goes on with the run is told of it.
     """
 
     length: int = LENGTH
     workers: Workers = 1
     restart: bool = False
     keep: bool = False
+    report: Path | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -113,7 +115,7 @@ def restore_reel(
     Raises:
         FilmFileError: The source or a map cannot be read, the result or a chunk cannot be written, or another process
             works in the folder.
-        SettingsError: A map does not fit the film.
+        SettingsError: A map does not fit the film, or the result is named by an address on a network.
         WeightFileError: The weights for the pre-restoration cannot be used.
         StageError: A stage failed in a frame, and the settings are strict.
     """
@@ -121,6 +123,8 @@ def restore_reel(
     settings = with_given(settings or ReelSettings())
     notices = Notices() if notices is None else notices
     started = time.monotonic()
+    for path in (destination, *(() if folder is None else (folder.path,))):
+        refuse_address(path)
     film_is, maps_are = film_key(source), maps_key(settings.maps)
     if film_is is None or maps_are is None:
         return restore_film(
@@ -146,7 +150,7 @@ def restore_reel(
         if run.restart:
             folder.restart()
         base = _base_key(film_is, settings)
-        folder.describe(**remembered(source, destination, settings))
+        folder.describe(**remembered(source, destination, settings, run.report))
         folder.note("run", film=film_is, pack=pack_key())
         first_pass = FirstPass(folder, base, source, film, settings, notices)
         crew = stack.enter_context(hired(run.workers))

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from ...errors import FilmFileError
+from ...errors import FilmFileError, SettingsError
 from ...files.locks import locked
 from ...files.temporary import written_whole
 from ...video.sequences.names import names_sequence
@@ -29,6 +30,23 @@ _LOCK = "lock"
 _ABOUT = "run.json"
 _CHUNKS, _ANALYSES = "chunks", "analyses"
 _BLOCK = 1 << 20
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+.+")
+"""Such as s3://bucket/film.mkv, also after a path has made one slash of two. Drives of Windows have one letter."""
+
+
+def refuse_address(path: str | os.PathLike[str]) -> None:
+    """Refuse an address in the place of a path: a run locks its folder, and its files appear when they are complete.
+
+    Raises:
+        SettingsError: It is an address.
+    """
+    found = _ADDRESS.fullmatch(os.fspath(path))
+    if found is not None and not Path(path).absolute().parent.is_dir():
+        raise SettingsError(
+            f"{os.fspath(path)} is an address ({found[1]}), and a run works in a folder of the file system; mount the "
+            "storage (NFS, SMB, or a bucket by its FUSE client) under the same path on all computers, and give that"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

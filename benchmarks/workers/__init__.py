@@ -1,0 +1,1 @@
+"""What sharing a reel out to workers is worth."""

@@ -6,7 +6,6 @@ end of its pipe tells at once that it is gone.
 
 import logging
 import multiprocessing
-import pickle
 import signal
 import sys
 import threading
@@ -51,7 +50,7 @@ class _Worker:
 
     process: BaseProcess
     pipe: Connection
-    job: bytes = b""
+    job: Job | None = None
     task: Task = ()
     made: int = 0
 
@@ -79,12 +78,11 @@ class Processes:
         if len(tasks) <= 1:
             Alone().do(job, tasks, pulse, take)
             return
-        packed = pickle.dumps(job)
         self._waiting.extend(tasks)
         while len(self._workers) < min(self._count, len(tasks)):
             self._start()
         for worker in list(self._workers):
-            self._give(worker, packed)
+            self._give(worker, job)
         while busy := {worker.pipe: worker for worker in self._workers if worker.task}:
             pulse.beat()
             for pipe in wait(list(busy), _POLL_S):
@@ -92,7 +90,7 @@ class Processes:
                 try:
                     kind, value = worker.pipe.recv()
                 except (EOFError, OSError):
-                    self._replace(worker, packed)
+                    self._replace(worker, job)
                     continue
                 if kind == "frame":
                     pulse.step()
@@ -100,7 +98,7 @@ class Processes:
                     worker.made += 1
                     if worker.made == len(worker.task):
                         # Before the result is kept, so that nobody waits meanwhile.
-                        self._give(worker, packed)
+                        self._give(worker, job)
                     take(value)
                 else:
                     raise value
@@ -117,7 +115,7 @@ class Processes:
         self._workers.append(worker)
         return worker
 
-    def _give(self, worker: _Worker, job: bytes) -> None:
+    def _give(self, worker: _Worker, job: Job) -> None:
         worker.task, worker.made = (self._waiting.popleft() if self._waiting else ()), 0
         if not worker.task:
             return
@@ -128,7 +126,7 @@ class Processes:
                 worker.job = job
             worker.pipe.send(("task", worker.task))
 
-    def _replace(self, worker: _Worker, job: bytes) -> None:
+    def _replace(self, worker: _Worker, job: Job) -> None:
         """Start a new worker in the place of one that ended at its work."""
         self._workers.remove(worker)
         worker.pipe.close()
@@ -193,7 +191,7 @@ def _work(pipe: Connection, threads: int) -> None:
                 kind, value = pipe.recv()
                 if kind == "job":
                     opened.close()
-                    do = opened.enter_context(pickle.loads(value).open())
+                    do = opened.enter_context(value.open())
                 elif do is not None:
                     for result in do(value, pulse):
                         tell("result", result)

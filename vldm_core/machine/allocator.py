@@ -29,10 +29,25 @@ def share_one_heap() -> bool:
     Returns:
         Whether that was set; not with a C library other than glibc, nor where the environment says otherwise.
     """
+    # No block has pages of its own, whatever its size.
+    return _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _MOST_FREE_AT_END), (_M_ARENA_MAX, 1))
+
+
+@cache
+def keep_to_one_heap() -> bool:
+    """Have all threads share one heap, and leave the rest as it is: for long work on frames of any size.
+
+    A reel leaves more behind in the heaps of threads than it needs at any time.
+
+    Returns:
+        As `share_one_heap`.
+    """
+    return _set((_M_ARENA_MAX, 1))
+
+
+def _set(*wanted: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return False
-    # No block has pages of its own, whatever its size.
-    wanted = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _MOST_FREE_AT_END), (_M_ARENA_MAX, 1))
     try:
         library = ctypes.CDLL(None)
         done = [bool(library.mallopt(what, value)) for what, value in wanted]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from ...containment import Faults
 from ...errors import FilmFileError, FilmFileWarning
@@ -22,7 +23,7 @@ from ..restore import ReelSettings
 from .keys import key_of
 from .sharing.job import Crew, Do, Task
 from .sharing.share import Workers, in_good_order
-from .stored import analysis_bytes, read_analysis
+from .stored import StoredAnalyses, analysis_bytes, read_analysis
 from .work_folder import WorkFolder
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class FirstPass:
 
     def analyses(
         self, shots: Sequence[Shot], how: Sequence[AnalysisSettings], progress: Progress, workers: Workers, crew: Crew
-    ) -> tuple[ShotAnalysis, ...]:
+    ) -> Sequence[ShotAnalysis]:
         """The first pass of each shot.
 
         Args:
@@ -144,6 +145,9 @@ class FirstPass:
             progress: Called once per frame.
             workers: How many there are to do it.
             crew: They themselves.
+
+        Returns:
+            What was learnt of each, after consecutive shots have settled each other's doubts; in files of the folder.
         """
         keys = [
             key_of(base=self._base, how=repr(own), shot=[shot.first, shot.last])
@@ -173,7 +177,17 @@ class FirstPass:
         progress(ANALYSE, shots[-1].last, shots[-1].last)
         for number, key in enumerate(keys):
             self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])
-        return link_shots([found[number] for number in range(len(shots))])
+        return self._linked(keys, found)
+
+    def _linked(self, keys: Sequence[str], found: dict[int, ShotAnalysis]) -> StoredAnalyses:
+        """Let shots settle each other's doubts, and keep what comes of it in files: of a long reel it is large."""
+        # Which shots have a say is known by their keys; what they say is a function of them.
+        paths = [self._folder.analysis(number, key_of(shot=key, among=keys)) for number, key in enumerate(keys)]
+        if not all(map(_sound, paths)):
+            linked = link_shots([found[number] for number in range(len(keys))])
+            for path, analysis in zip(paths, linked, strict=True):
+                self._folder.keep_file(path, analysis_bytes(analysis))
+        return StoredAnalyses(paths)
 
     def _kept(self, keys: Sequence[str]) -> dict[int, ShotAnalysis]:
         found: dict[int, ShotAnalysis] = {}
@@ -190,3 +204,12 @@ class FirstPass:
     def _repeat(self, kept: Said) -> None:
         for stage, text, frame in kept:
             self._notices.add(stage, text, frame=frame)
+
+
+def _sound(path: Path) -> bool:
+    """Whether an analysis lies there that can be read."""
+    try:
+        read_analysis(path)
+    except FilmFileError:
+        return False
+    return True

@@ -90,7 +90,7 @@ class Orders:
     settings: ReelSettings
     shots: tuple[Shot, ...]
     stages: tuple[StageSettings, ...]
-    analyses: tuple[ShotAnalysis, ...]
+    analyses: Sequence[ShotAnalysis]
     folder: Path
     keys: dict[int, str]
     storage: WriteSettings

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import FilmFileWarning, SettingsError
+from ...machine.allocator import keep_to_one_heap
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Progress, Pulse, silent
@@ -152,6 +153,7 @@ def restore_reel(
         base = _base_key(film_is, settings)
         folder.describe(**remembered(source, destination, settings, run.report))
         folder.note("run", film=film_is, pack=pack_key())
+        keep_to_one_heap()
         first_pass = FirstPass(folder, base, source, film, settings, notices)
         crew = stack.enter_context(hired(run.workers))
         if not first_pass.begun:

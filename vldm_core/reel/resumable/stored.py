@@ -3,9 +3,10 @@
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 from zipfile import BadZipFile
 
 import numpy as np
@@ -71,6 +72,39 @@ def read_analysis(path: Path) -> ShotAnalysis:
     if not isinstance(analysis, ShotAnalysis):
         raise FilmFileError(f"{path} is no analysis of a shot; remove it, and the shot is analysed again")
     return analysis
+
+
+class StoredAnalyses(Sequence[ShotAnalysis]):
+    """Analyses of the shots of a reel, read from their files when they are asked for: those of a long reel are large.
+
+    Args:
+        paths: One file of `analysis_bytes` for each shot.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._last: tuple[int, ShotAnalysis] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        """Go to another process without what was read."""
+        return {**self.__dict__, "_last": None}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> ShotAnalysis: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "StoredAnalyses": ...
+
+    def __getitem__(self, index: int | slice) -> "ShotAnalysis | StoredAnalyses":
+        if isinstance(index, slice):
+            return StoredAnalyses(self._paths[index])
+        number = range(len(self._paths))[index]
+        if self._last is None or self._last[0] != number:
+            self._last = number, read_analysis(self._paths[number])
+        return self._last[1]
 
 
 def _plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:

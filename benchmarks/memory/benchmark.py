@@ -29,8 +29,8 @@ from ..common.table import ReportTable, cell, plain_tables
 from .grainy_film import write_grainy_film
 from .old_reel import write_old_reel
 
-REEL = "reel"
-"""Name of what a whole reel goes through: every stage, kept in chunks, with record, report and review copy."""
+REEL, FAST_REEL = "reel", "fast reel"
+"""Names of what a whole reel goes through: every stage, kept in chunks, with record, report and review copy."""
 
 
 def _whole(settings: ReelSettings) -> ReelSettings:
@@ -43,6 +43,7 @@ STAGES: dict[str, Callable[[ReelSettings], ReelSettings]] = {
     "default": lambda settings: settings,
     "all": lambda settings: replace(settings, stabilise=StabiliseSettings()),
     REEL: _whole,
+    FAST_REEL: lambda _: _whole(ReelSettings.of_quality("fast")),
 }
 """Which stages are measured, by name: each changes the default settings."""
 
@@ -124,7 +125,7 @@ def run_memory_benchmark(
             for count in frames:
                 source, target = Path(folder) / "film.mkv", Path(folder) / f"restored{suffix}"
                 for name in stages:
-                    make = write_old_reel if name == REEL else write_grainy_film
+                    make = write_old_reel if name in (REEL, FAST_REEL) else write_grainy_film
                     make(source, width, height, count, pix_fmt=pix_fmt)
                     figures = answer_of(__name__, source, target, name, what=f"a restoration of {source.name}")
                     made.append(MemoryUse(width=width, height=height, frames=count, stages=name, **figures))
@@ -164,7 +165,7 @@ def _restore(source: str, target: str, stages: str) -> dict[str, float | None]:
     loaded = peak_memory_mb()
     wall, cpu = time.perf_counter(), time.process_time()
     settings = STAGES[stages](ReelSettings())
-    if stages == REEL:
+    if stages in (REEL, FAST_REEL):
         report = _restore_reel(Path(source), Path(target), settings)
     else:
         report = restore_film(source, target, settings)

@@ -1,8 +1,13 @@
 """How many processes suit a machine, and which share of it each of them uses."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import threadpool_limits
 
 _CORES_EACH = 2
 """Cores that one process keeps busy: its stages run side by side."""
@@ -44,6 +49,29 @@ def use_threads(threads: int) -> None:
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+    _limit_linear_algebra()
+
+
+@contextmanager
+def same_sums() -> Iterator[None]:
+    """Let NumPy and SciPy multiply and solve in one thread inside the block.
+
+    With several, sums are parted by their number, and their last digits with it: a film would come out otherwise on
+    another number of cores. The systems here are small, too, and threads that wait for each other take longer.
+    """
+    limits = _limit_linear_algebra()
+    try:
+        yield
+    finally:
+        limits.restore_original_limits()
+
+
+def _limit_linear_algebra() -> "threadpool_limits":
+    # It brings a library of its own, which is found only once it is loaded.
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(limits=1, user_api="blas")
 
 
 def _free_bytes() -> int | None:

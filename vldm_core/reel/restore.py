@@ -12,6 +12,7 @@ from pathlib import Path
 from ..containment import Faults
 from ..errors import FilmFileWarning
 from ..film.box_fixes import BoxFix
+from ..machine.workers import same_sums
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
 from ..progress import Progress, Pulse, silent
@@ -186,6 +187,7 @@ def restore_film(
     load_plans(settings, models)
     damaged: dict[str, list[float]] = {"dirt": [], "scratch": []}
     with ExitStack() as stack:
+        stack.enter_context(same_sums())
         film = stack.enter_context(settings.read.open(source))
         protect = None if settings.protect is None else read_protection(settings.protect, film.info)
         # Opened before the reel is read, so that an output that cannot work costs no time.

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ...errors import FilmFileWarning, SettingsError
 from ...machine.allocator import keep_to_one_heap
+from ...machine.workers import same_sums
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Progress, Pulse, silent
@@ -135,6 +136,7 @@ def restore_reel(
     # Before the film is touched, so that weights that cannot be used cost no time.
     load_plans(settings, models)
     with ExitStack() as stack:
+        stack.enter_context(same_sums())
         film = stack.enter_context(settings.read.open(source))
         if settings.protect is not None:
             read_protection(settings.protect, film.info)

@@ -38,3 +38,13 @@ def test_a_failure_leaves_what_was_there(tmp_path):
         write_tensors({"a": torch.zeros(2)}, path, {"kind": 3})  # type: ignore[dict-item]
     assert path.read_bytes() == b"before"
     assert [each.name for each in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_the_same_tensors_give_the_same_bytes(tmp_path):
+    metadata = {f'key {number} ü "q"': f"text {number}\n" for number in range(12)}
+    for number in range(4):
+        write_tensors({"b": torch.ones(3), "a": torch.zeros(2)}, tmp_path / f"{number}.safetensors", metadata)
+    assert len({(tmp_path / f"{number}.safetensors").read_bytes() for number in range(4)}) == 1
+    header = read_header(tmp_path / "0.safetensors")
+    assert dict(header.metadata) == metadata | {"format": "pt"}
+    assert torch.equal(read_contents(tmp_path / "0.safetensors")["b"], torch.ones(3))

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
-from vldm_core.cli.training import train_dirt_detector, train_scratch_detector
+from vldm_core.cli.train.networks import train_dirt_detector, train_scratch_detector
 from vldm_core.errors import SettingsError
 from vldm_core.training.dirt_detector.examples import DirtExampleSettings
 from vldm_core.training.dirt_detector.task import DirtTrainingSettings

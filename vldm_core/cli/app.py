@@ -14,7 +14,6 @@ from ..notices import Notices
 from . import checkpoints as cli_checkpoints
 from . import describe as cli_describe
 from . import runs as cli_runs
-from . import training as cli_training
 from .measuring import benchmark
 from .prior import PriorOptions
 from .record import commands as cli_record
@@ -32,6 +31,7 @@ from .support import (
     show_summary,
     with_options,
 )
+from .train.commands import app as train_app
 
 app = typer.Typer(
     name="vldm_core",
@@ -45,7 +45,7 @@ app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )(benchmark)
-app.add_typer(cli_training.app, name="train")
+app.add_typer(train_app, name="train")
 app.add_typer(cli_record.app, name="record")
 
 FilmIn = Annotated[Path, typer.Argument(help="Film file, or a folder with an image sequence.", show_default=False)]

@@ -1,5 +1,6 @@
 """Writing tensors as safetensors."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,11 +27,28 @@ def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[s
 
 
 def fill_file(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors into a file that `written_whole` gave; see :func:`write_tensors`."""
+    """Write tensors into a file that `written_whole` gave; see :func:`write_tensors`.
+
+    The same tensors and text give the same bytes.
+    """
     save_file(
         {key: tensor.detach().contiguous() for key, tensor in tensors.items()},
         path,
         {"format": "pt", **(metadata or {})},
     )
+    _sort_metadata(path)
     # The library makes files that only their owner may read.
     path.chmod(0o666 & ~umask())
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the text of a file into the order of its keys: the library writes it in another one every time."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        if len(text) > size:  # Spelt in another way than the library's own; a file in any order is as good.
+            return
+        file.seek(8)
+        file.write(text.ljust(size))

@@ -100,6 +100,14 @@ class Attachment(nn.Module):
         Whoever samples several times with one attachment calls it before and after each.
         """
 
+    def expect(self, call: UNetCall) -> None:
+        """Say what all forward passes from now on are about, until told otherwise.
+
+        For training: with gradient checkpointing, passes are run again while gradients flow back, when a block of
+        `during` has long been left.
+        """
+        self._call = call
+
     @contextmanager
     def during(self, call: UNetCall) -> Iterator[None]:
         """Say what the forward passes inside this block are about."""

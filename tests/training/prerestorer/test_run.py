@@ -16,7 +16,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
-from vldm_core.cli.training import train_prerestore
+from vldm_core.cli.train.networks import train_prerestore
 from vldm_core.errors import SettingsError
 from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
 from vldm_core.prerestore.run import pre_restore

@@ -1,4 +1,4 @@
-"""Commands that train: ``python -m vldm_core train …``."""
+"""Commands that train the networks that ship with the package."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -7,29 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..machine.companions import HEADLESS, importing
-from .support import bars, console, reported
+from ...machine.companions import HEADLESS, importing
+from ..support import bars, console, reported
+from .options import (
+    CheckpointOption,
+    DataOption,
+    OutOption,
+    OverwriteOption,
+    ResumeOption,
+    SeedOption,
+    ThreadsOption,
+    app,
+)
 
 if TYPE_CHECKING:
     from torch import nn
-
-app = typer.Typer(no_args_is_help=True, help="Train the networks that ship with the package.")
-
-DataOption = Annotated[
-    Path, typer.Option(help="Folder with films and pictures, or with clips/ and photos/; some are kept apart.")
-]
-OutOption = Annotated[
-    Path, typer.Option(help="File to write, .safetensors; checkpoints lie in a folder beside it, NAME.training.")
-]
-SeedOption = Annotated[int, typer.Option(min=0, help="Same seed, same weights.")]
-ResumeOption = Annotated[
-    bool, typer.Option(help="Go on from the checkpoint, if there is one; its settings must be the same.")
-]
-OverwriteOption = Annotated[
-    bool, typer.Option(help="Replace weights and checkpoint that are there; else they stop the command.")
-]
-CheckpointOption = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of torch and OpenCV.")]
 
 
 class PreRestorerSize(StrEnum):
@@ -74,9 +66,9 @@ def train_dirt_detector(
 ) -> None:
     """Train the detector of dirt, scratches of one frame and blotches on clean material that the simulation ages."""
     with reported():
-        from ..training.dirt_detector.examples import DirtExampleSettings
-        from ..training.dirt_detector.run import train_dirt_detector as train
-        from ..training.dirt_detector.task import DirtTrainingSettings
+        from ...training.dirt_detector.examples import DirtExampleSettings
+        from ...training.dirt_detector.run import train_dirt_detector as train
+        from ...training.dirt_detector.task import DirtTrainingSettings
 
     with reported(), bars() as progress:
         settings = DirtTrainingSettings()
@@ -113,9 +105,9 @@ def train_scratch_detector(
 ) -> None:
     """Train the network that tells scratches from upright things of the scene."""
     with reported():
-        from ..training.scratch_detector.examples import ScratchExampleSettings
-        from ..training.scratch_detector.run import train_scratch_detector as train
-        from ..training.scratch_detector.task import ScratchTrainingSettings
+        from ...training.scratch_detector.examples import ScratchExampleSettings
+        from ...training.scratch_detector.run import train_scratch_detector as train
+        from ...training.scratch_detector.task import ScratchTrainingSettings
 
     with reported(), bars() as progress:
         settings = ScratchTrainingSettings()
@@ -169,9 +161,9 @@ def train_prerestore(
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
     with reported():
-        from ..prerestore.network import BASE, SMALL
-        from ..training.prerestorer.run import train_prerestorer
-        from ..training.prerestorer.task import PreRestoreTrainingSettings
+        from ...prerestore.network import BASE, SMALL
+        from ...training.prerestorer.run import train_prerestorer
+        from ...training.prerestorer.task import PreRestoreTrainingSettings
 
     shapes = {PreRestorerSize.SMALL: SMALL, PreRestorerSize.BASE: BASE}
     with reported(), bars() as progress:
@@ -206,7 +198,7 @@ def train_prerestore(
 
 def _autoencoder(folder: Path) -> "nn.Module":
     """Read a VAE of Stable Diffusion from a folder, never from the network."""
-    from ..files.weights import WeightFileError
+    from ...files.weights import WeightFileError
 
     advice = "give the folder of Stable Diffusion's VAE in diffusers' layout (usually named 'vae')"
     if not (folder / "config.json").is_file():

@@ -1,0 +1,1 @@
+"""Training on the command line: ``python -m vldm_core train …``."""

@@ -1,0 +1,1 @@
+"""Training of temporal layers on a frozen Stable Diffusion."""

@@ -42,8 +42,9 @@ WORLD = Family(
         "down_block_types": ["CrossAttnDownBlock2D"] * 2 + ["DownBlock2D"],
         "up_block_types": ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 2,
         "cross_attention_dim": 64,
-        # The number of heads, in spite of its name, as in SD 1.x.
-        "attention_head_dim": 4,
+        # The number of heads, in spite of its name: 64 channels each, as in SD 2.x, so that files of controls, which do
+        # not say it, are read right.
+        "attention_head_dim": [1, 1, 2],
     },
     text_encoder={
         **SD1.text_encoder,

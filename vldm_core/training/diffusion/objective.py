@@ -55,6 +55,11 @@ class Objective:
         last = max(1, round(self.settings.last * schedule.steps))
         self._range = min(round(self.settings.first * schedule.steps), last - 1), last
 
+    @property
+    def steps(self) -> int:
+        """Timesteps of the whole schedule."""
+        return len(self._alphas)
+
     def timesteps(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """Draw timesteps (count,), evenly over the range, from torch's own generator of the processor.
 

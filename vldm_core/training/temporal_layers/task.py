@@ -167,7 +167,7 @@ class TemporalTask:
             generator = torch.Generator().manual_seed(number)
             for step in steps:
                 noise = torch.randn(batch["clean"].shape, generator=generator).to(device)
-                timesteps = (step * 999).long()[None].to(device)
+                timesteps = (step * (self._objective.steps - 1)).long()[None].to(device)
                 texts = self._texts[:1].to(device)
                 for name, strength in (("", 1.0), (" without layers", 0.0)):
                     module.layers.strength = strength

@@ -1,0 +1,1 @@
+"""Training of a control branch: what lets the damaged picture steer a frozen Stable Diffusion."""

@@ -1,0 +1,140 @@
+"""What the trainer needs to know of a control branch: its loss, and how it is judged."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import SettingsError
+from ...prior.controls.diffbir.branch import DiffBirControl
+from ..diffusion.latent_films import LatentClip, LatentFilms
+from ..diffusion.objective import Objective, ObjectiveSettings
+from ..settings import TrainerSettings
+from ..trainer import Validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlTrainingSettings:
+    """How a control branch is trained.
+
+    Attributes:
+        trainer: Steps, rates and precision.
+        objective: Levels of noise.
+        prompt: What the films show, for the text conditioning.
+        dropout: Share of samples without text, so that guidance finds the branch trained there, too.
+        levels: Levels of noise that validation looks at, evenly spread.
+    """
+
+    trainer: TrainerSettings = TrainerSettings(steps=30000, batch=4, accumulation=4, rate=1e-4, precision="bf16")
+    objective: ObjectiveSettings = ObjectiveSettings()
+    prompt: str = ""
+    dropout: float = 0.2
+    levels: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout <= 1 or self.levels < 1:
+            raise SettingsError(
+                f"{self.dropout} of the samples have no text and validation looks at {self.levels} levels; use a share "
+                "from 0 to 1 and 1 level or more"
+            )
+
+    def description(self) -> dict[str, Any]:
+        """Return what makes the run what it is, beside the trainer's own settings."""
+        return {name: value for name, value in asdict(self).items() if name not in ("trainer", "levels")}
+
+
+class ControlledUNet(nn.Module):
+    """A frozen UNet and the branch that controls it.
+
+    Args:
+        unet: diffusers' `UNet2DConditionModel`.
+        control: Trained.
+    """
+
+    def __init__(self, unet: nn.Module, control: DiffBirControl) -> None:
+        super().__init__()
+        self.unet: Any = unet.requires_grad_(False)
+        self.control = control
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None) -> Tensor:
+        """Predict.
+
+        Args:
+            noisy: (B, 4, h, w).
+            timesteps: (B,).
+            context: (B, L, C).
+            hint: (B, 4, h, w), scaled latents; None runs the UNet alone.
+        """
+        parameter = next(self.unet.parameters())
+        x, text = noisy.to(parameter), context.to(parameter)
+        if hint is None:
+            return self.unet(x, timesteps, text).sample.float()
+        found = self.control.residuals(noisy, timesteps, context, hint)
+        count = len(self.control.branch.zero_convs)
+        return self.unet(
+            x,
+            timesteps,
+            text,
+            down_block_additional_residuals=[found[f"residual.{i}"].to(parameter) for i in range(count)],
+            mid_block_additional_residual=found["middle"].to(parameter),
+        ).sample.float()
+
+
+class ControlTask:
+    """What the trainer needs to know of a control branch.
+
+    Args:
+        module: The UNet with the branch.
+        objective: Noise and loss.
+        settings: Text and levels.
+        texts: (2, L, C), conditioning of the prompt and of no text.
+        films: Of validation.
+    """
+
+    def __init__(
+        self,
+        module: ControlledUNet,
+        objective: Objective,
+        settings: ControlTrainingSettings,
+        texts: Tensor,
+        films: LatentFilms | None = None,
+    ) -> None:
+        self.module: nn.Module = module
+        self._objective, self._settings, self._texts, self._films = objective, settings, texts, films
+
+    def loss(self, module: nn.Module, batch: LatentClip) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """See `trainer.Task`. Clips of one frame or of several: every frame is a sample of its own."""
+        clean, hint = batch["clean"].flatten(0, 1), batch["hint"].flatten(0, 1)
+        noise = torch.randn_like(clean)
+        timesteps = self._objective.timesteps(len(clean), clean.device)
+        dropped = (torch.rand(len(clean)) < self._settings.dropout).long()
+        texts = self._texts[dropped].to(clean.device)
+        noisy = self._objective.noisy(clean, noise, timesteps)
+        output = module(noisy, timesteps, texts, hint)
+        loss = self._objective.loss(output, self._objective.target(clean, noise, timesteps), timesteps)
+        return loss, {"noise": loss}
+
+    @torch.no_grad()
+    def validate(self, module: nn.Module) -> Validation:
+        """See `trainer.Task`: the loss with the branch and without, on the same noise."""
+        if self._films is None:
+            return Validation()
+        assert isinstance(module, ControlledUNet)
+        objective, device = self._objective, next(module.control.parameters()).device
+        steps = torch.linspace(0, 1, 2 * self._settings.levels + 1)[1::2]
+        figures: dict[str, list[float]] = {}
+        for number in range(len(self._films)):
+            clip = self._films.clip(number)
+            clean, hint = clip["clean"][:1].to(device), clip["hint"][:1].to(device)
+            generator = torch.Generator().manual_seed(number)
+            for step in steps:
+                noise = torch.randn(clean.shape, generator=generator).to(device)
+                timesteps = (step * (objective.steps - 1)).long()[None].to(device)
+                noisy, texts = objective.noisy(clean, noise, timesteps), self._texts[:1].to(device)
+                for name, given in (("noise", hint), ("noise without control", None)):
+                    output = module(noisy, timesteps, texts, given)
+                    loss = objective.loss(output, objective.target(clean, noise, timesteps), timesteps)
+                    figures.setdefault(name, []).append(float(loss))
+        return Validation(figures={name: sum(values) / len(values) for name, values in figures.items()})

@@ -149,3 +149,73 @@ def train_temporal(
         )
     count = sum(weights.numel() for weights in layers.parameters())
     console.print(f"{out}: {count:,} weights", highlight=False)
+
+
+@app.command("control")
+def train_control(
+    prior: PriorArgument,
+    data: FilmDataOption,
+    out: OutOption,
+    cache: CacheOption,
+    prior_config: PriorConfigOption = None,
+    prediction: PredictionOption = "auto",
+    prerestorer: Annotated[
+        Path | None, typer.Option(help="Network whose frames are the hints; else the one that ships.")
+    ] = None,
+    films: FilmsOption = 1000,
+    side: SideOption = 512,
+    steps: StepsOption = 30000,
+    batch: BatchOption = 4,
+    accumulation: AccumulationOption = 4,
+    rate: RateOption = 1e-4,
+    precision: PrecisionOption = "bf16",
+    checkpointing: AgainOption = True,
+    prompt: PromptOption = "",
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    checkpoint_every: CheckpointOption = 1000,
+) -> None:
+    """Train a control branch on a frozen model: with it the damaged film steers what is sampled."""
+    with reported():
+        from ...prerestore.network import KIND
+        from ...prerestore.shipped import load_prerestorer
+        from ...training.control_branch.run import train_control_branch
+        from ...training.control_branch.task import ControlTrainingSettings
+        from ...training.diffusion.prior import open_training_prior
+        from ...training.run import check_output
+
+    with reported(), bars() as progress:
+        settings = ControlTrainingSettings(prompt=prompt)
+        settings = replace(
+            settings,
+            trainer=trainer(
+                settings.trainer,
+                steps=steps,
+                batch=batch,
+                accumulation=accumulation,
+                rate=rate,
+                precision=precision,
+                seed=seed,
+                checkpoint_every=checkpoint_every,
+            ),
+        )
+        given = material(data, cache, films=films, side=side, frames=16, seed=seed)
+        given.check()
+        check_output(out, out.with_suffix(".training"), resume=resume, overwrite=overwrite)
+        network = load_prerestorer() if prerestorer is None else KIND.load(prerestorer)
+        control = train_control_branch(
+            open_training_prior(prior, config=prior_config, prediction=None if prediction == "auto" else prediction),
+            given,
+            out,
+            prerestorer=network,
+            settings=settings,
+            checkpointing=checkpointing,
+            resume=resume,
+            overwrite=overwrite,
+            threads=threads,
+            progress=progress,
+        )
+    count = sum(weights.numel() for weights in control.parameters())
+    console.print(f"{out}: {count:,} weights; read it as a restoration control of DiffBIR's kind", highlight=False)

@@ -29,16 +29,16 @@ def new_branch(unet: nn.Module) -> DiffBirControl:
     Args:
         unet: diffusers' `UNet2DConditionModel`, with 4 input channels; it is not changed.
     """
-    own: Mapping[str, Tensor] = {
-        key: value for key, value in unet.state_dict().items() if key.startswith(_DOWN)
-    }
+    own: Mapping[str, Tensor] = {key: value for key, value in unet.state_dict().items() if key.startswith(_DOWN)}
     tensors = original_names(own)
     first = tensors[_FIRST]
     tensors[_FIRST] = torch.cat((first, first.new_zeros(first.shape[0], LATENT_CHANNELS, *first.shape[2:])), dim=1)
     heads = _heads(unet)
     config = EncoderConfig.of({key: tuple(value.shape) for key, value in tensors.items()}, heads=heads)
     control = DiffBirControl(config)
-    control.branch.load_state_dict({key: value.detach().float().clone() for key, value in tensors.items()}, strict=False)
+    control.branch.load_state_dict(
+        {key: value.detach().float().clone() for key, value in tensors.items()}, strict=False
+    )
     for convolution in (*control.branch.zero_convs, control.branch.middle_block_out):
         for parameter in convolution.parameters():
             nn.init.zeros_(parameter)

@@ -1,0 +1,1 @@
+"""Training of a LoRA for each era of film."""

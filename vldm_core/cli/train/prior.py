@@ -219,3 +219,84 @@ def train_control(
         )
     count = sum(weights.numel() for weights in control.parameters())
     console.print(f"{out}: {count:,} weights; read it as a restoration control of DiffBIR's kind", highlight=False)
+
+
+@app.command("lora")
+def train_lora(
+    prior: PriorArgument,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder with a subfolder of films for each era, such as 1900s/ or newsreel/, or with films and their "
+            "tables of shots."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the files and the map of eras, eras.json.")],
+    cache: CacheOption,
+    era: Annotated[list[str] | None, typer.Option(help="Train for this era only; may be given several times.")] = None,
+    prior_config: PriorConfigOption = None,
+    prediction: PredictionOption = "auto",
+    pictures: Annotated[int, typer.Option(min=1, help="Pictures that are cut of an era's films.")] = 400,
+    side: Annotated[int, typer.Option(min=64, help="Height and width of the pictures, a multiple of 64.")] = 512,
+    rank: Annotated[int, typer.Option(min=1, help="Rank of every update.")] = 16,
+    alpha: Annotated[float, typer.Option(min=0, help="What is added is multiplied by alpha / rank.")] = 16.0,
+    layout: Annotated[
+        Literal["kohya", "peft"],
+        typer.Option(help="Names of the tensors: kohya's, which most loaders know, or PEFT's."),
+    ] = "kohya",
+    prompt: Annotated[
+        str, typer.Option(help="What the pictures show; {era} stands for the era.")
+    ] = "a film still from the {era}",
+    steps: StepsOption = 1500,
+    batch: BatchOption = 2,
+    accumulation: AccumulationOption = 2,
+    rate: RateOption = 1e-4,
+    precision: PrecisionOption = "bf16",
+    checkpointing: AgainOption = True,
+    seed: SeedOption = 0,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    threads: ThreadsOption = None,
+    checkpoint_every: CheckpointOption = 250,
+) -> None:
+    """Train a LoRA for each era on films of the era, as they are: with their grain, tones and lenses."""
+    with reported():
+        from ...training.diffusion.prior import open_training_prior
+        from ...training.era_lora.examples import EraPictureSettings
+        from ...training.era_lora.reels import era_reels
+        from ...training.era_lora.run import MAP, chosen_eras, train_era_loras
+        from ...training.era_lora.task import LoraTrainingSettings
+
+    with reported(), bars() as progress:
+        settings = LoraTrainingSettings(rank=rank, alpha=alpha, prompt=prompt)
+        settings = replace(
+            settings,
+            trainer=trainer(
+                settings.trainer,
+                steps=steps,
+                batch=batch,
+                accumulation=accumulation,
+                rate=rate,
+                precision=precision,
+                seed=seed,
+                checkpoint_every=checkpoint_every,
+            ),
+        )
+        chosen = era or []
+        chosen_eras(era_reels(data), chosen)
+        found = train_era_loras(
+            open_training_prior(prior, config=prior_config, prediction=None if prediction == "auto" else prediction),
+            data,
+            out,
+            cache,
+            eras=chosen,
+            pictures=EraPictureSettings(pictures=pictures, side=side, seed=seed),
+            settings=settings,
+            layout=layout,
+            checkpointing=checkpointing,
+            resume=resume,
+            overwrite=overwrite,
+            threads=threads,
+            progress=progress,
+        )
+    console.print(f"{out / MAP}: {', '.join(found.eras)}", highlight=False)

@@ -1,8 +1,8 @@
 """Which stretches of which films belong to which era: from the names of folders, or from tables of shots.
 
 A folder with a subfolder for each era, such as `1900s/`, `1990s/`, `8mm amateur/` or `newsreel/`, says it by its names.
-A film that a table of shots lies beside (`FILM.csv` or `FILM.json`, as `describe` writes it) says it shot by shot; its amateur films and newsreels are eras of
-their own, too.
+A film that a table of shots lies beside (`FILM.csv` or `FILM.json`, as `describe` writes it) says it shot by shot; its
+amateur films and newsreels are eras of their own, too.
 """
 
 import hashlib

@@ -242,7 +242,7 @@ def train_lora(
     alpha: Annotated[float, typer.Option(min=0, help="What is added is multiplied by alpha / rank.")] = 16.0,
     layout: Annotated[
         Literal["kohya", "peft"],
-        typer.Option(help="Names of the tensors: kohya's, which most loaders know, or PEFT's."),
+        typer.Option(help="Names of the tensors: kohya's, which most know, or PEFT's."),
     ] = "kohya",
     prompt: Annotated[
         str, typer.Option(help="What the pictures show; {era} stands for the era.")

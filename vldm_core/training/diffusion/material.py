@@ -75,10 +75,15 @@ class PriorMaterial:
             FilmFileError: There is nothing to make them of.
             SettingsError: The cache holds what was made with other settings.
         """
+        files = self.make_films(validation=validation, progress=progress)
+        part = "validation" if validation else "training"
+        return make_latents(files, prior, self.cache / part, hint=hint, hint_name=hint_name, progress=progress)
+
+    def make_films(self, *, validation: bool, progress: Progress = silent) -> list[Path]:
+        """Make what is missing of the films alone; see `make`."""
         part = "validation" if validation else "training"
         films = replace(self.films, films=self.validation_films) if validation else self.films
-        files = make_films(self._sources(validation=validation), self.cache / "films" / part, films, progress=progress)
-        return make_latents(files, prior, self.cache / part, hint=hint, hint_name=hint_name, progress=progress)
+        return make_films(self._sources(validation=validation), self.cache / "films" / part, films, progress=progress)
 
     def _sources(self, *, validation: bool) -> TrainingMaterial:
         return TrainingMaterial(list(self.data), validation=validation, settings=self.shots)

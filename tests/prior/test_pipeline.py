@@ -14,6 +14,7 @@ from vldm_core import VideoRestorationPipeline
 from vldm_core.decode.fusion import FusionSettings
 from vldm_core.decode.regrain import RegrainSettings
 from vldm_core.errors import SettingsError
+from vldm_core.prior.checkpoints.original_names import original_checkpoint
 from vldm_core.prior.clip_sampling import smaller
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.lora.per_frame import LowRank, ShotLora
@@ -34,7 +35,6 @@ from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.shots import Shot
 
-from .ldm_layout import checkpoint
 from .tiny_pipeline import tiny_pipeline, tiny_text_encoder, tiny_tokenizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -345,7 +345,7 @@ def test_single_checkpoints_in_the_original_layout_are_read(pipeline, tmp_path) 
     pipeline.save_pretrained(tmp_path / "folder")
     for weights in (tmp_path / "folder").rglob("*.safetensors"):
         weights.unlink()
-    save_file(checkpoint(pipeline), tmp_path / "model.safetensors")
+    save_file(original_checkpoint(pipeline), tmp_path / "model.safetensors")
     read = VideoRestorationPipeline.from_single_file(
         str(tmp_path / "model.safetensors"), config=str(tmp_path / "folder"), local_files_only=True
     )

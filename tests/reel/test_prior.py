@@ -25,6 +25,7 @@ from vldm_core.errors import SettingsError, StageError, VLDMError
 from vldm_core.prerestore.network import KIND
 from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.checkpoints.opening import open_prior
+from vldm_core.prior.checkpoints.original_names import original_checkpoint
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
 from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
@@ -42,7 +43,6 @@ from vldm_core.video.shots import Shot
 from vldm_core.video.writing.encoding import WriteSettings
 
 from ..prerestore.test_network import trained
-from ..prior.ldm_layout import checkpoint
 from ..prior.tiny_pipeline import tiny_pipeline
 from .conftest import CUT, damaged_frame
 
@@ -225,7 +225,7 @@ def test_temporal_layers_are_attached(model, film, tmp_path) -> None:
 
 
 def test_a_checkpoint_is_opened_with_a_configuration(model, pipeline, tmp_path) -> None:
-    save_file(checkpoint(pipeline), tmp_path / "model.safetensors")
+    save_file(original_checkpoint(pipeline), tmp_path / "model.safetensors")
     opened = open_prior(tmp_path / "model.safetensors", config=model, device="cpu")
     frames = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
     call = {"fitting": None, "num_inference_steps": 2, "strength": 0.5, "output": "latents"}

@@ -17,8 +17,9 @@ from vldm_core.files.weights import WeightFileError
 from vldm_core.prior.checkpoints import families
 from vldm_core.prior.checkpoints.families import SD1, SD2, SPREAD_OF_V
 from vldm_core.prior.checkpoints.opening import open_prior
+from vldm_core.prior.checkpoints.original_names import original_checkpoint
 
-from ..ldm_layout import checkpoint, open_clip_text
+from ..ldm_layout import open_clip_text
 from ..tiny_models import CONTEXT
 from ..tiny_pipeline import tiny_pipeline, tiny_text_encoder
 
@@ -84,7 +85,7 @@ def picture() -> torch.Tensor:
 def test_a_checkpoint_is_opened_offline(family, tiny_families, tmp_path, offline):
     pipeline, use = tiny_families
     use(family)
-    state = checkpoint(pipeline)
+    state = original_checkpoint(pipeline)
     if family is SD2:
         state = {key: value for key, value in state.items() if not key.startswith("cond_stage_model.")}
         state |= open_clip_text(pipeline.text_encoder)
@@ -103,7 +104,7 @@ def test_a_pickled_checkpoint_is_opened_offline(tiny_families, tmp_path, offline
     pipeline, use = tiny_families
     use(SD1)
     # NumPy numbers are what training leaves in the published checkpoints.
-    torch.save({"state_dict": checkpoint(pipeline), "best": np.float64(0.5)}, tmp_path / "model.ckpt")
+    torch.save({"state_dict": original_checkpoint(pipeline), "best": np.float64(0.5)}, tmp_path / "model.ckpt")
     opened = open_prior(tmp_path / "model.ckpt", device="cpu", prediction="v")
     assert opened.scheduler.config.prediction_type == "v_prediction"
 
@@ -111,7 +112,7 @@ def test_a_pickled_checkpoint_is_opened_offline(tiny_families, tmp_path, offline
 def test_what_a_2x_model_predicts_is_told_by_its_weights(tiny_families, tmp_path, offline):
     pipeline, use = tiny_families
     use(SD2)
-    state = checkpoint(pipeline)
+    state = original_checkpoint(pipeline)
     state = {key: value for key, value in state.items() if not key.startswith("cond_stage_model.")}
     state |= open_clip_text(pipeline.text_encoder) | {SPREAD_OF_V: torch.linspace(-1, 1, 64)}
     save_file(state, tmp_path / "model.safetensors")

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from vldm_core.prior.attachment import Attachment
 from vldm_core.prior.call import UNetCall, UNetInput
+from vldm_core.prior.checkpoints.original_names import unet_name
 from vldm_core.prior.unet import UNetView
-
-from ..ldm_layout import unet_name
 
 
 def unet_of(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> nn.Module:

@@ -13,7 +13,7 @@ diffusers' class does the arithmetic; it is imported when a decoder is made, nev
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .chunks import Decode
 LATENT_SCALE = 0.18215
 """Factor between the VAE's latents and those that the UNet of SD 1.x and 2.x works on."""
 
+_MIDDLE_BLOCKS = 2
 _MARK = "decoder.mid.block_1.mix_factor"
 _PREFIX = "first_stage_model."
 _BLOCK_NAMES = {"nin_shortcut": "conv_shortcut"}
@@ -159,22 +160,53 @@ def build_temporal_decoder(weights: Mapping[str, Tensor], *, dtype: torch.dtype 
         weights: State dict in diffusers' layout.
         dtype: Of the weights.
     """
-    with importing("diffusers", HEADLESS):
-        from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
-
     levels = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("up_blocks."))
     layers = 1 + max(int(key.split(".")[3]) for key in weights if key.startswith("up_blocks.0.resnets."))
     width = "up_blocks.{}.resnets.0.spatial_res_block.conv1.weight"
-    widths = tuple(weights[width.format(level)].shape[0] for level in reversed(range(levels)))
     with torch.device("meta"):
-        decoder = TemporalDecoder(
+        decoder = new_decoder(
+            tuple(weights[width.format(level)].shape[0] for level in reversed(range(levels))),
+            layers - 1,
+            middle=1 + max(int(key.split(".")[2]) for key in weights if key.startswith("mid_block.resnets.")),
             in_channels=weights["conv_in.weight"].shape[1],
             out_channels=weights["conv_out.weight"].shape[0],
-            block_out_channels=widths,  # type: ignore[arg-type]
-            layers_per_block=layers - 1,
         )
     decoder.load_state_dict({key: value.to(dtype) for key, value in weights.items()}, strict=True, assign=True)
     return decoder.eval().requires_grad_(False)
+
+
+def new_decoder(
+    widths: Sequence[int],
+    layers: int,
+    *,
+    middle: int = _MIDDLE_BLOCKS,
+    in_channels: int = 4,
+    out_channels: int = 3,
+) -> Any:
+    """Return a ``TemporalDecoder`` without weights worth having, of the shape of a VAE of Stable Diffusion.
+
+    Args:
+        widths: Channels at 1, 1/2, 1/4 … of the size.
+        layers: Residual blocks of a level on the way down; on the way up there is one more.
+        middle: Residual blocks of the middle. diffusers gives it as many as a level has; in the original it has two.
+        in_channels: Of the latent.
+        out_channels: Of the picture.
+    """
+    with importing("diffusers", HEADLESS):
+        from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import TemporalDecoder
+        from diffusers.models.unets.unet_3d_blocks import MidBlockTemporalDecoder
+
+    decoder: Any = TemporalDecoder(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        block_out_channels=tuple(widths),  # type: ignore[arg-type]
+        layers_per_block=layers,
+    )
+    if middle != layers:
+        decoder.mid_block = MidBlockTemporalDecoder(
+            num_layers=middle, in_channels=widths[-1], out_channels=widths[-1], attention_head_dim=widths[-1]
+        )
+    return decoder
 
 
 def temporal_decode(decoder: Any, *, scale: float = LATENT_SCALE) -> Decode:

@@ -1,0 +1,1 @@
+"""Training of temporal layers in the decoder of a VAE, as Stable Video Diffusion has them."""

@@ -10,7 +10,7 @@ from vldm_core.training.settings import TrainerSettings
 from ..prior.tiny_pipeline import tiny_pipeline
 
 TRAINER = TrainerSettings(
-    steps=24, batch=2, rate=2e-3, warmup=3, average=0.8, checkpoint_every=8, validate_every=0, record_every=4
+    steps=12, batch=2, rate=2e-3, warmup=3, average=0.8, checkpoint_every=5, validate_every=0, record_every=4
 )
 FILMS = RepairedFilmSettings(films=2, frames=4, height=64, width=64, presets={"heavy": 1.0})
 

@@ -22,7 +22,7 @@ def given(tmp_path_factory):
     return material(folder, tmp_path_factory.mktemp("cache"))
 
 
-SETTINGS = DecoderTrainingSettings(trainer=replace(TRAINER, steps=12, batch=1), frames=3, side=None)
+SETTINGS = DecoderTrainingSettings(trainer=replace(TRAINER, steps=8, batch=1), frames=3, side=None)
 
 
 def wide_prior():
@@ -69,7 +69,7 @@ def test_it_learns_and_its_file_is_what_was_trained(given, tmp_path) -> None:
 
 
 def test_a_resumed_run_gives_the_same_file(given, tmp_path) -> None:
-    check_resume_is_exact(lambda out, **options: train(given, out, **options), tmp_path, step=9)
+    check_resume_is_exact(lambda out, **options: train(given, out, **options), tmp_path, step=6)
 
 
 def test_settings_out_of_range_are_refused() -> None:

@@ -28,6 +28,7 @@ LATENT_SCALE = 0.18215
 """Factor between the VAE's latents and those that the UNet of SD 1.x and 2.x works on."""
 
 _MIDDLE_BLOCKS = 2
+"""Residual blocks of the middle in the original layout, whatever a level has."""
 _MARK = "decoder.mid.block_1.mix_factor"
 _PREFIX = "first_stage_model."
 _BLOCK_NAMES = {"nin_shortcut": "conv_shortcut"}

@@ -31,7 +31,8 @@ def write_film(path, kind, frames=6, size=(96, 112)):
     rows, columns = np.mgrid[: size[0], : size[1]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=16)
-        stream.height, stream.width, stream.pix_fmt = *size, "bgr0"
+        stream.height, stream.width = size
+        stream.pix_fmt = "bgr0"
         for t in range(frames):
             wave = np.sin((rows if kind == "lying" else columns) * 0.9 + t)
             grey = 60 + 40 * wave if kind == "lying" else 190 + 40 * wave

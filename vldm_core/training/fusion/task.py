@@ -141,7 +141,7 @@ class FusionTask:
         pictures: dict[str, Tensor] = {}
         for film in range(len(self._films.files)):
             example = self._films.example(film, 0)
-            batch: Any = {name: part[None].to(device) for name, part in example.items()}  # type: ignore[attr-defined]
+            batch: Any = {name: part[None].to(device) for name, part in example.items() if isinstance(part, Tensor)}
             target = batch["target"].cpu()
             made = {
                 "fused": self._fused(module, batch).cpu().clamp(0, 1),

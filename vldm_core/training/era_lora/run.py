@@ -20,7 +20,7 @@ from .reels import EraReels, era_reels
 from .task import LoraTask, LoraTrainingSettings
 
 MAP = "eras.json"
-"""Name of the map that says which file is which era's; the Era node and `--era-loras` read it."""
+"""Name of the map that says which file is which era's; the Era node and `--era-map` read it."""
 
 
 def train_era_loras(

@@ -117,8 +117,8 @@ def test_the_autoencoder_of_training_is_read_in_this_environment(tmp_path):
 
     tiny_vae().save_pretrained(tmp_path / "vae")
     code = (
-        f"from pathlib import Path\nfrom vldm_core.cli import training\n"
-        f"print(type(training._autoencoder(Path({str(tmp_path / 'vae')!r}))).__name__)"
+        f"from pathlib import Path\nfrom vldm_core.cli.train import networks\n"
+        f"print(type(networks._autoencoder(Path({str(tmp_path / 'vae')!r}))).__name__)"
     )
     result = subprocess.run([sys.executable, "-c", ALONE + code], capture_output=True, text=True, timeout=300, cwd=ROOT)
     assert result.stdout == "AutoencoderKL\n", result.stderr

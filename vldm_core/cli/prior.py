@@ -413,6 +413,7 @@ def _table_of_shots(path: Path) -> "ShotTable":
     Raises:
         SettingsError: It cannot be read, or says what is done to shots, and not what they show.
     """
+    from ..reel.restore import ReelSettings
     from ..reel.shot_choices import read_choices
     from ..semantics.table.table_files import read_table
 
@@ -420,7 +421,8 @@ def _table_of_shots(path: Path) -> "ShotTable":
         return read_table(path)
     except SettingsError as error:
         try:
-            read_choices(path)
+            # Any column may name a setting; whether there is one of the name, the settings say.
+            read_choices(path).check(ReelSettings())
         except SettingsError:
             raise error from None
         raise SettingsError(

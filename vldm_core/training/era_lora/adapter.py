@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
 from ...errors import SettingsError
 from ...files.tensors import write_tensors
+from ...machine.companions import HEADLESS, importing
+
+with importing("peft", HEADLESS):
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
 
 LoraLayout = Literal["kohya", "peft"]
 NAME = "era"

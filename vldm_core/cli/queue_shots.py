@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import FilmFileError, HostError, HostLostError, SettingsError
 from ..progress import Progress, Pulse, silent
 from ..reel.passes import find_shots
-from ..reel.prior_parts import plan_parts
+from ..reel.prior_parts import crossfade, plan_parts
 from ..reel.resumable.keys import film_key, key_of
 from ..reel.resumable.work_folder import WorkFolder, hash_of
 from ..video.info import FilmFrame
@@ -306,6 +306,7 @@ def _join(
                 # The end of a part waits for the beginning of the next one.
                 shared = 0 if part is parts[-1] else work.how.overlap
                 waiting: list[Tensor] = []
+                head: list[FilmFrame] = []
                 with open_film(work.films[number], deinterlace="off") as film:
                     if (film.info.width, film.info.height) != (info.width, info.height):
                         raise FilmFileError(
@@ -317,10 +318,13 @@ def _join(
                             waiting.append(frame.tensor())
                             continue
                         placed = frame.placed_as(next(frames))
-                        if place < len(tail):
-                            share = (place + 1) / (len(tail) + 1)
-                            writer.write(placed, torch.lerp(tail[place], frame.tensor(), share))
-                        else:
-                            writer.write(placed)
                         pulse.step()
+                        if place >= len(tail):
+                            writer.write(placed)
+                            continue
+                        head.append(placed)
+                        if len(head) == len(tail):
+                            faded = crossfade(torch.stack(tail), torch.stack([one.tensor() for one in head]))
+                            for one, picture in zip(head, faded, strict=True):
+                                writer.write(one, picture)
                 tail, number = waiting, number + 1

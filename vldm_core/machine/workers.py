@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from threadpoolctl import threadpool_limits
 
-_CORES_EACH = 2
+CORES_EACH = 2
 """Cores that one process keeps busy: its stages run side by side."""
 
 _BYTES_EACH = 3 << 30
@@ -25,7 +25,7 @@ def suitable_workers() -> int:
     """Return how many processes the cores and the free memory suffice for, 1 or more."""
     free = _free_bytes()
     by_memory = cores() if free is None else free // _BYTES_EACH
-    return max(1, min(cores() // _CORES_EACH, by_memory))
+    return max(1, min(cores() // CORES_EACH, by_memory))
 
 
 def share_of_cores(count: int, of: int | None = None) -> int:

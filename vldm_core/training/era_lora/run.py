@@ -42,7 +42,7 @@ def train_era_loras(
     """Train a LoRA for each era, one after the other.
 
     Args:
-        prior: The model; it is as it was afterwards.
+        prior: The model; it has no LoRA on it afterwards, and is in the precision of the training.
         data: See `era_reels`.
         out: Folder for the files, ERA.safetensors, and the map of eras.
         cache: Folder for pictures and latents.

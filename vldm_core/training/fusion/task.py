@@ -77,8 +77,8 @@ def prior_of(source: Source, network: PreRestorer, prior: TrainingPrior) -> Prio
     """Return what makes of clean latents what a fusion of that source takes."""
 
     def decoded(latents: Tensor) -> Tensor:
-        parameter = next(prior.vae.parameters())
-        return prior.vae.decode(latents.to(parameter) / prior.scale).sample
+        vae = prior.vae.to(latents.device)
+        return vae.decode(latents.to(vae.dtype) / prior.scale).sample
 
     @torch.no_grad()
     def of(latents: Tensor) -> Mapping[int, Tensor]:
@@ -89,7 +89,8 @@ def prior_of(source: Source, network: PreRestorer, prior: TrainingPrior) -> Prio
                 decoded(latents)
             return found
         pictures = (decoded(latents).float() / 2 + 0.5).clamp(0, 1)[None]
-        halves, quarters = network.encode(pictures, pictures.new_zeros(1, *pictures.shape[1:2], *pictures.shape[-2:]))
+        unmasked = pictures.new_zeros(1, *pictures.shape[1:2], *pictures.shape[-2:])
+        halves, quarters = network.to(latents.device).encode(pictures, unmasked)
         return from_picture(halves[0], quarters[0])
 
     return of

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...decode.temporal_vae import convert_decoder, new_decoder
+from ...decode.temporal_vae import new_decoder
 from ...files.tensors import write_tensors
-from ...prior.checkpoints.original_names import original_vae
+from ...prior.checkpoints.original_names import original_vae, vae_name
 
 _TEMPORAL = ("temporal_res_block", "time_mixer", "time_conv_out")
 
@@ -70,7 +70,7 @@ def save_temporal_decoder(decoder: nn.Module, vae: Any, path: Path) -> None:
         vae: diffusers' `AutoencoderKL`, whose encoder goes into the file.
         path: File.
     """
-    tensors = {f"decoder.{key}": value for key, value in svd_names(decoder).items()}
+    tensors = svd_names(decoder)
     encoder = {key: value.detach().float() for key, value in original_vae(vae).items()}
     behind_weight, behind_bias = encoder["quant_conv.weight"][:, :, 0, 0], encoder["quant_conv.bias"]
     last = "encoder.conv_out"
@@ -82,44 +82,25 @@ def save_temporal_decoder(decoder: nn.Module, vae: Any, path: Path) -> None:
 
 
 def svd_names(decoder: nn.Module) -> dict[str, Tensor]:
-    """Return a temporal decoder's weights by the names of SVD's release, without prefix.
-
-    The names are found by asking `convert_decoder`, which goes the other way, so that the two cannot differ.
-    """
-    own = decoder.state_dict()
+    """Return a temporal decoder's weights by the names of SVD's release, beginning with ``decoder.``."""
+    levels = len(decoder.up_blocks)  # type: ignore[arg-type]
     found: dict[str, Tensor] = {}
-    for key, value in own.items():
-        name = _svd_name(key, len(decoder.up_blocks))  # type: ignore[arg-type]
-        is_projection = re.fullmatch(r"mid\.attn_1\.(q|k|v|proj_out)\.weight", name) is not None
+    for key, value in decoder.state_dict().items():
+        name = vae_name(f"decoder.{key}", levels)
+        for ours, theirs in _IN_TIME.items():
+            name = name.replace(ours, theirs)
+        is_projection = re.search(r"attn_1\.(q|k|v|proj_out)\.weight", name) is not None
         found[name] = value.detach()[:, :, None, None] if is_projection else value.detach()
-    back = convert_decoder({f"decoder.{key}": value for key, value in found.items()})
-    assert back.keys() == own.keys()
     return found
 
 
-_TIME = {"norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3"}
-_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-_OUTER = {"conv_norm_out": "norm_out", "time_conv_out": "conv_out.time_mix_conv"}
-
-
-def _svd_name(key: str, levels: int) -> str:
-    if match := re.fullmatch(r"mid_block\.attentions\.0\.(.+)\.(weight|bias)", key):
-        return f"mid.attn_1.{_ATTENTION[match[1]]}.{match[2]}"
-    if match := re.fullmatch(r"up_blocks\.(\d+)\.upsamplers\.0\.conv\.(weight|bias)", key):
-        return f"up.{levels - 1 - int(match[1])}.upsample.conv.{match[2]}"
-    if match := re.fullmatch(r"mid_block\.resnets\.(\d+)\.(.+)", key):
-        return f"mid.block_{int(match[1]) + 1}.{_inside(match[2])}"
-    if match := re.fullmatch(r"up_blocks\.(\d+)\.resnets\.(\d+)\.(.+)", key):
-        return f"up.{levels - 1 - int(match[1])}.block.{match[2]}.{_inside(match[3])}"
-    module, _, kind = key.rpartition(".")
-    return f"{_OUTER.get(module, module)}.{kind}"
-
-
-def _inside(key: str) -> str:
-    if key == "time_mixer.mix_factor":
-        return "mix_factor"
-    part, _, rest = key.partition(".")
-    module, _, kind = rest.rpartition(".")
-    if part == "temporal_res_block":
-        return f"time_stack.{_TIME[module]}.{kind}"
-    return f"{module.replace('conv_shortcut', 'nin_shortcut')}.{kind}"
+_IN_TIME = {
+    ".spatial_res_block.": ".",
+    ".temporal_res_block.norm1.": ".time_stack.in_layers.0.",
+    ".temporal_res_block.conv1.": ".time_stack.in_layers.2.",
+    ".temporal_res_block.norm2.": ".time_stack.out_layers.0.",
+    ".temporal_res_block.conv2.": ".time_stack.out_layers.3.",
+    ".time_mixer.mix_factor": ".mix_factor",
+    "decoder.time_conv_out.": "decoder.conv_out.time_mix_conv.",
+}
+"""What the temporal decoder has beside an image decoder, in diffusers' words and in those of SVD's release."""

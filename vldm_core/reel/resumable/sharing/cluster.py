@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import SettingsError, VLDMError
-from ....machine.workers import cores, share_of_cores, use_threads
+from ....machine.workers import CORES_EACH, cores, share_of_cores, use_threads
 from ....progress import Pulse, silent
 from .job import NEEDED, Do, Job, Retries, Take, Task, WorkerError
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.5
-_CORES_EACH = 2
-"""Cores that an actor without an accelerator keeps busy."""
 
 
 def _ray() -> "ModuleType":
@@ -103,7 +101,7 @@ class Cluster:
         self._connect()
         resources = self._ray.cluster_resources()
         cards, found = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-        count = self._count or max(1, cards or found // _CORES_EACH)
+        count = self._count or max(1, cards or found // CORES_EACH)
         self._threads = share_of_cores(count, found)
         self._kind = self._ray.remote(num_cpus=self._threads, num_gpus=1 if cards else 0, max_restarts=0)(_Actor)
         for _ in range(count):

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from ...prerestore.network import PreRestorer
 from ...prior.controls.diffbir.branch import DiffBirControl
 from ...progress import Progress, silent
@@ -72,10 +70,7 @@ def train_control_branch(
     clips = LatentClips(films, frames=1, seed=trainer.seed, batch=trainer.batch)
     with run.start():
         control = new_branch(prior.unet)
-    if trainer.precision == "bf16":
-        prior.unet.to(torch.bfloat16)
-    if checkpointing:
-        prior.unet.enable_gradient_checkpointing()
+    prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     objective = Objective(prior.schedule, prior.prediction, settings.objective)
     task = ControlTask(ControlledUNet(prior.unet, control), objective, settings, texts, kept)
     trained = cast(ControlledUNet, run.train(task, clips)).control

@@ -123,15 +123,14 @@ class ControlTask:
             return Validation()
         assert isinstance(module, ControlledUNet)
         objective, device = self._objective, next(module.control.parameters()).device
-        steps = torch.linspace(0, 1, 2 * self._settings.levels + 1)[1::2]
+        steps = objective.spread(self._settings.levels, device)
         figures: dict[str, list[float]] = {}
         for number in range(len(self._films)):
             clip = self._films.clip(number)
             clean, hint = clip["clean"][:1].to(device), clip["hint"][:1].to(device)
             generator = torch.Generator().manual_seed(number)
-            for step in steps:
+            for timesteps in steps.split(1):
                 noise = torch.randn(clean.shape, generator=generator).to(device)
-                timesteps = (step * (objective.steps - 1)).long()[None].to(device)
                 noisy, texts = objective.noisy(clean, noise, timesteps), self._texts[:1].to(device)
                 for name, given in (("noise", hint), ("noise without control", None)):
                     output = module(noisy, timesteps, texts, given)

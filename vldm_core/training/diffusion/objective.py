@@ -70,6 +70,11 @@ class Objective:
         drawn = first + (place * (last - first)).long()
         return drawn.clamp(max=last - 1)[torch.randperm(count)].to(device)
 
+    def spread(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+        """Return timesteps (count,), evenly spread over the whole schedule, to judge on the same ones every time."""
+        places = torch.linspace(0, 1, 2 * count + 1)[1::2]
+        return (places * (self.steps - 1)).long().to(device)
+
     def noisy(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """Return x_t.
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...prior.checkpoints.opening import open_prior
 from ...prior.schedulers import DrivenScheduler
 from ...sampling.schedule import NoiseSchedule, Prediction
+from ..settings import Precision
 
 _SAMPLE = 4096
 """Numbers of every tensor that a fingerprint reads, evenly spread: the whole of a large model takes minutes."""
@@ -42,6 +43,18 @@ class TrainingPrior:
     def scale(self) -> float:
         """Factor between the VAE's latents and those of the UNet."""
         return float(self.vae.config.scaling_factor)
+
+    def make_ready(self, *, precision: Precision, checkpointing: bool) -> None:
+        """Bring the UNet into the state in which parts are trained on it.
+
+        Args:
+            precision: Of the forward pass; with "bf16" the frozen weights are held in it, too.
+            checkpointing: Run its blocks again for the gradients instead of keeping what they computed.
+        """
+        if precision == "bf16":
+            self.unet.to(torch.bfloat16)
+        if checkpointing:
+            self.unet.enable_gradient_checkpointing()
 
     @torch.no_grad()
     def texts(self, prompts: Sequence[str]) -> Tensor:

@@ -4,8 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from ...errors import SettingsError
 from ...files.temporary import written_whole
 from ...prior.lora.eras import EraLoras, read_era_loras
@@ -141,10 +139,7 @@ def _train(
     trainer = settings.trainer
     clips = LatentClips(given[0], frames=1, seed=trainer.seed, batch=trainer.batch)
     texts = prior.texts([settings.prompt.format(era=era), ""])
-    if trainer.precision == "bf16":
-        prior.unet.to(torch.bfloat16)
-    if checkpointing:
-        prior.unet.enable_gradient_checkpointing()
+    prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     with run.start():
         add_lora(prior.unet, rank=settings.rank, alpha=settings.alpha, layers=settings.layers)
     try:

@@ -101,12 +101,11 @@ class LoraTask:
     def judge(self, module: nn.Module, pictures: LatentFilms) -> float:
         """Return the mean loss over pictures and levels of noise, on the same noise whoever asks."""
         device = next(module.parameters()).device
-        steps = torch.linspace(0, 1, 2 * self._settings.levels + 1)[1::2]
-        timesteps = (steps * (self._objective.steps - 1)).long().to(device)
+        timesteps = self._objective.spread(self._settings.levels, device)
         found = []
         for number in range(len(pictures)):
-            clean = pictures.clip(number)["clean"][:1].to(device).expand(len(steps), -1, -1, -1)
+            clean = pictures.clip(number)["clean"][:1].to(device).expand(len(timesteps), -1, -1, -1)
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number)).to(device)
-            texts = self._texts[:1].expand(len(steps), -1, -1)
+            texts = self._texts[:1].expand(len(timesteps), -1, -1)
             found.append(float(self._objective_loss(module, clean, noise, timesteps, texts)))
         return sum(found) / len(found)

@@ -4,8 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from ...prior.temporal.files import save_temporal_layers
 from ...prior.temporal.layers import TemporalConfig, TemporalLayers
 from ...prior.unet import UNetView
@@ -72,10 +70,7 @@ def train_temporal_layers(
     clips = LatentClips(films, frames=settings.frames, seed=trainer.seed, batch=trainer.batch)
     with run.start():
         layers = TemporalLayers(config)
-    if trainer.precision == "bf16":
-        prior.unet.to(torch.bfloat16)
-    if checkpointing:
-        prior.unet.enable_gradient_checkpointing()
+    prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     objective = Objective(prior.schedule, prior.prediction, settings.objective)
     task = TemporalTask(ClipUNet(prior.unet, layers), objective, settings, texts, kept)
     trained = cast(ClipUNet, run.train(task, clips)).layers

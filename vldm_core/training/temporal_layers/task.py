@@ -157,17 +157,16 @@ class TemporalTask:
         if self._films is None:
             return Validation()
         assert isinstance(module, ClipUNet)
-        steps = torch.linspace(0, 1, 2 * self._settings.levels + 1)[1::2]
         figures: dict[str, list[float]] = {}
         device = next(module.layers.parameters()).device
+        steps = self._objective.spread(self._settings.levels, device)
         for number in range(len(self._films)):
             clip = self._films.clip(number)
             kept = _first_frames(clip, self._settings.frames)
             batch: Any = {name: value[None].to(device) for name, value in kept.items() if isinstance(value, Tensor)}
             generator = torch.Generator().manual_seed(number)
-            for step in steps:
+            for timesteps in steps.split(1):
                 noise = torch.randn(batch["clean"].shape, generator=generator).to(device)
-                timesteps = (step * (self._objective.steps - 1)).long()[None].to(device)
                 texts = self._texts[:1].to(device)
                 for name, strength in (("", 1.0), (" without layers", 0.0)):
                     module.layers.strength = strength

@@ -1,6 +1,6 @@
 """A film of any size and length made from nothing: a moving scene with grain, flicker, dirt and scratches."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,7 +62,14 @@ def write_grainy_film(path: Path, width: int, height: int, count: int, *, pix_fm
         count: Frames.
         pix_fmt: FFmpeg's name of the pixel format.
     """
+    write_made(path, grainy_frames(width, height, count), width, height, count, pix_fmt=pix_fmt)
+
+
+def write_made(
+    path: Path, frames: Iterable[NDArray[np.uint8]], width: int, height: int, count: int, *, pix_fmt: str
+) -> None:
+    """Write frames (height, width, 3) that are made one after the other; see `write_grainy_film`."""
     info = FilmInfo.of_frames(width, height, _RATE, frame_count=count)
     with open_writer(path, info, settings=WriteSettings(pix_fmt=pix_fmt)) as writer:
-        for index, image in enumerate(grainy_frames(width, height, count)):
+        for index, image in enumerate(frames):
             writer.write(FilmFrame(index=index, image=image))

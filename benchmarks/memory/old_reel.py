@@ -7,7 +7,6 @@ reel is one shot, so that what grows with a shot is seen as well as what grows w
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vldm_core.video.info import FilmFrame, FilmInfo
 from vldm_core.video.shots import Shot
-from vldm_core.video.writing.encoding import WriteSettings
-from vldm_core.video.writing.writer import open_writer
 
-_RATE = Fraction(24)
+from .grainy_film import write_made
+
 _LENGTHS = (37, 110, 64, 181, 90)
 """Frames of the shots before and after the long one, in turn; a last shot that would be shorter than the first of them
 joins the one before it."""
@@ -130,7 +127,4 @@ def write_old_reel(path: Path, width: int, height: int, count: int, *, pix_fmt: 
         count: Frames.
         pix_fmt: FFmpeg's name of the pixel format.
     """
-    info = FilmInfo.of_frames(width, height, _RATE, frame_count=count)
-    with open_writer(path, info, settings=WriteSettings(pix_fmt=pix_fmt)) as writer:
-        for index, image in enumerate(old_frames(width, height, count)):
-            writer.write(FilmFrame(index=index, image=image))
+    write_made(path, old_frames(width, height, count), width, height, count, pix_fmt=pix_fmt)

@@ -1,12 +1,14 @@
 """What the first pass learnt of a shot is read again as it was, and nothing in the file can be run."""
 
+import copy
+
 import numpy as np
 import pytest
 
 from vldm_core.errors import FilmFileError
 from vldm_core.film.standing.detection import StandingSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
-from vldm_core.reel.resumable.stored import analysis_bytes, read_analysis
+from vldm_core.reel.resumable.stored import StoredAnalyses, analysis_bytes, read_analysis
 from vldm_core.stages.analysis import analyse_shot
 from vldm_core.stages.plan import StagePlan
 from vldm_core.stages.settings import StageSettings
@@ -67,3 +69,23 @@ def test_a_damaged_file_is_named(analysis, tmp_path, harm):
 def test_what_is_not_known_is_not_written(analysis):
     with pytest.raises(TypeError, match="cannot be kept"):
         analysis_bytes({"a": object()})  # type: ignore[arg-type]
+
+
+def test_analyses_of_a_reel_are_read_when_they_are_asked_for_and_not_held(analysis, tmp_path):
+    paths = [tmp_path / f"{number}.npz" for number in range(3)]
+    for path in paths:
+        path.write_bytes(analysis_bytes(analysis))
+    stored = StoredAnalyses(paths)
+    assert len(stored) == 3 and len(stored[1:]) == 2
+    same(stored[0], analysis)
+    same(stored[-1], analysis)
+    for path in paths:
+        path.unlink()
+    same(stored[2], analysis)  # the last one that was asked for
+    with pytest.raises(FilmFileError):
+        stored[0]
+    same(stored[2], analysis)
+    with pytest.raises(FilmFileError):
+        copy.copy(stored)[2]  # what goes to another process goes without contents
+    with pytest.raises(IndexError):
+        stored[3]

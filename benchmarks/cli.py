@@ -11,6 +11,7 @@ from vldm_core.errors import SettingsError
 
 from .film_commands import benchmark_detection, benchmark_film, benchmark_harm
 from .options import JsonOption, LanesOption, PageOption, TableOption, whole_numbers
+from .prior_commands import benchmark_prior, train_world
 
 app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 
@@ -18,6 +19,8 @@ app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their ba
 app.command("film")(benchmark_film)
 app.command("harm")(benchmark_harm)
 app.command("detection")(benchmark_detection)
+app.command("prior")(benchmark_prior)
+app.command("world")(train_world)
 
 _RESOLUTION: dict[str, Any] = {
     "restorer": "prerestore",

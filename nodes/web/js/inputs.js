@@ -35,6 +35,18 @@ function restoreByName(node, values, defaults) {
   }
 }
 
+// Frontends up to 1.27 leave room on the node for widgets that they do not draw: while one is hidden, it has no height.
+function takeNoRoomWhileHidden(node, widget) {
+  let own = widget.computeSize;
+  // Every widget is given 4 pixels around it.
+  const none = () => [0, -4];
+  Object.defineProperty(widget, "computeSize", {
+    configurable: true,
+    get: () => (node.isWidgetVisible?.(widget) === false ? none : own),
+    set: (made) => { own = made; },
+  });
+}
+
 app.registerExtension({
   name: "VLDM.Inputs",
 
@@ -42,7 +54,10 @@ app.registerExtension({
     if (!node.comfyClass?.startsWith("VLDM_")) return;
     const behind = (node.widgets ?? []).filter((widget) => widget.options?.advanced);
     // Frontends up to 1.27 read the mark of the widget, and are given that of its options.
-    for (const widget of behind) widget.advanced = true;
+    for (const widget of behind) {
+      widget.advanced = true;
+      takeNoRoomWhileHidden(node, widget);
+    }
     if (behind.length) node.setSize?.(node.computeSize());
     if (!EARLIER[node.comfyClass]) return;
     const defaults = new Map((node.widgets ?? []).map((widget) => [widget.name, widget.value]));

@@ -1,0 +1,102 @@
+"""Fusion by three routes: is it better than the pre-restored picture, and than what the prior decodes to?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vldm_core.decode.fusion_decoder import KIND, Source
+from vldm_core.prerestore.network import PreRestorer
+from vldm_core.prerestore.run import PreRestoreSettings, pre_restore_stream
+from vldm_core.progress import Progress, silent
+from vldm_core.training.diffusion.prior import TrainingPrior
+from vldm_core.training.fusion.examples import SampleClip
+from vldm_core.training.fusion.task import prior_of
+
+from ..clips import Clip
+from ..scores import HIGHER_IS_BETTER, MEASURES, Scores, means, scores
+from .finding import Claim, Figures, Finding
+
+_ALONE, _DECODED = "pre-restored alone", "decoded alone"
+_NO_GRAIN = PreRestoreSettings(keep_grain=0.0)
+
+
+def try_fusion(
+    world: TrainingPrior,
+    clips: Sequence[Clip],
+    files: Mapping[Source, Path],
+    network: PreRestorer,
+    sample: SampleClip,
+    *,
+    sampled_as: str,
+    progress: Progress = silent,
+) -> Finding:
+    """Fuse clips by every route.
+
+    Args:
+        world: The model.
+        clips: Held out, badly damaged.
+        files: Fusion of each route.
+        network: The pre-restorer that they were trained with.
+        sample: Runs the prior, as for the training.
+        sampled_as: Says how.
+        progress: Called once per clip.
+    """
+    routes = {source: (KIND.load(file), prior_of(source, network, world)) for source, file in files.items()}
+    found: dict[str, list[Scores]] = {name: [] for name in (_ALONE, _DECODED, *map(_route, routes))}
+    rows: dict[str, Tensor] = {}
+    for number, clip in enumerate(clips):
+        pairs = zip(clip.repaired, clip.masks, strict=True)
+        made = list(pre_restore_stream(pairs, network, _NO_GRAIN, features=True))
+        pictures = torch.stack([frame.image for frame in made])
+        features = _stacked([frame.features for frame in made if frame.features is not None])
+        latents = sample(pictures, clip.masks)
+        shown = {_ALONE: pictures, _DECODED: world.pictures(latents)}
+        for source, (fusion, prior) in routes.items():
+            with torch.no_grad():
+                shown[_route(source)] = fusion(pictures, features, prior(latents)).clamp(0, 1)
+        for name, frames in shown.items():
+            found[name].append(scores(frames, clip))
+        if clip is clips[0]:
+            rows = {"repaired": clip.repaired, **shown, "target": clip.target}
+        progress("fusion", number + 1, len(clips))
+    figures = {name: means([each]) for name, each in found.items()}
+    return Finding(
+        part="Fusion",
+        how=f"{len(clips)} badly damaged clips, repaired and pre-restored; the prior at {sampled_as}.",
+        figures=figures,
+        claims=tuple(_claim(figures, _route(source)) for source in routes),
+        rows=rows,
+    )
+
+
+def _stacked(features: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    half, quarter, eighth = (torch.stack(level) for level in zip(*features, strict=True))
+    return half, quarter, eighth
+
+
+def _route(source: str) -> str:
+    return f"fused, route {source}"
+
+
+def _claim(figures: Figures, route: str) -> Claim:
+    better = [
+        name
+        for name in MEASURES
+        if name in figures[route] and all(_better(figures, route, other, name) for other in (_ALONE, _DECODED))
+    ]
+    gains = {other: figures[route]["psnr"].value - figures[other]["psnr"].value for other in (_ALONE, _DECODED)}
+    return Claim(
+        aim=f"{route}: better than both alone in one measure at least",
+        found=(
+            f"better in {', '.join(MEASURES[name].split(',')[0] for name in better) or 'none'}; PSNR "
+            f"{gains[_ALONE]:+.2f} dB over the pre-restored, {gains[_DECODED]:+.2f} dB over the decoded picture"
+        ),
+        holds=bool(better),
+    )
+
+
+def _better(figures: Figures, one: str, other: str, name: str) -> bool:
+    apart = figures[one][name].value - figures[other][name].value
+    return apart > 0 if name in HIGHER_IS_BETTER else apart < 0

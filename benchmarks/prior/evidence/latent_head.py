@@ -1,0 +1,74 @@
+"""The latent head of the pre-restorer: is it nearer to the clean latent than what the VAE makes of damaged frames?"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from vldm_core.errors import SettingsError
+from vldm_core.prerestore.network import KIND
+from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
+from vldm_core.progress import Progress, silent
+from vldm_core.training.diffusion.prior import TrainingPrior
+
+from ..clips import Clip
+from ..scores import Mean, means, scores
+from .finding import Claim, Finding
+
+_HEAD, _VAE, _BOTH = "latent head", "VAE on the damaged frames", "VAE on the pre-restored frames"
+_MEASURE = "distance"
+
+
+def try_latent_head(world: TrainingPrior, clips: Sequence[Clip], file: Path, *, progress: Progress = silent) -> Finding:
+    """Compare latents with those of the clean frames.
+
+    Args:
+        world: The model.
+        clips: Held out, badly damaged.
+        file: Of a pre-restorer with a latent head.
+        progress: Called once per clip.
+
+    Raises:
+        SettingsError: The pre-restorer has no latent head.
+    """
+    network = KIND.load(file)
+    found: dict[str, list[dict[str, float]]] = {_VAE: [], _BOTH: [], _HEAD: []}
+    for number, clip in enumerate(clips):
+        clean = world.latents(clip.target)
+        latents = pre_restore(clip.repaired, network, PreRestoreSettings(keep_grain=0.0), masks=clip.masks)[1]
+        if latents is None:
+            raise SettingsError(f"{file} has no latent head; train one with a VAE")
+        made = {
+            _VAE: world.latents(clip.repaired),
+            _BOTH: world.latents(clip.given),
+            _HEAD: world.scale * latents,
+        }
+        for name, latent in made.items():
+            found[name].append({_MEASURE: _distance(latent, clean), **scores(world.pictures(latent), clip)})
+        progress("latent head", number + 1, len(clips))
+    figures: dict[str, dict[str, Mean]] = {name: means([each]) for name, each in found.items()}
+    own, vae, both = (figures[name][_MEASURE].value for name in (_HEAD, _VAE, _BOTH))
+    return Finding(
+        part="Latent head",
+        how=f"{len(clips)} badly damaged clips, repaired; L1 to the scaled latent of the clean frames.",
+        figures=figures,
+        claims=(
+            Claim(
+                aim="nearer to the clean latent than the VAE on the damaged frame",
+                found=f"{own:.3f} against {vae:.3f} (on the pre-restored frame {both:.3f})",
+                holds=own < vae,
+            ),
+        ),
+        headings={
+            _MEASURE: "L1 to the clean latent",
+            "psnr": "decoded: PSNR, dB",
+            "ssim": "SSIM",
+            "st_lpips": "ST-LPIPS",
+            "flicker": "flicker, %",
+            "warp": "warp error, levels",
+        },
+    )
+
+
+def _distance(latent: Tensor, clean: Tensor) -> float:
+    return float((latent - clean).abs().mean())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from vldm_core.decode.fusion_decoder import Source
-from vldm_core.prerestore.shipped import load_prerestorer
+from vldm_core.prerestore.shipped import SHIPPED, load_prerestorer
 from vldm_core.progress import Progress, silent
 from vldm_core.training.control_branch.run import train_control_branch
 from vldm_core.training.control_branch.task import ControlTrainingSettings
@@ -16,13 +16,15 @@ from vldm_core.training.era_lora.run import train_era_loras
 from vldm_core.training.era_lora.task import LoraTrainingSettings
 from vldm_core.training.fusion.run import train_fusion
 from vldm_core.training.fusion.task import FusionTrainingSettings
+from vldm_core.training.prerestorer.run import train_prerestorer
+from vldm_core.training.prerestorer.task import PreRestoreTrainingSettings
 from vldm_core.training.settings import TrainerSettings
 from vldm_core.training.temporal_layers.run import train_temporal_layers
 from vldm_core.training.temporal_layers.task import TemporalTrainingSettings
 
 from ..sampling import restored_with_control
 from .era_films import make_era_films
-from .films import FRAMES
+from .films import FILMS, FRAMES
 from .models import SIDE, open_world
 
 TEMPORAL = TemporalTrainingSettings(
@@ -49,6 +51,13 @@ ERA = LoraTrainingSettings(
 FUSION = FusionTrainingSettings(
     trainer=TrainerSettings(steps=800, batch=8, rate=1e-3, average=0.99, checkpoint_every=200, validate_every=400),
     side=64,
+)
+HEAD = PreRestoreTrainingSettings(
+    trainer=TrainerSettings(steps=600, batch=4, rate=2e-3, average=0.99, checkpoint_every=200, validate_every=300),
+    films=replace(FILMS, films=200),
+    side=64,
+    latent=1.0,
+    head_only=True,
 )
 ERA_PICTURES = EraPictureSettings(pictures=256, validation_pictures=64, side=SIDE)
 
@@ -110,6 +119,20 @@ class PartsTraining:
             self.material.cache / "era pictures",
             pictures=ERA_PICTURES,
             settings=ERA,
+            resume=self.resume,
+            threads=self.threads,
+            progress=self.progress,
+        )
+
+    def prerestorer(self) -> None:
+        """Train a latent head on the pre-restorer that ships."""
+        train_prerestorer(
+            self.data,
+            self.weights / "prerestorer.safetensors",
+            self.material.cache / "prerestorer",
+            settings=HEAD,
+            vae=open_world(self.weights).vae,
+            start=SHIPPED,
             resume=self.resume,
             threads=self.threads,
             progress=self.progress,

@@ -119,6 +119,38 @@ def test_the_latent_head_is_trained_against_a_vae(data, cache, tmp_path) -> None
     assert (latents - wanted[0]).abs().mean() < 0.8 * (untrained - wanted[0]).abs().mean()
 
 
+def test_the_head_alone_is_trained_on_a_finished_network(data, cache, tmp_path) -> None:
+    torch.manual_seed(0)
+    vae, begun = TinyVAE(), tmp_path / "begun.safetensors"
+    run(data, cache, begun, replace(SETTINGS, trainer=replace(SETTINGS.trainer, steps=4)))
+    settings = replace(SETTINGS, head_only=True, trainer=replace(SETTINGS.trainer, steps=60, rate=5e-2))
+
+    def train(out, settings=settings, **options) -> PreRestorer:
+        return train_prerestorer(data, out, cache, settings=settings, vae=vae, start=begun, **options)
+
+    network = train(tmp_path / "head.safetensors")
+    before, film = KIND.load(begun), _film(cache)
+    assert network.config == replace(before.config, latent=True)
+    trained = network.state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in before.state_dict().items())
+    wanted = LatentTarget(vae)(film["target"][None])[0]
+    untrained = train(
+        tmp_path / "one.safetensors", replace(settings, trainer=replace(settings.trainer, steps=1, rate=1e-6))
+    )
+    near, far = (pre_restore(film["frames"], each, masks=film["masks"])[1] for each in (network, untrained))
+    assert (near - wanted).abs().mean() < 0.8 * (far - wanted).abs().mean()
+    short = replace(settings, trainer=replace(settings.trainer, steps=24))
+    check_resume_is_exact(lambda out, **options: train(out, short, **options), tmp_path, step=13)
+
+
+def test_the_head_alone_needs_a_network_and_a_vae(data, cache, tmp_path) -> None:
+    settings = replace(SETTINGS, head_only=True)
+    with pytest.raises(SettingsError, match="give both"):
+        run(data, cache, tmp_path / "head.safetensors", settings, vae=TinyVAE())
+    with pytest.raises(SettingsError, match="above 0"):
+        replace(SETTINGS, head_only=True, latent=0.0)
+
+
 def test_a_latent_head_needs_a_vae_and_a_vae_a_head() -> None:
     with pytest.raises(SettingsError, match="latent head"):
         PreRestoreTask(PreRestorer(TINY), SETTINGS)

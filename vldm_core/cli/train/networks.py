@@ -153,15 +153,27 @@ def train_prerestore(
     vae: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder of a diffusers AutoencoderKL to train a latent head against; else it gets none."
+            metavar="PATH",
+            help="Stable Diffusion model (folder or checkpoint), or the folder of its VAE, to train a latent head "
+            "against; else it gets none.",
         ),
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Begin with these weights and their shape; shipped: those that ship."
+        ),
+    ] = None,
+    head_only: Annotated[
+        bool, typer.Option("--head-only", help="Train the latent head alone; the pictures of --from stay as they are.")
+    ] = False,
     overwrite: OverwriteOption = False,
     checkpoint_every: CheckpointOption = 200,
 ) -> None:
     """Train the network that restores a shot before Stable Diffusion sees it, on films aged and repaired."""
     with reported():
         from ...prerestore.network import BASE, SMALL
+        from ...prerestore.shipped import SHIPPED
         from ...training.prerestorer.run import train_prerestorer
         from ...training.prerestorer.task import PreRestoreTrainingSettings
 
@@ -185,8 +197,10 @@ def train_prerestore(
                     checkpoint_every=checkpoint_every,
                 ),
                 films=replace(settings.films, films=films, seed=seed),
+                head_only=head_only,
             ),
             vae=None if vae is None else _autoencoder(vae),
+            start=None if start is None else SHIPPED if start == "shipped" else Path(start),
             resume=resume,
             overwrite=overwrite,
             threads=threads,
@@ -197,9 +211,13 @@ def train_prerestore(
 
 
 def _autoencoder(folder: Path) -> "nn.Module":
-    """Read a VAE of Stable Diffusion from a folder, never from the network."""
+    """Read a VAE of Stable Diffusion from its folder or from a whole model, never from the network."""
     from ...files.weights import WeightFileError
 
+    if folder.is_file() or (folder / "model_index.json").is_file():
+        from ...training.diffusion.prior import open_training_prior
+
+        return open_training_prior(folder).vae
     advice = "give the folder of Stable Diffusion's VAE in diffusers' layout (usually named 'vae')"
     if not (folder / "config.json").is_file():
         raise WeightFileError(f"{folder} has no config.json; {advice}")

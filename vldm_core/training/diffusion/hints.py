@@ -4,8 +4,8 @@ from torch import Tensor
 
 from ...prerestore.network import PreRestorer
 from ...prerestore.run import PreRestoreSettings, pre_restore
+from ..fingerprints import fingerprint
 from .latent_films import Hint
-from .prior import fingerprint
 
 _SETTINGS = PreRestoreSettings(keep_grain=0.0)
 """A prior is to be given the picture; grain comes back at the end."""

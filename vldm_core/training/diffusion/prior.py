@@ -1,6 +1,5 @@
 """The Stable Diffusion model that parts are trained on: opened once, frozen, and reduced to what training needs."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...prior.checkpoints.opening import open_prior
 from ...prior.schedulers import DrivenScheduler
 from ...sampling.schedule import NoiseSchedule, Prediction
+from ..fingerprints import fingerprint
 from ..settings import Precision
-
-_SAMPLE = 4096
-"""Numbers of every tensor that a fingerprint reads, evenly spread: the whole of a large model takes minutes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,18 +120,6 @@ def training_prior(pipeline: Any) -> TrainingPrior:
         pipeline=pipeline,
         name=fingerprint(pipeline.unet, pipeline.vae),
     )
-
-
-def fingerprint(*models: nn.Module) -> str:
-    """Return a short name of the weights of models; it reads part of every tensor."""
-    digest = hashlib.sha256()
-    for model in models:
-        for key, tensor in sorted(model.state_dict().items()):
-            flat = tensor.detach().flatten()
-            part = flat[:: max(1, len(flat) // _SAMPLE)][:_SAMPLE].float().cpu().contiguous()
-            digest.update(f"{key} {tuple(tensor.shape)}".encode())
-            digest.update(part.numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def folder_of(prior: TrainingPrior, cache: Path) -> Path:

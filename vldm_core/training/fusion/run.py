@@ -11,7 +11,8 @@ from ...progress import Progress, silent
 from ...sampling.cfg import CfgSettings
 from ...sampling.restoration import RestorationSettings
 from ..diffusion.material import PriorMaterial
-from ..diffusion.prior import TrainingPrior, fingerprint
+from ..diffusion.prior import TrainingPrior
+from ..fingerprints import fingerprint
 from ..run import TrainingRun
 from .examples import FusionExamples, FusionFilms, SampleClip, make_fusion_examples
 from .task import FusionTask, FusionTrainingSettings, new_fusion, prior_of

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from ...data.clean_shots import TrainingMaterial
+from ...errors import SettingsError
 from ...prerestore.network import KIND, SMALL, PreRestorer, PreRestorerConfig
 from ...progress import Progress, silent
+from ..fingerprints import fingerprint
 from ..run import TrainingRun
 from .examples import RepairedClips, make_films
 from .task import LatentTarget, PreRestoreTask, PreRestoreTrainingSettings
@@ -23,6 +25,7 @@ def train_prerestorer(
     config: PreRestorerConfig | None = None,
     settings: PreRestoreTrainingSettings | None = None,
     vae: nn.Module | None = None,
+    start: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
@@ -38,6 +41,8 @@ def train_prerestorer(
         config: Shape of the network; `SMALL` by default, without its latent head where there is no VAE.
         settings: How it is trained.
         vae: diffusers' `AutoencoderKL`, to train the latent head against.
+        start: File of a pre-restorer to begin with, whose shape the network then has; its latent head may be missing.
+            None begins anew.
         resume: Go on from the checkpoint, if there is one.
         overwrite: Replace weights and checkpoint that are there.
         threads: Threads of torch and OpenCV; None leaves them as they are.
@@ -51,11 +56,19 @@ def train_prerestorer(
         FilmFileError: There is nothing to train on or to validate on. All of these before any film is made.
     """
     settings = settings or PreRestoreTrainingSettings()
-    config = replace(config or SMALL, latent=vae is not None)
+    if settings.head_only and (start is None or vae is None):
+        raise SettingsError("the latent head alone is trained on a finished pre-restorer and against a VAE; give both")
+    begun = None if start is None else KIND.load(start)
+    config = replace(config or SMALL if begun is None else begun.config, latent=vae is not None)
     run = TrainingRun(
         out=out,
         settings=settings.trainer,
-        description={"task": "pre-restorer", "network": asdict(config), "losses": settings.description()},
+        description={
+            "task": "pre-restorer",
+            "network": asdict(config),
+            "losses": settings.description(),
+            **({} if begun is None else {"start": fingerprint(begun)}),
+        },
         resume=resume,
         overwrite=overwrite,
         threads=threads,
@@ -71,12 +84,24 @@ def train_prerestorer(
     )
     with run.start():
         network = PreRestorer(config)
+    if begun is not None:
+        _begin_with(network, begun)
+    if settings.head_only:
+        network.requires_grad_(False)
+        assert network.latent is not None
+        network.latent.requires_grad_(True)
     _keep_channels_together(network)
     latents = LatentTarget(vae) if vae is not None else None
     task = PreRestoreTask(network, settings, [RepairedClips.whole(path) for path in kept], latents)
     trained = cast(PreRestorer, run.train(task, clips))
     KIND.save(trained, out)
     return trained
+
+
+def _begin_with(network: PreRestorer, begun: PreRestorer) -> None:
+    """Take all weights over that both have: one may have a latent head that the other lacks."""
+    known = network.state_dict()
+    network.load_state_dict(known | {name: value for name, value in begun.state_dict().items() if name in known})
 
 
 def _keep_channels_together(network: nn.Module) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...errors import SettingsError
 from ...metrics.fidelity import psnr, ssim
 from ...prerestore.alignment import alignments
-from ...prerestore.network import STATE_SCALE, PreRestorer
+from ...prerestore.network import STATE_SCALE, Decoded, PreRestorer
 from ...video.warping import consistency
 from ..losses import charbonnier, gradient, multi_scale, temporal
 from ..settings import TrainerSettings
@@ -34,6 +34,7 @@ class PreRestoreTrainingSettings:
         gradient: Weight of the gradient loss beside the picture loss.
         temporal: Weight of the temporal loss.
         latent: Weight of the latent loss, where a VAE is given.
+        head_only: Train nothing but the latent head, by the latent loss alone; the pictures stay as they are.
     """
 
     trainer: TrainerSettings = TrainerSettings(steps=3000, batch=6, rate=1.2e-3)
@@ -45,6 +46,7 @@ class PreRestoreTrainingSettings:
     gradient: float = 0.3
     temporal: float = 0.5
     latent: float = 0.1
+    head_only: bool = False
 
     def __post_init__(self) -> None:
         for name in ("gradient", "temporal", "latent"):
@@ -55,6 +57,8 @@ class PreRestoreTrainingSettings:
                 f"{self.validation_films} validation films and samples of {self.frames} frames of {self.films.frames}; "
                 "use at least one film and samples no longer than films"
             )
+        if self.head_only and not self.latent:
+            raise SettingsError("the latent head alone is trained with a latent loss of 0; use a weight above 0")
 
     def description(self) -> dict[str, Any]:
         """Return what makes the run what it is, beside the trainer's own settings."""
@@ -114,20 +118,24 @@ class PreRestoreTask:
         settings = self._settings
         ways = alignments(batch["backward"], batch["forward"], batch["masks"], scale=STATE_SCALE)
         decoded = module(batch["frames"], batch["masks"], *ways, nearby=batch["nearby"]).decoded
-        pictures = [picture.float() for picture in decoded.pictures]
-        parts = {
-            "picture": multi_scale(pictures, batch["target"], settings.scales),
-            "gradient": settings.gradient * gradient(pictures[0], batch["target"]),
-        }
-        trust = consistency(batch["backward"], batch["forward"]).float()
-        parts["temporal"] = settings.temporal * temporal(pictures[0], batch["target"], batch["backward"], trust)
+        parts = {} if settings.head_only else self._picture_losses(decoded, batch)
         if self._latents is not None:
             wanted = self._latents(batch["target"])
             parts["latent"] = settings.latent * charbonnier(decoded.latent.float(), wanted)
         return torch.stack(list(parts.values())).sum(), parts
 
+    def _picture_losses(self, decoded: Decoded, batch: RepairedClip) -> dict[str, Tensor]:
+        settings = self._settings
+        pictures = [picture.float() for picture in decoded.pictures]
+        trust = consistency(batch["backward"], batch["forward"]).float()
+        return {
+            "picture": multi_scale(pictures, batch["target"], settings.scales),
+            "gradient": settings.gradient * gradient(pictures[0], batch["target"]),
+            "temporal": settings.temporal * temporal(pictures[0], batch["target"], batch["backward"], trust),
+        }
+
     def validate(self, module: nn.Module) -> Validation:
-        """See `trainer.Task`."""
+        """See `trainer.Task`: pictures beside those that went in, latents beside what the VAE makes of those."""
         figures: dict[str, list[float]] = {"psnr": [], "psnr before": [], "ssim": [], "ssim before": []}
         pictures: dict[str, Tensor] = {}
         device = next(module.parameters()).device
@@ -139,6 +147,10 @@ class PreRestoreTask:
             for name, frames in (("", made), (" before", film["frames"])):
                 figures[f"psnr{name}"].append(float(psnr(frames, film["target"])))
                 figures[f"ssim{name}"].append(float(ssim(frames, film["target"]) or 0.0))
+            if self._latents is not None:
+                wanted = self._latents(clip["target"])
+                for name, latent in (("", decoded.latent), (" of the VAE", self._latents(clip["frames"]))):
+                    figures.setdefault(f"latent L1{name}", []).append(float((latent.float() - wanted).abs().mean()))
             middle = len(made) // 2
             rows = film["frames"][middle], made[middle], film["target"][middle]
             pictures[f"film {number}: before, after, target"] = torch.cat(rows, dim=-1)

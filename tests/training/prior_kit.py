@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import torch
+
+from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
 from vldm_core.training.diffusion.material import PriorMaterial
 from vldm_core.training.diffusion.prior import TrainingPrior, training_prior
 from vldm_core.training.prerestorer.examples import RepairedFilmSettings
@@ -19,5 +22,49 @@ def tiny_prior(prediction: str = "epsilon") -> TrainingPrior:
     return training_prior(tiny_pipeline(prediction=prediction))
 
 
+def wide_prior() -> TrainingPrior:
+    """The tiny prior with a VAE whose groups are SVD's, which are fixed."""
+    from diffusers import AutoencoderKL
+
+    pipeline = tiny_prior().pipeline
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        vae = AutoencoderKL(
+            block_out_channels=(32, 32, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=1,
+        ).eval()
+    pipeline.register_modules(vae=vae)
+    return training_prior(pipeline)
+
+
 def material(data: Path, cache: Path) -> PriorMaterial:
     return PriorMaterial(data=(data,), cache=cache, films=FILMS, validation_films=1)
+
+
+NETWORK = PreRestorerConfig(
+    widths=(8, 8, 12),
+    encoder_blocks=(1, 1),
+    state_blocks=1,
+    bottom_blocks=1,
+    decoder_blocks=(1, 1),
+    heads=2,
+    window=4,
+    latent=False,
+)
+
+
+def tiny_prerestorer() -> PreRestorer:
+    """A pre-restorer with weights that are the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        return PreRestorer(NETWORK).eval().requires_grad_(False)
+
+
+def prerestorer_file(folder: Path) -> Path:
+    """The same as a file."""
+    path = folder / "prerestorer.safetensors"
+    if not path.is_file():
+        KIND.save(tiny_prerestorer(), path)
+    return path

@@ -6,26 +6,15 @@ import pytest
 import torch
 
 from vldm_core.decode.fusion_decoder import KIND
-from vldm_core.prerestore.network import PreRestorer, PreRestorerConfig
 from vldm_core.training.fusion.run import sample_with, train_fusion
 from vldm_core.training.fusion.task import FusionTrainingSettings, new_fusion, prior_of
 
 from ..prerestorer.smooth import photographs
-from ..prior_kit import TRAINER, material, tiny_prior
+from ..prior_kit import NETWORK, TRAINER, material, tiny_prerestorer, tiny_prior
 from ..training_kit import check_resume_is_exact
 
 SOURCES = ("latent", "decoder", "picture")
 SETTINGS = FusionTrainingSettings(trainer=TRAINER, side=None)
-NETWORK = PreRestorerConfig(
-    widths=(8, 8, 12),
-    encoder_blocks=(1, 1),
-    state_blocks=1,
-    bottom_blocks=1,
-    decoder_blocks=(1, 1),
-    heads=2,
-    window=4,
-    latent=False,
-)
 
 
 @pytest.fixture(scope="module")
@@ -35,22 +24,17 @@ def given(tmp_path_factory):
     return material(folder, tmp_path_factory.mktemp("cache"))
 
 
-def prerestorer():
-    torch.manual_seed(5)
-    return PreRestorer(NETWORK).eval().requires_grad_(False)
-
-
 def train(given, out, settings=SETTINGS, **options):
     prior = tiny_prior()
     sample, said = sample_with(prior.pipeline, strength=0.5, steps=2, cfg=1.0)
     return train_fusion(
-        prior, given, out, prerestorer=prerestorer(), sample=sample, sampled_as=said, settings=settings, **options
+        prior, given, out, prerestorer=tiny_prerestorer(), sample=sample, sampled_as=said, settings=settings, **options
     )
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_route_begins_as_the_picture_and_learns(given, tmp_path, source) -> None:
-    prior, network, out = tiny_prior(), prerestorer(), tmp_path / "fusion.safetensors"
+    prior, network, out = tiny_prior(), tiny_prerestorer(), tmp_path / "fusion.safetensors"
     fusion = new_fusion(source, network, prior)
     picture = torch.rand(1, 3, 32, 32)
     features = tuple(torch.randn(1, width, 32 >> s, 32 >> s) for s, width in enumerate(NETWORK.widths, 1))

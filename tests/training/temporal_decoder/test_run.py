@@ -11,7 +11,7 @@ from vldm_core.training.temporal_decoder.run import train_temporal_decoder
 from vldm_core.training.temporal_decoder.task import DecoderTrainingSettings
 
 from ..prerestorer.smooth import photographs
-from ..prior_kit import TRAINER, material, tiny_prior
+from ..prior_kit import TRAINER, material, wide_prior
 from ..training_kit import check_resume_is_exact
 
 
@@ -23,25 +23,6 @@ def given(tmp_path_factory):
 
 
 SETTINGS = DecoderTrainingSettings(trainer=replace(TRAINER, steps=8, batch=1), frames=3, side=None)
-
-
-def wide_prior():
-    """The tiny prior with a VAE whose groups are SVD's, which are fixed."""
-    from diffusers import AutoencoderKL
-
-    from vldm_core.training.diffusion.prior import training_prior
-
-    torch.manual_seed(4)
-    pipeline = tiny_prior().pipeline
-    pipeline.register_modules(
-        vae=AutoencoderKL(
-            block_out_channels=(32, 32, 32, 32),
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=1,
-        ).eval()
-    )
-    return training_prior(pipeline)
 
 
 def train(given, out, **options):

@@ -1,6 +1,6 @@
 """All commands that train, in the order in which the help lists them."""
 
-from . import networks, prior
+from . import decoding, networks, prior
 from .options import app
 
-__all__ = ["app", "networks", "prior"]
+__all__ = ["app", "decoding", "networks", "prior"]

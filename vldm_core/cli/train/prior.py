@@ -51,6 +51,7 @@ class LoraTrainingOptions(PriorTrainingOptions):
     cache: Annotated[Path, typer.Option(help="Folder for the pictures that are cut and their latents.")]
     era: Annotated[list[str] | None, typer.Option(help="Train for this era only; may be given several times.")] = None
     pictures: Annotated[int, typer.Option(min=1, help="Pictures that are cut of an era's films.")] = 400
+    validation_pictures: Annotated[int, typer.Option(min=1, help="Pictures of the films that are kept apart.")] = 48
     side: Annotated[int, typer.Option(min=64, help="Height and width of the pictures, a multiple of 64.")] = 512
     rank: Annotated[int, typer.Option(min=1, help="Rank of every update.")] = 16
     alpha: Annotated[float, typer.Option(min=0, help="What is added is multiplied by alpha / rank.")] = 16.0
@@ -138,7 +139,12 @@ def train_lora(
     with reported(), bars() as progress:
         settings = LoraTrainingSettings(rank=options.rank, alpha=options.alpha, prompt=options.prompt)
         settings = replace(settings, trainer=options.trainer(settings.trainer))
-        pictures = EraPictureSettings(pictures=options.pictures, side=options.side, seed=options.seed)
+        pictures = EraPictureSettings(
+            pictures=options.pictures,
+            validation_pictures=options.validation_pictures,
+            side=options.side,
+            seed=options.seed,
+        )
         eras = options.era or []
         # Before the model is opened.
         chosen_eras(era_reels(data), eras)

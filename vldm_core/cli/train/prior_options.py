@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 StepsOption = Annotated[int, typer.Option(min=1, help="Steps of the optimiser.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Samples per forward pass.")]
 AccumulationOption = Annotated[int, typer.Option(min=1, help="Forward passes per step.")]
+RateOption = Annotated[float, typer.Option(min=0, help="Largest learning rate.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +33,7 @@ class PriorTrainingOptions:
     steps: StepsOption
     batch: BatchOption
     accumulation: AccumulationOption
-    rate: Annotated[float, typer.Option(min=0, help="Largest learning rate.")] = 1e-4
+    rate: RateOption = 1e-4
     precision: Annotated[
         Literal["bf16", "no"], typer.Option(help="Of the frozen model and the forward pass; no is float32.")
     ] = "bf16"
@@ -75,6 +76,7 @@ class FilmTrainingOptions(PriorTrainingOptions):
         Path, typer.Option(help="Folder for the films that are made and their latents; made where missing.")
     ]
     films: Annotated[int, typer.Option(min=1, help="Films to make to train on.")] = 1000
+    validation_films: Annotated[int, typer.Option(min=1, help="Films to make of the files that are kept apart.")] = 24
     side: Annotated[int, typer.Option(min=64, help="Height and width of the films, a multiple of 64.")] = 512
     prompt: Annotated[str, typer.Option(help="What the films show.")] = ""
 
@@ -91,7 +93,7 @@ class FilmTrainingOptions(PriorTrainingOptions):
         from ...training.diffusion.material import PriorMaterial
         from ...training.run import check_output
 
-        made = PriorMaterial(data=tuple(self.data or ()), cache=self.cache)
+        made = PriorMaterial(data=tuple(self.data or ()), cache=self.cache, validation_films=self.validation_films)
         films = replace(made.films, films=self.films, height=self.side, width=self.side, seed=self.seed)
         made = replace(made, films=films)
         made.check()

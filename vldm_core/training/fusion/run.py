@@ -1,5 +1,6 @@
 """The training of a fusion, from a model, a pre-restorer and a folder of clips and photographs to a file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from ...decode.fusion_decoder import KIND, FusionDecoder
 from ...prerestore.network import PreRestorer
+from ...prior.controls.control import ControlSystem
+from ...prior.controls.use import ControlUse
 from ...progress import Progress, silent
 from ...sampling.cfg import CfgSettings
 from ...sampling.restoration import RestorationSettings
@@ -86,7 +89,16 @@ def train_fusion(
     return trained
 
 
-def sample_with(pipeline: Any, *, strength: float, steps: int, cfg: float, seed: int = 0) -> tuple[SampleClip, str]:
+def sample_with(
+    pipeline: Any,
+    *,
+    strength: float,
+    steps: int,
+    cfg: float,
+    seed: int = 0,
+    prompt: str = "",
+    controls: Sequence[ControlSystem] = (),
+) -> tuple[SampleClip, str]:
     """Return what runs a pipeline over clips, image to image, and how to say it.
 
     Args:
@@ -95,19 +107,27 @@ def sample_with(pipeline: Any, *, strength: float, steps: int, cfg: float, seed:
         steps: Of the whole schedule.
         cfg: Scale of the guidance by text; 1 is without.
         seed: Of the noise.
+        prompt: What the clips show.
+        controls: Restoration systems that steer it; the clip itself is their hint.
     """
     settings = RestorationSettings(cfg=CfgSettings(scale=cfg), consistency=None)
+    uses = [ControlUse(system=system) for system in controls]
 
-    def sample(frames: Tensor, _masks: Tensor) -> Tensor:
+    def sample(frames: Tensor, masks: Tensor) -> Tensor:
         made = pipeline(
             frames,
+            prompt=prompt,
             settings=settings,
             num_inference_steps=steps,
             strength=strength,
             seed=seed,
+            masks=masks,
+            controls=uses,
             fitting=None,
             output="latents",
         )
         return made.latents
 
-    return sample, f"strength {strength}, {steps} steps, cfg {cfg}, seed {seed}"
+    said = [f"strength {strength}, {steps} steps, cfg {cfg}, seed {seed}, prompt {prompt!r}"]
+    joined = [*pipeline.attachments.values(), *controls]
+    return sample, ", ".join([*said, *(f"{type(part).__name__} {fingerprint(part)}" for part in joined)])

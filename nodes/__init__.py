@@ -8,6 +8,7 @@ from .decode.decode_with_feature_wrapping import DecodeWithFeatureWrapping
 from .decode.fuse_restoration import FuseRestoration
 from .decode.match_colour import MatchColour
 from .decode.regrain import Regrain
+from .decode.trained_fusion import TrainedFusionNode
 from .film.detect_damage import DetectDamage
 from .film.detect_shots import DetectShots
 from .film.reduce_grain import ReduceGrain
@@ -89,6 +90,7 @@ class VLDMExtension(ComfyExtension):
             DecodeVideo,
             DecodeWithFeatureWrapping,
             FuseRestoration,
+            TrainedFusionNode,
             MatchColour,
             Regrain,
         ]

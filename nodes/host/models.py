@@ -15,6 +15,9 @@ PRERESTORE = "vldm_prerestore"
 CONTROL = "vldm_control"
 """Restoration controls of published systems, in their own layouts."""
 
+FUSION = "vldm_fusion"
+"""Fusions that users trained."""
+
 CONTROLNETS = "controlnet"
 UNETS = "diffusion_models"
 CHECKPOINTS = "checkpoints"
@@ -31,7 +34,7 @@ CLIPS = "vldm_clip"
 
 def register_folders() -> None:
     """Tell the host about the folders; those that it knows already keep their places."""
-    for name in (TEMPORAL, MOTION, PRERESTORE, CONTROL):
+    for name in (TEMPORAL, MOTION, PRERESTORE, CONTROL, FUSION):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, extensions = folder_paths.folder_names_and_paths[name]
         folder_paths.folder_names_and_paths[name] = (paths, set(extensions) | set(SUFFIXES))

@@ -49,6 +49,7 @@ NODES = {
     "VLDM_DecodeVideo",
     "VLDM_DecodeWithFeatureWrapping",
     "VLDM_FuseRestoration",
+    "VLDM_TrainedFusion",
     "VLDM_MatchColour",
     "VLDM_Regrain",
 }
@@ -58,6 +59,7 @@ FILES = {
     ("VLDM_CaptionShots", "captioner"),
     ("VLDM_ApplyTemporalLayers", "file"),
     ("VLDM_DecodeWithFeatureWrapping", "file"),
+    ("VLDM_TrainedFusion", "file"),
     ("VLDM_LoadRestorationControl", "file"),
 }
 WORKFLOWS = set(workflow_names.TITLES.values())

@@ -186,6 +186,16 @@ class PriorOptions(ControlOptions):
     fidelity: Annotated[
         float, _film(min=0, max=1, help="How much the film counts in that; 0 is the plain decoder.")
     ] = 0.5
+    trained_fusion: Annotated[
+        Path | None,
+        _film(
+            metavar="FILE",
+            help="Fusion of train fusion, which gives the pictures of the prior's result and the pre-restored film.",
+        ),
+    ] = None
+    trained_fusion_weight: Annotated[
+        float, _film(min=0, max=1, help="Share that it takes over from the prior; 0 is the pre-restored film.")
+    ] = 1.0
     decode_frames: Annotated[int, _film(min=0, max=256, help="Frames decoded at a time; 0: as memory allows.")] = 0
     decode_halo: Annotated[
         int, _film(min=0, max=32, help="Frames that a temporal VAE decodes along on each side and throws away.")
@@ -239,6 +249,7 @@ class PriorOptions(ControlOptions):
             "temporal": (("temporal_strength", "attention_window", "attention_stride"), "FILE too, the layers"),
             "era_map": (("loras", "eras", "lora_strength"), "FILE too, which says what an era uses"),
             "feature_wrapping": (("fidelity",), "FILE too, the layers"),
+            "trained_fusion": (("trained_fusion_weight",), "FILE too, the fusion"),
         }
         self.check_controls()
         default = PriorOptions()
@@ -366,6 +377,8 @@ class PriorOptions(ControlOptions):
             loras=self._loras(),
             temporal_vae=self.temporal_vae,
             feature_wrapping=self.feature_wrapping,
+            trained_fusion=self.trained_fusion,
+            fusion_weight=self.trained_fusion_weight,
         )
 
     def _loras(self) -> "ReelLoras | None":

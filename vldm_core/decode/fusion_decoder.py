@@ -152,11 +152,19 @@ class FusionDecoder(nn.Module):
                     f"{(len(picture), self.config.widths[level], *wanted[level])} for its picture"
                 )
         for level in _LEVELS[self.config.source]:
-            if level not in prior or tuple(prior[level].shape[-2:]) != wanted[level]:
-                seen = tuple(prior[level].shape) if level in prior else "missing"
+            needed = (len(picture), self._channels(level), *wanted[level])
+            seen = tuple(prior[level].shape) if level in prior else "missing"
+            if seen != needed:
                 raise SettingsError(
-                    f"what the prior gives at level {level} is {seen}; this picture needs {wanted[level]}"
+                    f"what the prior gives at level {level} is {seen}; this fusion, trained on the source "
+                    f"{self.config.source!r}, needs {needed} for its picture"
                 )
+
+    def _channels(self, level: int) -> int:
+        """Channels of what comes from the prior."""
+        if self.config.source == "latent":
+            return LATENT_CHANNELS
+        return (self.config.decoder_widths if self.config.source == "decoder" else self.config.widths)[level]
 
 
 def _inward(config: FusionDecoderConfig, level: int) -> nn.Module:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..decode.chunks import TEMPORAL_HALO, Decode
+from ..decode.fused_clip import TrainedFusion, fuse_clip, pre_restored_shots
 from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
 from ..decode.temporal_vae import temporal_decode
 from ..decode.wrapping.headless import decode_frames, wrap
@@ -242,6 +243,7 @@ class VideoRestorationPipeline(
         finish: FinishSettings | None = None,
         temporal_decoder: nn.Module | None = None,
         feature_wrapping: FeatureWrapping | None = None,
+        trained_fusion: TrainedFusion | None = None,
         first_frame: int = 0,
         shot_start: int | None = None,
         output: Literal["frames", "latents"] = "frames",
@@ -279,6 +281,8 @@ class VideoRestorationPipeline(
             temporal_decoder: From :func:`.decode.temporal_vae.load_temporal_decoder`; None decodes with `vae`.
             feature_wrapping: From :func:`.decode.wrapping.network.read_feature_wrapping`: the frames steer the decoder,
                 as far as `finish.fidelity` says; None decodes without. Not together with a temporal decoder.
+            trained_fusion: The frames are pre-restored by it before they go into the prior, and the result comes from
+                it; None decodes. Not together with another decoder.
             first_frame: Number of the first frame in the film; noise and grain depend on it.
             shot_start: Film frame at which the first shot begins, where the frames begin inside it; None is
                 `first_frame`.
@@ -303,6 +307,10 @@ class VideoRestorationPipeline(
         if output == "frames":
             finish.check(masks=masks is not None)
         wrapped = wrap(self.vae, feature_wrapping, fidelity=finish.fidelity, temporal_decoder=temporal_decoder)
+        if trained_fusion is not None and not (temporal_decoder is None and feature_wrapping is None):
+            raise SettingsError(
+                "a trained fusion gives the pictures itself; leave temporal VAE and feature wrapping out"
+            )
         prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
         drive = self.drive(
             num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
@@ -317,6 +325,12 @@ class VideoRestorationPipeline(
 
         fitted = fit(frames, plan)
         fitted_masks = None if masks is None else fit(masks.detach().float().cpu(), plan)
+        came = fitted
+        repaired = None if fitted_masks is None else (fitted_masks > 0.5).float()
+        if trained_fusion is not None:
+            for network in (trained_fusion.network, trained_fusion.fusion):
+                network.to(self._execution_device)
+            fitted = pre_restored_shots(came, trained_fusion, masks=repaired, shots=parts, progress=progress)
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
             positive, negative = self._encode_prompts(prompts, negatives, parts)
@@ -357,7 +371,18 @@ class VideoRestorationPipeline(
             latents = found.float().cpu()
             if output == "latents":
                 return RestorationOutput(latents=latents, frames=None)
-            if wrapped is None:
+            if trained_fusion is not None:
+                pictures = fuse_clip(
+                    came,
+                    latents / self.vae.config.scaling_factor,
+                    trained_fusion,
+                    decode=lambda some: self._plain_decode()(some * self.vae.config.scaling_factor),
+                    decoder=self.vae.decoder,
+                    masks=repaired,
+                    shots=parts,
+                    progress=progress,
+                )
+            elif wrapped is None:
                 pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
             else:
                 pictures = decode_frames(

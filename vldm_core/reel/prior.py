@@ -12,7 +12,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..containment import Faults, Watch
+from ..decode.fused_clip import TrainedFusion
+from ..decode.fusion_decoder import KIND as FUSION
 from ..decode.regrain import regrain
 from ..decode.temporal_vae import load_temporal_decoder
 from ..decode.wrapping.headless import wrap
@@ -29,6 +31,8 @@ from ..errors import FilmFileWarning, SettingsError
 from ..files.temporary import free_path, own_folder
 from ..notices import Notices
 from ..prerestore.network import PreRestorer
+from ..prerestore.run import PreRestoreSettings
+from ..prerestore.shipped import PreRestoration, load_prerestorer
 from ..prior.control_hint import ControlHint
 from ..prior.finish import FinishSettings
 from ..progress import Progress, Pulse, silent
@@ -98,6 +102,9 @@ class PriorReelSettings:
         loras: LoRAs by era; None uses none.
         temporal_vae: VAE of Stable Video Diffusion that decodes in the place of the model's own, see
             :func:`..decode.temporal_vae.load_temporal_decoder`.
+        trained_fusion: File of a trained fusion, which gives the pictures in the place of the VAE's decoder alone; the
+            prior's part then pre-restores, as `reel.prerestore` says, and not the repair.
+        fusion_weight: Share that it takes over from the prior, 0 … 1.
         feature_wrapping: File of StableSR's VAE, whose added layers let the film steer the decoder as far as
             `finish.fidelity` says; not together with a temporal VAE.
 
@@ -123,6 +130,8 @@ class PriorReelSettings:
     loras: ReelLoras | None = None
     temporal_vae: Path | None = None
     feature_wrapping: Path | None = None
+    trained_fusion: Path | None = None
+    fusion_weight: float = 1.0
 
     def __post_init__(self) -> None:
         least = max(1, 3 * self.overlap)
@@ -136,6 +145,10 @@ class PriorReelSettings:
         if self.temporal_vae is not None and self.feature_wrapping is not None:
             raise SettingsError(
                 "feature wrapping was trained for the decoder of single pictures; leave the temporal VAE out"
+            )
+        if self.trained_fusion is not None and (self.temporal_vae or self.feature_wrapping) is not None:
+            raise SettingsError(
+                "a trained fusion gives the pictures itself; leave temporal VAE and feature wrapping out"
             )
         check_together(self.table, self.reel.choices)
         if self.loras is not None and not self.loras.eras and self.table is None:
@@ -214,6 +227,11 @@ def restore_film_with_prior(
     wrapping = None if settings.feature_wrapping is None else read_feature_wrapping(settings.feature_wrapping)
     if wrapping is not None:
         wrap(pipeline.vae, wrapping, fidelity=settings.finish.fidelity, temporal_decoder=decoder)
+    fusion = (
+        None if settings.trained_fusion is None else _trained_fusion(settings, settings.trained_fusion, prerestorer)
+    )
+    # It pre-restores itself.
+    before = settings.reel if fusion is None else replace(settings.reel, prerestore=None)
     shelf = None if settings.loras is None else LoraShelf(settings.loras, settings.table, pipeline)
     controls = ControlShelf(settings.controls, settings.table, pipeline)
     with ExitStack() as stack:
@@ -238,9 +256,7 @@ def restore_film_with_prior(
         work = _Work.of(source, destination, pipeline, settings, run, folder)
         notices = Notices() if notices is None else notices
         marks = settings.finds_damage and not given
-        report = _repaired(
-            source, repaired, settings.reel, film.info, work, progress, notices, prerestorer, marks=marks
-        )
+        report = _repaired(source, repaired, before, film.info, work, progress, notices, prerestorer, marks=marks)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", FilmFileWarning)
         if settings.table is not None:
@@ -258,7 +274,7 @@ def restore_film_with_prior(
         if shelf is not None:
             shelf.meet(report.shots)
         controls.meet(report.shots)
-        decoding = {"temporal_decoder": decoder, "feature_wrapping": wrapping}
+        decoding = {"temporal_decoder": decoder, "feature_wrapping": wrapping, "trained_fusion": fusion}
         restore = _restorer(
             pipeline, settings, report.shots, company, pulse, progress, watch, controls, sampled,
             decoding=decoding, shelf=shelf,
@@ -289,6 +305,22 @@ def restore_film_with_prior(
     if work is not None and run is not None and not run.keep:
         work.folder.remove()
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
+
+
+def _trained_fusion(settings: PriorReelSettings, file: Path, network: PreRestorer | None) -> TrainedFusion:
+    """Read a fusion and the pre-restorer that it works with.
+
+    Raises:
+        WeightFileError: A file cannot be used.
+        SettingsError: They do not belong together.
+    """
+    chosen = settings.reel.prerestore or PreRestoration(keep_grain=0.0)
+    return TrainedFusion(
+        fusion=FUSION.load(file),
+        network=network or load_prerestorer(chosen),
+        settings=PreRestoreSettings(**{name: getattr(chosen, name) for name in _HOW}),
+        weight=settings.fusion_weight,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -346,6 +378,7 @@ class _Work:
         return KeptParts(self.folder, self.depends, said)
 
 
+_HOW = tuple(each.name for each in fields(PreRestoreSettings))
 _OF_SHOTS = ("reel", "table", "prompt", "negative_prompt", "strength", "steps", "seed")
 """Settings that are asked for each shot, or show in the frames that go into the prior."""
 
@@ -501,7 +534,7 @@ def _restorer(
     controls: ControlShelf,
     sampled: Mapping[int, ShotSampling],
     *,
-    decoding: Mapping[str, nn.Module | None],
+    decoding: Mapping[str, nn.Module | TrainedFusion | None],
     shelf: LoraShelf | None = None,
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)

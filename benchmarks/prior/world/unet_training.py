@@ -13,7 +13,7 @@ from vldm_core.training.settings import TrainerSettings
 from vldm_core.training.trainer import Validation
 
 UNET = TrainerSettings(
-    steps=1500, batch=32, rate=1e-3, final_rate=2e-5, checkpoint_every=200, validate_every=500, average=0.995
+    steps=900, batch=32, rate=1e-3, final_rate=2e-5, checkpoint_every=200, validate_every=500, average=0.995
 )
 PROMPTS = ("a colour film", "a black-and-white film", "")
 """All texts that the small world knows."""

@@ -130,6 +130,7 @@ class HostPrior:
         controls: tuple[Any, ...],
         temporal_decoder: nn.Module | None,
         feature_wrapping: nn.Module | None,
+        trained_fusion: object | None,
         seed: int,
         fitting: FitSettings,
         finish: FinishSettings,
@@ -153,6 +154,7 @@ class HostPrior:
             controls: Empty: restoration controls are the host's, in `control`.
             temporal_decoder: None: `vae` decodes.
             feature_wrapping: None, likewise.
+            trained_fusion: None, likewise.
             seed: Of all noise.
             fitting: How frames are brought to the model's size.
             finish: Decoding, colour, fusion, grain.
@@ -160,7 +162,8 @@ class HostPrior:
             shot_start: Frame at which the shot begins.
             progress: Called per step and frame; may raise to interrupt.
         """
-        if prompt or negative_prompt or controls or temporal_decoder is not None or feature_wrapping is not None:
+        decoders = temporal_decoder, feature_wrapping, trained_fusion
+        if prompt or negative_prompt or controls or any(each is not None for each in decoders):
             raise SettingsError("a prior of the host takes prompts, controls and decoders from its graph")
         shots = (Shot(0, len(frames)),)
         plan = plan_fit(*frames.shape[-2:], fitting)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from vldm_core.decode.colour import ColourSettings, match_colour
 from vldm_core.prior.controls.reading import read_control
 from vldm_core.prior.controls.use import ControlUse
 from vldm_core.sampling.cfg import CfgSettings
@@ -62,6 +63,20 @@ def sample(
         output="latents",
     )
     return made.latents
+
+
+def pictures(world: TrainingPrior, latents: Tensor, given: Tensor) -> Tensor:
+    """Decode latents (T, 4, h, w) and give the pictures the colours of the film that went in, as is usual.
+
+    Args:
+        world: The model.
+        latents: Scaled.
+        given: (T, 3, H, W) in [0, 1].
+
+    Returns:
+        (T, 3, H, W) in [0, 1].
+    """
+    return match_colour(world.pictures(latents), given, ColourSettings())
 
 
 def restored_with_control(world: TrainingPrior, file: Path) -> tuple[SampleClip, str]:

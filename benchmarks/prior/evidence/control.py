@@ -13,7 +13,7 @@ from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 
 from ..clips import Clip
-from ..sampling import STEPS, sample
+from ..sampling import STEPS, pictures, sample
 from ..scores import Scores, means, psnr_inside, scores
 from .finding import Claim, Figures, Finding
 
@@ -45,7 +45,8 @@ def try_control(
             for seed in seeds:
                 found = []
                 for clip in clips:
-                    made = world.pictures(sample(world, clip.given, strength=strength, seed=seed, controls=controls))
+                    latents = sample(world, clip.given, strength=strength, seed=seed, controls=controls)
+                    made = pictures(world, latents, clip.given)
                     found.append(scores(made, clip))
                     if clip is clips[0] and seed == seeds[0]:
                         rows[f"{name}, strength {strength}"] = made
@@ -97,7 +98,7 @@ def try_damage_masks(
                 latents = sample(
                     world, clip.given, strength=_DAMAGE_STRENGTH, seed=seed, controls=(use,), masks=clip.masks
                 )
-                made = world.pictures(latents)
+                made = pictures(world, latents, clip.given)
                 found.append(_inside_and_outside(made, clip))
                 if clip is clips[0] and seed == seeds[0]:
                     rows[_trusted(trust)] = made

@@ -3,23 +3,21 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from vldm_core.decode.fused_clip import TrainedFusion, fuse_clip
 from vldm_core.decode.fusion_decoder import KIND, Source
 from vldm_core.prerestore.network import PreRestorer
-from vldm_core.prerestore.run import PreRestoreSettings, pre_restore_stream
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 from vldm_core.training.fusion.examples import SampleClip
-from vldm_core.training.fusion.task import prior_of
 
 from ..clips import Clip
+from ..sampling import pictures
 from ..scores import HIGHER_IS_BETTER, MEASURES, Scores, means, scores
 from .finding import Claim, Figures, Finding
 
 _ALONE, _DECODED = "pre-restored alone", "decoded alone"
-_NO_GRAIN = PreRestoreSettings(keep_grain=0.0)
 
 
 def try_fusion(
@@ -43,19 +41,21 @@ def try_fusion(
         sampled_as: Says how.
         progress: Called once per clip.
     """
-    routes = {source: (KIND.load(file), prior_of(source, network, world)) for source, file in files.items()}
+    routes = {source: KIND.load(file) for source, file in files.items()}
     found: dict[str, list[Scores]] = {name: [] for name in (_ALONE, _DECODED, *map(_route, routes))}
     rows: dict[str, Tensor] = {}
     for number, clip in enumerate(clips):
-        pairs = zip(clip.repaired, clip.masks, strict=True)
-        made = list(pre_restore_stream(pairs, network, _NO_GRAIN, features=True))
-        pictures = torch.stack([frame.image for frame in made])
-        features = _stacked([frame.features for frame in made if frame.features is not None])
-        latents = sample(pictures, clip.masks)
-        shown = {_ALONE: pictures, _DECODED: world.pictures(latents)}
-        for source, (fusion, prior) in routes.items():
-            with torch.no_grad():
-                shown[_route(source)] = fusion(pictures, features, prior(latents)).clamp(0, 1)
+        latents = sample(clip.given, clip.masks)
+        shown = {_ALONE: clip.given, _DECODED: pictures(world, latents, clip.given)}
+        for source, fusion in routes.items():
+            shown[_route(source)] = fuse_clip(
+                clip.repaired,
+                latents / world.scale,
+                TrainedFusion(fusion=fusion, network=network),
+                decode=lambda some: world.pictures(world.scale * some),
+                decoder=world.vae.decoder,
+                masks=clip.masks,
+            )
         for name, frames in shown.items():
             found[name].append(scores(frames, clip))
         if clip is clips[0]:
@@ -69,11 +69,6 @@ def try_fusion(
         claims=tuple(_claim(figures, _route(source)) for source in routes),
         rows=rows,
     )
-
-
-def _stacked(features: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    half, quarter, eighth = (torch.stack(level) for level in zip(*features, strict=True))
-    return half, quarter, eighth
 
 
 def _route(source: str) -> str:

@@ -12,6 +12,7 @@ from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 
 from ..clips import Clip
+from ..sampling import pictures
 from ..scores import Mean, means, scores
 from .finding import Claim, Finding
 
@@ -44,7 +45,9 @@ def try_latent_head(world: TrainingPrior, clips: Sequence[Clip], file: Path, *, 
             _HEAD: world.scale * latents,
         }
         for name, latent in made.items():
-            found[name].append({_MEASURE: _distance(latent, clean), **scores(world.pictures(latent), clip)})
+            found[name].append(
+                {_MEASURE: _distance(latent, clean), **scores(pictures(world, latent, clip.given), clip)}
+            )
         progress("latent head", number + 1, len(clips))
     figures: dict[str, dict[str, Mean]] = {name: means([each]) for name, each in found.items()}
     own, vae, both = (figures[name][_MEASURE].value for name in (_HEAD, _VAE, _BOTH))

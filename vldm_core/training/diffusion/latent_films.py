@@ -112,7 +112,8 @@ def make_latents(
         SettingsError: The folder holds latents that were made in another way.
     """
     folder = folder_of(prior, cache) / hint_name
-    claim(folder, f"latents of {hint_name} films, {_FLOW}", films)
+    # By their folder, which has a note of its own: there may be more of them than last time.
+    claim(folder, f"latents of {hint_name} films, {_FLOW}", {film.parent for film in films})
     files = [folder / path.name for path in films]
 
     def make(number: int) -> Mapping[str, NDArray]:

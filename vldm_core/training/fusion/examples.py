@@ -97,7 +97,8 @@ def make_fusion_examples(
         SettingsError: The folder holds examples that were made in another way.
         FilmFileError: A film is missing or damaged, or too short.
     """
-    claim(folder, f"fusion examples, {frames} frames, {made_as}", films)
+    # By their folder, which has a note of its own: there may be more of them than last time.
+    claim(folder, f"fusion examples, {frames} frames, {made_as}", {film.parent for film in films})
     files = [folder / path.name for path in films]
 
     def make(number: int) -> Mapping[str, NDArray]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
@@ -88,3 +89,11 @@ def test_a_killed_training_ends_with_the_same_file(task: str, place: Path, tmp_p
     assert not files[1].exists()
     run(*words(task, place, parted), "--resume")
     assert files[0].read_bytes() == files[1].read_bytes()
+    assert shown(files[0].with_suffix(".training") / "record")
+
+
+def shown(record: Path) -> list[str]:
+    """Return the pictures that a training has shown of its validation."""
+    events = EventAccumulator(str(record))
+    events.Reload()
+    return events.Tags()["images"]

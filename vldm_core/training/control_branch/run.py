@@ -72,7 +72,7 @@ def train_control_branch(
         control = new_branch(prior.unet)
     prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     objective = Objective(prior.schedule, prior.prediction, settings.objective)
-    task = ControlTask(ControlledUNet(prior.unet, control), objective, settings, texts, kept)
+    task = ControlTask(ControlledUNet(prior.unet, control), objective, settings, texts, kept, decode=prior.pictures)
     trained = cast(ControlledUNet, run.train(task, clips)).control
     save_branch(trained, out)
     return trained

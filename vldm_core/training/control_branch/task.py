@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...errors import SettingsError
 from ...prior.controls.diffbir.branch import DiffBirControl
 from ..diffusion.latent_films import LatentClip, LatentFilms
+from ..diffusion.looking import SHOWN, Decode, strip
 from ..diffusion.objective import Objective, ObjectiveSettings
 from ..settings import TrainerSettings
 from ..trainer import Validation
@@ -91,6 +92,7 @@ class ControlTask:
         settings: Text and levels.
         texts: (2, L, C), conditioning of the prompt and of no text.
         films: Of validation.
+        decode: Makes pictures (T, 3, H, W) of scaled latents (T, 4, h, w), to be looked at; None shows none.
     """
 
     def __init__(
@@ -100,9 +102,12 @@ class ControlTask:
         settings: ControlTrainingSettings,
         texts: Tensor,
         films: LatentFilms | None = None,
+        *,
+        decode: Decode | None = None,
     ) -> None:
         self.module: nn.Module = module
         self._objective, self._settings, self._texts, self._films = objective, settings, texts, films
+        self._decode = decode
 
     def loss(self, module: nn.Module, batch: LatentClip) -> tuple[Tensor, Mapping[str, Tensor]]:
         """See `trainer.Task`. Clips of one frame or of several: every frame is a sample of its own."""
@@ -136,4 +141,25 @@ class ControlTask:
                     output = module(noisy, timesteps, texts, given)
                     loss = objective.loss(output, objective.target(clean, noise, timesteps), timesteps)
                     figures.setdefault(name, []).append(float(loss))
-        return Validation(figures={name: sum(values) / len(values) for name, values in figures.items()})
+        pictures = {} if self._decode is None else self._pictures(module, self._decode)
+        return Validation(
+            figures={name: sum(values) / len(values) for name, values in figures.items()}, pictures=pictures
+        )
+
+    def _pictures(self, module: ControlledUNet, decode: Decode) -> dict[str, Tensor]:
+        """Return what frames are taken for at half of the noise: without control, with it, the hint, and the target."""
+        assert self._films is not None
+        device, made = next(module.control.parameters()).device, {}
+        timesteps = self._objective.spread(1, device)
+        for number in range(min(SHOWN, len(self._films))):
+            clip = self._films.clip(number)
+            clean, hint = clip["clean"][:1].to(device), clip["hint"][:1].to(device)
+            noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number)).to(device)
+            noisy, shown = self._objective.noisy(clean, noise, timesteps), []
+            for given in (None, hint):
+                output = module(noisy, timesteps, self._texts[:1].to(device), given)
+                shown.append(self._objective.clean(noisy, output, timesteps))
+            made[f"film {number}: without control, with control, hint, target"] = strip(
+                decode(torch.cat((*shown, hint, clean)))
+            )
+        return made

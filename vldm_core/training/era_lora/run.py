@@ -144,7 +144,7 @@ def _train(
         add_lora(prior.unet, rank=settings.rank, alpha=settings.alpha, layers=settings.layers)
     try:
         objective = Objective(prior.schedule, prior.prediction, settings.objective)
-        trained = run.train(LoraTask(prior.unet, objective, settings, texts, given[1]), clips)
+        trained = run.train(LoraTask(prior.unet, objective, settings, texts, given[1], decode=prior.pictures), clips)
         save_lora(trained, run.out, alpha=settings.alpha, layout=layout)
     finally:
         take_lora_off(prior.unet)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...errors import SettingsError
 from ..diffusion.latent_films import LatentClip, LatentFilms
+from ..diffusion.looking import SHOWN, Decode, strip
 from ..diffusion.objective import Objective, ObjectiveSettings
 from ..settings import TrainerSettings
 from ..trainer import Validation
@@ -62,6 +63,7 @@ class LoraTask:
         settings: Text and levels.
         texts: (2, L, C), conditioning of the prompt and of no text.
         pictures: Of validation.
+        decode: Makes pictures (T, 3, H, W) of scaled latents (T, 4, h, w), to be looked at; None shows none.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class LoraTask:
         settings: LoraTrainingSettings,
         texts: Tensor,
         pictures: LatentFilms | None = None,
+        *,
+        decode: Decode | None = None,
     ) -> None:
-        self.module = module
+        self.module, self._decode = module, decode
         self._objective, self._settings, self._texts, self._pictures = objective, settings, texts, pictures
 
     def loss(self, module: nn.Module, batch: LatentClip) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -95,7 +99,23 @@ class LoraTask:
     @torch.no_grad()
     def validate(self, module: nn.Module) -> Validation:
         """See `trainer.Task`."""
-        return Validation(figures={} if self._pictures is None else {"noise": self.judge(module, self._pictures)})
+        if self._pictures is None:
+            return Validation()
+        shown = {} if self._decode is None else self._shown(module, self._pictures, self._decode)
+        return Validation(figures={"noise": self.judge(module, self._pictures)}, pictures=shown)
+
+    def _shown(self, module: nn.Module, pictures: LatentFilms, decode: Decode) -> dict[str, Tensor]:
+        """Return what pictures are taken for at half of the noise, beside what they are."""
+        like = next(parameter for parameter in module.parameters() if not parameter.requires_grad)
+        timesteps, made = self._objective.spread(1, like.device), {}
+        for number in range(min(SHOWN, len(pictures))):
+            clean = pictures.clip(number)["clean"][:1].to(like.device)
+            noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number)).to(like.device)
+            noisy = self._objective.noisy(clean, noise, timesteps)
+            output = module(noisy.to(like.dtype), timesteps, self._texts[:1].to(like)).sample.float()
+            found = self._objective.clean(noisy, output, timesteps)
+            made[f"picture {number}: with the LoRA, target"] = strip(decode(torch.cat((found, clean))))
+        return made
 
     @torch.no_grad()
     def judge(self, module: nn.Module, pictures: LatentFilms) -> float:

@@ -11,6 +11,7 @@ from ...errors import SettingsError
 from ...metrics.fidelity import psnr
 from ...metrics.temporal import warp_error
 from ..diffusion.latent_films import LatentFilms
+from ..diffusion.looking import SHOWN, strip
 from ..losses import charbonnier, gradient, temporal
 from ..settings import TrainerSettings
 from ..trainer import Validation
@@ -98,6 +99,7 @@ class DecoderTask:
             return Validation()
         device = next(module.parameters()).device
         figures: dict[str, list[float]] = {}
+        shown: dict[str, Tensor] = {}
         for number in range(len(self._films)):
             clip = clip_of(self._films.clip(number)["clean"], self._films.frames(number))
             generator = torch.Generator().manual_seed(number)
@@ -112,4 +114,9 @@ class DecoderTask:
                 figures.setdefault(f"psnr{name}", []).append(float(psnr(made, clip["frames"])))
                 if error is not None:
                     figures.setdefault(f"warp error{name}", []).append(error)
-        return Validation(figures={name: sum(values) / len(values) for name, values in figures.items()})
+            if number < SHOWN:
+                strips = [strip(pictures.clamp(0, 1)) for pictures in (*results.values(), clip["frames"])]
+                shown[f"film {number}: {', '.join(name.strip() or 'decoder' for name in results)}, target"] = torch.cat(
+                    strips, dim=1
+                )
+        return Validation(figures={name: sum(values) / len(values) for name, values in figures.items()}, pictures=shown)

@@ -72,7 +72,7 @@ def train_temporal_layers(
         layers = TemporalLayers(config)
     prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     objective = Objective(prior.schedule, prior.prediction, settings.objective)
-    task = TemporalTask(ClipUNet(prior.unet, layers), objective, settings, texts, kept)
+    task = TemporalTask(ClipUNet(prior.unet, layers), objective, settings, texts, kept, decode=prior.pictures)
     trained = cast(ClipUNet, run.train(task, clips)).layers
     save_temporal_layers(trained, out)
     return trained

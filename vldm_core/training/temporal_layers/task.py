@@ -17,6 +17,7 @@ from ...prior.call import CONDITIONED, UNetCall, UNetInput
 from ...prior.temporal.layers import TemporalLayers
 from ...prior.unet import UNetView
 from ..diffusion.latent_films import LatentClip, LatentFilms
+from ..diffusion.looking import SHOWN, Decode, strip
 from ..diffusion.objective import Objective, ObjectiveSettings
 from ..losses import temporal
 from ..settings import TrainerSettings
@@ -115,6 +116,7 @@ class TemporalTask:
         settings: Weights.
         texts: (2, L, C), conditioning of the prompt and of no text.
         films: Of validation.
+        decode: Makes pictures (T, 3, H, W) of scaled latents (T, 4, h, w), to be looked at; None shows none.
     """
 
     def __init__(
@@ -124,9 +126,12 @@ class TemporalTask:
         settings: TemporalTrainingSettings,
         texts: Tensor,
         films: LatentFilms | None = None,
+        *,
+        decode: Decode | None = None,
     ) -> None:
         self.module: nn.Module = module
         self._objective, self._settings, self._texts, self._films = objective, settings, texts, films
+        self._decode = decode
 
     def loss(self, module: nn.Module, batch: LatentClip) -> tuple[Tensor, Mapping[str, Tensor]]:
         """See `trainer.Task`."""
@@ -174,7 +179,27 @@ class TemporalTask:
                     for part, value in parts.items():
                         figures.setdefault(f"{part}{name}", []).append(float(value))
         module.layers.strength = 1.0
-        return Validation(figures={name: sum(values) / len(values) for name, values in figures.items()})
+        pictures = {} if self._decode is None else self._pictures(module, self._decode)
+        return Validation(
+            figures={name: sum(values) / len(values) for name, values in figures.items()}, pictures=pictures
+        )
+
+    def _pictures(self, module: ClipUNet, decode: Decode) -> dict[str, Tensor]:
+        """Return what a clip is taken for at half of the noise: without the layers, with them, and as it is."""
+        assert self._films is not None
+        device, made = next(module.layers.parameters()).device, {}
+        timesteps = self._objective.spread(1, device)
+        for number in range(min(SHOWN, len(self._films))):
+            clean = _first_frames(self._films.clip(number), self._settings.frames)["clean"][None].to(device)
+            noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number)).to(device)
+            noisy, rows = self._objective.noisy(clean, noise, timesteps), []
+            for strength in (0.0, 1.0):
+                module.layers.strength = strength
+                output = module(noisy, timesteps, self._texts[:1].to(device))
+                rows.append(self._objective.clean(noisy, output, timesteps)[0])
+            strips = [strip(decode(latents)) for latents in (*rows, clean[0])]
+            made[f"film {number}: without layers, with layers, target"] = torch.cat(strips, dim=1)
+        return made
 
 
 def _first_frames(clip: LatentClip, count: int) -> LatentClip:

@@ -28,7 +28,7 @@ from .films import FILMS, FRAMES
 from .models import SIDE, open_world
 
 TEMPORAL = TemporalTrainingSettings(
-    trainer=TrainerSettings(steps=700, batch=2, rate=1e-3, average=0.99, checkpoint_every=100, validate_every=350),
+    trainer=TrainerSettings(steps=500, batch=2, rate=1e-3, average=0.99, checkpoint_every=100, validate_every=0),
     objective=ObjectiveSettings(snr_limit=5.0),
     frames=FRAMES,
     heads=4,
@@ -36,12 +36,12 @@ TEMPORAL = TemporalTrainingSettings(
     dropout=0.0,
 )
 CONTROL = ControlTrainingSettings(
-    trainer=TrainerSettings(steps=700, batch=16, rate=1e-3, average=0.99, checkpoint_every=100, validate_every=350),
+    trainer=TrainerSettings(steps=500, batch=16, rate=1e-3, average=0.99, checkpoint_every=100, validate_every=0),
     objective=ObjectiveSettings(snr_limit=5.0),
     dropout=0.0,
 )
 ERA = LoraTrainingSettings(
-    trainer=TrainerSettings(steps=200, batch=16, rate=1e-3, average=0.98, checkpoint_every=100, validate_every=200),
+    trainer=TrainerSettings(steps=120, batch=16, rate=1e-3, average=0.97, checkpoint_every=60, validate_every=0),
     objective=ObjectiveSettings(snr_limit=5.0),
     rank=8,
     # The texts of the small world name no eras.
@@ -49,17 +49,20 @@ ERA = LoraTrainingSettings(
     dropout=0.0,
 )
 FUSION = FusionTrainingSettings(
-    trainer=TrainerSettings(steps=800, batch=8, rate=1e-3, average=0.99, checkpoint_every=200, validate_every=400),
+    trainer=TrainerSettings(steps=300, batch=8, rate=1e-3, average=0.98, checkpoint_every=100, validate_every=0),
     side=64,
 )
 HEAD = PreRestoreTrainingSettings(
-    trainer=TrainerSettings(steps=600, batch=4, rate=2e-3, average=0.99, checkpoint_every=200, validate_every=300),
-    films=replace(FILMS, films=200),
+    trainer=TrainerSettings(steps=400, batch=4, rate=3e-3, average=0.99, checkpoint_every=200, validate_every=0),
+    films=replace(FILMS, films=64),
     side=64,
     latent=1.0,
     head_only=True,
 )
-ERA_PICTURES = EraPictureSettings(pictures=256, validation_pictures=64, side=SIDE)
+ERA_PICTURES = EraPictureSettings(pictures=128, validation_pictures=48, side=SIDE)
+
+_FUSION_FILMS = 64
+"""Films that fusions are trained on: the prior has to sample each."""
 
 ROUTES: tuple[Source, ...] = get_args(Source)
 """Ways in which the prior's latents come into the fusion."""
@@ -144,7 +147,7 @@ class PartsTraining:
         sample, sampled_as = restored_with_control(world, self.weights / "control.safetensors")
         train_fusion(
             world,
-            self.material,
+            replace(self.material, films=replace(self.material.films, films=_FUSION_FILMS), validation_films=6),
             self.weights / f"fusion_{source}.safetensors",
             prerestorer=load_prerestorer(),
             sample=sample,

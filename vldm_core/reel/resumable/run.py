@@ -121,6 +121,8 @@ def restore_reel(
         WeightFileError: The weights for the pre-restoration cannot be used.
         StageError: A stage failed in a frame, and the settings are strict.
     """
+    # Before any thread begins: a heap that a thread has had is given to the threads after it.
+    keep_to_one_heap()
     run = run or RunSettings()
     settings = with_given(settings or ReelSettings())
     notices = Notices() if notices is None else notices
@@ -155,7 +157,6 @@ def restore_reel(
         base = _base_key(film_is, settings)
         folder.describe(**remembered(source, destination, settings, run.report))
         folder.note("run", film=film_is, pack=pack_key())
-        keep_to_one_heap()
         first_pass = FirstPass(folder, base, source, film, settings, notices)
         crew = stack.enter_context(hired(run.workers))
         if not first_pass.begun:

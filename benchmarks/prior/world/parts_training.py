@@ -61,8 +61,8 @@ HEAD = PreRestoreTrainingSettings(
 )
 ERA_PICTURES = EraPictureSettings(pictures=128, validation_pictures=48, side=SIDE)
 
-_FUSION_FILMS = 64
-"""Films that fusions are trained on: the prior has to sample each."""
+_HINTED_FILMS, _FUSION_FILMS = 96, 64
+"""Films that the control and the fusions are trained on: each has to be pre-restored, and for a fusion sampled too."""
 
 ROUTES: tuple[Source, ...] = get_args(Source)
 """Ways in which the prior's latents come into the fusion."""
@@ -104,7 +104,7 @@ class PartsTraining:
         """Train a control branch on pre-restored hints."""
         train_control_branch(
             open_world(self.weights),
-            self.material,
+            self._material(_HINTED_FILMS),
             self.weights / "control.safetensors",
             prerestorer=load_prerestorer(),
             settings=CONTROL,
@@ -112,6 +112,9 @@ class PartsTraining:
             threads=self.threads,
             progress=self.progress,
         )
+
+    def _material(self, films: int) -> PriorMaterial:
+        return replace(self.material, films=replace(self.material.films, films=films), validation_films=6)
 
     def eras(self) -> None:
         """Train a LoRA for each of two eras."""
@@ -147,7 +150,7 @@ class PartsTraining:
         sample, sampled_as = restored_with_control(world, self.weights / "control.safetensors")
         train_fusion(
             world,
-            replace(self.material, films=replace(self.material.films, films=_FUSION_FILMS), validation_films=6),
+            self._material(_FUSION_FILMS),
             self.weights / f"fusion_{source}.safetensors",
             prerestorer=load_prerestorer(),
             sample=sample,

@@ -22,8 +22,9 @@ from .training_leftovers import harmless_globals
 
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 SUFFIXES = (".safetensors", *PICKLED)
-# What some restorers call the same pickles; no folder of weights lists them.
-_ALSO_PICKLED = (".pkl",)
+ALSO_PICKLED = (".pkl",)
+"""What one-step restorers call the same pickles; only their own folder of weights lists them."""
+
 _PICKLE_BEGINS = (b"\x80", b"PK")
 """First bytes of pickles since protocol 2, and of the archives that PyTorch puts them into."""
 
@@ -87,7 +88,7 @@ def read_contents(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     Raises:
         WeightFileError: The file is missing, damaged, of another kind, or holds more than plain data.
     """
-    _check(path, (*SUFFIXES, *_ALSO_PICKLED))
+    _check(path, (*SUFFIXES, *ALSO_PICKLED))
     if path.suffix.lower() == ".safetensors":
         try:
             return dict(load_file(path))

@@ -302,7 +302,7 @@ class VideoRestorationPipeline(
         parts = covering_shots(shots, len(frames))
         if output not in ("frames", "latents"):
             raise SettingsError(f"output is {output!r}; use frames or latents")
-        plan = self._fitted(frames, fitting)
+        plan = self.fitting_plan(frames, fitting)
         self._check_material(frames, masks, control)
         if output == "frames":
             finish.check(masks=masks is not None)
@@ -333,7 +333,7 @@ class VideoRestorationPipeline(
             fitted = pre_restored_shots(came, trained_fusion, masks=repaired, shots=parts, progress=progress)
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
-            positive, negative = self._encode_prompts(prompts, negatives, parts)
+            positive, negative = self.encode_prompts(prompts, negatives, parts)
             material = Material(
                 latent=self._encode(fitted, progress),
                 frames=fitted,
@@ -376,14 +376,14 @@ class VideoRestorationPipeline(
                     came,
                     latents / self.vae.config.scaling_factor,
                     trained_fusion,
-                    decode=lambda some: self._plain_decode()(some * self.vae.config.scaling_factor),
+                    decode=lambda some: self.plain_decode()(some * self.vae.config.scaling_factor),
                     decoder=self.vae.decoder,
                     masks=repaired,
                     shots=parts,
                     progress=progress,
                 )
             elif wrapped is None:
-                pictures = self._decode(latents, finish.decode, parts, temporal_decoder, progress)
+                pictures = self.decoded(latents, finish.decode, parts, temporal_decoder, progress)
             else:
                 pictures = decode_frames(
                     latents,
@@ -391,7 +391,7 @@ class VideoRestorationPipeline(
                     wrapped,
                     finish.decode,
                     vae=self.vae,
-                    decode=self._plain_decode(),
+                    decode=self.plain_decode(),
                     device=self._execution_device,
                     progress=progress,
                 )
@@ -442,7 +442,12 @@ class VideoRestorationPipeline(
             scheduler = with_zero_terminal_snr(scheduler)
         return DrivenScheduler(scheduler, steps=num_inference_steps, strength=strength)
 
-    def _fitted(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:
+    def fitting_plan(self, frames: Tensor, fitting: FitSettings | None) -> FitPlan:
+        """Plan how frames (T, 3, H, W) are brought to the model's size; None wants sides divisible by 8.
+
+        Raises:
+            SettingsError: They are not, or the settings are not for latents.
+        """
         height, width = frames.shape[-2:]
         if fitting is None:
             if height % MULTIPLE or width % MULTIPLE:
@@ -479,10 +484,19 @@ class VideoRestorationPipeline(
                     f"the control hint is {tuple(control.hint.shape)}; give (1 or {count}, 3, {height}, {width})"
                 )
 
-    def _encode_prompts(
+    def encode_prompts(
         self, prompts: Sequence[str], negatives: Sequence[str], shots: Sequence[Shot]
     ) -> tuple[Tensor, Tensor]:
-        """Read every text once; return one for all frames, or one per frame."""
+        """Read every text once.
+
+        Args:
+            prompts: One for all shots, or one for each.
+            negatives: Likewise.
+            shots: The shots.
+
+        Returns:
+            (1, L, C) for one text, (T, L, C) for one per shot, of both.
+        """
         texts = list(dict.fromkeys((*prompts, *negatives)))
         converted = [self.maybe_convert_prompt(text, self.tokenizer) for text in texts]
         length = self.tokenizer.model_max_length
@@ -505,11 +519,12 @@ class VideoRestorationPipeline(
         device, latents = self._execution_device, []
         for t in range(len(frames)):
             picture = frames[t : t + 1].to(device=device, dtype=self.vae.dtype) * 2 - 1
-            latents.append(self._encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
+            latents.append(self.encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
             progress(phase, t + 1, len(frames))
         return torch.cat(latents)
 
-    def _encode_frame(self, picture: Tensor) -> Any:
+    def encode_frame(self, picture: Tensor) -> Any:
+        """Encode a picture (1, 3, H, W), [-1, 1], as `vae.encode` does; in tiles where memory runs out."""
         try:
             return self.vae.encode(picture)
         except torch.OutOfMemoryError:
@@ -529,7 +544,7 @@ class VideoRestorationPipeline(
 
         return decode
 
-    def _decode(
+    def decoded(
         self,
         latents: Tensor,
         settings: DecodeSettings,
@@ -537,11 +552,12 @@ class VideoRestorationPipeline(
         temporal_decoder: nn.Module | None,
         progress: Progress,
     ) -> Tensor:
+        """Decode scaled latents (T, 4, h, w) to frames (T, 3, H, W), [0, 1], in parts that memory holds."""
         device, height, width = self._execution_device, *latents.shape[-2:]
         if temporal_decoder is not None:
             decode = temporal_decode(temporal_decoder.to(device), scale=self.vae.config.scaling_factor)
         else:
-            decode = self._plain_decode()
+            decode = self.plain_decode()
         plan = choose_plan(
             settings,
             temporal=temporal_decoder is not None,
@@ -572,7 +588,8 @@ class VideoRestorationPipeline(
                 progress=progress,
             )
 
-    def _plain_decode(self) -> Decode:
+    def plain_decode(self) -> Decode:
+        """Return what decodes a part of scaled latents with the model's own VAE."""
         device, whole = self._execution_device, self._with_gradient()
 
         def decode(part: Tensor) -> Tensor:

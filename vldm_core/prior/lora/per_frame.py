@@ -89,19 +89,23 @@ def read_lora(path: Path) -> dict[str, LowRank]:
 
 def named_layers(view: UNetView) -> dict[str, nn.Module]:
     """Return every layer a LoRA may name, by diffusers' path with underscores; in ComfyUI's layout by its own too."""
-    own = {name.replace(".", "_"): module for name, module in view.unet.named_modules() if name}
+    table = dict(view.unet.named_modules()) if view.layout == "comfy" else {}
+    table |= layers_by_name(view)
+    return {name.replace(".", "_"): module for name, module in table.items() if name}
+
+
+def layers_by_name(view: UNetView) -> dict[str, nn.Module]:
+    """Return every layer by its path in diffusers, whatever the layout."""
     if view.layout == "diffusers":
-        return own
-    table = dict(own)
-    for name, module in _twins(view):
-        table[name.replace(".", "_")] = module
-    return table
+        return {name: module for name, module in view.unet.named_modules() if name}
+    return dict(_twins(view))
 
 
 def _twins(view: UNetView) -> Iterator[tuple[str, nn.Module]]:
     """Give ComfyUI's layers their names in diffusers."""
     unet = view.unet
     yield "conv_in", unet.input_blocks[0][0]  # type: ignore
+    yield "conv_norm_out", unet.out[0]  # type: ignore
     yield "conv_out", unet.out[2]  # type: ignore
     yield "time_embedding.linear_1", unet.time_embed[0]  # type: ignore
     yield "time_embedding.linear_2", unet.time_embed[2]  # type: ignore

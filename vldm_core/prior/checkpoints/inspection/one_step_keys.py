@@ -7,6 +7,7 @@ have one adapter for the way down, one for the way up and one for the rest; S3Di
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 
+from ...onestep.adapters import side_of
 from .unet_keys import SD2_UNET, Shape, pair, unet_shapes, with_inputs
 from .vae_keys import encoder_shapes
 
@@ -25,7 +26,7 @@ def osediff_unet() -> dict[str, Shape]:
     """OSEDiff's UNet entry: adapters, and its own first convolution beside one of them."""
     base = unet_shapes(SD2_UNET, "diffusers")
     first = {f"conv_in.base_layer.{kind}": base[f"conv_in.{kind}"] for kind in ("weight", "bias")}
-    return first | adapters(base, _OSEDIFF, lambda layer: (f"default_{_side(layer)}",))
+    return first | adapters(base, _OSEDIFF, lambda layer: (f"default_{side_of(layer)}",))
 
 
 def osediff_vae() -> dict[str, Shape]:
@@ -36,7 +37,7 @@ def osediff_vae() -> dict[str, Shape]:
 def pisasr_unet() -> dict[str, Shape]:
     """PiSA-SR's UNet entry: adapters for pixels and for meaning."""
     base = unet_shapes(SD2_UNET, "diffusers")
-    return adapters(base, _PISASR, lambda layer: (f"default_{_side(layer)}_pix", f"default_{_side(layer)}_sem"))
+    return adapters(base, _PISASR, lambda layer: (f"default_{side_of(layer)}_pix", f"default_{side_of(layer)}_sem"))
 
 
 def s3diff_unet() -> dict[str, Shape]:
@@ -78,7 +79,7 @@ def dloral_unet() -> dict[str, Shape]:
         layer, _, kind = key.rpartition(".")
         found[f"{layer}.base_layer.{kind}" if layer in layers else key] = shape
     both = ("quality", "consistency")
-    return found | adapters(base, _DLORAL, lambda layer: tuple(f"default_{_side(layer)}_{which}" for which in both))
+    return found | adapters(base, _DLORAL, lambda layer: tuple(f"default_{side_of(layer)}_{which}" for which in both))
 
 
 def dloral_frames() -> dict[str, Shape]:
@@ -140,12 +141,6 @@ def adapters(base: Mapping[str, Shape], rank: int, names: Callable[[str], tuple[
             found[f"{layer}.lora_A.{name}.weight"] = (rank, inputs, *kernel)
             found[f"{layer}.lora_B.{name}.weight"] = (outputs, rank, *(1 for _ in kernel))
     return found
-
-
-def _side(layer: str) -> str:
-    if "down_blocks" in layer or "conv_in" in layer:
-        return "encoder"
-    return "decoder" if "up_blocks" in layer or "conv_out" in layer else "others"
 
 
 def _all_but_the_first(layer: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""DLoRAL: a UNet of its own that looks at the frame before."""

@@ -1,0 +1,1 @@
+"""PiSA-SR: adapters for pixels and for meaning, with a dial between them."""

@@ -12,12 +12,15 @@ import typer
 
 from ..errors import SettingsError
 from .controls import ControlOptions, flag
+from .one_step import OneStepOptions
 
 if TYPE_CHECKING:
     from ..prior.finish import FinishSettings
+    from ..prior.onestep.tiles import PublishedTiles
     from ..reel.prior import PriorReelSettings
     from ..reel.prior_company import ReelLoras
     from ..reel.restore import ReelSettings
+    from ..sampling.regions.windows import WindowSettings
     from ..sampling.restoration import RestorationSettings
     from ..semantics.table.table import ShotTable
 
@@ -30,7 +33,7 @@ _film = partial(typer.Option, rich_help_panel="Prior: from latents to film")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorOptions(ControlOptions):
+class PriorOptions(ControlOptions, OneStepOptions):
     """What the command line says about the prior; the help of each option says what it is."""
 
     prior: Annotated[
@@ -164,7 +167,10 @@ class PriorOptions(ControlOptions):
     window_fuse: Annotated[
         Literal["pyramid", "flat", "linear"], _parts(help="How much a frame counts in a window.")
     ] = "pyramid"
-    tile: Annotated[int, _parts(min=0, help="Side of a tile in pixels, a multiple of 64; 0 takes whole pictures.")] = 0
+    tile: Annotated[
+        int,
+        _parts(min=0, help="Side of a tile in pixels, a multiple of 64; 0: whole pictures, in one step as published."),
+    ] = 0
     tile_overlap: Annotated[
         int | None, _parts(min=0, help="Pixels that tiles share; else 128, or a quarter of a small tile.")
     ] = None
@@ -253,6 +259,7 @@ class PriorOptions(ControlOptions):
         }
         self.check_controls()
         default = PriorOptions()
+        self.check_one_step(default)
         for name, (dependent, what) in needed.items():
             if getattr(self, name) is not None:
                 continue
@@ -357,7 +364,7 @@ class PriorOptions(ControlOptions):
         from ..reel.prior import PriorReelSettings
         from ..video.geometry import FitSettings
 
-        return PriorReelSettings(
+        whole = PriorReelSettings(
             reel=reel,
             restoration=self.restoration(),
             finish=self.finish(),
@@ -380,6 +387,11 @@ class PriorOptions(ControlOptions):
             trained_fusion=self.trained_fusion,
             fusion_weight=self.trained_fusion_weight,
         )
+        if self.keep_outside and not whole.finds_damage and self.damage_masks is None:
+            raise SettingsError(
+                "--keep-outside: nothing looks for damage; let the repair do it, or give --damage-masks"
+            )
+        return whole
 
     def _loras(self) -> "ReelLoras | None":
         from ..prior.lora.eras import read_era_loras
@@ -404,10 +416,13 @@ class PriorOptions(ControlOptions):
         from ..prior.temporal.attention import AttentionWindows
 
         assert self.prior is not None
+        # Before the model, so that a file that cannot be used costs no time.
+        system = self.one_step_system()
+        how = None if system is None else self.one_step_settings(windows=self._windows(), tiles=self._one_step_tiles())
         attention = None
         if self.attention_window:
             attention = AttentionWindows(length=self.attention_window, stride=self.attention_stride)
-        return open_prior(
+        pipeline = open_prior(
             self.prior,
             config=self.prior_config,
             prediction=None if self.prediction == "auto" else self.prediction,
@@ -418,6 +433,30 @@ class PriorOptions(ControlOptions):
             controls=self.control_outlines(),
             device=device,
         )
+        if system is None or how is None:
+            return pipeline
+        from ..reel.with_prior.one_step import OneStepPrior
+
+        return OneStepPrior(pipeline, system, how, files=self.one_step or ())
+
+    def _windows(self) -> "WindowSettings":
+        """Return the windows of temporal layers in one step."""
+        from ..sampling.regions.windows import WindowSettings
+
+        default = WindowSettings()
+        # Whole parts, which are no longer than this.
+        length = self.window or self.max_frames
+        overlap = min(default.overlap, length // 4) if self.overlap is None else self.overlap
+        return WindowSettings(length=length, overlap=overlap)
+
+    def _one_step_tiles(self) -> "PublishedTiles | None":
+        from ..prior.onestep.tiles import PublishedTiles
+
+        if not self.tile:
+            return None
+        side, default = self.tile // _LATENT_PIXEL, PublishedTiles()
+        shared = min(default.overlap, side // 4) if self.tile_overlap is None else self.tile_overlap // _LATENT_PIXEL
+        return PublishedTiles(size=side, overlap=shared)
 
 
 def _table_of_shots(path: Path) -> "ShotTable":

@@ -11,7 +11,7 @@ from vldm_core.errors import SettingsError
 
 from .film_commands import benchmark_detection, benchmark_film, benchmark_harm
 from .options import JsonOption, LanesOption, PageOption, TableOption, whole_numbers
-from .prior_commands import benchmark_prior, train_world
+from .prior_commands import benchmark_one_step, benchmark_prior, train_world
 
 app = typer.Typer(no_args_is_help=True, help="Measure the stages beside their baselines, all in one run.")
 
@@ -20,6 +20,7 @@ app.command("film")(benchmark_film)
 app.command("harm")(benchmark_harm)
 app.command("detection")(benchmark_detection)
 app.command("prior")(benchmark_prior)
+app.command("onestep")(benchmark_one_step)
 app.command("world")(train_world)
 
 _RESOLUTION: dict[str, Any] = {

@@ -74,3 +74,35 @@ def train_world(
 
     with reported(), bars() as progress:
         train_parts(data, cache, out, parts=part or (), resume=resume, threads=threads, progress=progress)
+
+
+def benchmark_one_step(
+    systems: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Of: osediff, pisasr, s3diff, hypir, dloral; else all.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=32, help="Channels of the UNet's first level.")] = 320,
+    vae_width: Annotated[int, typer.Option(min=32, help="Channels of the VAE's first level.")] = 128,
+    side: Annotated[int, typer.Option(min=64, help="Of the square picture in pixels; DLoRAL needs 512.")] = 512,
+    frames: Annotated[int, typer.Option(min=1, help="Of the clip.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 3,
+    device: Annotated[str, typer.Option(help="A device of PyTorch.")] = "cpu",
+    json_file: JsonOption = None,
+) -> None:
+    """What a frame costs in one step, beside one pass of the UNet and the VAE's encoding and decoding."""
+    from .onestep.benchmark import SYSTEMS, OneStepBenchmarkSettings, run_one_step_benchmark
+
+    with reported():
+        settings = OneStepBenchmarkSettings(
+            systems=SYSTEMS if systems is None else tuple(systems.split(",")),
+            width=width,
+            vae_width=vae_width,
+            side=side,
+            frames=frames,
+            rounds=rounds,
+            device=device,
+        )
+        with bars() as progress:
+            report = run_one_step_benchmark(settings, progress)
+        if json_file is not None:
+            report.write_json(json_file)
+        typer.echo(report.text())

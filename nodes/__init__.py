@@ -26,6 +26,8 @@ from .prior.controls.apply_restoration_control import ApplyRestorationControl
 from .prior.controls.load_restoration_control import LoadRestorationControl
 from .prior.fit import FitForPrior, UndoFit
 from .prior.long_video_windows import LongVideoWindows
+from .prior.onestep.load_one_step import LoadOneStepRestorer
+from .prior.onestep.restore_in_one_step import RestoreInOneStep
 from .prior.restoration_guidance import RestorationGuidanceNode
 from .prior.restoration_sampler import RestorationSampler
 from .prior.restoration_settings import RestorationSettingsNode
@@ -82,6 +84,8 @@ class VLDMExtension(ComfyExtension):
             ShotLoras,
             LoadRestorationControl,
             ApplyRestorationControl,
+            LoadOneStepRestorer,
+            RestoreInOneStep,
             LongVideoWindows,
             VideoNoise,
             RestorationGuidanceNode,

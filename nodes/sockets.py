@@ -55,6 +55,9 @@ Restoration = io.Custom("VLDM_RESTORATION")
 Control = io.Custom("VLDM_CONTROL")
 """A :class:`nodes.host.prior.controls.LoadedControl`."""
 
+OneStep = io.Custom("VLDM_ONE_STEP")
+"""A :class:`nodes.host.prior.one_step.LoadedOneStep`."""
+
 SEMANTICS_CATEGORY = "VLDM/semantics"
 
 ShotTable = io.Custom("VLDM_SHOT_TABLE")

@@ -5,7 +5,7 @@ from pathlib import Path
 import folder_paths
 
 from ...vldm_core.errors import SettingsError
-from ...vldm_core.files.weights import SUFFIXES
+from ...vldm_core.files.weights import ALSO_PICKLED, SUFFIXES
 
 TEMPORAL = "vldm_temporal"
 MOTION = "animatediff_models"
@@ -17,6 +17,9 @@ CONTROL = "vldm_control"
 
 FUSION = "vldm_fusion"
 """Fusions that users trained."""
+
+ONE_STEP = "vldm_onestep"
+"""One-step restorers, in their own layouts."""
 
 CONTROLNETS = "controlnet"
 UNETS = "diffusion_models"
@@ -34,10 +37,13 @@ CLIPS = "vldm_clip"
 
 def register_folders() -> None:
     """Tell the host about the folders; those that it knows already keep their places."""
-    for name in (TEMPORAL, MOTION, PRERESTORE, CONTROL, FUSION):
+    for name in (TEMPORAL, MOTION, PRERESTORE, CONTROL, FUSION, ONE_STEP):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
         paths, extensions = folder_paths.folder_names_and_paths[name]
-        folder_paths.folder_names_and_paths[name] = (paths, set(extensions) | set(SUFFIXES))
+        folder_paths.folder_names_and_paths[name] = (
+            paths,
+            set(extensions) | set(SUFFIXES) | (set(ALSO_PICKLED) if name == ONE_STEP else set()),
+        )
     for name in (CAPTIONERS, CLIPS):
         folder_paths.add_model_folder_path(name, str(Path(folder_paths.models_dir) / name))
 

@@ -1,0 +1,1 @@
+"""Nodes for restorers that need a single step."""

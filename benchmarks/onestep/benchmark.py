@@ -63,7 +63,8 @@ class OneStepBenchmarkSettings:
     def __post_init__(self) -> None:
         unknown = [name for name in self.systems if name not in SYSTEMS]
         if unknown or not self.systems:
-            raise SettingsError(f"there is no system {unknown}; there are {', '.join(SYSTEMS)}")
+            named = ", ".join(unknown) or "at all"
+            raise SettingsError(f"there is no system {named}; there are {', '.join(SYSTEMS)}")
         if self.width % 32 or self.vae_width % 32 or self.side % 64 or min(self.width, self.vae_width, self.side) < 1:
             raise SettingsError("widths are multiples of 32, and the side is one of 64")
         if min(self.frames, self.rounds) < 1:

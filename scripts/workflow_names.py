@@ -25,6 +25,7 @@ TITLES = {
     "restore_seesr": "Restore film with SeeSR and tags for every shot",
     "restore_stablesr": "Restore film with StableSR, for non-commercial use",
     "restore_coser": "Restore film with CoSeR and a good frame as reference",
+    "restore_one_step": "Restore film in a single step of Stable Diffusion",
 }
 
 CONTROLS = {
@@ -56,6 +57,7 @@ CHOSEN_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "VLDM_BoxFix": ("first_frame", "last_frame", "left", "top", "width", "height"),
         "VLDM_RestoreReel": ("keep_work",),
     },
+    "restore_one_step": {"VLDM_LoadOneStepRestorer": ("file", "second_file")},
     "restore_reel_with_prior": {"VLDM_RestoreReel": ("average", "prerestore")},
     **dict.fromkeys(CONTROLS, CHOSEN),
 }

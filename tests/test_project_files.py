@@ -28,6 +28,7 @@ WRITTEN_PAGES = (
     "controls",
     "limits",
     "nodes",
+    "one_step",
     "workflows",
 )  # not by a benchmark
 PAGES = [

@@ -56,6 +56,8 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.controls.pasd.windows import PixelAttentionWindows
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.finish import FinishSettings
+from vldm_core.prior.onestep.run.settings import OneStepSettings
+from vldm_core.prior.onestep.tiles import PublishedTiles
 from vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
 from vldm_core.reel.prior import PriorReelSettings
@@ -385,6 +387,13 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
         "in_damage": between(0, 1),
         "reuse": between(1, 16),
         "pixel_window": at_least(0),
+    },
+    OneStepSettings: {
+        "scored_frames": between(1, 1000),
+    },
+    PublishedTiles: {
+        "size": at_least(64),
+        "overlap": between(0, 95),
     },
     PixelAttentionWindows: {
         "seen": at_least(0),

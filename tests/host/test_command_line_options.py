@@ -71,6 +71,17 @@ WIDGETS: dict[str, dict[str, str | None]] = {
         "eras": None,  # --eras, or those of the table.
         "strengths": None,  # --lora-strength, one for all.
     },
+    "VLDM_LoadOneStepRestorer": {"file": None, "second_file": None},  # --one-step, twice for S3Diff.
+    "VLDM_RestoreInOneStep": {
+        "invention": None,  # --invention, which is as published where nothing is said.
+        "seed": "seed",
+        "encode": "encode",
+        "short_side": "short_side",
+        "tile": "tile",
+        "colour": "colour",
+        "keep_outside": "keep_outside",
+        "scores": "damage_scores",
+    },
     "VLDM_DecodeVideo": {"chunk_frames": "decode_frames", "halo": "decode_halo", "tile_size": "decode_tile"},
     "VLDM_FuseRestoration": {
         "mode": None,  # --fusion, off unless asked for.

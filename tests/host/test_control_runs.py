@@ -13,7 +13,7 @@ from vldm_core.cli.queue_client import load_workflow
 
 from .conftest import Host, host_server, workflow_names, write_film
 from .test_runs import by_class, read_film, result_path, set_inputs
-from .tiny_controls import CLIP, write_control_files
+from .tiny_controls import CLIP, write_control_files, write_one_step_file
 
 pytestmark = pytest.mark.host
 
@@ -29,6 +29,7 @@ def control_host(host_folder, inside, tmp_path_factory) -> Iterator[Host]:
     inside.call("checkpoint", "write_checkpoint", str(base / "models"))
     inside.call("checkpoint", "write_sd2_checkpoint", str(base / "models"))
     write_control_files(base / "models")
+    write_one_step_file(base / "models")
     (base / "input").mkdir()
     write_film(base / "input" / "small_film.mp4", frames=FRAMES, width=48, height=48, scratch=20)
     with host_server.HostServer(host_folder, base) as server:
@@ -105,3 +106,19 @@ def test_diffbir_runs_through_the_hosts_own_apply_controlnet(control_host):
     sampling |= {"model": own["model"], "positive": ["stock", 0], "negative": ["stock", 1]}
     stock, _ = restored(control_host, prompt)
     assert np.abs(stock - ours).max() <= 1
+
+
+def test_a_film_is_restored_in_one_step(control_host):
+    prompt = load_workflow(workflow_names.twin_file("restore_one_step"))
+    set_inputs(prompt, "LoadVideo", file="small_film.mp4")
+    set_inputs(prompt, "CheckpointLoaderSimple", ckpt_name=SD2)
+    set_inputs(prompt, "VLDM_RestoreInOneStep", short_side=64)
+    found, run = restored(control_host, prompt)
+    assert found.std() > 1
+    report = run.outputs[by_class(prompt, "VLDM_LoadOneStepRestorer")]["text"][0]
+    assert report.startswith("system: OSEDiff, one step at 999\n") and "licence of the weights: Apache-2.0" in report
+    # Only the damage is painted anew.
+    set_inputs(prompt, "VLDM_RestoreInOneStep", keep_outside=True)
+    kept, _ = restored(control_host, prompt)
+    film, _ = read_film(control_host.server.base / "input" / "small_film.mp4")
+    assert np.abs(kept - film).mean() < np.abs(found - film).mean()

@@ -28,6 +28,7 @@ MODELS = {
     "restore_diffbir": {
         "DiffBIR_v2.1.pt", "realesrgan_s4_swinir_100k.pth", "sd2.1-base-zsnr-laionaes5.ckpt"
     },
+    "restore_one_step": {"osediff.pkl", "v2-1_512-ema-pruned.safetensors"},
     "restore_pasd": {
         "pasd/checkpoint-100000/controlnet/diffusion_pytorch_model.safetensors",
         "pasd/checkpoint-100000/unet/diffusion_pytorch_model.safetensors",
@@ -45,7 +46,7 @@ MODELS = {
     "stock_sampler": {"v1-5-pruned-emaonly-fp16.safetensors"},
 }  # fmt: skip
 # Those that lie elsewhere than on Hugging Face, under a name of the author's.
-ELSEWHERE = {"CoSeR.ckpt": "https://drive.google.com/file/d/"}
+ELSEWHERE = {"CoSeR.ckpt": "https://drive.google.com/file/d/", "osediff.pkl": "https://github.com/cswry/OSEDiff/"}
 NO_FILE = "none"
 # Lists of files on the machine.
 FILES = {
@@ -53,6 +54,8 @@ FILES = {
     ("CLIPVisionLoader", "clip_name"),
     ("VLDM_ApplyTemporalLayers", "file"),
     ("VLDM_DecodeWithFeatureWrapping", "file"),
+    ("VLDM_LoadOneStepRestorer", "file"),
+    ("VLDM_LoadOneStepRestorer", "second_file"),
     ("VLDM_LoadRestorationControl", "file"),
     ("VLDM_LoadRestorationControl", "second_file"),
     ("VLDM_LoadStage1", "file"),

@@ -11,12 +11,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from benchmarks.onestep.random_files import contents_of_shapes
 from vldm_core.decode.wrapping.network import FeatureWrapping
+from vldm_core.prior.checkpoints.inspection.vae_keys import encoder_shapes
 from vldm_core.prior.controls.coser.all_in_attention import AllInAttention, AllInAttentionConfig
 from vldm_core.prior.controls.coser.branch import CoserBranch
 from vldm_core.prior.controls.diffbir.branch import DiffBirControl
 from vldm_core.prior.controls.network.encoder import EncoderConfig
 from vldm_core.prior.controls.stablesr.config import StructureEncoderConfig
+from vldm_core.prior.onestep.networks import shapes_of, unet_layers
+from vldm_core.prior.unet import UNetView
 
 from ..prerestore.stage1_nets import published, write
 from ..prior.controls.coser.tiny_coser import random_weights
@@ -53,6 +57,14 @@ def write_control_files(models: Path) -> None:
             save_file(_half(tensors), folders[name] / net / "diffusion_pytorch_model.safetensors")
     write(models / "upscale_models" / "realesrgan_s4_swinir_100k.pth", published("swinir"))
     save_clip(models / "vldm_clip" / CLIP)
+
+
+def write_one_step_file(models: Path) -> None:
+    """Write what the workflow of one-step restorers needs beside a checkpoint below the models folder."""
+    folder = models / "vldm_onestep"
+    folder.mkdir(parents=True)
+    layers = shapes_of(unet_layers(UNetView(_unet(SD2_TEXT))))
+    torch.save(contents_of_shapes("osediff", layers, encoder_shapes("diffusers")), folder / "osediff.pkl")
 
 
 def _half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -113,6 +113,7 @@ def test_a_long_shot_in_parts_is_that_of_one_part(pipeline, file, film, tmp_path
         (["--one-step", "FILE", "--damage-scores", "0.3"], "give two numbers with a comma between"),
         (["--one-step", "FILE", "--damage-scores", "0.3,0.4"], "PiSA-SR is steered by none"),
         (["--one-step", "FILE", "--keep-outside", "--no-dirt", "--no-lines"], "nothing looks for damage"),
+        (["--one-step", "FILE", "--trained-fusion", "FILE"], "were not trained with a fusion"),
         (["--one-step", "NOTHING"], "does not exist"),
     ],
 )
@@ -141,6 +142,7 @@ def test_controls_are_refused(pipeline, file):
             controls=(),
             temporal_decoder=None,
             feature_wrapping=None,
+            trained_fusion=None,
             seed=0,
             fitting=SMALL.fitting,
             finish=SMALL.finish,

@@ -92,6 +92,7 @@ class OneStepPrior:
         controls: tuple[Any, ...],
         temporal_decoder: nn.Module | None,
         feature_wrapping: FeatureWrapping | None,
+        trained_fusion: object | None,
         seed: int,
         fitting: FitSettings,
         finish: FinishSettings,
@@ -104,6 +105,8 @@ class OneStepPrior:
             raise SettingsError(
                 f"{self._system.format.system} restores by itself; leave out ControlNets and restoration controls"
             )
+        if trained_fusion is not None:
+            raise SettingsError(f"{self._system.format.system} was not trained with a fusion; leave the fusion out")
         return restore_one_step(
             self._pipeline,
             self._system,

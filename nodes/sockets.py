@@ -56,7 +56,7 @@ Control = io.Custom("VLDM_CONTROL")
 """A :class:`nodes.host.prior.controls.LoadedControl`."""
 
 OneStep = io.Custom("VLDM_ONE_STEP")
-"""A :class:`nodes.host.prior.one_step.LoadedOneStep`."""
+"""A :class:`nodes.host.prior.onestep.clips.LoadedOneStep`."""
 
 SEMANTICS_CATEGORY = "VLDM/semantics"
 

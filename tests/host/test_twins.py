@@ -344,7 +344,7 @@ def test_twin_fits_the_schemas(nodes, name):
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= value <= options["max"]
             elif (node["class_type"], input_name) in FILES:
-                assert value == NO_FILE or Path(value).suffix in (".safetensors", ".ckpt", ".pth", ".pt")
+                assert value == NO_FILE or Path(value).suffix in (".safetensors", ".ckpt", ".pth", ".pt", ".pkl")
             elif kind == "COMBO":
                 assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
             else:

@@ -5,7 +5,7 @@ from comfy_api.latest import io
 from ....vldm_core.errors import VLDMError
 from ...host.control_files import NO_FILE
 from ...host.models import CHECKPOINTS, LORAS, ONE_STEP, file_state, model_files, model_path
-from ...host.prior.one_step import load_one_step
+from ...host.prior.onestep.clips import load_one_step
 from ...search import findable
 from ...sockets import PRIOR_CATEGORY, OneStep
 from ...validation import one_error

@@ -14,7 +14,7 @@ from ....vldm_core.video.geometry import FitSettings
 from ....vldm_core.video.shots import covering_shots
 from ...effort import advanced
 from ...host.node_run import ImageBatch, NodeProgress, frames_from_image, image_from_frames, mask_for, not_one_of
-from ...host.prior.one_step import LoadedOneStep, restore_clip
+from ...host.prior.onestep.clips import LoadedOneStep, restore_clip
 from ...search import findable
 from ...sockets import IMAGES_TOOLTIP, PRIOR_CATEGORY, OneStep
 from ...validation import one_error

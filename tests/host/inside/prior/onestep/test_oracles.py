@@ -3,7 +3,7 @@
 import pytest
 import torch
 from inside.prior.onestep.oracle_models import oracle_model, oracle_vae
-from pack.nodes.host.prior.one_step import ComfyHost, check_one_step, load_one_step
+from pack.nodes.host.prior.onestep.clips import ComfyHost, check_one_step, load_one_step
 from pack.vldm_core.prior.call import UNetCall, UNetInput
 from pack.vldm_core.prior.onestep.run.restore import latent_of
 from pack.vldm_core.prior.onestep.run.settings import OneStepSettings

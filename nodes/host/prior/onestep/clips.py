@@ -12,24 +12,24 @@ from comfy.model_patcher import ModelPatcher
 from comfy.weight_adapter import LoRAAdapter
 from torch import Tensor, nn
 
-from ....vldm_core.decode.memory_fallback import choose_plan, decode_within_memory
-from ....vldm_core.errors import SettingsError
-from ....vldm_core.prior.call import UNetCall
-from ....vldm_core.prior.finish import FinishSettings, finish_clip
-from ....vldm_core.prior.onestep.changes import Change
-from ....vldm_core.prior.onestep.networks import shapes_of, unet_layers, vae_layers
-from ....vldm_core.prior.onestep.reading import read_one_step, report
-from ....vldm_core.prior.onestep.run.checks import check_masks, check_settings, kept_outside
-from ....vldm_core.prior.onestep.run.restore import OneStepClip, Predict, one_step
-from ....vldm_core.prior.onestep.run.settings import OneStepSettings
-from ....vldm_core.prior.onestep.system import OneStepSystem
-from ....vldm_core.progress import Progress
-from ....vldm_core.video.geometry import FitSettings, fit, plan_fit
-from ....vldm_core.video.shots import Shot
-from .attachments import CORNER_KEY, FRAMES_KEY, SHOTS_KEY, SIZE_KEY, check_family, compute_dtype, view_of
-from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
-from .sampler import prediction_of
-from .vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, vae_decoder
+from .....vldm_core.decode.memory_fallback import choose_plan, decode_within_memory
+from .....vldm_core.errors import SettingsError
+from .....vldm_core.prior.call import UNetCall
+from .....vldm_core.prior.finish import FinishSettings, finish_clip
+from .....vldm_core.prior.onestep.changes import Change
+from .....vldm_core.prior.onestep.networks import shapes_of, unet_layers, vae_layers
+from .....vldm_core.prior.onestep.reading import read_one_step, report
+from .....vldm_core.prior.onestep.run.checks import check_masks, check_settings, kept_outside
+from .....vldm_core.prior.onestep.run.restore import OneStepClip, Predict, one_step
+from .....vldm_core.prior.onestep.run.settings import OneStepSettings
+from .....vldm_core.prior.onestep.system import OneStepSystem
+from .....vldm_core.progress import Progress
+from .....vldm_core.video.geometry import FitSettings, fit, plan_fit
+from .....vldm_core.video.shots import Shot
+from ..attachments import CORNER_KEY, FRAMES_KEY, SHOTS_KEY, SIZE_KEY, check_family, compute_dtype, view_of
+from ..conditioning import CLIP_FRAMES_KEY, SPAN_KEY
+from ..sampler import prediction_of
+from ..vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, vae_decoder
 
 if TYPE_CHECKING:
     from comfy.sd import VAE

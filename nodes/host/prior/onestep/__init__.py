@@ -1,0 +1,1 @@
+"""One-step restorers in the host."""

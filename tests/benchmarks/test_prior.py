@@ -1,0 +1,97 @@
+"""The small world in which trained parts are tried: its models, what is shown of them, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from benchmarks.cli import app
+from benchmarks.prior.benchmark import PARTS, PriorBenchmarkSettings, PriorReport, check_weights
+from benchmarks.prior.evidence.finding import Claim, Finding
+from benchmarks.prior.page import write_json, write_page
+from benchmarks.prior.scores import Mean, means
+from benchmarks.prior.world.models import new_pipeline, open_world, save_part, write_layouts
+from benchmarks.prior.world.vae_training import even_out
+from vldm_core.errors import SettingsError
+from vldm_core.files.weights import WeightFileError
+from vldm_core.prior.checkpoints.opening import open_prior
+from vldm_core.training.diffusion.prior import training_prior
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """An untrained small world."""
+    folder = tmp_path_factory.mktemp("world")
+    torch.manual_seed(0)
+    pipeline = new_pipeline()
+    for part in ("unet", "vae"):
+        save_part(getattr(pipeline, part), folder / f"{part}.safetensors")
+    return folder
+
+
+def test_both_layouts_give_the_same_model(world, tmp_path) -> None:
+    prior = open_world(world)
+    folder, checkpoint, configuration = write_layouts(prior, tmp_path)
+    pictures, noise = torch.rand(2, 3, 32, 32), torch.randn(2, 4, 4, 4)
+    text = prior.texts(["a colour film", ""])
+    assert not torch.equal(text[0], text[1])
+    times = torch.tensor([10, 900])
+    wanted = prior.latents(pictures), prior.unet(noise, times, text).sample
+    for opened in (open_prior(folder, device="cpu"), open_prior(checkpoint, config=configuration, device="cpu")):
+        found = training_prior(opened)
+        assert torch.equal(found.texts(["a colour film", ""]), text)
+        assert torch.equal(found.latents(pictures), wanted[0])
+        assert torch.equal(found.unet(noise, times, text).sample, wanted[1])
+
+
+def test_latents_are_evened_out_without_a_change_of_the_picture(tmp_path) -> None:
+    import numpy as np
+
+    torch.manual_seed(1)
+    vae = new_pipeline().vae
+    frames = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), np.uint8)
+    np.savez(tmp_path / "film.npz", target=frames)
+    picture = torch.from_numpy(frames[:1]).float() / 255 * 2 - 1
+    with torch.no_grad():
+        before = vae.decode(vae.encode(picture).latent_dist.mode()).sample
+        even_out(vae, [tmp_path / "film.npz"])
+        latents = (
+            vae.config.scaling_factor * vae.encode(torch.from_numpy(frames).float() / 255 * 2 - 1).latent_dist.mode()
+        )
+        after = vae.decode(vae.encode(picture).latent_dist.mode()).sample
+    assert torch.allclose(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-3)
+    assert torch.allclose(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=1e-3)
+    assert torch.allclose(after, before, atol=1e-3)
+
+
+def test_missing_weights_are_named_before_anything_is_made(world, tmp_path) -> None:
+    check_weights(world, ())
+    with pytest.raises(WeightFileError, match=r"lacks temporal, control, .*eras/eras\.json"):
+        check_weights(world, PARTS)
+    words = ["prior", "--data", str(tmp_path), "--cache", str(tmp_path / "cache"), "--weights", str(world)]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1 and "python -m benchmarks world" in " ".join(result.stderr.split())
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(SettingsError, match="no part 'hope'"):
+        PriorBenchmarkSettings(parts=("hope",))
+
+
+def test_the_page_says_what_holds_and_what_does_not(tmp_path) -> None:
+    assert means([[{"psnr": 1.0}, {"psnr": 3.0}], [{"psnr": 4.0}, {"psnr": 4.0}]]) == {"psnr": Mean(value=3, spread=1)}
+    finding = Finding(
+        part="Hope",
+        how="Tried.",
+        figures={"with": {"psnr": Mean(value=30.0, spread=0.5)}, "without": {"psnr": Mean(value=31.0, spread=0.0)}},
+        claims=(Claim(aim="better", found="-1 dB", holds=False), Claim(aim="steadier", found="-40 %", holds=True)),
+        rows={"with": torch.rand(6, 3, 64, 64), "without": torch.rand(6, 3, 64, 64)},
+    )
+    report, pictures = PriorReport(findings=(finding,), seconds=1.0), tmp_path / "pictures"
+    finding.write_picture(pictures)
+    write_page(report, tmp_path / "page.md", command="python -m benchmarks prior", pictures=pictures)
+    write_json(report, tmp_path / "page.json")
+    page = (tmp_path / "page.md").read_text()
+    assert "| Hope | better | -1 dB | ✗ |" in page and "| Hope | steadier | -40 % | ✓ |" in page
+    assert "| with | 30.000 ± 0.500 |" in page and "![Hope](pictures/hope.png)" in page
+    assert (pictures / "hope.png").is_file() and '"holds": true' in (tmp_path / "page.json").read_text()
+    assert "30.000 ± 0.500" in report.text()

@@ -379,6 +379,7 @@ RANGES: dict[type, dict[str, Range | Pair]] = {
     },
     PriorReelSettings: {
         "most_frames": at_least(12),
+        "fusion_weight": between(0, 1),
     },
     ControlSettings: {
         "strength": between(0, 10),

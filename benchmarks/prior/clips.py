@@ -31,7 +31,7 @@ _DAMAGED_SEED = 11
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Clip:
+class HeldOutClip:
     """A clip of 8 frames of 128×128.
 
     Attributes:
@@ -53,7 +53,7 @@ class Clip:
 
 def held_out_clips(
     material: PriorMaterial, network: PreRestorer, *, count: int, heavy: bool = False, progress: Progress = silent
-) -> list[Clip]:
+) -> list[HeldOutClip]:
     """Return clips of files that nothing was trained on.
 
     Args:
@@ -78,7 +78,7 @@ def held_out_clips(
     return clips
 
 
-def damaged_clips(data: Sequence[Path], *, count: int) -> list[Clip]:
+def damaged_clips(data: Sequence[Path], *, count: int) -> list[HeldOutClip]:
     """Return badly damaged clips in which nothing was repaired, with exact masks of the damage."""
     pairs = DegradedClips(
         TrainingMaterial(list(data), validation=True, settings=SHOTS),
@@ -93,7 +93,7 @@ def damaged_clips(data: Sequence[Path], *, count: int) -> list[Clip]:
     return clips
 
 
-def _clip(repaired: Tensor, given: Tensor, target: Tensor, masks: Tensor) -> Clip:
+def _clip(repaired: Tensor, given: Tensor, target: Tensor, masks: Tensor) -> HeldOutClip:
     backward = estimate_flow(target, settings=_FLOW)
     visible = consistency(backward, estimate_flow(target, settings=_FLOW, direction="forward")).float()
-    return Clip(repaired=repaired, given=given, target=target, masks=masks, flow=backward, visible=visible)
+    return HeldOutClip(repaired=repaired, given=given, target=target, masks=masks, flow=backward, visible=visible)

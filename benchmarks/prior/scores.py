@@ -12,7 +12,7 @@ from vldm_core.metrics.temporal import flicker_index, warp_error
 from vldm_core.video.luma import luma
 
 from ..film.perceptual import st_lpips
-from .clips import Clip
+from .clips import HeldOutClip
 
 Scores = Mapping[str, float]
 
@@ -28,7 +28,7 @@ MEASURES: Mapping[str, str] = {
 HIGHER_IS_BETTER = frozenset({"psnr", "ssim"})
 
 
-def scores(frames: Tensor, clip: Clip) -> Scores:
+def scores(frames: Tensor, clip: HeldOutClip) -> Scores:
     """Measure frames (T, 3, H, W) in [0, 1] beside the target of a clip."""
     found: dict[str, float] = {
         "psnr": float(psnr(frames, clip.target)),
@@ -45,7 +45,7 @@ def _levels(frames: Tensor) -> np.ndarray:
     return luma(frames).round().clamp(0, 255).byte().numpy()
 
 
-def psnr_inside(frames: Tensor, clip: Clip, masks: Tensor) -> float | None:
+def psnr_inside(frames: Tensor, clip: HeldOutClip, masks: Tensor) -> float | None:
     """Return the PSNR of the pixels of masks (T, H, W), dB, or None where they have none."""
     where = masks[:, None].expand_as(frames) > 0.5
     if not bool(where.any()):

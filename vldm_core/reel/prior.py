@@ -146,6 +146,8 @@ class PriorReelSettings:
             raise SettingsError(
                 "feature wrapping was trained for the decoder of single pictures; leave the temporal VAE out"
             )
+        if not 0 <= self.fusion_weight <= 1:
+            raise SettingsError(f"fusion_weight is {self.fusion_weight}; use 0 … 1")
         if self.trained_fusion is not None and (self.temporal_vae or self.feature_wrapping) is not None:
             raise SettingsError(
                 "a trained fusion gives the pictures itself; leave temporal VAE and feature wrapping out"

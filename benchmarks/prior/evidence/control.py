@@ -12,7 +12,7 @@ from vldm_core.prior.controls.use import ControlUse
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 
-from ..clips import Clip
+from ..clips import HeldOutClip
 from ..sampling import STEPS, pictures, sample
 from ..scores import Scores, means, psnr_inside, scores
 from .finding import Claim, Figures, Finding
@@ -24,7 +24,7 @@ _IN, _OUT = "inside", "outside"
 
 
 def try_control(
-    world: TrainingPrior, clips: Sequence[Clip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
+    world: TrainingPrior, clips: Sequence[HeldOutClip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
 ) -> Finding:
     """Sample badly damaged clips with and without the control, in equal steps.
 
@@ -74,7 +74,7 @@ def _claim(figures: Figures, strength: float) -> Claim:
 
 
 def try_damage_masks(
-    world: TrainingPrior, clips: Sequence[Clip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
+    world: TrainingPrior, clips: Sequence[HeldOutClip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
 ) -> Finding:
     """Sample clips whose damage is still in the hint, with a control that is trusted there more or less.
 
@@ -134,7 +134,7 @@ def _trusted(trust: float) -> str:
     return f"control trusted {trust:.0%} in damage"
 
 
-def _inside_and_outside(frames: Tensor, clip: Clip) -> Scores:
+def _inside_and_outside(frames: Tensor, clip: HeldOutClip) -> Scores:
     found = {_IN: psnr_inside(frames, clip, clip.masks), _OUT: psnr_inside(frames, clip, 1 - clip.masks)}
     return {name: value for name, value in found.items() if value is not None}
 

@@ -12,7 +12,7 @@ from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 from vldm_core.training.fusion.examples import SampleClip
 
-from ..clips import Clip
+from ..clips import HeldOutClip
 from ..sampling import pictures
 from ..scores import HIGHER_IS_BETTER, MEASURES, Scores, means, scores
 from .finding import Claim, Figures, Finding
@@ -22,7 +22,7 @@ _ALONE, _DECODED = "pre-restored alone", "decoded alone"
 
 def try_fusion(
     world: TrainingPrior,
-    clips: Sequence[Clip],
+    clips: Sequence[HeldOutClip],
     files: Mapping[Source, Path],
     network: PreRestorer,
     sample: SampleClip,

@@ -11,7 +11,7 @@ from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 
-from ..clips import Clip
+from ..clips import HeldOutClip
 from ..sampling import pictures
 from ..scores import Mean, means, scores
 from .finding import Claim, Finding
@@ -20,7 +20,9 @@ _HEAD, _VAE, _BOTH = "latent head", "VAE on the damaged frames", "VAE on the pre
 _MEASURE = "distance"
 
 
-def try_latent_head(world: TrainingPrior, clips: Sequence[Clip], file: Path, *, progress: Progress = silent) -> Finding:
+def try_latent_head(
+    world: TrainingPrior, clips: Sequence[HeldOutClip], file: Path, *, progress: Progress = silent
+) -> Finding:
     """Compare latents with those of the clean frames.
 
     Args:

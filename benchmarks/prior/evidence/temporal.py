@@ -7,7 +7,7 @@ from vldm_core.prior.temporal.files import read_temporal_layers
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
 
-from ..clips import Clip
+from ..clips import HeldOutClip
 from ..sampling import STEPS, Noise, sample
 from ..scores import means, scores
 from .finding import Claim, Figures, Finding
@@ -19,7 +19,7 @@ _ALONE, _WITH = "frame by frame", "with temporal layers"
 
 
 def try_temporal_layers(
-    world: TrainingPrior, clips: Sequence[Clip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
+    world: TrainingPrior, clips: Sequence[HeldOutClip], file: Path, *, seeds: Sequence[int], progress: Progress = silent
 ) -> Finding:
     """Sample clips frame by frame and with temporal layers, on the same noise.
 

@@ -114,7 +114,9 @@ def run_prior_benchmark(
             try_temporal_layers(world, clips, weights / "temporal.safetensors", seeds=seeds, progress=progress)
         )
     control = weights / "control.safetensors"
-    heavy = held_out_clips(material, network, count=count, heavy=True, progress=progress)
+    heavy = []
+    if {"control", "latent", "fusion"} & set(settings.parts):
+        heavy = held_out_clips(material, network, count=count, heavy=True, progress=progress)
     if "control" in settings.parts:
         findings.append(try_control(world, heavy, control, seeds=seeds, progress=progress))
     if "masks" in settings.parts:

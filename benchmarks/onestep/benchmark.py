@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from vldm_core.prior.onestep.reading import read_one_step
 from vldm_core.prior.onestep.run.headless import DiffusersHost
 from vldm_core.prior.onestep.run.restore import OneStepClip, latent_of, one_step
 from vldm_core.prior.onestep.run.settings import OneStepSettings
+from vldm_core.prior.onestep.system import OneStepSystem
 from vldm_core.progress import Progress, silent
 from vldm_core.video.shots import Shot
 
@@ -138,8 +140,8 @@ def run_one_step_benchmark(
             how = OneStepSettings(scores=_SCORES if system.needs_scores else None)
             scores = torch.tensor(_SCORES) if system.needs_scores else None
             passes = system.passes(invention=1.0, guidance=system.format.guidance, scores=scores)
-            merge[name] = timed(lambda passes=passes: _enter(host, passes[0].change), host.device)
-            variants[name] = lambda system=system, how=how: _decoded(vae, one_step(clip, system, host, how))
+            merge[name] = timed(partial(_enter, host, passes[0].change), host.device)
+            variants[name] = partial(_restored, vae, clip, system, host, how)
         seconds: dict[str, list[float]] = {name: [] for name in variants}
         total, done = len(variants) * settings.rounds, 0
         for number in range(settings.rounds):
@@ -205,6 +207,10 @@ def _wait(device: torch.device) -> None:
 def _enter(host: DiffusersHost, change: Any) -> None:
     with host.with_unet(change):
         pass
+
+
+def _restored(vae: Any, clip: OneStepClip, system: OneStepSystem, host: DiffusersHost, how: OneStepSettings) -> None:
+    _decoded(vae, one_step(clip, system, host, how))
 
 
 def _decoded(vae: Any, latents: Tensor) -> None:

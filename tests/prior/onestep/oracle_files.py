@@ -8,7 +8,7 @@ import torch
 
 from ...oracles import Oracle
 
-_RANKS = {
+_RANKS: dict[str, dict[str, Any]] = {
     "osediff": {"rank_unet": 4, "rank_vae": 4, "unet_lora_encoder_modules": ["conv_in"]},
     "pisasr": {"lora_rank_unet_pix": 4, "lora_rank_unet_sem": 4, "unet_lora_others_modules_sem": []},
     "s3diff": {"rank_unet": 32, "rank_vae": 16, "unet_lora_target_modules": ["to_k"], "vae_lora_target_modules": "^x"},

@@ -37,7 +37,7 @@ def systems(pipeline, tmp_path_factory):
 
 
 def settings_for(name, **values):
-    return OneStepSettings(**({"scores": (0.3, 0.6)} if name == "s3diff" else {}), **values)
+    return OneStepSettings(scores=(0.3, 0.6) if name == "s3diff" else None, **values)
 
 
 def weights(pipeline):

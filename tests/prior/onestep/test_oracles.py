@@ -5,8 +5,11 @@ import torch
 from torch import Tensor
 
 from tests.oracles import load_oracle
+from vldm_core.prior.onestep.dloral.system import DLoral
+from vldm_core.prior.onestep.pisasr.system import PisaSr
 from vldm_core.prior.onestep.run.restore import OneStepClip, latent_of, one_step, shrunk
 from vldm_core.prior.onestep.run.settings import OneStepSettings
+from vldm_core.prior.onestep.s3diff.system import S3Diff
 from vldm_core.prior.onestep.system import LatentFrame
 from vldm_core.prior.onestep.tiles import PublishedTiles
 from vldm_core.video.shots import Shot
@@ -65,6 +68,7 @@ def test_pisasr(tmp_path, weights):
         oracle.check("x0_default", system.format.step.x0(latent, predicted(host, system, latent, text)))
         assert len(system.passes(invention=1.0, guidance=1.0, scores=None)) == 1
         return
+    assert isinstance(system, PisaSr)
     passes = system.weighted(*oracle.about["config"]["lambdas"][weights])
     eps = torch.zeros_like(latent)
     with torch.no_grad():
@@ -111,6 +115,7 @@ def test_s3diff(tmp_path):
 def test_the_matrices_of_s3diff(tmp_path):
     oracle = load_oracle("onestep_s3diff")
     system = system_of("s3diff", oracle, tmp_path)
+    assert isinstance(system, S3Diff)
     seen = [name for name in oracle.about["intermediates"] if name.startswith("mod.")]
     assert len(seen) == 9
     for name in seen:
@@ -141,6 +146,7 @@ def test_dloral(tmp_path):
     low = shrunk(pictures)
     oracle.check("low", low[:2], "mid")
     latent = oracle.input("latent")
+    assert isinstance(system, DLoral)
     frames = [LatentFrame(latent=latent[i : i + 1], small=low[i : i + 1]) for i in range(3)]
     for index in (1, 2):
         here, before = frames[index], frames[index - 1]

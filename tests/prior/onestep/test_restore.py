@@ -1,6 +1,7 @@
 """A clip in one step: shots by themselves, tiles, sampled encodings, scores of a shot, looking back."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -169,9 +170,9 @@ class Nothing(nn.Module):
         return current
 
 
-def looking_back():
+def looking_back() -> Any:
     """DLoRAL with flow 0, and with a retrieval that finds nothing."""
-    system = DLoral.__new__(DLoral)
+    system: Any = DLoral.__new__(DLoral)
     system.format = DLORAL
     from vldm_core.prior.onestep.dloral.retrieval import FrameRetrieval
 

@@ -7,6 +7,7 @@ length of a block, and that of another host, which takes the same as patches of 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -87,13 +88,17 @@ def changed(layers: Mapping[str, nn.Module], change: Change) -> Iterator[None]:
     try:
         for layer in change.layers:
             if layer in weights or f"{layer}.weight" in change.replaced:
-                put(layer, "weight", lambda own, layer=layer: change.weight(layer, own))
+                put(layer, "weight", partial(change.weight, layer))
             if f"{layer}.bias" in change.replaced:
-                put(layer, "bias", lambda own, key=f"{layer}.bias": change.replaced[key].to(own))
+                put(layer, "bias", partial(_like, change.replaced[f"{layer}.bias"]))
         yield
     finally:
         for module, kind, own in reversed(before):
             setattr(module, kind, own)
+
+
+def _like(tensor: Tensor, own: Tensor) -> Tensor:
+    return tensor.to(own)
 
 
 def check_fit(

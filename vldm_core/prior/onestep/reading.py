@@ -65,11 +65,11 @@ def read_one_step(paths: Path | Sequence[Path]) -> OneStepSystem:
             )
     if len(found) != 1 or len(estimators) > 1:
         raise WeightFileError(_miscounted(found, estimators))
-    path, known, contents = found[0]
+    path, known, held = found[0]
     if estimators and known is not S3DIFF:
         raise WeightFileError(f"{estimators[0][0]} belongs to S3Diff, and {path} is {known.system}; leave it out")
-    _check_entries(path, known, contents)
-    whole = {**contents, **({ESTIMATOR: estimators[0][1]} if estimators else {})}
+    _check_entries(path, known, held)
+    whole = {**held, **({ESTIMATOR: estimators[0][1]} if estimators else {})}
     try:
         return known.build(whole)
     except WeightFileError as error:

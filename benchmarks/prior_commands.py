@@ -17,8 +17,8 @@ CacheOption = Annotated[Path, typer.Option(help=_CACHE)]
 
 def benchmark_prior(
     data: Annotated[Path, typer.Option(help=_DATA)],
-    cache: CacheOption = Path("world-cache"),
-    weights: Annotated[Path | None, typer.Option(help="Folder with a small world; else the one that ships.")] = None,
+    cache: CacheOption,
+    weights: Annotated[Path, typer.Option(help="Folder that the small world was trained into.")],
     parts: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Of: temporal, control, masks, lora, latent, fusion; else all.")
     ] = None,
@@ -32,21 +32,21 @@ def benchmark_prior(
     from .common.page import command_line
     from .prior.benchmark import PARTS, PriorBenchmarkSettings, run_prior_benchmark
     from .prior.page import write_json, write_page
-    from .prior.world.models import WEIGHTS
 
     with reported():
         chosen = PARTS if parts is None else tuple(parts.split(","))
         settings = PriorBenchmarkSettings(parts=chosen, clips=clips, seeds=seeds)
         with bars() as progress:
             report = run_prior_benchmark(
-                data, cache, weights=weights or WEIGHTS, settings=settings, pictures=pictures, progress=progress
+                data, cache, weights=weights, settings=settings, pictures=pictures, progress=progress
             )
         if json_file is not None:
             write_json(report, json_file)
         if markdown is not None:
             shown = {
                 "data": "DIR",
-                "weights": weights,
+                "weights": "WORLD",
+                "cache": "CACHE",
                 "parts": parts,
                 "clips": clips,
                 "seeds": seeds,
@@ -61,7 +61,7 @@ def benchmark_prior(
 def train_world(
     data: Annotated[Path, typer.Option(help=_DATA)],
     out: Annotated[Path, typer.Option(help="Folder for the weights.")],
-    cache: CacheOption = Path("world-cache"),
+    cache: CacheOption,
     part: Annotated[
         list[str] | None,
         typer.Option(metavar="PART", help="vae, unet, temporal, control, eras, prerestorer, fusion; else all."),

@@ -1,4 +1,4 @@
-"""All trials in one run, from the weights that ship with the benchmark."""
+"""All trials in one run, from the weights of a small world that was trained before."""
 
 import time
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from .evidence.temporal import try_temporal_layers
 from .sampling import restored_with_control
 from .world.era_films import ERAS, make_era_films
 from .world.films import world_material
-from .world.models import WEIGHTS, open_world
+from .world.models import open_world
 from .world.parts_training import ERA, ERA_PICTURES, ROUTES
 
 PARTS = ("temporal", "control", "masks", "lora", "latent", "fusion")
@@ -81,7 +81,7 @@ def run_prior_benchmark(
     data: Path,
     cache: Path,
     *,
-    weights: Path = WEIGHTS,
+    weights: Path,
     settings: PriorBenchmarkSettings | None = None,
     pictures: Path | None = None,
     progress: Progress = silent,

@@ -1,4 +1,4 @@
-"""The models of the small world: how they are made, shipped and opened."""
+"""The models of the small world: how they are made, kept and opened."""
 
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +15,6 @@ from vldm_core.prior.checkpoints.family_files import write_configuration
 from vldm_core.prior.checkpoints.original_names import original_checkpoint
 from vldm_core.training.diffusion.prior import TrainingPrior, training_prior
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
 SIDE = 128
 """Height and width of the frames of the small world, px."""
 
@@ -95,7 +94,7 @@ def new_pipeline() -> Any:
     return pipeline
 
 
-def open_world(folder: Path = WEIGHTS) -> TrainingPrior:
+def open_world(folder: Path) -> TrainingPrior:
     """Open the trained small world.
 
     Args:
@@ -112,7 +111,7 @@ def open_world(folder: Path = WEIGHTS) -> TrainingPrior:
 
 
 def save_part(module: torch.nn.Module, path: Path) -> None:
-    """Write weights in half precision, which is what the package ships."""
+    """Write weights in half precision, which halves what they take on the disk."""
     write_halves(module.state_dict(), path)
 
 

@@ -1,6 +1,7 @@
 """LoRAs with a strength for every shot."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ...vldm_core.prior.lora.eras import EraLoras, find_lora, parse_era_loras, p
 from ...vldm_core.prior.lora.per_frame import ShotLora, read_lora, strengths_of_shots
 from ...vldm_core.video.shots import Shot
 from ...vldm_core.wording import counted
-from ..host.models import LORAS, file_state, folders_of
+from ..host.models import LORAS, folders_of
 from ..host.prior.attachments import check_family, with_attachment, with_shots
 from ..sockets import PRIOR_CATEGORY
 from ..validation import one_error
@@ -40,7 +41,7 @@ class ShotLoras(io.ComfyNode):
                     multiline=True,
                     tooltip=(
                         "JSON: era to file below the loras folder and strength. Or the name of a .json file below the "
-                        "loras folder."
+                        "loras folder, such as the eras.json of train lora: its files may lie beside it."
                     ),
                 ),
                 io.String.Input(
@@ -70,8 +71,9 @@ class ShotLoras(io.ComfyNode):
             return True
         try:
             loras = era_map_of(era_map)
+            folders = lora_folders(era_map)
             for choice in (loras[name] for line in eras.split("\n") for name in _names(line)):
-                find_lora(choice.file, folders_of(LORAS))
+                find_lora(choice.file, folders)
         except SettingsError as error:
             return str(error)
         return True
@@ -80,11 +82,11 @@ class ShotLoras(io.ComfyNode):
     def fingerprint_inputs(cls, era_map: str, eras: str, strengths: str, **_: Any) -> str:
         """Load again when the map or a LoRA has changed."""
         try:
-            loras = era_map_of(era_map)
+            loras, folders = era_map_of(era_map), lora_folders(era_map)
         except SettingsError as error:
             return str(error)
         files = sorted({choice.file for choice in loras.eras.values()})
-        return ";".join([*(f"{era}={loras[era]}" for era in loras.eras), *(file_state(file, LORAS) for file in files)])
+        return ";".join([*(f"{era}={loras[era]}" for era in loras.eras), *(_state(file, folders) for file in files)])
 
     @classmethod
     def execute(cls, model: Any, era_map: str, eras: str, strengths: str, shots: Any = None) -> io.NodeOutput:
@@ -94,13 +96,14 @@ class ShotLoras(io.ComfyNode):
         plan = plan_loras(
             spans, _eras(eras, len(spans)), era_map_of(era_map), strengths=_numbers(strengths, len(spans))
         )
+        folders = lora_folders(era_map)
         by_file: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(spans))
         for index, entry in enumerate(plan):
             for choice in entry.loras:
                 by_file[choice.file][index] = choice.strength
         patched = with_shots(model, shots)
         for file, values in by_file.items():
-            path = find_lora(file, folders_of(LORAS))
+            path = find_lora(file, folders)
             frames = values[0] if shots is None else strengths_of_shots([len(shot) for shot in spans], values)
             patched = with_attachment(patched, ShotLora(read_lora(path), frames), "lora")
         return io.NodeOutput(patched)
@@ -112,15 +115,40 @@ def era_map_of(text: str) -> EraLoras:
     Raises:
         SettingsError: The text is no map, or the file is not below the loras folder.
     """
+    path = _map_file(text)
+    return parse_era_loras(text) if path is None else read_era_loras(path)
+
+
+def lora_folders(text: str) -> list[Path]:
+    """Return where the files that an era map names are looked for: beside a map that is a file, then as ever.
+
+    Raises:
+        SettingsError: The file is not below the loras folder.
+    """
+    path = _map_file(text)
+    return [*([] if path is None else [path.parent]), *folders_of(LORAS)]
+
+
+def _map_file(text: str) -> Path | None:
+    """Return the file that an era map is, or None where it is the text itself."""
     if text.lstrip().startswith("{"):
-        return parse_era_loras(text)
+        return None
     name = text.strip()
     if Path(name).is_absolute() or ".." in Path(name).parts or not name.endswith(".json"):
         raise SettingsError(f"era_map is {name!r}; write JSON, or the name of a .json file below the loras folder")
     for folder in folders_of(LORAS):
         if (folder / name).is_file():
-            return read_era_loras(folder / name)
+            return folder / name
     raise SettingsError(f"the era map {name!r} is in none of the loras folders; put it into models/loras")
+
+
+def _state(file: str, folders: Sequence[Path]) -> str:
+    """Return what changes when a LoRA does, for the host's cache."""
+    try:
+        status = find_lora(file, folders).stat()
+    except SettingsError:
+        return "missing"
+    return f"{status.st_mtime_ns}:{status.st_size}"
 
 
 def _eras(text: str, shots: int) -> list[tuple[str, ...]]:

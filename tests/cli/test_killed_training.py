@@ -12,10 +12,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from vldm_core.cli.app import app
+from vldm_core.prerestore.network import KIND
 from vldm_core.training.checkpoints import newest_checkpoint
+from vldm_core.training.control_branch.branch import new_branch, save_branch
+from vldm_core.training.control_branch.run import head_file
+from vldm_core.training.prerestorer.examples import RepairedFilmSettings
+from vldm_core.training.prerestorer.task import PreRestoreTrainingSettings
 from vldm_core.video.writing.clip import write_clip
 
-from ..training.prior_kit import prerestorer_file, tiny_prior, wide_prior
+from ..training.prior_kit import headed_prerestorer, moved, prerestorer_file, tiny_prior, wide_prior
 from ..training.training_kit import photographs
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a training is killed in a fork of this process")
@@ -23,13 +28,26 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a training is k
 STEPS = ("--steps", "6", "--checkpoint-every", "2", "--seed", "3", "--threads", "1")
 SMALL = (*STEPS, "--films", "2", "--validation-films", "1", "--side", "64")
 MODEL = ("--batch", "1", "--accumulation", "1", "--precision", "no")
+PICTURES = ("--pictures", "2", "--validation-pictures", "1", "--side", "64", "--rank", "2")
 TASKS = {
-    "temporal": (*SMALL, *MODEL, "--frames", "4"),
-    "control": (*SMALL, *MODEL),
-    "lora": (*STEPS, *MODEL, "--pictures", "2", "--validation-pictures", "1", "--side", "64", "--rank", "2"),
-    "fusion": (*SMALL, *MODEL, "--sample-side", "64", "--sampling-steps", "2", "--strength", "0.5"),
-    "temporal-decoder": (*SMALL, *MODEL, "--frames", "4", "--sample-side", "64"),
-}
+    "temporal": ("temporal", *SMALL, *MODEL, "--frames", "4"),
+    "temporal under a control": (
+        "temporal", *SMALL, *MODEL, "--frames", "4", "--control", "{control}", "--latent-head", "{headed}",
+    ),
+    "control": ("control", *SMALL, *MODEL, "--prerestorer", "{prerestorer}"),
+    "control with a latent head": ("control", *SMALL, *MODEL, "--latent-head", "{headed}"),
+    "latent head": (
+        "prerestore", *STEPS, "--films", "1", "--batch", "1", "--precision", "no", "--head-only",
+        "--from", "{prerestorer}", "--vae", "{model}",
+    ),
+    "lora": ("lora", *STEPS, *MODEL, *PICTURES),
+    "fusion": (
+        "fusion", *SMALL, *MODEL, "--sample-side", "64", "--sampling-steps", "2", "--strength", "0.5",
+        "--prerestorer", "{prerestorer}",
+    ),
+    "temporal-decoder": ("temporal-decoder", *SMALL, *MODEL, "--frames", "4", "--sample-side", "64"),
+}  # fmt: skip
+"""What is said to each, with names of files in braces."""
 _LONGEST = 120.0
 
 
@@ -40,6 +58,9 @@ def place(tmp_path_factory) -> Path:
     tiny_prior().pipeline.save_pretrained(folder / "model")
     wide_prior().pipeline.save_pretrained(folder / "wide model")
     photographs(folder / "photos")
+    prerestorer_file(folder)
+    KIND.save(headed_prerestorer(), folder / "headed.safetensors")
+    save_branch(moved(new_branch(tiny_prior().unet)), folder / "control.safetensors")
     era = folder / "eras" / "1900s"
     era.mkdir(parents=True)
     for number in range(2):
@@ -49,13 +70,14 @@ def place(tmp_path_factory) -> Path:
 
 
 def words(task: str, place: Path, out: Path) -> list[str]:
-    data = place / ("eras" if task == "lora" else "photos")
-    shared = "lora" if task == "lora" else "films"
-    model = "wide model" if task == "temporal-decoder" else "model"
-    prerestorer = ("--prerestorer", str(prerestorer_file(place))) if task in ("control", "fusion") else ()
+    command, *said = TASKS[task]
+    files = {name: str(place / f"{name}.safetensors") for name in ("control", "headed", "prerestorer")}
+    given = [word.format(model=place / "model", **files) for word in said]
+    data = place / ("eras" if command == "lora" else "photos")
+    cache = {"lora": "lora", "prerestore": "head"}.get(command, "films")
+    model = [] if command == "prerestore" else [str(place / ("wide model" if "decoder" in command else "model"))]
     return [
-        "train", task, str(place / model), "--data", str(data), "--cache", str(place / shared), "--out", str(out),
-        *TASKS[task], *prerestorer,
+        "train", command, *model, "--data", str(data), "--cache", str(place / cache), "--out", str(out), *given,
     ]  # fmt: skip
 
 
@@ -81,7 +103,12 @@ def kill_in_the_middle(arguments: list[str], checkpoints: Path) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_killed_training_ends_with_the_same_file(task: str, place: Path, tmp_path: Path) -> None:
+def test_a_killed_training_ends_with_the_same_file(task: str, place: Path, tmp_path: Path, monkeypatch) -> None:
+    # Its command has no size of the films.
+    small = PreRestoreTrainingSettings(
+        films=RepairedFilmSettings(films=1, frames=5, height=64, width=64), validation_films=1
+    )
+    monkeypatch.setattr("vldm_core.training.prerestorer.task.PreRestoreTrainingSettings", lambda: small)
     whole, parted = ((tmp_path / name if task == "lora" else tmp_path / f"{name}.safetensors") for name in ("a", "b"))
     run(*words(task, place, whole))
     files = [out / "1900s.safetensors" if task == "lora" else out for out in (whole, parted)]
@@ -89,6 +116,8 @@ def test_a_killed_training_ends_with_the_same_file(task: str, place: Path, tmp_p
     assert not files[1].exists()
     run(*words(task, place, parted), "--resume")
     assert files[0].read_bytes() == files[1].read_bytes()
+    if task == "control with a latent head":
+        assert head_file(files[0]).read_bytes() == head_file(files[1]).read_bytes()
     assert shown(files[0].with_suffix(".training") / "record")
 
 

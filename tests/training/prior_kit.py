@@ -1,8 +1,11 @@
 """A tiny Stable Diffusion of the real classes, and a little material, for everything that is trained on a prior."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from vldm_core.prerestore.network import KIND, PreRestorer, PreRestorerConfig
 from vldm_core.training.diffusion.material import PriorMaterial
@@ -60,6 +63,22 @@ def tiny_prerestorer() -> PreRestorer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         return PreRestorer(NETWORK).eval().requires_grad_(False)
+
+
+def headed_prerestorer() -> PreRestorer:
+    """The same with a latent head."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        return PreRestorer(replace(NETWORK, latent=True)).eval().requires_grad_(False)
+
+
+def moved(module: nn.Module, size: float = 0.02) -> Any:
+    """Move every weight, so that what begins as nothing does something."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(8)
+        for parameter in module.parameters():
+            parameter.add_(size * torch.randn_like(parameter))
+    return module.eval().requires_grad_(False)
 
 
 def prerestorer_file(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.training.control_branch.branch import new_branch
-from vldm_core.training.control_branch.task import ControlledUNet, ControlTask, ControlTrainingSettings
+from vldm_core.training.control_branch.task import ControlledUNet, ControlTask, ControlTrainingSettings, LatentHead
 from vldm_core.training.diffusion.latent_films import LatentClip
 from vldm_core.training.diffusion.objective import Objective
 from vldm_core.training.diffusion.prior import TrainingPrior
@@ -21,6 +21,8 @@ from vldm_core.training.era_lora.adapter import add_lora
 from vldm_core.training.era_lora.task import LoraTask, LoraTrainingSettings
 from vldm_core.training.fusion.examples import FusionExample
 from vldm_core.training.fusion.task import FusionTask, FusionTrainingSettings, new_fusion, prior_of
+from vldm_core.training.prerestorer.examples import RepairedClip
+from vldm_core.training.prerestorer.task import LatentTarget, PreRestoreTask, PreRestoreTrainingSettings
 from vldm_core.training.temporal_decoder.decoder import new_temporal_decoder
 from vldm_core.training.temporal_decoder.examples import DecoderClip
 from vldm_core.training.temporal_decoder.task import DecoderTask, DecoderTrainingSettings
@@ -87,6 +89,39 @@ def test_temporal_layers(unet, objective) -> None:
         layers = TemporalLayers(TemporalConfig.for_unet(UNetView(unet)))
     task = TemporalTask(ClipUNet(unet, layers), objective, TemporalTrainingSettings(), TEXTS)
     assert 150e6 < step(task, clip(), layers) < 250e6
+
+
+def test_temporal_layers_under_a_control(unet, objective) -> None:
+    with META:
+        layers, control = TemporalLayers(TemporalConfig.for_unet(UNetView(unet))), new_branch(unet)
+    task = TemporalTask(ClipUNet(unet, layers, control), objective, TemporalTrainingSettings(), TEXTS)
+    assert 150e6 < step(task, clip(), layers) < 250e6
+
+
+def test_control_branch_with_a_latent_head(unet, objective) -> None:
+    with META:
+        control, network = new_branch(unet), PreRestorer(SMALL)
+    module = ControlledUNet(unet, control, LatentHead(network.latent, 0.18215))
+    batch = clip() | {"hint": shapes(1, FRAMES, SMALL.widths[2], SIDE // 8, SIDE // 8)}
+    assert 340e6 < step(ControlTask(module, objective, ControlTrainingSettings(), TEXTS), batch, module) < 400e6
+    assert module.head.head.weight.grad is not None
+
+
+def test_latent_head(vae) -> None:
+    with META:
+        network = PreRestorer(SMALL).requires_grad_(False)
+    network.latent.requires_grad_(True)
+    pairs, film = (1, FRAMES - 1, 2, SIDE, SIDE), (1, FRAMES, 3, SIDE, SIDE)
+    batch = RepairedClip(
+        frames=shapes(*film),
+        target=shapes(*film),
+        masks=shapes(1, FRAMES, SIDE, SIDE),
+        backward=shapes(*pairs),
+        forward=shapes(*pairs),
+        nearby=shapes(1, FRAMES, 6, SIDE, SIDE),
+    )
+    task = PreRestoreTask(network, PreRestoreTrainingSettings(head_only=True), latents=LatentTarget(vae))
+    assert step(task, batch, network) == sum(p.numel() for p in network.latent.parameters())
 
 
 def test_control_branch(unet, objective) -> None:

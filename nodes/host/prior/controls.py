@@ -236,6 +236,30 @@ class HintEncoder:
         return latents[list(reference_frames(len(latents), shots=shots, damage=masks))]
 
 
+def given_hints(model: ModelPatcher, latent: dict[str, Any], frames: Tensor, system: ControlSystem) -> Tensor:
+    """Return a LATENT as a system looks at it, (1 or T, 4, h, w), scaled.
+
+    Args:
+        model: The MODEL that it is for.
+        latent: Of the frames, such as a pre-restorer with latents of its own gives.
+        frames: (T, 3, 8·h, 8·w).
+        system: The system.
+
+    Raises:
+        SettingsError: The system looks at no latents, or they are of other frames.
+    """
+    if system.hint != "latent":
+        raise SettingsError(f"{system.name} looks at the images themselves; leave latent out")
+    samples: Tensor = latent["samples"]
+    wanted = tuple(side // PIXELS_PER_LATENT for side in frames.shape[-2:])
+    if samples.ndim != 4 or samples.shape[1] != 4 or tuple(samples.shape[-2:]) != wanted:
+        raise SettingsError(
+            f"latent is {tuple(samples.shape)}; of images of {frames.shape[-1]}×{frames.shape[-2]} it is (frames, 4, "
+            f"{wanted[0]}, {wanted[1]}): connect the latents of the same frames"
+        )
+    return scaled(model, samples)
+
+
 def latents_of(frames: Tensor, vae: "VAE", progress: Progress) -> Tensor:
     """Encode frames (T, 3, H, W) with an image VAE, a few at a time; (T, 4, H/8, W/8), unscaled.
 

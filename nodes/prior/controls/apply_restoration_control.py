@@ -12,7 +12,7 @@ from ....vldm_core.prior.controls.settings import MOST_REUSE, STRONGEST, Control
 from ...host.node_run import ImageBatch, NodeProgress, frames_from_image, mask_for
 from ...host.prior.attachments import check_family, with_shots
 from ...host.prior.cognition import language_tokens
-from ...host.prior.controls import HintEncoder, LoadedControl, first_tokens, shots_of, with_control
+from ...host.prior.controls import HintEncoder, LoadedControl, first_tokens, given_hints, shots_of, with_control
 from ...search import findable
 from ...sockets import PRIOR_CATEGORY, Control
 from ...validation import one_error
@@ -146,6 +146,14 @@ class ApplyRestorationControl(io.ComfyNode):
                         "least damaged frame of each shot. Not needed where tokens is connected."
                     ),
                 ),
+                io.Latent.Input(
+                    "latent",
+                    optional=True,
+                    tooltip=(
+                        "What a control that looks at latents is to look at, in the place of the images through vae: "
+                        "the latent of Pre-Restore, for a control that was trained together with its latent head."
+                    ),
+                ),
             ],
             outputs=[io.Model.Output("controlled", display_name="model", tooltip="For any sampler node.")],
         )
@@ -191,6 +199,7 @@ class ApplyRestorationControl(io.ComfyNode):
         tokens: Any = None,
         reference: ImageBatch | None = None,
         clip_vision: Any = None,
+        latent: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         """Encode what the control looks at and patch the model."""
         check_family(model, "Apply Restoration Control")
@@ -213,7 +222,7 @@ class ApplyRestorationControl(io.ComfyNode):
         frames, masks = frames_from_image(images), mask_for(mask, images, "mask")
         spans = shots_of(shots, len(frames))
         encode = HintEncoder(vae=vae, model=model, progress=NodeProgress())
-        hint = encode.hints(frames, system.hint)
+        hint = encode.hints(frames, system.hint) if latent is None else given_hints(model, latent, frames, system)
         given = first_tokens(tokens)
         if given is None:
             given = language_tokens(control, frames, clip_vision, shots=spans, masks=masks, progress=encode.progress)

@@ -146,7 +146,17 @@ def tiny_pair(prediction: str = "eps", seed: int = 0) -> tuple[Any, Any]:
                 torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5)
         # Predictions of the size a trained network's have: samples end near unit variance.
         twin.conv_out.weight.mul_(0.5)
-    config = network_shape(channels, CONTEXT, linear=False)
+    return model_of(twin, prediction), twin
+
+
+def model_of(twin: Any, prediction: str = "eps") -> Any:
+    """Return a MODEL of the host's classes with the weights of a diffusers UNet of Stable Diffusion 1's kind, 4 heads.
+
+    Args:
+        twin: The UNet.
+        prediction: "eps" or "v".
+    """
+    config = network_shape(twin.config.block_out_channels, twin.config.cross_attention_dim, linear=False)
     settings = comfy.supported_models_base.BASE(dict(config))
     settings.unet_config = config
     settings.latent_format = comfy.latent_formats.SD15()
@@ -156,7 +166,7 @@ def tiny_pair(prediction: str = "eps", seed: int = 0) -> tuple[Any, Any]:
     found = {names[key]: value.clone() for key, value in twin.state_dict().items()}
     missing, unexpected = model.diffusion_model.load_state_dict(found, strict=False)
     assert not missing and not unexpected, (missing, unexpected)
-    return patcher(model), twin
+    return patcher(model)
 
 
 def tiny_control(seed: int = 7) -> Any:

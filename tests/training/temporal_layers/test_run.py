@@ -6,13 +6,19 @@ import pytest
 import torch
 
 from vldm_core.errors import SettingsError
+from vldm_core.prior.call import UNetCall, UNetInput
+from vldm_core.prior.controls.control import RestorationControl
+from vldm_core.prior.controls.material import ControlMaterial
 from vldm_core.prior.temporal.files import read_temporal_layers
+from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
+from vldm_core.training.control_branch.branch import new_branch
 from vldm_core.training.temporal_layers.run import train_temporal_layers
-from vldm_core.training.temporal_layers.task import TemporalTrainingSettings
+from vldm_core.training.temporal_layers.task import ClipUNet, TemporalTrainingSettings
 
+from ...prior.controls.tiny_systems import BUILDERS
 from ..prerestorer.smooth import photographs
-from ..prior_kit import TRAINER, material, tiny_prior
+from ..prior_kit import TRAINER, headed_prerestorer, material, moved, tiny_prerestorer, tiny_prior
 from ..training_kit import check_resume_is_exact
 
 SETTINGS = TemporalTrainingSettings(trainer=TRAINER, frames=3, levels=2)
@@ -54,6 +60,49 @@ def test_blocks_that_run_again_give_the_same_layers(given, tmp_path) -> None:
     plain = train(given, tmp_path / "plain.safetensors", few)
     again = train(given, tmp_path / "again.safetensors", few, checkpointing=True)
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), again.parameters(), strict=True))
+
+
+def test_under_a_control_they_are_trained_as_they_are_used() -> None:
+    """What the training computes is what both attachments give on the UNet."""
+    frames, draw = 3, torch.Generator().manual_seed(1)
+    noisy, hint = (torch.randn(1, frames, 4, 8, 8, generator=draw) for _ in range(2))
+    unet = tiny_prior().unet
+    control, layers = moved(new_branch(unet)), moved(TemporalLayers(TemporalConfig.for_unet(UNetView(unet))))
+    texts, times = torch.randn(1, 5, unet.config.cross_attention_dim, generator=draw), torch.tensor([300])
+    with torch.no_grad():
+        module = ClipUNet(unet, layers, control)
+        found, other = (module(noisy, times, texts, given)[0] for given in (hint, hint.flip(1)))
+    twin = tiny_prior().unet
+    view = UNetView(twin)
+    attached = moved(TemporalLayers(TemporalConfig.for_unet(view)))
+    attached.load_state_dict(layers.state_dict())
+    steering = RestorationControl(control, ControlMaterial(hint=hint[0]))
+    x, text, timesteps = noisy[0], texts.expand(frames, -1, -1), times.expand(frames)
+    inputs = UNetInput(x=x, timesteps=timesteps, context=text)
+    call = UNetCall(frames=tuple(range(frames)), chunks=(0,), segments=((0, frames),), inputs=inputs)
+    on, passing = (attached.attached(view), steering.attached(view)), (attached.during(call), steering.during(call))
+    with torch.no_grad(), on[0], on[1], passing[0], passing[1]:
+        wanted = twin(x, timesteps, text).sample
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+    assert float((found - other).abs().mean()) > 1e-3
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_layers_learn_under_a_control_that_stays(given, tmp_path, head) -> None:
+    prior, few = tiny_prior(), replace(SETTINGS, trainer=replace(TRAINER, steps=3))
+    control = moved(new_branch(prior.unet))
+    before = {key: value.clone() for key, value in control.state_dict().items()}
+    network = headed_prerestorer() if head else tiny_prerestorer()
+    options = {"control": control, "prerestorer": network, "head": head, "prior": prior}
+    steered = train(given, tmp_path / "steered.safetensors", few, **options)
+    assert all(torch.equal(value, before[key]) for key, value in control.state_dict().items())
+    alone = train(given, tmp_path / "alone.safetensors", few)
+    assert any(not torch.equal(a, b) for a, b in zip(steered.parameters(), alone.parameters(), strict=True))
+
+
+def test_controls_of_another_kind_are_refused(given, tmp_path) -> None:
+    with pytest.raises(SettingsError, match="this is SeeSR"):
+        train(given, tmp_path / "layers.safetensors", control=BUILDERS["SeeSR"]())
 
 
 def test_settings_out_of_range_are_refused() -> None:

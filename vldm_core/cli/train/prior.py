@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ...errors import SettingsError
 from ..support import bars, console, reported, with_options
 from .options import CheckpointOption, OutOption, app
 from .prior_options import AccumulationOption, BatchOption, FilmTrainingOptions, PriorTrainingOptions, StepsOption
+
+if TYPE_CHECKING:
+    from ...prerestore.network import PreRestorer
 
 PriorArgument = Annotated[
     Path,
@@ -26,6 +30,21 @@ class TemporalTrainingOptions(FilmTrainingOptions):
     frames: Annotated[int, typer.Option(min=2, help="Frames of a sample.")] = 8
     attention: Annotated[bool, typer.Option(help="Attention over frames beside the convolutions.")] = True
     consistency: Annotated[float, typer.Option(min=0, help="Weight of the flow-consistency loss.")] = 0.1
+    control: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Control of train control, or DiffBIR's, that steers the model meanwhile: it conditions the layers "
+            "on the damaged film.",
+        ),
+    ] = None
+    prerestorer: Annotated[
+        Path | None, typer.Option(help="--control only: network whose frames are the hints; else the one that ships.")
+    ] = None
+    latent_head: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="--control only: pre-restorer whose own latents are the hints."),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +56,14 @@ class ControlTrainingOptions(FilmTrainingOptions):
     accumulation: AccumulationOption = 4
     prerestorer: Annotated[
         Path | None, typer.Option(help="Network whose frames are the hints; else the one that ships.")
+    ] = None
+    latent_head: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Pre-restorer whose latent head gives the hints and is trained along; the new one is written beside "
+            "the control, NAME.prerestorer.safetensors.",
+        ),
     ] = None
 
 
@@ -68,6 +95,8 @@ class LoraTrainingOptions(PriorTrainingOptions):
 def train_temporal(prior: PriorArgument, out: OutOption, *, options: TemporalTrainingOptions) -> None:
     """Train temporal layers on a frozen model: with them it samples a clip, and not frame by frame."""
     with reported():
+        from ...prior.controls.reading import find_control, read_control
+        from ...training.control_branch.branch import heads_of
         from ...training.temporal_layers.run import train_temporal_layers
         from ...training.temporal_layers.task import TemporalTrainingSettings
 
@@ -80,8 +109,25 @@ def train_temporal(prior: PriorArgument, out: OutOption, *, options: TemporalTra
         )
         settings = replace(settings, trainer=options.trainer(settings.trainer))
         given = options.material(out)
+        network, head = _hinting(options.prerestorer, options.latent_head)
+        if options.control is None and (options.prerestorer or options.latent_head) is not None:
+            raise SettingsError("--prerestorer and --latent-head make the hints of a control; give --control FILE too")
+        if options.control is not None and (refusal := find_control([options.control]).refusal()):
+            raise SettingsError(refusal)
+        opened = options.open(prior)
+        control = None
+        if options.control is not None:
+            control = read_control([options.control], heads=heads_of(opened.unet))
         layers = train_temporal_layers(
-            options.open(prior), given, out, settings=settings, progress=progress, **options.running
+            opened,
+            given,
+            out,
+            control=control,
+            prerestorer=network,
+            head=head,
+            settings=settings,
+            progress=progress,
+            **options.running,
         )
     count = sum(weights.numel() for weights in layers.parameters())
     console.print(f"{out}: {count:,} weights", highlight=False)
@@ -92,26 +138,47 @@ def train_temporal(prior: PriorArgument, out: OutOption, *, options: TemporalTra
 def train_control(prior: PriorArgument, out: OutOption, *, options: ControlTrainingOptions) -> None:
     """Train a control branch on a frozen model: with it the damaged film steers what is sampled."""
     with reported():
-        from ...prerestore.shipped import PreRestoration, load_prerestorer
-        from ...training.control_branch.run import train_control_branch
+        from ...training.control_branch.run import check_head_file, head_file, train_control_branch
         from ...training.control_branch.task import ControlTrainingSettings
 
     with reported(), bars() as progress:
         settings = ControlTrainingSettings(prompt=options.prompt)
         settings = replace(settings, trainer=options.trainer(settings.trainer))
         given = options.material(out)
-        network = load_prerestorer(PreRestoration(weights=options.prerestorer))
+        network, head = _hinting(options.prerestorer, options.latent_head)
+        if head:
+            check_head_file(out, resume=options.resume, overwrite=options.overwrite)
         control = train_control_branch(
             options.open(prior),
             given,
             out,
             prerestorer=network,
+            head=head,
             settings=settings,
             progress=progress,
             **options.running,
         )
     count = sum(weights.numel() for weights in control.parameters())
     console.print(f"{out}: {count:,} weights; read it as a restoration control of DiffBIR's kind", highlight=False)
+    if head:
+        console.print(f"{head_file(out)}: the pre-restorer whose latents it looks at", highlight=False)
+
+
+def _hinting(prerestorer: Path | None, head: Path | None) -> "tuple[PreRestorer, bool]":
+    """Return the network that makes the hints, and whether its latent head does.
+
+    Raises:
+        SettingsError: Both are given, or the one whose head is meant has none.
+    """
+    from ...prerestore.shipped import PreRestoration, load_prerestorer
+    from ...training.diffusion.hints import check_head
+
+    if prerestorer is not None and head is not None:
+        raise SettingsError("--prerestorer and --latent-head were both given; the one with the latent head is enough")
+    network = load_prerestorer(PreRestoration(weights=head or prerestorer))
+    if head is not None:
+        check_head(network)
+    return network, head is not None
 
 
 @app.command("lora")

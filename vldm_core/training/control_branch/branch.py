@@ -33,7 +33,7 @@ def new_branch(unet: nn.Module) -> DiffBirControl:
     tensors = original_names(own)
     first = tensors[_FIRST]
     tensors[_FIRST] = torch.cat((first, first.new_zeros(first.shape[0], LATENT_CHANNELS, *first.shape[2:])), dim=1)
-    heads = _heads(unet)
+    heads = heads_of(unet)
     config = EncoderConfig.of({key: tuple(value.shape) for key, value in tensors.items()}, heads=heads)
     control = DiffBirControl(config)
     control.branch.load_state_dict(
@@ -50,7 +50,7 @@ def save_branch(control: DiffBirControl, path: Path) -> None:
     write_tensors(control.branch.state_dict(), path)
 
 
-def _heads(unet: Any) -> tuple[int, ...]:
+def heads_of(unet: Any) -> tuple[int, ...]:
     """Return the attention heads of each level; of a level without attention, those of the middle."""
     view = UNetView(unet)
     middle = view["mid.attn"].heads

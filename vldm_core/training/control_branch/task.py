@@ -1,5 +1,6 @@
 """What the trainer needs to know of a control branch: its loss, and how it is judged."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 from ...errors import SettingsError
 from ...prior.controls.diffbir.branch import DiffBirControl
+from ..diffusion.controlled import controlled
 from ..diffusion.latent_films import LatentClip, LatentFilms
 from ..diffusion.looking import SHOWN, Decode, strip
 from ..diffusion.objective import Objective, ObjectiveSettings
+from ..losses import charbonnier
 from ..settings import TrainerSettings
 from ..trainer import Validation
 
@@ -25,6 +28,8 @@ class ControlTrainingSettings:
         objective: Levels of noise.
         prompt: What the films show, for the text conditioning.
         dropout: Share of samples without text, so that guidance finds the branch trained there, too.
+        latent: Weight of the latent loss beside the noise loss, where a latent head is trained along: sampling begins
+            with what the head gives, which therefore has to stay a latent.
         levels: Levels of noise that validation looks at, evenly spread.
     """
 
@@ -32,6 +37,7 @@ class ControlTrainingSettings:
     objective: ObjectiveSettings = ObjectiveSettings()
     prompt: str = ""
     dropout: float = 0.2
+    latent: float = 0.1
     levels: int = 4
 
     def __post_init__(self) -> None:
@@ -40,10 +46,29 @@ class ControlTrainingSettings:
                 f"{self.dropout} of the samples have no text and validation looks at {self.levels} levels; use a share "
                 "from 0 to 1 and 1 level or more"
             )
+        if not 0 <= self.latent < math.inf:
+            raise SettingsError(f"the weight of the latent loss is {self.latent}; use 0 or more")
 
     def description(self) -> dict[str, Any]:
         """Return what makes the run what it is, beside the trainer's own settings."""
-        return {name: value for name, value in asdict(self).items() if name not in ("trainer", "levels")}
+        return {name: value for name, value in asdict(self).items() if name not in ("trainer", "levels", "latent")}
+
+
+class LatentHead(nn.Module):
+    """The latent head of a pre-restorer, by itself.
+
+    Args:
+        head: Of `PreRestorer.latent`; trained.
+        scale: Factor between the VAE's latents and the scaled ones.
+    """
+
+    def __init__(self, head: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.head, self.scale = head.requires_grad_(True), scale
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return scaled latents (B, 4, h, w) of the pre-restorer's features (B, C, h, w) at 1/8."""
+        return self.scale * self.head(features)
 
 
 class ControlledUNet(nn.Module):
@@ -52,12 +77,13 @@ class ControlledUNet(nn.Module):
     Args:
         unet: diffusers' `UNet2DConditionModel`.
         control: Trained.
+        head: Makes the hints, and is trained along; None takes hints as they are.
     """
 
-    def __init__(self, unet: nn.Module, control: DiffBirControl) -> None:
+    def __init__(self, unet: nn.Module, control: DiffBirControl, head: LatentHead | None = None) -> None:
         super().__init__()
         self.unet: Any = unet.requires_grad_(False)
-        self.control = control
+        self.control, self.head = control, head
 
     def forward(self, noisy: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None) -> Tensor:
         """Predict.
@@ -66,21 +92,16 @@ class ControlledUNet(nn.Module):
             noisy: (B, 4, h, w).
             timesteps: (B,).
             context: (B, L, C).
-            hint: (B, 4, h, w), scaled latents; None runs the UNet alone.
+            hint: (B, 4, h, w), scaled latents, or with a head the features that it reads; None runs the UNet alone.
         """
-        parameter = next(self.unet.parameters())
-        x, text = noisy.to(parameter), context.to(parameter)
         if hint is None:
-            return self.unet(x, timesteps, text).sample.float()
-        found = self.control.residuals(noisy, timesteps, context, hint)
-        count = len(self.control.branch.zero_convs)
-        return self.unet(
-            x,
-            timesteps,
-            text,
-            down_block_additional_residuals=[found[f"residual.{i}"].to(parameter) for i in range(count)],
-            mid_block_additional_residual=found["middle"].to(parameter),
-        ).sample.float()
+            parameter = next(self.unet.parameters())
+            return self.unet(noisy.to(parameter), timesteps, context.to(parameter)).sample.float()
+        return controlled(self.unet, self.control, noisy, timesteps, context, self.latents(hint))
+
+    def latents(self, hint: Tensor) -> Tensor:
+        """Return the scaled latents (B, 4, h, w) that the branch looks at."""
+        return hint if self.head is None else self.head(hint)
 
 
 class ControlTask:
@@ -106,6 +127,7 @@ class ControlTask:
         decode: Decode | None = None,
     ) -> None:
         self.module: nn.Module = module
+        self._controlled = module
         self._objective, self._settings, self._texts, self._films = objective, settings, texts, films
         self._decode = decode
 
@@ -119,7 +141,10 @@ class ControlTask:
         noisy = self._objective.noisy(clean, noise, timesteps)
         output = module(noisy, timesteps, texts, hint)
         loss = self._objective.loss(output, self._objective.target(clean, noise, timesteps), timesteps)
-        return loss, {"noise": loss}
+        if self._controlled.head is None:
+            return loss, {"noise": loss}
+        latent = self._settings.latent * charbonnier(self._controlled.latents(hint).float(), clean)
+        return loss + latent, {"noise": loss, "latent": latent}
 
     @torch.no_grad()
     def validate(self, module: nn.Module) -> Validation:
@@ -133,6 +158,8 @@ class ControlTask:
         for number in range(len(self._films)):
             clip = self._films.clip(number)
             clean, hint = clip["clean"][:1].to(device), clip["hint"][:1].to(device)
+            if module.head is not None:
+                figures.setdefault("latent L1", []).append(float((module.latents(hint) - clean).abs().mean()))
             generator = torch.Generator().manual_seed(number)
             for timesteps in steps.split(1):
                 noise = torch.randn(clean.shape, generator=generator).to(device)
@@ -160,6 +187,6 @@ class ControlTask:
                 output = module(noisy, timesteps, self._texts[:1].to(device), given)
                 shown.append(self._objective.clean(noisy, output, timesteps))
             made[f"film {number}: without control, with control, hint, target"] = strip(
-                decode(torch.cat((*shown, hint, clean)))
+                decode(torch.cat((*shown, module.latents(hint), clean)))
             )
         return made

@@ -1,11 +1,13 @@
-"""What a prior is given of a damaged film: the pre-restored frames."""
+"""What a prior is given of a damaged film: pre-restored frames, or what the pre-restorer gives without a VAE."""
 
+import torch
 from torch import Tensor
 
+from ...errors import SettingsError
 from ...prerestore.network import PreRestorer
-from ...prerestore.run import PreRestoreSettings, pre_restore
+from ...prerestore.run import PreRestoreSettings, pre_restore, pre_restore_stream
 from ..fingerprints import fingerprint
-from .latent_films import Hint
+from .latent_films import Hint, Planes
 
 _SETTINGS = PreRestoreSettings(keep_grain=0.0)
 """A prior is to be given the picture; grain comes back at the end."""
@@ -18,3 +20,59 @@ def pre_restored(network: PreRestorer) -> tuple[Hint, str]:
         return pre_restore(frames, network, _SETTINGS, masks=masks)[0]
 
     return hint, f"pre-restored-{fingerprint(network)}"
+
+
+def head_latents(network: PreRestorer, scale: float) -> tuple[Planes, str]:
+    """Return what gives the latents of a network's own head, (T, 4, h, w), scaled, and a name for it.
+
+    Args:
+        network: With a latent head.
+        scale: Factor between the VAE's latents and the scaled ones.
+
+    Raises:
+        SettingsError: The network has no latent head.
+    """
+    check_head(network)
+
+    def planes(frames: Tensor, masks: Tensor) -> Tensor:
+        latents = pre_restore(frames, network, _SETTINGS, masks=masks)[1]
+        assert latents is not None
+        return scale * latents.float()
+
+    return planes, f"latent-head-{fingerprint(network)}"
+
+
+def head_features(network: PreRestorer) -> tuple[Planes, str]:
+    """Return what gives the features that a network's latent head reads, (T, C, h, w), and a name for it.
+
+    Args:
+        network: With a latent head; what it is, and not what its head is, decides the features.
+
+    Raises:
+        SettingsError: The network has no latent head.
+    """
+    check_head(network)
+
+    def planes(frames: Tensor, masks: Tensor) -> Tensor:
+        made = pre_restore_stream(zip(frames, masks, strict=True), network, _SETTINGS, features=True)
+        return torch.stack([_eighth(frame.features).float().cpu() for frame in made])
+
+    return planes, f"head-features-{fingerprint(network)}"
+
+
+def check_head(network: PreRestorer) -> None:
+    """Check that a network has a latent head.
+
+    Raises:
+        SettingsError: It has none.
+    """
+    if network.latent is None:
+        raise SettingsError(
+            "this pre-restorer has no latent head; train one on it with train prerestore --from FILE --vae MODEL "
+            "--head-only"
+        )
+
+
+def _eighth(features: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
+    assert features is not None
+    return features[2]

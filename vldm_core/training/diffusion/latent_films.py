@@ -26,6 +26,9 @@ from .prior import TrainingPrior, folder_of
 Hint = Callable[[Tensor, Tensor], Tensor]
 """Makes of frames (T, 3, H, W) and masks (T, H, W) the frames whose latents are the hint; the pre-restored ones."""
 
+Planes = Callable[[Tensor, Tensor], Tensor]
+"""Makes of frames (T, 3, H, W) and masks (T, H, W) the hint itself, (T, C, H/8, W/8), without a VAE."""
+
 _FLOW = FlowSettings(quality="fast")
 _FILM = ("frames", "target", "masks")
 _KEPT = ("clean", "hint", "masks", "flow", "visible")
@@ -38,7 +41,7 @@ class LatentClip(TypedDict):
     Attributes:
         clean: (T, 4, h, w), scaled latents of what the film should look like.
         hint: (T, 4, h, w), scaled latents of what the prior is given: the pre-restored film, or without `Hint` the
-            repaired one.
+            repaired one. With `Planes` what they give, (T, C, h, w).
         masks: (T, h, w), share of each latent pixel that was repaired, 0 … 1.
         flow: (T-1, 2, h, w), backward flow of the clean film, latent pixels.
         visible: (T-1, h, w), share of each latent pixel that is seen in both frames, 0 … 1.
@@ -94,6 +97,7 @@ def make_latents(
     cache: Path,
     *,
     hint: Hint | None = None,
+    planes: Planes | None = None,
     hint_name: str = "repaired",
     progress: Progress = silent,
 ) -> LatentFilms:
@@ -104,6 +108,7 @@ def make_latents(
         prior: Its VAE encodes.
         cache: Folder; latents of other priors and hints lie in other folders of it.
         hint: Makes the frames that the prior will be given; None gives it the repaired ones.
+        planes: Makes the hint itself, in the place of frames that are encoded.
         hint_name: Tells one such maker from another.
         progress: Called once per film.
 
@@ -122,11 +127,11 @@ def make_latents(
             raise FilmFileError(f"{films[number]} is {film['target'].shape}; latents need sides divisible by 8")
         frames, target = (torch.from_numpy(film[name]).float() / 255 for name in ("frames", "target"))
         masks = torch.from_numpy(film["masks"]).float()
-        given = frames if hint is None else hint(frames, masks)
+        given = frames if hint is None or planes is not None else hint(frames, masks)
         made: dict[str, NDArray] = {}
         for version, mirrored in zip(_VERSIONS, (False, True), strict=True):
             parts = [part.flip(-1) if mirrored else part for part in (target, given, masks)]
-            found = _encoded(prior, *parts)
+            found = _encoded(prior, *parts, planes)
             made |= {f"{version}_{name}": value.numpy().astype(np.float16) for name, value in found.items()}
         return made
 
@@ -134,14 +139,16 @@ def make_latents(
     return LatentFilms(films=tuple(films), latents=tuple(files))
 
 
-def _encoded(prior: TrainingPrior, target: Tensor, given: Tensor, masks: Tensor) -> dict[str, Tensor]:
+def _encoded(
+    prior: TrainingPrior, target: Tensor, given: Tensor, masks: Tensor, planes: Planes | None
+) -> dict[str, Tensor]:
     backward = estimate_flow(target, settings=_FLOW)
     visible = consistency(backward, estimate_flow(target, settings=_FLOW, direction="forward")).float()
     clean = prior.latents(target)
     size = clean.shape[-2], clean.shape[-1]
     return {
         "clean": clean,
-        "hint": prior.latents(given),
+        "hint": prior.latents(given) if planes is None else planes(given, masks),
         "masks": functional.interpolate(masks[:, None], size=size, mode="area")[:, 0],
         "flow": to_latent_flow(backward, *size),
         "visible": functional.interpolate(visible[:, None], size=size, mode="area")[:, 0],

@@ -7,7 +7,7 @@ from ...data.clean_shots import MaterialSettings, TrainingMaterial
 from ...errors import SettingsError
 from ...progress import Progress, silent
 from ..prerestorer.examples import RepairedFilmSettings, make_films
-from .latent_films import Hint, LatentFilms, make_latents
+from .latent_films import Hint, LatentFilms, Planes, make_latents
 from .prior import TrainingPrior
 
 _SIDES = 64
@@ -59,6 +59,7 @@ class PriorMaterial:
         *,
         validation: bool,
         hint: Hint | None = None,
+        planes: Planes | None = None,
         hint_name: str = "repaired",
         progress: Progress = silent,
     ) -> LatentFilms:
@@ -68,6 +69,7 @@ class PriorMaterial:
             prior: Its VAE encodes.
             validation: Whether of the files that are kept apart.
             hint: See `make_latents`.
+            planes: Likewise.
             hint_name: Likewise.
             progress: Called once per film.
 
@@ -77,7 +79,9 @@ class PriorMaterial:
         """
         files = self.make_films(validation=validation, progress=progress)
         part = "validation" if validation else "training"
-        return make_latents(files, prior, self.cache / part, hint=hint, hint_name=hint_name, progress=progress)
+        return make_latents(
+            files, prior, self.cache / part, hint=hint, planes=planes, hint_name=hint_name, progress=progress
+        )
 
     def make_films(self, *, validation: bool, progress: Progress = silent) -> list[Path]:
         """Make what is missing of the films alone; see `make`."""

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from ...errors import SettingsError
 from ...prior.call import CONDITIONED, UNetCall, UNetInput
+from ...prior.controls.diffbir.branch import DiffBirControl
 from ...prior.temporal.layers import TemporalLayers
 from ...prior.unet import UNetView
+from ..diffusion.controlled import MiddleResidual, controlled
 from ..diffusion.latent_films import LatentClip, LatentFilms
 from ..diffusion.looking import SHOWN, Decode, strip
 from ..diffusion.objective import Objective, ObjectiveSettings
@@ -73,21 +75,27 @@ class ClipUNet(nn.Module):
     Args:
         unet: diffusers' `UNet2DConditionModel`.
         layers: They are hooked to it for good.
+        control: Steers it, frozen too: the layers then learn from what the damaged film says of every frame. None
+            leaves the layers alone with the noise.
     """
 
-    def __init__(self, unet: nn.Module, layers: TemporalLayers) -> None:
+    def __init__(self, unet: nn.Module, layers: TemporalLayers, control: DiffBirControl | None = None) -> None:
         super().__init__()
         self.unet = unet.requires_grad_(False)
         self.layers = layers
-        layers.attach(UNetView(unet))
+        self.control = None if control is None else control.eval().requires_grad_(False)
+        view = UNetView(unet)
+        self._middle = None if control is None else MiddleResidual(view)
+        layers.attach(view)
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+    def forward(self, noisy: Tensor, timesteps: Tensor, context: Tensor, hint: Tensor | None = None) -> Tensor:
         """Predict.
 
         Args:
             noisy: (B, T, 4, h, w).
             timesteps: (B,).
             context: (B, L, C), one text per clip.
+            hint: (B, T, 4, h, w), scaled latents that the control looks at; needed with one.
 
         Returns:
             What the UNet predicts, like `noisy`.
@@ -104,7 +112,15 @@ class ClipUNet(nn.Module):
                 inputs=UNetInput(x=x, timesteps=times, context=text),
             )
         )
-        return self.unet(x, times, text).sample.unflatten(0, (clips, frames)).float()
+        if self.control is None:
+            made = self.unet(x, times, text).sample.float()
+        else:
+            assert hint is not None
+            # The text as it came: the UNet's precision may be lower than the control's.
+            whole, looked_at = noisy.flatten(0, 1), hint.flatten(0, 1)
+            text = context.repeat_interleave(frames, dim=0)
+            made = controlled(self.unet, self.control, whole, times, text, looked_at, middle=self._middle)
+        return made.unflatten(0, (clips, frames))
 
 
 class TemporalTask:
@@ -146,7 +162,7 @@ class TemporalTask:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         objective, clean = self._objective, batch["clean"]
         noisy = objective.noisy(clean, noise, timesteps)
-        output = module(noisy, timesteps, texts)
+        output = module(noisy, timesteps, texts, batch["hint"])
         parts = {"noise": objective.loss(output, objective.target(clean, noise, timesteps), timesteps)}
         if self._settings.consistency:
             found = objective.clean(noisy, output, timesteps)
@@ -190,12 +206,13 @@ class TemporalTask:
         device, made = next(module.layers.parameters()).device, {}
         timesteps = self._objective.spread(1, device)
         for number in range(min(SHOWN, len(self._films))):
-            clean = _first_frames(self._films.clip(number), self._settings.frames)["clean"][None].to(device)
+            clip = _first_frames(self._films.clip(number), self._settings.frames)
+            clean, hint = clip["clean"][None].to(device), clip["hint"][None].to(device)
             noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(number)).to(device)
             noisy, rows = self._objective.noisy(clean, noise, timesteps), []
             for strength in (0.0, 1.0):
                 module.layers.strength = strength
-                output = module(noisy, timesteps, self._texts[:1].to(device))
+                output = module(noisy, timesteps, self._texts[:1].to(device), hint)
                 rows.append(self._objective.clean(noisy, output, timesteps)[0])
             strips = [strip(decode(latents)) for latents in (*rows, clean[0])]
             made[f"film {number}: without layers, with layers, target"] = torch.cat(strips, dim=1)

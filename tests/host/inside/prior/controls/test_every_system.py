@@ -155,6 +155,22 @@ def test_what_looks_at_latents_asks_for_a_vae(model, name):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
+def test_latents_of_ones_own_take_the_place_of_the_vae(model, vae, name):
+    control = loaded(*FILES[name])[0]
+    given = {"samples": vae.encode(IMAGES)}
+    if name not in LATENT_HINTS:
+        with pytest.raises(SettingsError, match="leave latent out"):
+            applied(model, control, latent=given)
+        return
+    found = run(applied(model, control, latent=given))
+    assert_same(found, run(applied(model, control, vae)))
+    other = {"samples": given["samples"].flip(0)}
+    assert not torch.equal(run(applied(model, control, latent=other)), found)
+    with pytest.raises(SettingsError, match=r"latent is .* connect the latents of the same frames"):
+        applied(model, control, latent={"samples": given["samples"][..., :4]})
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
 def test_the_control_net_works_or_says_what_to_use(name):
     net = loaded(*FILES[name])[1]
     if name == "DiffBIR":

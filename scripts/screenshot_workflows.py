@@ -48,6 +48,7 @@ WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
     "stock_sampler": (),
     "restore_reel_with_prior": (),
     "restore_one_step": (),
+    "restore_full": (),
     **dict.fromkeys(CONTROLS, ()),
 }
 THUMBNAIL_WIDTH = 1200

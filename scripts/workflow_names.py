@@ -26,6 +26,7 @@ TITLES = {
     "restore_stablesr": "Restore film with StableSR, for non-commercial use",
     "restore_coser": "Restore film with CoSeR and a good frame as reference",
     "restore_one_step": "Restore film in a single step of Stable Diffusion",
+    "restore_full": "Restore film with all parts trained on your own reels",
 }
 
 CONTROLS = {
@@ -56,6 +57,16 @@ CHOSEN_IN: dict[str, dict[str, tuple[str, ...]]] = {
     "box_fix": {
         "VLDM_BoxFix": ("first_frame", "last_frame", "left", "top", "width", "height"),
         "VLDM_RestoreReel": ("keep_work",),
+    },
+    # As `train fusion` samples, and pre-restored without grain, as all parts are trained.
+    "restore_full": {
+        "VLDM_Era": ("model", "era_map"),
+        "VLDM_LoadPreRestorer": ("file",),
+        "VLDM_LoadRestorationControl": ("file",),
+        "VLDM_PreRestore": ("keep_grain",),
+        "VLDM_RestorationSampler": ("cfg", "guidance", "keep_undamaged"),
+        "VLDM_ShotConditioning": ("template", "after", "negative"),
+        "VLDM_ShotLoras": ("era_map",),
     },
     "restore_one_step": {"VLDM_LoadOneStepRestorer": ("file", "second_file")},
     "restore_reel_with_prior": {"VLDM_RestoreReel": ("average", "prerestore")},

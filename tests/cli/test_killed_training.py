@@ -16,6 +16,7 @@ from vldm_core.prerestore.network import KIND
 from vldm_core.training.checkpoints import newest_checkpoint
 from vldm_core.training.control_branch.branch import new_branch, save_branch
 from vldm_core.training.control_branch.run import head_file
+from vldm_core.training.prerestorer import run as _  # noqa: F401 - it names the settings that are replaced below
 from vldm_core.training.prerestorer.examples import RepairedFilmSettings
 from vldm_core.training.prerestorer.task import PreRestoreTrainingSettings
 from vldm_core.video.writing.clip import write_clip

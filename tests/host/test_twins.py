@@ -29,6 +29,7 @@ MODELS = {
         "DiffBIR_v2.1.pt", "realesrgan_s4_swinir_100k.pth", "sd2.1-base-zsnr-laionaes5.ckpt"
     },
     "restore_one_step": {"osediff.pkl", "v2-1_512-ema-pruned.safetensors"},
+    "restore_full": {"v1-5-pruned-emaonly-fp16.safetensors"},
     "restore_pasd": {
         "pasd/checkpoint-100000/controlnet/diffusion_pytorch_model.safetensors",
         "pasd/checkpoint-100000/unet/diffusion_pytorch_model.safetensors",
@@ -47,7 +48,10 @@ MODELS = {
 }  # fmt: skip
 # Those that lie elsewhere than on Hugging Face, under a name of the author's.
 ELSEWHERE = {"CoSeR.ckpt": "https://drive.google.com/file/d/", "osediff.pkl": "https://github.com/cswry/OSEDiff/"}
+# Those that a user has trained, and nobody else has.
+OWN = {f"{name}.safetensors" for name in ("control", "fusion", "prerestorer", "temporal")}
 NO_FILE = "none"
+SHIPPED = "shipped"
 # Lists of files on the machine.
 FILES = {
     ("CheckpointLoaderSimple", "ckpt_name"),
@@ -56,10 +60,14 @@ FILES = {
     ("VLDM_DecodeWithFeatureWrapping", "file"),
     ("VLDM_LoadOneStepRestorer", "file"),
     ("VLDM_LoadOneStepRestorer", "second_file"),
+    ("VLDM_LoadPreRestorer", "file"),
     ("VLDM_LoadRestorationControl", "file"),
     ("VLDM_LoadRestorationControl", "second_file"),
     ("VLDM_LoadStage1", "file"),
+    ("VLDM_TrainedFusion", "file"),
 }
+# Lists of folders there.
+FOLDERS = {("VLDM_Era", "model")}
 # What authors call a sampler, and its name and schedule here.
 PUBLISHED_SAMPLERS = {
     "edm_dpm++_3m_sde": ("edm_dpm++_3m_sde", "diffbir_edm"),
@@ -144,7 +152,7 @@ def model_files(name, nodes):
         if node["mode"] in (BYPASSED, MUTED):
             continue
         for key, value in widget_values(node, nodes[node["type"]]).items() if node["type"] not in NOTES else ():
-            if (node["type"], key) in FILES and value != NO_FILE:
+            if (node["type"], key) in FILES and value not in OWN | {NO_FILE, SHIPPED}:
                 yield value, node["properties"].get("models", [])
 
 
@@ -344,11 +352,12 @@ def test_twin_fits_the_schemas(nodes, name):
             elif kind in ("INT", "FLOAT"):
                 assert options["min"] <= value <= options["max"]
             elif (node["class_type"], input_name) in FILES:
-                assert value == NO_FILE or Path(value).suffix in (".safetensors", ".ckpt", ".pth", ".pt", ".pkl")
-            elif kind == "COMBO":
+                known_kinds = (".safetensors", ".ckpt", ".pth", ".pt", ".pkl")
+                assert value in (NO_FILE, SHIPPED) or Path(value).suffix in known_kinds
+            elif kind == "COMBO" and (node["class_type"], input_name) not in FOLDERS:
                 assert value in (known[input_name][0] if isinstance(known[input_name][0], list) else options["options"])
             else:
-                assert isinstance(value, {"STRING": str, "BOOLEAN": bool}[kind])
+                assert isinstance(value, {"STRING": str, "BOOLEAN": bool, "COMBO": str}[kind])
 
 
 @pytest.mark.parametrize("name", NAMES)

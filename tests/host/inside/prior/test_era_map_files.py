@@ -8,6 +8,7 @@ from inside.prior.loras import lora_tensors
 from inside.sampling import assert_same, conditioning, random, sample
 from pack.nodes.host.prior.attachments import view_of, with_attachment
 from pack.nodes.prior.shot_loras import ShotLoras, era_map_of
+from pack.vldm_core.errors import SettingsError
 from pack.vldm_core.prior.lora.per_frame import ShotLora, named_layers, read_lora
 from pack.vldm_core.semantics.stages import era_lines
 from pack.vldm_core.semantics.table.description import ShotDescription
@@ -48,7 +49,8 @@ def test_a_changed_file_is_read_again_and_a_missing_one_is_told(loras):
     before = ShotLoras.fingerprint_inputs(**said)
     (loras / "1900s.safetensors").unlink()
     assert ShotLoras.fingerprint_inputs(**said) != before
-    assert "no LoRA file '1900s.safetensors'" in ShotLoras.validate_inputs(era_map=MAP, eras="1900s")
+    with pytest.raises(SettingsError, match=r"no LoRA file '1900s\.safetensors'"):
+        ShotLoras.validate_inputs(era_map=MAP, eras="1900s")
 
 
 def test_the_era_node_picks_what_the_map_knows(loras):

@@ -104,6 +104,12 @@ class TinyVAE(nn.Module):
 
         return Encoded
 
+    def decode(self, latents):
+        class Decoded:
+            sample = nn.functional.interpolate(latents[:, :3], scale_factor=8)
+
+        return Decoded
+
 
 def test_the_latent_head_is_trained_against_a_vae(data, cache, tmp_path) -> None:
     torch.manual_seed(0)
@@ -141,6 +147,21 @@ def test_the_head_alone_is_trained_on_a_finished_network(data, cache, tmp_path) 
     assert (near - wanted).abs().mean() < 0.8 * (far - wanted).abs().mean()
     short = replace(settings, trainer=replace(settings.trainer, steps=24))
     check_resume_is_exact(lambda out, **options: train(out, short, **options), tmp_path, step=13)
+
+
+def test_validation_shows_pictures_and_what_latents_stand_for(data, cache, tmp_path) -> None:
+    torch.manual_seed(0)
+    run(data, cache, tmp_path / "any.safetensors", replace(SETTINGS, trainer=replace(SETTINGS.trainer, steps=1)))
+    film = _film(cache)
+    task = PreRestoreTask(PreRestorer(TINY), SETTINGS, [film], LatentTarget(TinyVAE()))
+    with torch.no_grad():
+        found = task.validate(task.module)
+    height, width = film["frames"].shape[-2:]
+    assert {name: tuple(picture.shape) for name, picture in found.pictures.items()} == {
+        "film 0: before, after, target": (3, height, 3 * width),
+        "film 0: latents of the VAE, of the head, of the target": (3, height, 3 * width),
+    }
+    assert {"latent L1", "latent L1 of the VAE", "psnr", "psnr before"} <= set(found.figures)
 
 
 def test_the_head_alone_needs_a_network_and_a_vae(data, cache, tmp_path) -> None:

@@ -13,6 +13,7 @@ from ...metrics.fidelity import psnr, ssim
 from ...prerestore.alignment import alignments
 from ...prerestore.network import STATE_SCALE, Decoded, PreRestorer
 from ...video.warping import consistency
+from ..diffusion.looking import SHOWN, strip
 from ..losses import charbonnier, gradient, multi_scale, temporal
 from ..settings import TrainerSettings
 from ..trainer import Validation
@@ -84,6 +85,12 @@ class LatentTarget(nn.Module):
         encoded = vae.encode(2 * frames.flatten(0, 1) - 1)
         return encoded.latent_dist.mode().unflatten(0, frames.shape[:2])
 
+    @torch.no_grad()
+    def pictures(self, latents: Tensor) -> Tensor:
+        """Return (T, 3, 8h, 8w) in [0, 1] for latents (T, 4, h, w), on the processor."""
+        vae: Any = self.vae.to(latents.device)
+        return (vae.decode(latents.float()).sample.cpu() / 2 + 0.5).clamp(0, 1)
+
 
 class PreRestoreTask:
     """What the trainer needs to know of the network.
@@ -147,11 +154,15 @@ class PreRestoreTask:
             for name, frames in (("", made), (" before", film["frames"])):
                 figures[f"psnr{name}"].append(float(psnr(frames, film["target"])))
                 figures[f"ssim{name}"].append(float(ssim(frames, film["target"]) or 0.0))
-            if self._latents is not None:
-                wanted = self._latents(clip["target"])
-                for name, latent in (("", decoded.latent), (" of the VAE", self._latents(clip["frames"]))):
-                    figures.setdefault(f"latent L1{name}", []).append(float((latent.float() - wanted).abs().mean()))
             middle = len(made) // 2
+            if self._latents is not None:
+                wanted, plain = self._latents(clip["target"]), self._latents(clip["frames"])
+                for name, latent in (("", decoded.latent), (" of the VAE", plain)):
+                    figures.setdefault(f"latent L1{name}", []).append(float((latent.float() - wanted).abs().mean()))
+                if number < SHOWN:
+                    shown = torch.stack([latents[0, middle].float() for latents in (plain, decoded.latent, wanted)])
+                    name = f"film {number}: latents of the VAE, of the head, of the target"
+                    pictures[name] = strip(self._latents.pictures(shown))
             rows = film["frames"][middle], made[middle], film["target"][middle]
             pictures[f"film {number}: before, after, target"] = torch.cat(rows, dim=-1)
         return Validation(

@@ -1,6 +1,7 @@
 """Training of a control branch: it begins as nothing, learns to follow its hint, and is read like a published one."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -116,7 +117,7 @@ def test_the_noise_loss_alone_reaches_the_head() -> None:
     module = ControlledUNet(prior.unet, control, LatentHead(network.latent, prior.scale))
     objective = Objective(prior.schedule, prior.prediction)
     task = ControlTask(module, objective, replace(SETTINGS, latent=0.0), prior.texts(["", ""]))
-    batch = {"clean": torch.randn(2, 1, 4, 8, 8), "hint": torch.randn(2, 1, NETWORK.widths[2], 8, 8)}
+    batch: Any = {"clean": torch.randn(2, 1, 4, 8, 8), "hint": torch.randn(2, 1, NETWORK.widths[2], 8, 8)}
     loss, parts = task.loss(module, batch)
     assert float(parts["latent"].detach()) == 0
     loss.backward()

@@ -130,8 +130,8 @@ def make_latents(
         given = frames if hint is None or planes is not None else hint(frames, masks)
         made: dict[str, NDArray] = {}
         for version, mirrored in zip(_VERSIONS, (False, True), strict=True):
-            parts = [part.flip(-1) if mirrored else part for part in (target, given, masks)]
-            found = _encoded(prior, *parts, planes)
+            shown, damaged, marks = (part.flip(-1) if mirrored else part for part in (target, given, masks))
+            found = _encoded(prior, shown, damaged, marks, planes)
             made |= {f"{version}_{name}": value.numpy().astype(np.float16) for name, value in found.items()}
         return made
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vldm_core.decode.fused_clip import TrainedFusion, fuse_clip, pre_restored_shots
+from vldm_core.decode.fused_clip import TrainedFusion, fuse_clip
 from vldm_core.decode.temporal_vae import LATENT_SCALE
 from vldm_core.errors import SettingsError
 from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
@@ -47,8 +47,7 @@ def test_shots_are_fused_each_by_itself(source) -> None:
 @SOURCES
 def test_at_weight_0_it_is_the_pre_restored_clip(source) -> None:
     how, frames = trained(source, weight=0.0), film(FRAMES, HEIGHT, WIDTH)
-    wanted = pre_restored_shots(frames, how)
-    assert torch.equal(wanted, pre_restore(frames, how.network, HOW)[0])
+    wanted = pre_restore(frames, how.network, HOW)[0]
     assert torch.equal(fused(how, frames, latents()), wanted)
 
 

@@ -19,6 +19,8 @@ from vldm_core.decode.fusion import FusionSettings
 from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.film.flicker.removal import FlickerSettings
 from vldm_core.film.weave.stabilise import StabiliseSettings
+from vldm_core.prerestore.network import KIND
+from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.checkpoints.opening import open_prior
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.lora.eras import EraLoras, LoraChoice
@@ -39,6 +41,7 @@ from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 from vldm_core.video.shots import Shot
 
+from ..prerestore.test_network import trained
 from ..prior.tiny_pipeline import tiny_pipeline
 from .conftest import damaged_frame, write_film
 
@@ -158,6 +161,21 @@ def test_every_option_has_its_place_in_the_settings() -> None:
 )
 def test_an_option_changes_the_film(options, film, pipeline, base, tmp_path) -> None:
     assert np.abs(made(film, tmp_path, pipeline, **options) - base).max() >= 1
+
+
+def test_a_pre_restorer_may_give_the_latents_itself(film, pipeline, base, tmp_path) -> None:
+    KIND.save(trained(), tmp_path / "headed.safetensors")
+    chosen = PriorOptions(prompt="a street", negative="blur", steps=4, strength=0.5, own_latents=True)
+    results = []
+    for own, weights in ((True, tmp_path / "headed.safetensors"), (False, tmp_path / "headed.safetensors")):
+        reel = replace(QUICK, prerestore=PreRestoration(weights=weights, keep_grain=0.0))
+        settings = replace(chosen.settings(reel), fitting=FIT, own_latents=own)
+        restore_film_with_prior(film, tmp_path / f"{own}.mkv", pipeline, settings)
+        results.append(pictures(tmp_path / f"{own}.mkv"))
+    assert np.abs(results[0] - results[1]).max() >= 1 and np.abs(results[0] - base).max() >= 1
+    with pytest.raises(SettingsError, match="the one that ships has none"):
+        restore_film_with_prior(film, tmp_path / "none.mkv", pipeline, replace(chosen.settings(QUICK), fitting=FIT))
+    assert not (tmp_path / "none.mkv").exists()
 
 
 @pytest.fixture(scope="module")

@@ -95,8 +95,11 @@ class OneStepOptions:
             raise SettingsError(f"{unused}: give --one-step FILE too, the restorer")
         if self.one_step and (unused := said(_IN_STEPS)):
             raise SettingsError(f"{unused}: with --one-step nothing is sampled in steps; leave out what is for that")
-        if self.one_step and (unused := said(("trained_fusion",))):
-            raise SettingsError(f"{unused}: one-step restorers were not trained with a fusion; leave it out")
+        if self.one_step and (unused := said(("trained_fusion", "own_latents"))):
+            raise SettingsError(
+                f"{unused}: one-step restorers were not trained with a fusion or with a pre-restorer's own latents; "
+                "leave it out"
+            )
 
     def one_step_system(self) -> "OneStepSystem | None":
         """Read the restorer; None where none is given.

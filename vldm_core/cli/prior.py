@@ -114,6 +114,13 @@ class PriorOptions(ControlOptions, OneStepOptions):
     added_noise_level: Annotated[
         int, _start(min=0, max=999, help="Start added_noise only: timestep of the second noise.")
     ] = 900
+    own_latents: Annotated[
+        bool,
+        _start(
+            help="Begin with the latents of the pre-restorer's own head, and show them to controls; its weights are of "
+            "train control --latent-head or train prerestore --vae."
+        ),
+    ] = False
     freeinit_rounds: Annotated[
         int, _start(min=1, max=10, help="Samples so often, each time from the last one's low frequencies; 1 is off.")
     ] = 1
@@ -384,6 +391,7 @@ class PriorOptions(ControlOptions, OneStepOptions):
             loras=self._loras(),
             temporal_vae=self.temporal_vae,
             feature_wrapping=self.feature_wrapping,
+            own_latents=self.own_latents,
             trained_fusion=self.trained_fusion,
             fusion_weight=self.trained_fusion_weight,
         )

@@ -55,24 +55,6 @@ class TrainedFusion:
             )
 
 
-def pre_restored_shots(
-    frames: Tensor,
-    how: TrainedFusion,
-    *,
-    masks: Tensor | None = None,
-    shots: Sequence[Shot] | None = None,
-    progress: Progress = silent,
-) -> Tensor:
-    """Return a clip as it goes into the prior; arguments as for `fuse_clip`."""
-    result = torch.empty_like(frames)
-    pulse = Pulse(progress, "pre-restore", len(frames))
-    for shot in covering_shots(shots, len(frames)):
-        for t, made in enumerate(_stream(frames, masks, shot, how, pulse.beat, features=False), shot.first):
-            result[t] = made.image
-            pulse.step(result[t])
-    return result
-
-
 def fuse_clip(
     frames: Tensor,
     latents: Tensor,
@@ -116,7 +98,7 @@ def fuse_clip(
     pulse = Pulse(progress, "fuse", count)
     for shot in covering_shots(shots, count):
         span = slice(shot.first, shot.last)
-        made = _stream(frames, masks, shot, how, pulse.beat, features=True)
+        made = _stream(frames, masks, shot, how, pulse.beat)
         prior = _prior(latents[span], how, decode, decoder)
         fused = fuse_with_prior(made, prior, how.fusion, weight=how.weight, beat=pulse.beat)
         for t, frame in enumerate(fused, shot.first):
@@ -126,10 +108,10 @@ def fuse_clip(
 
 
 def _stream(
-    frames: Tensor, masks: Tensor | None, shot: Shot, how: TrainedFusion, beat: Progress, *, features: bool
+    frames: Tensor, masks: Tensor | None, shot: Shot, how: TrainedFusion, beat: Progress
 ) -> Iterator[PreRestoredFrame]:
     pairs = ((frames[t], None if masks is None else masks[t]) for t in range(shot.first, shot.last))
-    return pre_restore_stream(pairs, how.network, how.settings, features=features, beat=beat)
+    return pre_restore_stream(pairs, how.network, how.settings, features=True, beat=beat)
 
 
 def _prior(latents: Tensor, how: TrainedFusion, decode: DecodeLatents, decoder: nn.Module) -> PriorAt:

@@ -30,13 +30,14 @@ from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..decode.chunks import TEMPORAL_HALO, Decode
-from ..decode.fused_clip import TrainedFusion, fuse_clip, pre_restored_shots
+from ..decode.fused_clip import TrainedFusion, fuse_clip
 from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
 from ..decode.temporal_vae import temporal_decode
 from ..decode.wrapping.headless import decode_frames, wrap
 from ..decode.wrapping.network import FeatureWrapping
 from ..errors import SettingsError
 from ..files.training_leftovers import harmless_globals
+from ..prerestore.clip import OwnLatents, pre_restore_shots
 from ..progress import Progress, silent
 from ..sampling.restoration import Material, Restoration, RestorationSettings, default_restoration
 from ..sampling.samplers import OWN_SAMPLERS
@@ -244,6 +245,7 @@ class VideoRestorationPipeline(
         temporal_decoder: nn.Module | None = None,
         feature_wrapping: FeatureWrapping | None = None,
         trained_fusion: TrainedFusion | None = None,
+        own_latents: OwnLatents | None = None,
         first_frame: int = 0,
         shot_start: int | None = None,
         output: Literal["frames", "latents"] = "frames",
@@ -283,6 +285,9 @@ class VideoRestorationPipeline(
                 as far as `finish.fidelity` says; None decodes without. Not together with a temporal decoder.
             trained_fusion: The frames are pre-restored by it before they go into the prior, and the result comes from
                 it; None decodes. Not together with another decoder.
+            own_latents: The frames are pre-restored by it before they go into the prior, and sampling begins with the
+                latents of its head, which restoration controls without a hint of their own look at, too. None encodes
+                the frames.
             first_frame: Number of the first frame in the film; noise and grain depend on it.
             shot_start: Film frame at which the first shot begins, where the frames begin inside it; None is
                 `first_frame`.
@@ -328,14 +333,19 @@ class VideoRestorationPipeline(
         came = fitted
         repaired = None if fitted_masks is None else (fitted_masks > 0.5).float()
         if trained_fusion is not None:
-            for network in (trained_fusion.network, trained_fusion.fusion):
-                network.to(self._execution_device)
-            fitted = pre_restored_shots(came, trained_fusion, masks=repaired, shots=parts, progress=progress)
+            trained_fusion.fusion.to(self._execution_device)
+        before = own_latents or trained_fusion
+        latent: Tensor | None = None
+        if before is not None:
+            before.network.to(self._execution_device)
+            fitted, latent = pre_restore_shots(
+                came, before.network, before.settings, masks=repaired, shots=parts, progress=progress
+            )
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
             positive, negative = self.encode_prompts(prompts, negatives, parts)
             material = Material(
-                latent=self._encode(fitted, progress),
+                latent=self._encode(fitted, progress) if own_latents is None else self._scaled(latent),
                 frames=fitted,
                 masks=fitted_masks,
                 shots=parts,
@@ -522,6 +532,11 @@ class VideoRestorationPipeline(
             latents.append(self.encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
             progress(phase, t + 1, len(frames))
         return torch.cat(latents)
+
+    def _scaled(self, latent: Tensor | None) -> Tensor:
+        """Return a pre-restorer's own latents as `_encode` returns those of the VAE."""
+        assert latent is not None
+        return latent.to(self._execution_device) * self.vae.config.scaling_factor
 
     def encode_frame(self, picture: Tensor) -> Any:
         """Encode a picture (1, 3, H, W), [-1, 1], as `vae.encode` does; in tiles where memory runs out."""

@@ -30,6 +30,7 @@ from ..decode.wrapping.network import read_feature_wrapping
 from ..errors import FilmFileWarning, SettingsError
 from ..files.temporary import free_path, own_folder
 from ..notices import Notices
+from ..prerestore.clip import OwnLatents
 from ..prerestore.network import PreRestorer
 from ..prerestore.run import PreRestoreSettings
 from ..prerestore.shipped import PreRestoration, load_prerestorer
@@ -105,6 +106,8 @@ class PriorReelSettings:
         trained_fusion: File of a trained fusion, which gives the pictures in the place of the VAE's decoder alone; the
             prior's part then pre-restores, as `reel.prerestore` says, and not the repair.
         fusion_weight: Share that it takes over from the prior, 0 … 1.
+        own_latents: Whether sampling begins with the latents of the pre-restorer's own head, which controls look at,
+            too, and not with those of the VAE; the prior's part then pre-restores, as `reel.prerestore` says.
         feature_wrapping: File of StableSR's VAE, whose added layers let the film steer the decoder as far as
             `finish.fidelity` says; not together with a temporal VAE.
 
@@ -132,6 +135,7 @@ class PriorReelSettings:
     feature_wrapping: Path | None = None
     trained_fusion: Path | None = None
     fusion_weight: float = 1.0
+    own_latents: bool = False
 
     def __post_init__(self) -> None:
         least = max(1, 3 * self.overlap)
@@ -160,6 +164,11 @@ class PriorReelSettings:
     def finds_damage(self) -> bool:
         """Whether the repair tells where the film was damaged."""
         return StagePlan.from_settings(self.reel).marks
+
+    @property
+    def pre_restores(self) -> bool:
+        """Whether the prior's part pre-restores, and not the repair."""
+        return self.trained_fusion is not None or self.own_latents
 
     @property
     def sampling(self) -> ShotSampling:
@@ -232,8 +241,8 @@ def restore_film_with_prior(
     fusion = (
         None if settings.trained_fusion is None else _trained_fusion(settings, settings.trained_fusion, prerestorer)
     )
-    # It pre-restores itself.
-    before = settings.reel if fusion is None else replace(settings.reel, prerestore=None)
+    own = _own_latents(settings, prerestorer) if settings.own_latents else None
+    before = replace(settings.reel, prerestore=None) if settings.pre_restores else settings.reel
     shelf = None if settings.loras is None else LoraShelf(settings.loras, settings.table, pipeline)
     controls = ControlShelf(settings.controls, settings.table, pipeline)
     with ExitStack() as stack:
@@ -276,7 +285,11 @@ def restore_film_with_prior(
         if shelf is not None:
             shelf.meet(report.shots)
         controls.meet(report.shots)
-        decoding = {"temporal_decoder": decoder, "feature_wrapping": wrapping, "trained_fusion": fusion}
+        decoding: dict[str, Any] = {
+            "temporal_decoder": decoder, "feature_wrapping": wrapping, "trained_fusion": fusion
+        }  # fmt: skip
+        if own is not None:
+            decoding["own_latents"] = own
         restore = _restorer(
             pipeline, settings, report.shots, company, pulse, progress, watch, controls, sampled,
             decoding=decoding, shelf=shelf,
@@ -316,13 +329,26 @@ def _trained_fusion(settings: PriorReelSettings, file: Path, network: PreRestore
         WeightFileError: A file cannot be used.
         SettingsError: They do not belong together.
     """
+    chosen, how = _pre_restoring(settings, network)
+    return TrainedFusion(fusion=FUSION.load(file), network=chosen, settings=how, weight=settings.fusion_weight)
+
+
+def _own_latents(settings: PriorReelSettings, network: PreRestorer | None) -> OwnLatents:
+    """Read the pre-restorer whose latents sampling begins with.
+
+    Raises:
+        WeightFileError: Its file cannot be used.
+        SettingsError: It has no latent head.
+    """
+    chosen, how = _pre_restoring(settings, network)
+    return OwnLatents(network=chosen, settings=how)
+
+
+def _pre_restoring(settings: PriorReelSettings, network: PreRestorer | None) -> tuple[PreRestorer, PreRestoreSettings]:
+    """Return the pre-restorer of the prior's part, and how it is applied."""
     chosen = settings.reel.prerestore or PreRestoration(keep_grain=0.0)
-    return TrainedFusion(
-        fusion=FUSION.load(file),
-        network=network or load_prerestorer(chosen),
-        settings=PreRestoreSettings(**{name: getattr(chosen, name) for name in _HOW}),
-        weight=settings.fusion_weight,
-    )
+    how = PreRestoreSettings(**{name: getattr(chosen, name) for name in _HOW})
+    return network or load_prerestorer(chosen), how
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -356,6 +382,8 @@ class _Work:
             return None
         # What is asked for each shot is left out.
         how = {name: value for name, value in vars(settings).items() if name not in _OF_SHOTS}
+        if settings.pre_restores:
+            how["prerestore"] = settings.reel.prerestore
         restoration = settings.restoration
         how["restoration"] = replace(restoration, cfg=replace(restoration.cfg, scale=1.0))
         depends = key_of(pack=pack_key(), prior=facts_of(how), pipeline=pipeline_key(pipeline))
@@ -536,7 +564,7 @@ def _restorer(
     controls: ControlShelf,
     sampled: Mapping[int, ShotSampling],
     *,
-    decoding: Mapping[str, nn.Module | TrainedFusion | None],
+    decoding: Mapping[str, nn.Module | TrainedFusion | OwnLatents | None],
     shelf: LoraShelf | None = None,
 ) -> Restore:
     total = sum(len(plan_parts(shot, settings.most_frames, settings.overlap)) for shot in shots)

@@ -11,6 +11,7 @@ from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.controls.use import ControlUse
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
+from vldm_core.wording import counted
 
 from ..clips import HeldOutClip
 from ..sampling import STEPS, pictures, sample
@@ -56,7 +57,7 @@ def try_control(
             figures[f"image to image {name}, strength {strength}"] = means(by_seed)
     return Finding(
         part="Control branch",
-        how=f"Badly damaged clips, repaired and pre-restored; {STEPS} steps, {len(clips)} clips, {len(seeds)} seeds.",
+        how=f"Badly damaged clips, repaired and pre-restored; {STEPS} steps, {len(clips)} clips, {counted(len(seeds), 'seed')}.",
         figures=figures,
         claims=tuple(_claim(figures, strength) for strength in _STRENGTHS),
         rows=rows | {"target": clips[0].target},
@@ -121,7 +122,7 @@ def try_damage_masks(
         part="Damage masks",
         how=(
             f"The hint holds the damage itself, unrepaired; strength {_DAMAGE_STRENGTH}, {STEPS} steps, {len(clips)} "
-            f"clips, {len(seeds)} seeds."
+            f"clips, {counted(len(seeds), 'seed')}."
         ),
         figures=figures,
         claims=tuple(claims),

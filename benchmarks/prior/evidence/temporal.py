@@ -6,6 +6,7 @@ from pathlib import Path
 from vldm_core.prior.temporal.files import read_temporal_layers
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.prior import TrainingPrior
+from vldm_core.wording import counted
 
 from ..clips import HeldOutClip
 from ..sampling import STEPS, Noise, sample
@@ -56,7 +57,7 @@ def try_temporal_layers(
             figures[f"{_WITH if attached else _ALONE}, {noise} noise"] = means(by_seed)
     return Finding(
         part="Temporal layers",
-        how=f"Image to image at strength {_STRENGTH}, {STEPS} steps; {len(clips)} clips, {len(seeds)} seeds.",
+        how=f"Image to image at strength {_STRENGTH}, {STEPS} steps; {len(clips)} clips, {counted(len(seeds), 'seed')}.",
         figures=figures,
         claims=tuple(_claim(figures, noise) for noise in _NOISES),
         rows=rows | {"target": clips[0].target},

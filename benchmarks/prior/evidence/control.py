@@ -57,7 +57,10 @@ def try_control(
             figures[f"image to image {name}, strength {strength}"] = means(by_seed)
     return Finding(
         part="Control branch",
-        how=f"Badly damaged clips, repaired and pre-restored; {STEPS} steps, {len(clips)} clips, {counted(len(seeds), 'seed')}.",
+        how=(
+            f"Badly damaged clips, repaired and pre-restored; {STEPS} steps, {counted(len(clips), 'clip')}, "
+            f"{counted(len(seeds), 'seed')}."
+        ),
         figures=figures,
         claims=tuple(_claim(figures, strength) for strength in _STRENGTHS),
         rows=rows | {"target": clips[0].target},

@@ -57,7 +57,10 @@ def try_temporal_layers(
             figures[f"{_WITH if attached else _ALONE}, {noise} noise"] = means(by_seed)
     return Finding(
         part="Temporal layers",
-        how=f"Image to image at strength {_STRENGTH}, {STEPS} steps; {len(clips)} clips, {counted(len(seeds), 'seed')}.",
+        how=(
+            f"Image to image at strength {_STRENGTH}, {STEPS} steps; {counted(len(clips), 'clip')}, "
+            f"{counted(len(seeds), 'seed')}."
+        ),
         figures=figures,
         claims=tuple(_claim(figures, noise) for noise in _NOISES),
         rows=rows | {"target": clips[0].target},

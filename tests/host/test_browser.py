@@ -27,6 +27,8 @@ WITH_MODELS = {
     "restore_seesr": 4,
     "restore_stablesr": 3,
     "restore_coser": 3,
+    "restore_one_step": 2,
+    "restore_full": 1,
 }
 """Workflows that need models, and how many."""
 NAMES = tuple(workflow_names.TITLES)

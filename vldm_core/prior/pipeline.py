@@ -35,6 +35,7 @@ from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_
 from ..decode.temporal_vae import temporal_decode
 from ..decode.wrapping.headless import decode_frames, wrap
 from ..decode.wrapping.network import FeatureWrapping
+from ..decode.wrapping.wrapped import WrappedVAE
 from ..errors import SettingsError
 from ..files.training_leftovers import harmless_globals
 from ..prerestore.clip import OwnLatents, pre_restore_shots
@@ -392,18 +393,9 @@ class VideoRestorationPipeline(
                     shots=parts,
                     progress=progress,
                 )
-            elif wrapped is None:
-                pictures = self.decoded(latents, finish.decode, parts, temporal_decoder, progress)
             else:
-                pictures = decode_frames(
-                    latents,
-                    fitted,
-                    wrapped,
-                    finish.decode,
-                    vae=self.vae,
-                    decode=self.plain_decode(),
-                    device=self._execution_device,
-                    progress=progress,
+                pictures = self.decoded(
+                    latents, fitted, wrapped, finish.decode, parts, temporal_decoder, progress=progress
                 )
         result = finish_clip(
             pictures,
@@ -562,12 +554,29 @@ class VideoRestorationPipeline(
     def decoded(
         self,
         latents: Tensor,
+        fitted: Tensor,
+        wrapped: WrappedVAE | None,
         settings: DecodeSettings,
         shots: Sequence[Shot],
         temporal_decoder: nn.Module | None,
+        *,
         progress: Progress,
     ) -> Tensor:
-        """Decode scaled latents (T, 4, h, w) to frames (T, 3, H, W), [0, 1], in parts that memory holds."""
+        """Decode scaled latents (T, 4, h, w) to frames (T, 3, H, W), [0, 1], in parts that memory holds.
+
+        Where the VAE is wrapped, the fitted frames (T, 3, H, W) that went in steer it.
+        """
+        if wrapped is not None:
+            return decode_frames(
+                latents,
+                fitted,
+                wrapped,
+                settings,
+                vae=self.vae,
+                decode=self.plain_decode(),
+                device=self._execution_device,
+                progress=progress,
+            )
         device, height, width = self._execution_device, *latents.shape[-2:]
         if temporal_decoder is not None:
             decode = temporal_decode(temporal_decoder.to(device), scale=self.vae.config.scaling_factor)

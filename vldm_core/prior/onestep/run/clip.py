@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....decode.wrapping.headless import decode_frames, wrap
+from ....decode.wrapping.headless import wrap
 from ....decode.wrapping.network import FeatureWrapping
 from ....errors import SettingsError
 from ....progress import Progress, silent
@@ -141,19 +141,7 @@ def restore_one_step(
             shot_start=first_frame if shot_start is None else shot_start,
         )
         latents = one_step(clip, system, host, settings, seed=seed, progress=progress)
-        if wrapped is None:
-            pictures = pipeline.decoded(latents, finish.decode, parts, temporal_decoder, progress)
-        else:
-            pictures = decode_frames(
-                latents,
-                fitted,
-                wrapped,
-                finish.decode,
-                vae=pipeline.vae,
-                decode=pipeline.plain_decode(),
-                device=device,
-                progress=progress,
-            )
+        pictures = pipeline.decoded(latents, fitted, wrapped, finish.decode, parts, temporal_decoder, progress=progress)
     made = finish_clip(
         pictures,
         finish,

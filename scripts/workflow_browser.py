@@ -172,10 +172,11 @@ class Frontend:
     def __init__(self, page: Page, url: str) -> None:
         self._page = page
         self._url = url
+        # A new user would be shown the workflow templates, some time after the page is ready.
+        page.request.post(f"{url}/settings/Comfy.TutorialCompleted", data="true", fail_on_status_code=True)
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_function(_READY, timeout=60_000)
         page.wait_for_timeout(1500)
-        page.keyboard.press("Escape")
 
     def load(self, workflow: dict[str, Any]) -> None:
         """Open a workflow in the editor's format."""
@@ -213,9 +214,21 @@ class Frontend:
         return dict(labels.evaluate_all("(spans) => spans.map((span) => [span.textContent, span.title])"))
 
     def close_dialog(self) -> None:
-        """Close the dialog on top."""
-        self._page.keyboard.press("Escape")
-        self._page.wait_for_timeout(500)
+        """Close the dialog that is open or about to open.
+
+        Raises:
+            playwright.sync_api.TimeoutError: None opens within ten seconds.
+            TimeoutError: It is still open after ten seconds.
+        """
+        dialog = self._page.locator(".p-dialog:visible, .comfy-missing-nodes:visible")
+        dialog.first.wait_for(timeout=10_000)
+        until = time.monotonic() + 10
+        # A key pressed before a dialog has the focus is lost, so it is pressed until the dialog goes.
+        while dialog.count():
+            if time.monotonic() > until:
+                raise TimeoutError(f"the frontend keeps this open: {dialog.all_inner_texts()}")
+            self._page.keyboard.press("Escape")
+            self._page.wait_for_timeout(500)
 
     def export(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the open workflow as the frontend saves it: editor's format, API format."""
@@ -344,6 +357,7 @@ def typical_outputs(workflow: dict[str, Any], *, picture: str, film: str) -> dic
         "VLDM_Era": report,
         "VLDM_FilmSettings": report,
         "VLDM_KeyFrames": {"images": [image] * 4, "animated": [False], **report},
+        "VLDM_LoadOneStepRestorer": report,
         "VLDM_LoadRestorationControl": report,
         "VLDM_RestoreReel": playing | report,
         "VLDM_ShotConditioning": report,

@@ -18,7 +18,9 @@ CacheOption = Annotated[Path, typer.Option(help=_CACHE)]
 def benchmark_prior(
     data: Annotated[Path, typer.Option(help=_DATA)],
     cache: CacheOption,
-    weights: Annotated[Path, typer.Option(help="Folder that the small world was trained into.")],
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder that a small world was trained into; else the one that ships.")
+    ] = None,
     parts: Annotated[
         str | None, typer.Option(metavar="A,B,…", help="Of: temporal, control, masks, lora, latent, fusion; else all.")
     ] = None,
@@ -32,20 +34,21 @@ def benchmark_prior(
     from .common.page import command_line
     from .prior.benchmark import PARTS, PriorBenchmarkSettings, run_prior_benchmark
     from .prior.page import write_json, write_page
+    from .prior.world.models import SHIPPED
 
     with reported():
         chosen = PARTS if parts is None else tuple(parts.split(","))
         settings = PriorBenchmarkSettings(parts=chosen, clips=clips, seeds=seeds)
         with bars() as progress:
             report = run_prior_benchmark(
-                data, cache, weights=weights, settings=settings, pictures=pictures, progress=progress
+                data, cache, weights=weights or SHIPPED, settings=settings, pictures=pictures, progress=progress
             )
         if json_file is not None:
             write_json(report, json_file)
         if markdown is not None:
             shown = {
                 "data": "DIR",
-                "weights": "WORLD",
+                "weights": weights and "WORLD",
                 "cache": "CACHE",
                 "parts": parts,
                 "clips": clips,

@@ -15,6 +15,7 @@ from vldm_core.prerestore.run import PreRestoreSettings, pre_restore
 from vldm_core.progress import Progress, silent
 from vldm_core.training.diffusion.material import PriorMaterial
 from vldm_core.training.example_files import read
+from vldm_core.training.prerestorer.examples import degraded_films
 from vldm_core.video.flow import FlowSettings, estimate_flow
 from vldm_core.video.warping import consistency
 
@@ -35,6 +36,7 @@ class HeldOutClip:
     """A clip of 8 frames of 128×128.
 
     Attributes:
+        damaged: (T, 3, H, W) in [0, 1], aged, as it came.
         repaired: (T, 3, H, W) in [0, 1], aged, its damage filled as a repair fills it.
         given: (T, 3, H, W), what the prior is given: those, pre-restored.
         target: (T, 3, H, W), what it should look like.
@@ -43,6 +45,7 @@ class HeldOutClip:
         visible: (T-1, H, W), 1 where a pair of frames shows the same thing.
     """
 
+    damaged: Tensor
     repaired: Tensor
     given: Tensor
     target: Tensor
@@ -67,13 +70,14 @@ def held_out_clips(
         films = replace(material.films, presets=HEAVY, seed=1)
         material = replace(material, films=films, cache=material.cache / "heavy")
     files = replace(material, validation_films=count).make_films(validation=True, progress=progress)
-    clips = []
-    for file in files:
+    shots = TrainingMaterial(list(material.data), validation=True, settings=material.shots)
+    films, clips = degraded_films(shots, material.films), []
+    for number, file in enumerate(files):
         stored = read(file, _ARRAYS)
         repaired, target = (torch.from_numpy(stored[name]).float() / 255 for name in ("frames", "target"))
         masks = torch.from_numpy(stored["masks"]).float()
         given = pre_restore(repaired, network, _NO_GRAIN, masks=masks)[0]
-        clips.append(_clip(repaired, given, target, masks))
+        clips.append(_clip(films.sample(number)["aged"], repaired, given, target, masks))
         progress("pre-restore clips", len(clips), len(files))
     return clips
 
@@ -89,11 +93,14 @@ def damaged_clips(data: Sequence[Path], *, count: int) -> list[HeldOutClip]:
     for number in range(count):
         pair = pairs.sample(number)
         masks = torch.stack([binary_truth(mask) for mask in pair["masks"].values()]).amax(dim=0).float()
-        clips.append(_clip(pair["aged"], pair["aged"], pair["clean"], masks))
+        aged = pair["aged"]
+        clips.append(_clip(aged, aged, aged, pair["clean"], masks))
     return clips
 
 
-def _clip(repaired: Tensor, given: Tensor, target: Tensor, masks: Tensor) -> HeldOutClip:
+def _clip(damaged: Tensor, repaired: Tensor, given: Tensor, target: Tensor, masks: Tensor) -> HeldOutClip:
     backward = estimate_flow(target, settings=_FLOW)
     visible = consistency(backward, estimate_flow(target, settings=_FLOW, direction="forward")).float()
-    return HeldOutClip(repaired=repaired, given=given, target=target, masks=masks, flow=backward, visible=visible)
+    return HeldOutClip(
+        damaged=damaged, repaired=repaired, given=given, target=target, masks=masks, flow=backward, visible=visible
+    )

@@ -13,7 +13,7 @@ from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
 from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.training.control_branch.branch import new_branch
-from vldm_core.training.control_branch.task import ControlledUNet, ControlTask, ControlTrainingSettings, LatentHead
+from vldm_core.training.control_branch.task import ControlledUNet, ControlTask, ControlTrainingSettings, HintHead
 from vldm_core.training.diffusion.latent_films import LatentClip
 from vldm_core.training.diffusion.objective import Objective
 from vldm_core.training.diffusion.prior import TrainingPrior
@@ -87,24 +87,24 @@ def step(task, batch, trained: nn.Module) -> int:
 def test_temporal_layers(unet, objective) -> None:
     with META:
         layers = TemporalLayers(TemporalConfig.for_unet(UNetView(unet)))
-    task = TemporalTask(ClipUNet(unet, layers), objective, TemporalTrainingSettings(), TEXTS)
+    task = TemporalTask(ClipUNet(unet, layers), objective, TemporalTrainingSettings(carried=0), TEXTS)
     assert 150e6 < step(task, clip(), layers) < 250e6
 
 
 def test_temporal_layers_under_a_control(unet, objective) -> None:
     with META:
         layers, control = TemporalLayers(TemporalConfig.for_unet(UNetView(unet))), new_branch(unet)
-    task = TemporalTask(ClipUNet(unet, layers, control), objective, TemporalTrainingSettings(), TEXTS)
+    task = TemporalTask(ClipUNet(unet, layers, control), objective, TemporalTrainingSettings(carried=0), TEXTS)
     assert 150e6 < step(task, clip(), layers) < 250e6
 
 
 def test_control_branch_with_a_latent_head(unet, objective) -> None:
     with META:
         control, network = new_branch(unet), PreRestorer(SMALL)
-    module = ControlledUNet(unet, control, LatentHead(network.latent, 0.18215))
-    batch = clip() | {"hint": shapes(1, FRAMES, SMALL.widths[2], SIDE // 8, SIDE // 8)}
+    module = ControlledUNet(unet, control, HintHead(network.latent, 0.18215))
+    batch = clip() | {"hint": shapes(1, FRAMES, 192 + SMALL.widths[2], SIDE // 8, SIDE // 8)}
     assert 340e6 < step(ControlTask(module, objective, ControlTrainingSettings(), TEXTS), batch, module) < 400e6
-    assert module.head.head.weight.grad is not None
+    assert module.head.head.patches.weight.grad is not None
 
 
 def test_latent_head(vae) -> None:

@@ -8,7 +8,7 @@ flow gate what is brought along (`alignment.py`). A decoder then returns to full
 
 Heads give the picture at 1, 1/2, 1/4 and 1/8 (each is trained against the clean frame of that size, as PASD trains its
 degradation-removal encoder, T. Yang et al., ECCV 2024, section 3.2), and a latent at 1/8 that stands in for the
-encoder of Stable Diffusion's VAE. Untrained, the pictures equal the input.
+encoder of Stable Diffusion's VAE (`latent_head.py`). Untrained, the pictures equal the input.
 """
 
 from dataclasses import dataclass
@@ -22,15 +22,10 @@ from ..errors import SettingsError
 from ..files.networks import NetworkKind
 from .alignment import NEARBY_CHANNELS, Alignment, aligned, soundness
 from .blocks import FULL_WIDTH, SLOPE, Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
-
-SCALE = 8
-"""Height and width of the frames must be multiples of this."""
+from .latent_head import SCALE, LatentHead
 
 STATE_SCALE = 4
 """Size of a frame over that of the travelling state."""
-
-LATENT_CHANNELS = 4
-"""Channels of a latent of Stable Diffusion."""
 
 _CONTRAST, _APART = 4.0, 8.0
 """Factors that bring pictures and the distance to neighbours to about unit variance."""
@@ -164,7 +159,7 @@ class PreRestorer(nn.Module):
             nn.Conv2d(width, 3 + (_SHARES if level == 0 else 0), 3, padding=1)
             for level, width in enumerate((FULL_WIDTH, half, quarter, eighth))
         )
-        self.latent = nn.Conv2d(eighth, LATENT_CHANNELS, 3, padding=1) if config.latent else None
+        self.latent = LatentHead(eighth, config.bottom_blocks) if config.latent else None
         self.apply(_start)
         for head in self.heads:
             nn.init.zeros_(head.weight)  # type: ignore[arg-type]
@@ -291,7 +286,9 @@ class PreRestorer(nn.Module):
         for level, features in enumerate((half, quarter, eighth), 1):
             picture = functional.avg_pool2d(source, 2**level) + self.heads[level](features)[:, :3]
             pictures.append(picture.unflatten(0, shape))
-        latent = None if self.latent is None else self.latent(eighth).unflatten(0, shape)
+        latent = None
+        if self.latent is not None:
+            latent = self.latent(self.latent.seen(pictures[0].flatten(0, 1), eighth)).unflatten(0, shape)
         full_size, second, third, last = pictures
         return Decoded(
             pictures=(full_size, second, third, last),

@@ -407,7 +407,10 @@ class _Runner:
         nearby = torch.cat([one.nearby for one in encoded if one.nearby is not None])
         # What is added is made by itself, so that the film keeps its precision where the network runs in half.
         changes = network.change(full, nearby.to(self._like)).float().cpu()
-        latents = None if network.latent is None else network.latent(eighths)
+        latents = None
+        if network.latent is not None:
+            frames = torch.stack([chain.held[t].padded() for t in part])
+            latents = network.latent(network.latent.seen((frames + changes).to(self._like), eighths))
         return [
             self._finished(
                 chain.held[t],
@@ -423,7 +426,6 @@ class _Runner:
         network, held = self._network, chain.held[t]
         assert encoded.half is not None and encoded.nearby is not None, "all of a frame is encoded before it is decoded"
         quarter, eighth = network.decode_coarse(merged)
-        latent = None if network.latent is None else network.latent(eighth)[0]
         change = torch.empty(3, *held.padded_size)
         halves = []
         for band in _bands(held, network.fine_reach):
@@ -435,6 +437,10 @@ class _Runner:
             if self._features:
                 halves.append(half[0, :, band.within(2)])
         features = (torch.cat(halves, dim=1), quarter[0], eighth[0]) if self._features else None
+        latent = None
+        if network.latent is not None:
+            whole = (held.padded() + change)[None].to(self._like)
+            latent = network.latent(network.latent.seen(whole, eighth))[0]
         del half, full, made
         give_blocks_back()
         return self._finished(held, change, latent, features)

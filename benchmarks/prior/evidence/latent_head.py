@@ -16,7 +16,8 @@ from ..sampling import pictures
 from ..scores import Mean, means, scores
 from .finding import Claim, Finding
 
-_HEAD, _VAE, _BOTH = "latent head", "VAE on the damaged frames", "VAE on the pre-restored frames"
+_HEAD, _DAMAGED = "latent head", "VAE on the damaged frames"
+_REPAIRED, _RESTORED = "VAE on the repaired frames", "VAE on the pre-restored frames"
 _MEASURE = "distance"
 
 
@@ -35,15 +36,16 @@ def try_latent_head(
         SettingsError: The pre-restorer has no latent head.
     """
     network = KIND.load(file)
-    found: dict[str, list[dict[str, float]]] = {_VAE: [], _BOTH: [], _HEAD: []}
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in (_DAMAGED, _REPAIRED, _RESTORED, _HEAD)}
     for number, clip in enumerate(clips):
         clean = world.latents(clip.target)
         latents = pre_restore(clip.repaired, network, PreRestoreSettings(keep_grain=0.0), masks=clip.masks)[1]
         if latents is None:
             raise SettingsError(f"{file} has no latent head; train one with a VAE")
         made = {
-            _VAE: world.latents(clip.repaired),
-            _BOTH: world.latents(clip.given),
+            _DAMAGED: world.latents(clip.damaged),
+            _REPAIRED: world.latents(clip.repaired),
+            _RESTORED: world.latents(clip.given),
             _HEAD: world.scale * latents,
         }
         for name, latent in made.items():
@@ -52,16 +54,19 @@ def try_latent_head(
             )
         progress("latent head", number + 1, len(clips))
     figures: dict[str, dict[str, Mean]] = {name: means([each]) for name, each in found.items()}
-    own, vae, both = (figures[name][_MEASURE].value for name in (_HEAD, _VAE, _BOTH))
+    own, *others = (figures[name][_MEASURE].value for name in (_HEAD, _DAMAGED, _REPAIRED, _RESTORED))
     return Finding(
         part="Latent head",
-        how=f"{len(clips)} badly damaged clips, repaired; L1 to the scaled latent of the clean frames.",
+        how=(
+            f"{len(clips)} badly damaged clips; the head is given them repaired. L1 to the scaled latent of the clean "
+            "frames."
+        ),
         figures=figures,
         claims=(
             Claim(
                 aim="nearer to the clean latent than the VAE on the damaged frame",
-                found=f"{own:.3f} against {vae:.3f} (on the pre-restored frame {both:.3f})",
-                holds=own < vae,
+                found="{:.3f} against {:.3f} (repaired {:.3f}, pre-restored {:.3f})".format(own, *others),
+                holds=own < others[0],
             ),
         ),
         headings={

@@ -1,6 +1,5 @@
 """What the small world has seen: aged clips and photographs at 128 px."""
 
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -12,26 +11,20 @@ from vldm_core.training.prerestorer.examples import RepairedFilmSettings
 from .models import SIDE
 
 FRAMES = 8
-FILMS = RepairedFilmSettings(films=400, frames=FRAMES, height=SIDE, width=SIDE)
-"""Those that the VAE is trained on."""
+FILMS = RepairedFilmSettings(films=200, frames=FRAMES, height=SIDE, width=SIDE)
 
-SHOTS = MaterialSettings(reduction=4.2)
-"""Small frames that show as much as larger ones would."""
+SHOTS = MaterialSettings(reduction=1.0, film_lines=720)
+"""Small cut-outs of full-size pictures, so that eight pixels hold no more than a latent keeps."""
 
 _PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 
 
-PRIOR_FILMS = 200
-"""Films that the UNet and what joins it are trained on: encoding one takes seconds, twice as many teach little more."""
-
-
-def world_material(data: Path, cache: Path, *, films: int = PRIOR_FILMS) -> PriorMaterial:
+def world_material(data: Path, cache: Path) -> PriorMaterial:
     """Return the films of the small world.
 
     Args:
         data: Folder with `clips` and `photos`.
         cache: Folder for films and latents.
-        films: How many there are to train on.
 
     Raises:
         VLDMError: scikit-image or matplotlib, whose photographs are used, is missing.
@@ -39,7 +32,7 @@ def world_material(data: Path, cache: Path, *, films: int = PRIOR_FILMS) -> Prio
     return PriorMaterial(
         data=(data, *_packaged_photos()),
         cache=cache,
-        films=replace(FILMS, films=films),
+        films=FILMS,
         validation_films=24,
         shots=SHOTS,
     )

@@ -18,6 +18,9 @@ from vldm_core.training.diffusion.prior import TrainingPrior, training_prior
 SIDE = 128
 """Height and width of the frames of the small world, px."""
 
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+"""Folder of the small world that ships, and of the parts that join it."""
+
 _TEXT_SEED = 0
 _PARTS = ("unet", "vae")
 
@@ -52,7 +55,8 @@ WORLD = Family(
     autoencoder={
         "sample_size": SIDE,
         "layers_per_block": 1,
-        "block_out_channels": [32, 32, 64, 128],
+        # Stable Diffusion normalises in 32 groups. A group of a single channel would lose how bright it is.
+        "block_out_channels": [64, 64, 64, 128],
         "down_block_types": ["DownEncoderBlock2D"] * 4,
         "up_block_types": ["UpDecoderBlock2D"] * 4,
         "latent_channels": 4,

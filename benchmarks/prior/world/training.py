@@ -15,11 +15,11 @@ from vldm_core.training.diffusion.objective import Objective, ObjectiveSettings
 from vldm_core.training.diffusion.prior import training_prior
 from vldm_core.training.run import TrainingRun
 
-from .films import FILMS, world_material
+from .films import world_material
 from .models import new_pipeline, save_part
 from .parts_training import ROUTES, PartsTraining
 from .unet_training import UNET, UNetTask
-from .vae_training import VAE, Crops, VaeTask, even_out
+from .vae_training import VAE, Crops, VaeTask, even_out, start_gently
 
 _SNR_LIMIT = 5.0
 
@@ -58,10 +58,9 @@ def train_parts(
     material.check()
     out.mkdir(parents=True, exist_ok=True)
     join = PartsTraining(weights=out, material=material, data=data, resume=resume, threads=threads, progress=progress)
-    seen = world_material(data, cache, films=FILMS.films)
     vae, unet = out / "vae.safetensors", out / "unet.safetensors"
     steps: dict[str, list[tuple[Path, Callable[[], None]]]] = {
-        "vae": [(vae, lambda: train_vae(seen, vae, resume=resume, threads=threads, progress=progress))],
+        "vae": [(vae, lambda: train_vae(material, vae, resume=resume, threads=threads, progress=progress))],
         "unet": [(unet, lambda: train_unet(material, vae, unet, resume=resume, threads=threads, progress=progress))],
         "temporal": [(out / "temporal.safetensors", join.temporal)],
         "control": [(out / "control.safetensors", join.control)],
@@ -96,6 +95,7 @@ def train_vae(
     kept = material.make_films(validation=True, progress=progress)
     with run.start():
         vae = new_pipeline().vae.to(memory_format=torch.channels_last)
+        start_gently(vae)
     trained = run.train(VaeTask(vae, kept), Crops(films, seed=VAE.seed, batch=VAE.batch))
     even_out(trained, films[:64])
     save_part(trained, out)

@@ -129,7 +129,7 @@ def test_the_head_alone_is_trained_on_a_finished_network(data, cache, tmp_path) 
     torch.manual_seed(0)
     vae, begun = TinyVAE(), tmp_path / "begun.safetensors"
     run(data, cache, begun, replace(SETTINGS, trainer=replace(SETTINGS.trainer, steps=4)))
-    settings = replace(SETTINGS, head_only=True, trainer=replace(SETTINGS.trainer, steps=60, rate=5e-2))
+    settings = replace(SETTINGS, head_only=True, trainer=replace(SETTINGS.trainer, steps=60, rate=5e-3))
 
     def train(out, settings=settings, **options) -> PreRestorer:
         return train_prerestorer(data, out, cache, settings=settings, vae=vae, start=begun, **options)

@@ -12,9 +12,11 @@ from vldm_core.prior.controls.material import ControlMaterial
 from vldm_core.prior.temporal.files import read_temporal_layers
 from vldm_core.prior.temporal.layers import TemporalConfig, TemporalLayers
 from vldm_core.prior.unet import UNetView
+from vldm_core.sampling.schedule import NoiseSchedule
 from vldm_core.training.control_branch.branch import new_branch
+from vldm_core.training.diffusion.objective import Objective, ObjectiveSettings
 from vldm_core.training.temporal_layers.run import train_temporal_layers
-from vldm_core.training.temporal_layers.task import ClipUNet, TemporalTrainingSettings
+from vldm_core.training.temporal_layers.task import ClipUNet, TemporalTask, TemporalTrainingSettings
 
 from ...prior.controls.tiny_systems import BUILDERS
 from ..prerestorer.smooth import photographs
@@ -100,6 +102,23 @@ def test_layers_learn_under_a_control_that_stays(given, tmp_path, head) -> None:
     assert any(not torch.equal(a, b) for a, b in zip(steered.parameters(), alone.parameters(), strict=True))
 
 
+def test_noise_is_carried_along_the_motion_in_its_share_of_clips() -> None:
+    """Two pixels of the latent a frame: what leaves the left edge is gone, and the rest is found again."""
+    clips, frames = 40, 3
+    flow = torch.zeros(clips, frames - 1, 2, 8, 8)
+    flow[:, :, 0] = 2.0
+    batch = {"clean": torch.zeros(clips, frames, 4, 8, 8), "flow": flow}
+    objective = Objective(NoiseSchedule.stable_diffusion(), "eps", ObjectiveSettings())
+    followed = []
+    for share in (0.0, 0.5, 1.0):
+        task = TemporalTask(None, objective, replace(SETTINGS, carried=share), torch.zeros(2, 1, 1))
+        noise = task._noise(batch)
+        same = (noise[:, 1:, :, :, :-2] == noise[:, :-1, :, :, 2:]).flatten(1).all(dim=1)
+        followed.append(float(same.float().mean()))
+        assert noise.std() == pytest.approx(1, abs=0.03)
+    assert followed[0] == 0 and 0.25 < followed[1] < 0.75 and followed[2] == 1
+
+
 def test_controls_of_another_kind_are_refused(given, tmp_path) -> None:
     with pytest.raises(SettingsError, match="this is SeeSR"):
         train(given, tmp_path / "layers.safetensors", control=BUILDERS["SeeSR"]())
@@ -108,5 +127,7 @@ def test_controls_of_another_kind_are_refused(given, tmp_path) -> None:
 def test_settings_out_of_range_are_refused() -> None:
     with pytest.raises(SettingsError, match="use 2 frames"):
         TemporalTrainingSettings(frames=1)
+    with pytest.raises(SettingsError, match=r"along the motion in 1\.5 of the samples"):
+        TemporalTrainingSettings(carried=1.5)
     with pytest.raises(SettingsError, match="share from 0 to 1"):
         TemporalTrainingSettings(dropout=2)

@@ -30,6 +30,9 @@ class TemporalTrainingOptions(FilmTrainingOptions):
     frames: Annotated[int, typer.Option(min=2, help="Frames of a sample.")] = 8
     attention: Annotated[bool, typer.Option(help="Attention over frames beside the convolutions.")] = True
     consistency: Annotated[float, typer.Option(min=0, help="Weight of the flow-consistency loss.")] = 0.1
+    carried_noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of samples whose noise moves with the picture.")
+    ] = 0.5
     control: Annotated[
         Path | None,
         typer.Option(
@@ -103,6 +106,7 @@ def train_temporal(prior: PriorArgument, out: OutOption, *, options: TemporalTra
     with reported(), bars() as progress:
         settings = TemporalTrainingSettings(
             frames=options.frames,
+            carried=options.carried_noise,
             attention=options.attention,
             consistency=options.consistency,
             prompt=options.prompt,

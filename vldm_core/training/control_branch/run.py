@@ -8,17 +8,17 @@ from ...errors import SettingsError
 from ...prerestore.network import KIND, PreRestorer
 from ...prior.controls.diffbir.branch import DiffBirControl
 from ...progress import Progress, silent
-from ..diffusion.hints import head_features, pre_restored
+from ..diffusion.hints import head_planes, pre_restored
 from ..diffusion.latent_films import LatentClips, LatentFilms
 from ..diffusion.material import PriorMaterial
 from ..diffusion.objective import Objective
 from ..diffusion.prior import TrainingPrior
 from ..run import TrainingRun
 from .branch import new_branch, save_branch
-from .task import ControlledUNet, ControlTask, ControlTrainingSettings, LatentHead
+from .task import ControlledUNet, ControlTask, ControlTrainingSettings, HintHead
 
-_HELD = 96
-"""Films of which features are held in memory: 17 MB each for 16 frames of 512×512."""
+_HELD = 24
+"""Films of which what the head sees is held in memory: 67 MB each for 16 frames of 512×512."""
 
 
 def train_control_branch(
@@ -65,7 +65,7 @@ def train_control_branch(
         if prerestorer is None:
             raise SettingsError("a latent head is trained along, but there is no pre-restorer that has one; give it")
         check_head_file(out, resume=resume, overwrite=overwrite)
-        planes, name = head_features(prerestorer)
+        planes, name = head_planes(prerestorer)
     elif prerestorer is not None:
         hint, name = pre_restored(prerestorer)
     described = settings.description() | ({"latent": settings.latent} if head else {})
@@ -94,7 +94,7 @@ def train_control_branch(
     prior.make_ready(precision=trainer.precision, checkpointing=checkpointing)
     objective = Objective(prior.schedule, prior.prediction, settings.objective)
     network = copy.deepcopy(prerestorer) if head else None
-    own = None if network is None or network.latent is None else LatentHead(network.latent.float(), prior.scale)
+    own = None if network is None or network.latent is None else HintHead(network.latent.float(), prior.scale)
     module = ControlledUNet(prior.unet, control, own)
     trained = cast(
         ControlledUNet,

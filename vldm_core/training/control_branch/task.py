@@ -54,7 +54,7 @@ class ControlTrainingSettings:
         return {name: value for name, value in asdict(self).items() if name not in ("trainer", "levels", "latent")}
 
 
-class LatentHead(nn.Module):
+class HintHead(nn.Module):
     """The latent head of a pre-restorer, by itself.
 
     Args:
@@ -66,9 +66,9 @@ class LatentHead(nn.Module):
         super().__init__()
         self.head, self.scale = head.requires_grad_(True), scale
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return scaled latents (B, 4, h, w) of the pre-restorer's features (B, C, h, w) at 1/8."""
-        return self.scale * self.head(features)
+    def forward(self, planes: Tensor) -> Tensor:
+        """Return scaled latents (B, 4, h, w) for planes (B, C, h, w) of `prerestore.latent_head.LatentHead.seen`."""
+        return self.scale * self.head(planes)
 
 
 class ControlledUNet(nn.Module):
@@ -80,7 +80,7 @@ class ControlledUNet(nn.Module):
         head: Makes the hints, and is trained along; None takes hints as they are.
     """
 
-    def __init__(self, unet: nn.Module, control: DiffBirControl, head: LatentHead | None = None) -> None:
+    def __init__(self, unet: nn.Module, control: DiffBirControl, head: HintHead | None = None) -> None:
         super().__init__()
         self.unet: Any = unet.requires_grad_(False)
         self.control, self.head = control, head
@@ -92,7 +92,7 @@ class ControlledUNet(nn.Module):
             noisy: (B, 4, h, w).
             timesteps: (B,).
             context: (B, L, C).
-            hint: (B, 4, h, w), scaled latents, or with a head the features that it reads; None runs the UNet alone.
+            hint: (B, 4, h, w), scaled latents, or with a head the planes that it sees; None runs the UNet alone.
         """
         if hint is None:
             parameter = next(self.unet.parameters())

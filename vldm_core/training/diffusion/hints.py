@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from ...errors import SettingsError
+from ...prerestore.latent_head import LatentHead
 from ...prerestore.network import PreRestorer
-from ...prerestore.run import PreRestoreSettings, pre_restore, pre_restore_stream
+from ...prerestore.run import PreRestoredFrame, PreRestoreSettings, pre_restore, pre_restore_stream
 from ..fingerprints import fingerprint
 from .latent_films import Hint, Planes
 
@@ -42,11 +43,11 @@ def head_latents(network: PreRestorer, scale: float) -> tuple[Planes, str]:
     return planes, f"latent-head-{fingerprint(network)}"
 
 
-def head_features(network: PreRestorer) -> tuple[Planes, str]:
-    """Return what gives the features that a network's latent head reads, (T, C, h, w), and a name for it.
+def head_planes(network: PreRestorer) -> tuple[Planes, str]:
+    """Return what gives the planes that a network's latent head sees, (T, C, h, w), and a name for it.
 
     Args:
-        network: With a latent head; what it is, and not what its head is, decides the features.
+        network: With a latent head; what it is, and not what its head is, decides the planes.
 
     Raises:
         SettingsError: The network has no latent head.
@@ -55,9 +56,9 @@ def head_features(network: PreRestorer) -> tuple[Planes, str]:
 
     def planes(frames: Tensor, masks: Tensor) -> Tensor:
         made = pre_restore_stream(zip(frames, masks, strict=True), network, _SETTINGS, features=True)
-        return torch.stack([_eighth(frame.features).float().cpu() for frame in made])
+        return torch.cat([_seen(frame).float().cpu() for frame in made])
 
-    return planes, f"head-features-{fingerprint(network)}"
+    return planes, f"head-planes-{fingerprint(network)}"
 
 
 def check_head(network: PreRestorer) -> None:
@@ -73,6 +74,6 @@ def check_head(network: PreRestorer) -> None:
         )
 
 
-def _eighth(features: tuple[Tensor, Tensor, Tensor] | None) -> Tensor:
-    assert features is not None
-    return features[2]
+def _seen(frame: PreRestoredFrame) -> Tensor:
+    assert frame.features is not None
+    return LatentHead.seen(frame.image[None], frame.features[2][None])

@@ -156,7 +156,21 @@ def make_films(
         FilmFileError: The folder holds films of other files.
     """
     claim(folder, repr(replace(settings, films=1)), (*material.clips, *material.photos))
-    clips = DegradedClips(
+    clips = degraded_films(material, settings)
+    files = [folder / f"{number:05d}.npz" for number in range(settings.films)]
+
+    def make(number: int) -> dict[str, NDArray]:
+        film = clips.sample(number)
+        frames, masks = imitate_repair(film, settings, np.random.default_rng([settings.seed, number, 3]))
+        return {"frames": _bytes(frames), "target": _bytes(film["clean"]), "masks": masks.numpy()}
+
+    make_missing(files, make, part=part, parts=parts, progress=progress)
+    return files
+
+
+def degraded_films(material: TrainingMaterial, settings: RepairedFilmSettings) -> DegradedClips:
+    """Return the films of `make_films` as they are before their repair: damaged, undamaged and clean, by number."""
+    return DegradedClips(
         material,
         seed=settings.seed,
         settings=PairSettings(
@@ -168,15 +182,6 @@ def make_films(
             presets=settings.presets,
         ),
     )
-    files = [folder / f"{number:05d}.npz" for number in range(settings.films)]
-
-    def make(number: int) -> dict[str, NDArray]:
-        film = clips.sample(number)
-        frames, masks = imitate_repair(film, settings, np.random.default_rng([settings.seed, number, 3]))
-        return {"frames": _bytes(frames), "target": _bytes(film["clean"]), "masks": masks.numpy()}
-
-    make_missing(files, make, part=part, parts=parts, progress=progress)
-    return files
 
 
 def imitate_repair(film: Pair, settings: RepairedFilmSettings, stream: np.random.Generator) -> tuple[Tensor, Tensor]:

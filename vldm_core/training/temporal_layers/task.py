@@ -2,7 +2,9 @@
 
 The layers of Stable Diffusion stay as they are; the temporal layers learn to predict the noise of a whole clip better
 than frame by frame (A. Blattmann et al., "Align your Latents", CVPR 2023, equation 2): all frames of a clip are noised
-to one level, each with noise of its own.
+to one level. Some clips have noise of their own in every frame, others noise that moves with the picture, because a
+sampler may start with either, and layers that know one of them alone take the other for a part of the picture (PYoCo,
+S. Ge et al., arXiv:2305.10474, section 4.1, trains on the noise it samples with, too).
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ from ...prior.call import CONDITIONED, UNetCall, UNetInput
 from ...prior.controls.diffbir.branch import DiffBirControl
 from ...prior.temporal.layers import TemporalLayers
 from ...prior.unet import UNetView
+from ...sampling.noise.clip_noise import VideoNoiseSettings, video_noise
 from ..diffusion.controlled import MiddleResidual, controlled
 from ..diffusion.latent_films import LatentClip, LatentFilms
 from ..diffusion.looking import SHOWN, Decode, strip
@@ -24,6 +27,8 @@ from ..diffusion.objective import Objective, ObjectiveSettings
 from ..losses import temporal
 from ..settings import TrainerSettings
 from ..trainer import Validation
+
+_CARRIED = VideoNoiseSettings(mode="warped")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class TemporalTrainingSettings:
         trainer: Steps, rates and precision.
         objective: Levels of noise.
         frames: Length of a sample.
+        carried: Share of samples whose noise is carried along the motion, as `VideoNoiseSettings.mode` "warped" makes
+            it; the others have noise of their own in every frame.
         consistency: Weight of the flow-consistency loss beside the noise loss. It compares how the predicted and the
             clean latent change along the motion, weighted by how much picture a level of noise leaves.
         prompt: What the films show, for the text conditioning.
@@ -46,6 +53,7 @@ class TemporalTrainingSettings:
     trainer: TrainerSettings = TrainerSettings(steps=20000, batch=1, accumulation=4, rate=1e-4, precision="bf16")
     objective: ObjectiveSettings = ObjectiveSettings()
     frames: int = 8
+    carried: float = 0.5
     consistency: float = 0.1
     prompt: str = ""
     dropout: float = 0.1
@@ -58,6 +66,8 @@ class TemporalTrainingSettings:
             raise SettingsError(
                 f"samples of {self.frames} frames and {self.levels} levels of noise; use 2 frames and 1 level or more"
             )
+        if not 0 <= self.carried <= 1:
+            raise SettingsError(f"noise is carried along the motion in {self.carried} of the samples; use 0 … 1")
         if not 0 <= self.consistency < 1e3 or not 0 <= self.dropout <= 1:
             raise SettingsError(
                 f"the consistency loss weighs {self.consistency} and {self.dropout} of the steps have no text; use a "
@@ -152,10 +162,21 @@ class TemporalTask:
     def loss(self, module: nn.Module, batch: LatentClip) -> tuple[Tensor, Mapping[str, Tensor]]:
         """See `trainer.Task`."""
         clean = batch["clean"]
-        noise = torch.randn_like(clean)
+        noise = self._noise(batch)
         timesteps = self._objective.timesteps(len(clean), clean.device)
         dropped = (torch.rand(len(clean)) < self._settings.dropout).long()
         return self._losses(module, batch, noise, timesteps, self._texts[dropped].to(clean.device))
+
+    def _noise(self, batch: LatentClip, generator: torch.Generator | None = None) -> Tensor:
+        """Return noise (B, T, 4, h, w) for clips: of every frame for itself, or carried along the motion."""
+        clean = batch["clean"]
+        noise = torch.randn(clean.shape, generator=generator)
+        carried = torch.rand(len(clean), generator=generator) < self._settings.carried
+        seeds = torch.randint(1 << 62, (len(clean),), generator=generator).tolist()
+        for number in carried.nonzero()[:, 0].tolist():
+            flow = batch["flow"][number]
+            noise[number] = video_noise(clean.shape[1:], seed=seeds[number], settings=_CARRIED, flow=flow)
+        return noise.to(clean)
 
     def _losses(
         self, module: nn.Module, batch: LatentClip, noise: Tensor, timesteps: Tensor, texts: Tensor
@@ -187,7 +208,7 @@ class TemporalTask:
             batch: Any = {name: value[None].to(device) for name, value in kept.items() if isinstance(value, Tensor)}
             generator = torch.Generator().manual_seed(number)
             for timesteps in steps.split(1):
-                noise = torch.randn(batch["clean"].shape, generator=generator).to(device)
+                noise = self._noise(batch, generator)
                 texts = self._texts[:1].to(device)
                 for name, strength in (("", 1.0), (" without layers", 0.0)):
                     module.layers.strength = strength

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vldm_core.files.tensors import write_tensors
-from vldm_core.files.weights import read_contents, tensors_of
+from vldm_core.files.weights import read_contents, read_header, tensors_of
 from vldm_core.prior.checkpoints.families import Family
 from vldm_core.prior.checkpoints.family_files import write_configuration
 from vldm_core.prior.checkpoints.original_names import original_checkpoint
@@ -122,6 +122,13 @@ def save_part(module: torch.nn.Module, path: Path) -> None:
 def write_halves(state: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors in half precision."""
     write_tensors({key: value.detach().half().contiguous() for key, value in state.items()}, path)
+
+
+def halve(path: Path) -> None:
+    """Write a file of weights again in half precision; what is written beside the tensors stays."""
+    tensors = tensors_of(read_contents(path))
+    halves = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    write_tensors(halves, path, read_header(path).metadata)
 
 
 def write_layouts(prior: TrainingPrior, folder: Path) -> tuple[Path, Path, Path]:

@@ -16,7 +16,7 @@ from vldm_core.training.diffusion.prior import training_prior
 from vldm_core.training.run import TrainingRun
 
 from .films import world_material
-from .models import new_pipeline, save_part
+from .models import halve, new_pipeline, save_part
 from .parts_training import ROUTES, PartsTraining
 from .unet_training import UNET, UNetTask
 from .vae_training import VAE, Crops, VaeTask, even_out, start_gently
@@ -73,6 +73,9 @@ def train_parts(
         for file, train in steps[part] if not parts or part in parts else ():
             if not (resume and file.is_file()):
                 train()
+                # What ships is to be small.
+                for written in (file,) if file.is_file() else sorted(file.parent.glob("*.safetensors")):
+                    halve(written)
 
 
 def train_vae(

@@ -11,11 +11,19 @@ from benchmarks.prior.benchmark import PARTS, PriorBenchmarkSettings, PriorRepor
 from benchmarks.prior.evidence.finding import Claim, Finding
 from benchmarks.prior.page import write_json, write_page
 from benchmarks.prior.scores import Mean, means
-from benchmarks.prior.world.models import new_pipeline, open_world, save_part, write_layouts
-from benchmarks.prior.world.vae_training import even_out
+from benchmarks.prior.world.models import SHIPPED, halve, new_pipeline, open_world, save_part, write_layouts
+from benchmarks.prior.world.parts_training import ROUTES
+from benchmarks.prior.world.vae_training import even_out, start_gently
+from vldm_core.decode.fusion_decoder import KIND as fusion_kind  # noqa: N811 - two kinds of files
 from vldm_core.errors import SettingsError
-from vldm_core.files.weights import WeightFileError
+from vldm_core.files.tensors import write_tensors
+from vldm_core.files.weights import WeightFileError, read_contents, read_header
+from vldm_core.prerestore.network import KIND as prerestorer_kind  # noqa: N811
 from vldm_core.prior.checkpoints.opening import open_prior
+from vldm_core.prior.controls.reading import read_control
+from vldm_core.prior.temporal.files import read_temporal_layers
+from vldm_core.prior.unet import UNetView
+from vldm_core.training.control_branch.branch import heads_of
 from vldm_core.training.diffusion.prior import training_prior
 
 
@@ -63,6 +71,44 @@ def test_latents_are_evened_out_without_a_change_of_the_picture(tmp_path) -> Non
     assert torch.allclose(latents.mean(dim=(0, 2, 3)), torch.zeros(4), atol=1e-3)
     assert torch.allclose(latents.std(dim=(0, 2, 3)), torch.ones(4), atol=1e-3)
     assert torch.allclose(after, before, atol=1e-3)
+
+
+def test_a_new_vae_starts_from_its_shortcuts_alone() -> None:
+    torch.manual_seed(0)
+    vae = new_pipeline().vae
+    start_gently(vae)
+    block = vae.encoder.down_blocks[0].resnets[0]
+    features = torch.randn(1, block.conv1.in_channels, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(block(features, None), features)
+        spread = vae.encode(torch.rand(1, 3, 64, 64)).latent_dist
+    assert float(spread.logvar.mean()) == pytest.approx(-4, abs=1)
+    assert float(spread.mean.std()) > 0
+
+
+def test_halves_keep_what_is_written_beside_them(tmp_path) -> None:
+    file = tmp_path / "part.safetensors"
+    write_tensors({"weight": torch.full((2,), 0.1), "count": torch.tensor([3])}, file, {"kind": "part"})
+    halve(file)
+    assert read_header(file).metadata == {"kind": "part"}
+    tensors = read_contents(file)
+    assert tensors["weight"].dtype == torch.float16 and tensors["count"].dtype == torch.int64
+
+
+def test_the_world_that_ships_opens_with_all_its_parts() -> None:
+    check_weights(SHIPPED, PARTS)
+    world = open_world(SHIPPED)
+    assert read_temporal_layers(SHIPPED / "temporal.safetensors", UNetView(world.unet)).layers
+    read_control([SHIPPED / "control.safetensors"], heads=heads_of(world.unet))
+    assert prerestorer_kind.load(SHIPPED / "prerestorer.safetensors").latent is not None
+    for source in ROUTES:
+        assert fusion_kind.load(SHIPPED / f"fusion_{source}.safetensors").config.source == source
+    files = [path for path in SHIPPED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 30e6
+    picture = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        decoded = world.pictures(world.latents(torch.nn.functional.interpolate(picture[..., :8, :8], size=(64, 64))))
+    assert decoded.shape == picture.shape and bool(decoded.isfinite().all())
 
 
 def test_missing_weights_are_named_before_anything_is_made(world, tmp_path) -> None:

@@ -71,13 +71,13 @@ def held_out_clips(
         material = replace(material, films=films, cache=material.cache / "heavy")
     files = replace(material, validation_films=count).make_films(validation=True, progress=progress)
     shots = TrainingMaterial(list(material.data), validation=True, settings=material.shots)
-    films, clips = degraded_films(shots, material.films), []
+    degraded, clips = degraded_films(shots, material.films), []
     for number, file in enumerate(files):
         stored = read(file, _ARRAYS)
         repaired, target = (torch.from_numpy(stored[name]).float() / 255 for name in ("frames", "target"))
         masks = torch.from_numpy(stored["masks"]).float()
         given = pre_restore(repaired, network, _NO_GRAIN, masks=masks)[0]
-        clips.append(_clip(films.sample(number)["aged"], repaired, given, target, masks))
+        clips.append(_clip(degraded.sample(number)["aged"], repaired, given, target, masks))
         progress("pre-restore clips", len(clips), len(files))
     return clips
 

@@ -22,13 +22,13 @@ user would train it and tried on clips of files that nothing was trained on:
 3.9 million weights), trained on cut-outs of 128×128 pixels of a few clips and photographs. It shows whether a part does
 what it is for. How much it does so on a full-size model, it does not show.
 
-Its weights, and those of all parts, ship in half precision. They are trained anew, in about three hours of one core, by
-`python -m benchmarks world --data DIR --cache CACHE --out WORLD` on those clips and photographs, and on photographs that
-scikit-image and matplotlib ship.
+Its weights, and those of all parts, ship in half precision. They are trained anew, in about three hours of one core,
+by `python -m benchmarks world --data DIR --cache CACHE --out WORLD`, on those clips and photographs and on photographs
+that scikit-image and matplotlib ship.
 
-**It is a poor world**: what its VAE decodes is 18 dB from what it encoded in frames that it has not seen, 20 dB in those
-that it has, mostly for want of detail, and its colours are pale. Pictures are given the colours of the film, as is
-usual; of temporal layers they are shown as they are decoded.
+**It is a poor world**: what its VAE decodes is 18 dB from what it encoded in frames that it has not seen, 20 dB in
+those that it has, mostly for want of detail, and its colours are pale. Pictures are given the colours of the film, as
+is usual; of temporal layers they are shown as they are decoded.
 """
 
 _READING = """\

@@ -1,6 +1,7 @@
 """Training of temporal layers: they learn, the prior stays as it was, and a run goes on exactly."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -107,7 +108,7 @@ def test_noise_is_carried_along_the_motion_in_its_share_of_clips() -> None:
     clips, frames = 40, 3
     flow = torch.zeros(clips, frames - 1, 2, 8, 8)
     flow[:, :, 0] = 2.0
-    batch = {"clean": torch.zeros(clips, frames, 4, 8, 8), "flow": flow}
+    batch: Any = {"clean": torch.zeros(clips, frames, 4, 8, 8), "flow": flow}
     objective = Objective(NoiseSchedule.stable_diffusion(), "eps", ObjectiveSettings())
     followed = []
     for share in (0.0, 0.5, 1.0):

@@ -53,7 +53,7 @@ FUSION = FusionTrainingSettings(
     side=64,
 )
 HEAD = PreRestoreTrainingSettings(
-    trainer=TrainerSettings(steps=400, batch=4, rate=3e-3, average=0.99, checkpoint_every=200, validate_every=0),
+    trainer=TrainerSettings(steps=800, batch=4, rate=5e-4, average=0.99, checkpoint_every=200, validate_every=0),
     films=replace(FILMS, films=64),
     side=64,
     latent=1.0,

@@ -233,10 +233,11 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
     for one, other in zip(wanted, got, strict=True):
         # Kernels of another size add in another order: less than one step of 16 bits.
         assert torch.allclose(one.image, other.image, atol=1e-5)
-        assert torch.allclose(one.latent, other.latent, atol=1e-5)
+        # Latents and features of random weights are as large as 100.
+        assert torch.allclose(one.latent, other.latent, atol=1e-3)
         if features:
             pairs = zip(one.features, other.features, strict=True)
-            assert all(torch.allclose(first, second, atol=1e-5) for first, second in pairs)
+            assert all(torch.allclose(first, second, atol=1e-3) for first, second in pairs)
 
 
 def test_wrong_input_is_named() -> None:

@@ -35,7 +35,7 @@ class LatentHead(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
         width = 2 * channels
-        self.patches = nn.Conv2d(3 * SCALE**2 + channels, width, 3, padding=1)
+        self.patches = nn.Conv2d(3 * SCALE**2 + channels, width, 1)
         self.blocks = residual_blocks(width, blocks)
         self.out = nn.Conv2d(width, LATENT_CHANNELS, 3, padding=1)
 

@@ -53,9 +53,10 @@ FUSION = FusionTrainingSettings(
     side=64,
 )
 HEAD = PreRestoreTrainingSettings(
-    trainer=TrainerSettings(steps=800, batch=4, rate=5e-4, average=0.99, checkpoint_every=200, validate_every=0),
+    trainer=TrainerSettings(steps=900, batch=1, rate=5e-4, average=0.99, checkpoint_every=300, validate_every=0),
     films=replace(FILMS, films=64),
-    side=64,
+    # Whole frames: the VAE normalises over all of a picture, so its latents of a part are others.
+    side=SIDE,
     latent=1.0,
     head_only=True,
 )

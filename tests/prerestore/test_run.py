@@ -224,7 +224,7 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
 
     monkeypatch.setattr("vldm_core.prerestore.run._MOST_KEPT", 0)
     monkeypatch.setattr("vldm_core.video.buffers.bands._MOST_BYTES", 96 * 60 * 4 * 32)
-    monkeypatch.setattr("vldm_core.prerestore.blocks._LARGEST_PART", 1 << 15)
+    monkeypatch.setattr("vldm_core.prerestore.layers.blocks._LARGEST_PART", 1 << 15)
     watched = Watched(network.config).eval()
     watched.load_state_dict(network.state_dict())
     network = watched

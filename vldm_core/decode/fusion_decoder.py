@@ -24,8 +24,8 @@ from torch.nn import functional
 
 from ..errors import SettingsError
 from ..files.networks import NetworkKind
-from ..prerestore.blocks import FULL_WIDTH, SLOPE, Double, FeedForward, WindowAttention, residual_blocks
-from ..prerestore.latent_head import LATENT_CHANNELS
+from ..prerestore.layers.blocks import FULL_WIDTH, SLOPE, Double, FeedForward, WindowAttention, residual_blocks
+from ..prerestore.layers.latent_head import LATENT_CHANNELS
 
 Source = Literal["latent", "decoder", "picture"]
 

@@ -8,7 +8,7 @@ flow gate what is brought along (`alignment.py`). A decoder then returns to full
 
 Heads give the picture at 1, 1/2, 1/4 and 1/8 (each is trained against the clean frame of that size, as PASD trains its
 degradation-removal encoder, T. Yang et al., ECCV 2024, section 3.2), and a latent at 1/8 that stands in for the
-encoder of Stable Diffusion's VAE (`latent_head.py`). Untrained, the pictures equal the input.
+encoder of Stable Diffusion's VAE (`layers/latent_head.py`). Untrained, the pictures equal the input.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,17 @@ from torch.nn import functional
 from ..errors import SettingsError
 from ..files.networks import NetworkKind
 from .alignment import NEARBY_CHANNELS, Alignment, aligned, soundness
-from .blocks import FULL_WIDTH, SLOPE, Double, FeedForward, Halve, ResidualBlock, WindowAttention, residual_blocks
-from .latent_head import SCALE, LatentHead
+from .layers.blocks import (
+    FULL_WIDTH,
+    SLOPE,
+    Double,
+    FeedForward,
+    Halve,
+    ResidualBlock,
+    WindowAttention,
+    residual_blocks,
+)
+from .layers.latent_head import SCALE, LatentHead
 
 STATE_SCALE = 4
 """Size of a frame over that of the travelling state."""

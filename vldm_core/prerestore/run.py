@@ -30,8 +30,8 @@ from ..progress import Progress, Pulse, silent
 from ..video.buffers.bands import Band, bands
 from ..video.buffers.pictures import Picture
 from .alignment import NEARBY_CHANNELS, alignment_of, soundness
-from .blocks import FULL_WIDTH
 from .held import Chain, HeldFrame, hold, seen
+from .layers.blocks import FULL_WIDTH
 from .network import SCALE, STATE_SCALE, PreRestorer, ShotState
 
 _NAME = "pre-restoration"

@@ -67,7 +67,7 @@ class HintHead(nn.Module):
         self.head, self.scale = head.requires_grad_(True), scale
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Return scaled latents (B, 4, h, w) for planes (B, C, h, w) of `prerestore.latent_head.LatentHead.seen`."""
+        """Return scaled latents (B, 4, h, w) for planes (B, C, h, w) of `LatentHead.seen`."""
         return self.scale * self.head(planes)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SettingsError
-from ...prerestore.latent_head import LatentHead
+from ...prerestore.layers.latent_head import LatentHead
 from ...prerestore.network import PreRestorer
 from ...prerestore.run import PreRestoredFrame, PreRestoreSettings, pre_restore, pre_restore_stream
 from ..fingerprints import fingerprint

@@ -2,7 +2,7 @@
 
 import torch
 
-from vldm_core.prerestore.latent_head import LatentHead
+from vldm_core.prerestore.layers.latent_head import LatentHead
 
 
 def test_a_patch_is_seen_at_its_own_place() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vldm_core.prerestore.blocks import WindowAttention
+from vldm_core.prerestore.layers.blocks import WindowAttention
 
 
 def attention(**changes) -> WindowAttention:

@@ -1,0 +1,1 @@
+"""Parts that the pre-restorer and the trained fusion are built of."""

@@ -39,6 +39,8 @@ _READING = """\
 - **Warp error** is what a frame differs by from its predecessor along the target's motion, in grey levels, beyond what
   the target itself does. A picture that is steadier than the target has a negative one.
 - PSNR, SSIM and ST-LPIPS are measured beside the undamaged film.
+- A fusion is a network that has been trained on such clips, so not all that it gains over the pre-restored picture need
+  come from the prior.
 """
 
 

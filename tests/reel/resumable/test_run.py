@@ -83,11 +83,11 @@ def test_in_chunks_the_film_is_the_one_of_a_single_pass(small_film, at_once, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "out.mkv"], "nothing else is left"
 
 
-@pytest.mark.parametrize("frames", [0, 1, 7, CUT, COUNT - 1])
+@pytest.mark.parametrize("frames", [1, CUT, COUNT - 1])
 def test_an_interrupted_run_goes_on(small_film, at_once, tmp_path, frames):
     out = tmp_path / "out.mkv"
     with pytest.raises(EnoughError):
-        restore_reel(small_film, out, SETTINGS, stop_after(max(frames, 1)), run=SHORT)
+        restore_reel(small_film, out, SETTINGS, stop_after(frames), run=SHORT)
     assert not out.exists()
     done = run_status(WorkFolder.beside(out)).done
     counted = []
@@ -353,10 +353,10 @@ def test_a_sequence_of_pictures_too(tmp_path, small_film):
 
 def test_long_films_too(tmp_path):
     """A shot of more chunks than one run of the feed keeps."""
-    film = write_film(tmp_path / "long.mkv", 150, audio=False)
+    film = write_film(tmp_path / "long.mkv", 50, audio=False)
     quick = ReelSettings(lines=None, flicker=None, average=None)
     restore_film(film, tmp_path / "one.mkv", quick)
-    restore_reel(film, tmp_path / "two.mkv", quick, run=RunSettings(length=11))
+    restore_reel(film, tmp_path / "two.mkv", quick, run=RunSettings(length=6))
     np.testing.assert_array_equal(frames_of(tmp_path / "one.mkv"), frames_of(tmp_path / "two.mkv"))
 
 

@@ -49,8 +49,11 @@ def test_both_layouts_give_the_same_model(world, tmp_path) -> None:
     for opened in (open_prior(folder, device="cpu"), open_prior(checkpoint, config=configuration, device="cpu")):
         found = training_prior(opened)
         assert torch.equal(found.texts(["a colour film", ""]), text)
-        assert torch.equal(found.latents(pictures), wanted[0])
-        assert torch.equal(found.unet(noise, times, text).sample, wanted[1])
+        # The same weights, which lie elsewhere in memory: kernels may add in another order.
+        for module, own in ((found.unet, prior.unet), (found.vae, prior.vae)):
+            assert all(torch.equal(value, own.state_dict()[key]) for key, value in module.state_dict().items())
+        torch.testing.assert_close(found.latents(pictures), wanted[0], rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.unet(noise, times, text).sample, wanted[1], rtol=0, atol=1e-5)
 
 
 def test_latents_are_evened_out_without_a_change_of_the_picture(tmp_path) -> None:
@@ -90,7 +93,7 @@ def test_halves_keep_what_is_written_beside_them(tmp_path) -> None:
     file = tmp_path / "part.safetensors"
     write_tensors({"weight": torch.full((2,), 0.1), "count": torch.tensor([3])}, file, {"kind": "part"})
     halve(file)
-    assert read_header(file).metadata == {"kind": "part"}
+    assert read_header(file).metadata["kind"] == "part"
     tensors = read_contents(file)
     assert tensors["weight"].dtype == torch.float16 and tensors["count"].dtype == torch.int64
 

@@ -27,8 +27,8 @@ by `python -m benchmarks world --data DIR --cache CACHE --out WORLD`, on those c
 that scikit-image and matplotlib ship.
 
 **It is a poor world**: what its VAE decodes is 18 dB from what it encoded in frames that it has not seen, 20 dB in
-those that it has, mostly for want of detail, and its colours are pale. Pictures are given the colours of the film, as
-is usual; of temporal layers they are shown as they are decoded.
+those that it has, mostly for want of detail, and its greys come out reddish. Pictures are given the colours of the
+film, as is usual; of temporal layers they are shown as they are decoded.
 """
 
 _READING = """\

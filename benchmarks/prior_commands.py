@@ -72,7 +72,7 @@ def train_world(
     resume: Annotated[bool, typer.Option(help="Go on from checkpoints; finished parts stay.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
 ) -> None:
-    """Train the small world and everything that joins it; a few hours of two processor cores."""
+    """Train the small world and everything that joins it; about two hours of a processor core."""
     from .prior.world.training import train_parts
 
     with reported(), bars() as progress:

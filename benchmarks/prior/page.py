@@ -22,7 +22,7 @@ user would train it and tried on clips of files that nothing was trained on:
 3.9 million weights), trained on cut-outs of 128×128 pixels of a few clips and photographs. It shows whether a part does
 what it is for. How much it does so on a full-size model, it does not show.
 
-Its weights, and those of all parts, ship in half precision. They are trained anew, in about three hours of one core,
+Its weights, and those of all parts, ship in half precision. They are trained anew, in about two hours of one core,
 by `python -m benchmarks world --data DIR --cache CACHE --out WORLD`, on those clips and photographs and on photographs
 that scikit-image and matplotlib ship.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import FilmFileWarning, SettingsError
-from ...machine.allocator import keep_to_one_heap
+from ...machine.allocator import give_blocks_back, keep_to_one_heap
 from ...machine.workers import same_sums
 from ...notices import Notices
 from ...prerestore.network import PreRestorer
@@ -348,6 +348,8 @@ def _put_together(
                 if each is not None:
                     each(frame)
                 pulse.step()
+            # As after each chunk that is made: decoders and encoders leave free pages between those in use.
+            give_blocks_back()
         # What is found out while finishing belongs into the report too.
         writer.close()
         return tuple(writer.warnings)

@@ -353,10 +353,10 @@ def test_a_sequence_of_pictures_too(tmp_path, small_film):
 
 def test_long_films_too(tmp_path):
     """A shot of more chunks than one run of the feed keeps."""
-    film = write_film(tmp_path / "long.mkv", 50, audio=False)
+    film = write_film(tmp_path / "long.mkv", 150, audio=False)
     quick = ReelSettings(lines=None, flicker=None, average=None)
     restore_film(film, tmp_path / "one.mkv", quick)
-    restore_reel(film, tmp_path / "two.mkv", quick, run=RunSettings(length=6))
+    restore_reel(film, tmp_path / "two.mkv", quick, run=RunSettings(length=11))
     np.testing.assert_array_equal(frames_of(tmp_path / "one.mkv"), frames_of(tmp_path / "two.mkv"))
 
 

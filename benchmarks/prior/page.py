@@ -26,8 +26,8 @@ Its weights, and those of all parts, ship in half precision. They are trained an
 by `python -m benchmarks world --data DIR --cache CACHE --out WORLD`, on those clips and photographs and on photographs
 that scikit-image and matplotlib ship.
 
-**It is a poor world**: what its VAE decodes is 18 dB from what it encoded in frames that it has not seen, 20 dB in
-those that it has, mostly for want of detail, and its greys come out reddish. Pictures are given the colours of the
+**It is a poor world**: what its VAE decodes is 19 dB from what it encoded in frames that it has not seen (`psnr` of
+its training), mostly for want of detail, and its greys come out reddish. Pictures are given the colours of the
 film, as is usual; of temporal layers they are shown as they are decoded.
 """
 

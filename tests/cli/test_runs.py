@@ -84,7 +84,7 @@ def test_resume_writes_the_report_and_the_review_copy_too(tmp_path, monkeypatch)
 def test_an_address_is_no_place_for_a_run(tmp_path):
     film = write_film(tmp_path / "film.mkv", 3, audio=False)
     told = " ".join(run("restore", film, "s3://bucket/out.mkv", "--no-record").stderr.split())
-    assert "is an address (s3)" in told and "mount the storage" in told
+    assert "is an address (s3)" in told and "(--storage)" in told
 
 
 def test_the_same_command_goes_on(tmp_path):

@@ -32,6 +32,15 @@ class RunOptions:
             "and memory suffice for.",
         ),
     ] = None
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Where workers that cannot write beside the film leave finished chunks: an address of fsspec, such as "
+            "s3://bucket/runs. They are fetched from there.",
+            show_default=False,
+        ),
+    ] = None
     restart: Annotated[
         bool, typer.Option("--restart", help="Begin anew, whatever an earlier run of the same film has kept.")
     ] = False
@@ -40,18 +49,25 @@ class RunOptions:
         typer.Option("--keep-work", help="Keep the folder of the run, OUT.vldm: another codec then takes minutes."),
     ] = False
 
-    def settings(self, report: Path | None = None) -> "RunSettings":
+    def settings(self, report: Path | None = None, storage: str | None = None) -> "RunSettings":
         """As the core takes them.
 
         Args:
             report: File for the report of the run.
+            storage: Address for chunks where none is given.
         """
         from ..machine.workers import suitable_workers
         from ..reel.resumable.run import RunSettings
         from ..reel.resumable.sharing.share import workers_from
 
         workers = suitable_workers() if self.workers is None else workers_from(self.workers)
-        return RunSettings(workers=workers, restart=self.restart, keep=self.keep_work, report=report)
+        return RunSettings(
+            workers=workers,
+            restart=self.restart,
+            keep=self.keep_work,
+            report=report,
+            storage=self.storage or storage,
+        )
 
 
 def show_report(destination: Path, report: "ReelReport") -> None:
@@ -97,7 +113,7 @@ def status(
 def resume(run: RunArgument, *, options: RunOptions) -> None:
     """Go on with a run that was ended, with the settings, review copy and report that it began with."""
     from ..reel.delivery.run_report import TimedProgress, check_report_path, report_facts, write_report
-    from ..reel.resumable.remembered import recalled, recalled_report
+    from ..reel.resumable.remembered import recalled, recalled_report, recalled_storage
     from ..reel.resumable.run import restore_reel
     from ..reel.resumable.status import run_folder, run_status
 
@@ -111,10 +127,10 @@ def resume(run: RunArgument, *, options: RunOptions) -> None:
             check_report_path(report_file, overwrite=settings.write.overwrite)
         with bars() as shown:
             progress = TimedProgress(shown)
+            run_settings = options.settings(report_file, recalled_storage(folder.about()))
             report = restore_reel(
-                source, destination, settings, progress, run=options.settings(report_file), folder=folder,
-                notices=notices,
-            )  # fmt: skip
+                source, destination, settings, progress, run=run_settings, folder=folder, notices=notices
+            )
         show_report(destination, report)
         show_summary(notices)
         if report_file is not None:
@@ -125,6 +141,8 @@ def resume(run: RunArgument, *, options: RunOptions) -> None:
 def clean(run: RunArgument) -> None:
     """Remove what an unfinished run has kept; the film itself, if there is one, stays."""
     from ..errors import FilmFileError
+    from ..reel.resumable.remembered import recalled_storage
+    from ..reel.resumable.sharing.storage import remove_run
     from ..reel.resumable.status import run_folder, run_status
 
     with reported():
@@ -132,5 +150,5 @@ def clean(run: RunArgument) -> None:
         found = run_status(folder)
         if found.at_work:
             raise FilmFileError(f"{folder.path} is at work; stop that run first")
-        folder.remove()
+        remove_run(folder, recalled_storage(folder.about()))
         console.print(f"removed {folder.path}, {found.bytes / 1e6:.0f} MB", highlight=False)

@@ -70,6 +70,7 @@ from .restore import ReelReport, ReelSettings, restore_film
 from .resumable.keys import film_key, key_of, maps_key, pack_key
 from .resumable.parts import KeptParts, facts_of, pipeline_key
 from .resumable.run import RunSettings, restore_reel
+from .resumable.sharing.storage import remove_run
 from .resumable.work_folder import WorkFolder
 from .with_prior.recording import PriorRecording
 from .with_prior.sampling import ShotSampling, check_together, samplings
@@ -318,7 +319,7 @@ def restore_film_with_prior(
         messages = tuple(dict.fromkeys((*report.warnings, *writer.warnings, *notices.summary())))
         recording.finish(source, destination, _recorded(settings, pipeline), messages, notices, pulse.beat)
     if work is not None and run is not None and not run.keep:
-        work.folder.remove()
+        remove_run(work.folder, run.storage)
     return replace(report, warnings=messages, seconds=time.monotonic() - started)
 
 

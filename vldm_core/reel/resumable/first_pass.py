@@ -136,7 +136,7 @@ class FirstPass:
 
     def analyses(
         self, shots: Sequence[Shot], how: Sequence[AnalysisSettings], progress: Progress, workers: Workers, crew: Crew
-    ) -> Sequence[ShotAnalysis]:
+    ) -> StoredAnalyses:
         """The first pass of each shot.
 
         Args:

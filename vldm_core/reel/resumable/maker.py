@@ -46,6 +46,7 @@ from ..shot_choices import plans_of_shots
 from .chunks import ReelChunk
 from .feed import FrameFeed
 from .sharing.job import Do
+from .sharing.storage import SharedStorage
 from .work_folder import KeptChunk, WorkFolder, hash_of, told
 
 _NO_IMAGE = np.empty((0, 0, 3), np.uint8)
@@ -84,6 +85,7 @@ class Orders:
         folder: The run's folder.
         keys: Key of each chunk, by its first frame.
         storage: How frames are kept.
+        shared: Where finished chunks are sent to; None leaves them in the folder.
     """
 
     source: Source
@@ -94,6 +96,7 @@ class Orders:
     folder: Path
     keys: dict[int, str]
     storage: WriteSettings
+    shared: SharedStorage | None = None
 
     @contextmanager
     def open(self, prerestorer: PreRestorer | None = None) -> Iterator[Do]:
@@ -102,11 +105,14 @@ class Orders:
         Args:
             prerestorer: On its device, in the place of the one that the settings name.
         """
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.ExitStack() as stack:
             # The search for cuts has read all of the film, and told what is wrong with it.
             warnings.simplefilter("ignore", FilmFileWarning)
-            with ChunkMaker(self, prerestorer=prerestorer) as maker:
-                yield maker.make
+            if self.shared is None:
+                folder = WorkFolder(self.folder)
+            else:
+                folder = stack.enter_context(self.shared.beside_worker())
+            yield stack.enter_context(ChunkMaker(self, folder, prerestorer=prerestorer)).make
 
 
 class ChunkMaker:
@@ -114,13 +120,14 @@ class ChunkMaker:
 
     Args:
         orders: What to make.
+        folder: Takes the chunks.
         prerestorer: On its device, in the place of the one that the settings name.
     """
 
-    def __init__(self, orders: Orders, *, prerestorer: PreRestorer | None = None) -> None:
+    def __init__(self, orders: Orders, folder: WorkFolder, *, prerestorer: PreRestorer | None = None) -> None:
         self._orders = orders
         self._plans = plans_of_shots(orders.stages, StageModels(prerestorer=prerestorer))
-        self._folder = WorkFolder(orders.folder)
+        self._folder = folder
         self._film: FilmReader | None = None
         self._feed: FrameFeed | None = None
 
@@ -185,9 +192,8 @@ class ChunkMaker:
     ) -> KeptChunk:
         assert self._film is not None
         orders, folder, started = self._orders, self._folder, time.monotonic()
-        name = folder.chunk_name(chunk.first, chunk.last, orders.keys[chunk.first])
-        film, marks = folder.chunks / f"{name}.mkv", folder.chunks / f"{name}.npz"
-        repairs = folder.chunks / f"{name}.repairs.npz"
+        names = folder.chunk_files(chunk.first, chunk.last, orders.keys[chunk.first])
+        film, marks, repairs = (folder.chunks / name for name in names)
         repaired: list[Repairs] = []
         example: Example | None = None
         found: dict[str, list[np.ndarray]] = {kind: [] for kind in FOUND}
@@ -235,6 +241,8 @@ class ChunkMaker:
             seconds=round(time.monotonic() - started, 3),
         )
         folder.keep_chunk(kept)
+        if orders.shared is not None:
+            orders.shared.send(folder, kept)
         # Each thread of the stages leaves free pages in a heap of its own: a seventh of all memory after 2000 frames.
         give_blocks_back()
         return kept

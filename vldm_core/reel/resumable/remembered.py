@@ -20,7 +20,11 @@ from ..shot_choices import ShotChoices
 
 
 def remembered(
-    source: Source, destination: str | os.PathLike[str], settings: ReelSettings, report: Path | None = None
+    source: Source,
+    destination: str | os.PathLike[str],
+    settings: ReelSettings,
+    report: Path | None = None,
+    storage: str | None = None,
 ) -> dict[str, Any]:
     """Return what a run is asked to do as JSON holds it; paths become absolute."""
     rate = settings.read.sequence_rate
@@ -40,6 +44,7 @@ def remembered(
         "protect": None if settings.protect is None else str(settings.protect.absolute()),
         "strict": settings.strict,
         "report": None if report is None else str(report.absolute()),
+        "storage": storage,
     }
 
 
@@ -47,6 +52,12 @@ def recalled_report(facts: dict[str, Any]) -> Path | None:
     """Return the file that a report of the run is to be written to, from what `remembered` made; None for none."""
     report = facts.get("report")
     return None if report is None else Path(report)
+
+
+def recalled_storage(facts: dict[str, Any]) -> str | None:
+    """Return the address that chunks of the run are sent to, from what `remembered` made; None for none."""
+    storage = facts.get("storage")
+    return storage if isinstance(storage, str) else None
 
 
 def recalled(facts: dict[str, Any]) -> tuple[Path, Path, ReelSettings]:

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import FilmFileWarning, SettingsError
+from ...errors import FilmFileError, FilmFileWarning, SettingsError
 from ...machine.allocator import give_blocks_back, keep_to_one_heap
 from ...machine.workers import same_sums
 from ...notices import Notices
@@ -47,6 +47,7 @@ from .maker import Orders, kept_frames, kept_repairs, notices_of, storage
 from .remembered import remembered
 from .sharing.job import Alone, Crew, Do
 from .sharing.share import Workers, alone, check_workers, hired, in_good_order, number_of
+from .sharing.storage import SharedStorage, remove_run
 from .stored import analysis_key
 from .work_folder import KeptChunk, WorkFolder, refuse_address
 
@@ -71,6 +72,8 @@ class RunSettings:
         restart: Whether to begin anew, whatever is kept.
         keep: Whether the folder stays when the film is finished.
         report: File that the caller writes a report of the run to, or None: who goes on with the run is told of it.
+        storage: Address that all workers reach, such as ``s3://bucket/runs``, through which chunks come to the folder;
+            None where they write into the folder themselves. See `SharedStorage`.
     """
 
     length: int = LENGTH
@@ -78,6 +81,7 @@ class RunSettings:
     restart: bool = False
     keep: bool = False
     report: Path | None = None
+    storage: str | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1:
@@ -115,9 +119,10 @@ def restore_reel(
         What was done; its time is that of this call.
 
     Raises:
-        FilmFileError: The source or a map cannot be read, the result or a chunk cannot be written, or another process
-            works in the folder.
-        SettingsError: A map does not fit the film, or the result is named by an address on a network.
+        FilmFileError: The source or a map cannot be read, the result or a chunk cannot be written, the storage cannot
+            be reached, or another process works in the folder.
+        SettingsError: A map does not fit the film, the result is named by an address on a network, or the storage by
+            none.
         WeightFileError: The weights for the pre-restoration cannot be used.
         StageError: A stage failed in a frame, and the settings are strict.
     """
@@ -134,6 +139,9 @@ def restore_reel(
         return restore_film(
             source, destination, settings, progress, prerestorer=prerestorer, notices=notices, each=each
         )
+    if folder is None:
+        folder = WorkFolder.beside(destination)
+    shared = None if run.storage is None else SharedStorage.of_run(run.storage, folder)
     models = StageModels(prerestorer=prerestorer)
     # Before the film is touched, so that weights that cannot be used cost no time.
     load_plans(settings, models)
@@ -142,20 +150,14 @@ def restore_reel(
         film = stack.enter_context(settings.read.open(source))
         if settings.protect is not None:
             read_protection(settings.protect, film.info)
-        # An output that cannot work costs no time.
-        if settings.record is not None:
-            refuse_record(settings.record, overwrite=settings.write.overwrite)
-        open_writer(destination, film.info, settings=settings.write, source=source).abort()
-        if settings.review is not None:
-            overwrite = settings.write.overwrite
-            ReviewWriter(settings.review, film.info, source=source, overwrite=overwrite).abort()
-        if folder is None:
-            folder = WorkFolder.beside(destination)
+        _refuse_outputs(source, destination, film, settings)
         stack.enter_context(folder)
         if run.restart:
             folder.restart()
+            if shared is not None:
+                shared.clear()
         base = _base_key(film_is, settings)
-        folder.describe(**remembered(source, destination, settings, run.report))
+        folder.describe(**remembered(source, destination, settings, run.report, run.storage))
         folder.note("run", film=film_is, pack=pack_key())
         first_pass = FirstPass(folder, base, source, film, settings, notices)
         crew = stack.enter_context(hired(run.workers))
@@ -183,8 +185,9 @@ def restore_reel(
         ]
         keys = {chunk.first: _chunk_key(depends[chunk.shot], chunk, settings) for chunk in chunks}
         orders = Orders(
-            source=source, settings=settings, shots=shots, stages=stages, analyses=analyses, folder=folder.path,
-            keys=keys, storage=stored,
+            source=source, settings=settings, shots=shots, stages=stages,
+            analyses=analyses if shared is None else analyses.sent_to(shared),
+            folder=folder.path, keys=keys, storage=stored, shared=shared,
         )  # fmt: skip
         kept = _made(orders, chunks, run, crew, folder, progress, prerestorer)
         # Their cores and memory are wanted for the encoder.
@@ -208,8 +211,20 @@ def restore_reel(
             recording.finish(source, destination, report, notices, pulse.beat)
         folder.note("finished", destination=str(destination), frames=shots[-1].last)
     if not run.keep:
-        folder.remove()
+        remove_run(folder, run.storage)
     return report
+
+
+def _refuse_outputs(
+    source: Source, destination: str | os.PathLike[str], film: FilmReader, settings: ReelSettings
+) -> None:
+    """Refuse outputs that cannot be written, so that they cost no time."""
+    overwrite = settings.write.overwrite
+    if settings.record is not None:
+        refuse_record(settings.record, overwrite=overwrite)
+    open_writer(destination, film.info, settings=settings.write, source=source).abort()
+    if settings.review is not None:
+        ReviewWriter(settings.review, film.info, source=source, overwrite=overwrite).abort()
 
 
 def _shares(
@@ -277,8 +292,13 @@ def _made(
 ) -> dict[int, KeptChunk]:
     """All chunks by their first frame: those that are kept, and the others as they are made."""
     kept: dict[int, KeptChunk] = {}
+    shared = orders.shared
     for chunk in chunks:
-        found = folder.chunk(chunk.first, chunk.last, orders.keys[chunk.first])
+        key = orders.keys[chunk.first]
+        found = folder.chunk(chunk.first, chunk.last, key)
+        if found is None and shared is not None:
+            # A worker may have finished it when nobody led the run any more.
+            found = shared.fetch(folder, chunk.first, chunk.last, key)
         if found is not None:
             kept[chunk.first] = found
     missing = [chunk for chunk in chunks if chunk.first not in kept]
@@ -288,6 +308,11 @@ def _made(
         pulse.beat()
 
     def take(chunk: KeptChunk) -> None:
+        if shared is not None and shared.fetch(folder, chunk.first, chunk.last, chunk.key) is None:
+            raise FilmFileError(
+                f"the frames {chunk.first} to {chunk.last - 1} were sent to {shared.address} and are not there as they "
+                "were sent; see that all computers reach the same storage there, and run the same again"
+            )
         kept[chunk.first] = chunk
         folder.note("chunk", first=chunk.first, last=chunk.last, key=chunk.key, seconds=chunk.seconds)
 

@@ -20,6 +20,7 @@ from ...film.spared.graphics import Graphics
 from ...film.standing.detection import StandingBlock, StandingMap
 from ...film.weave.stabilise import WeaveTrack
 from ...stages.analysis import ShotAnalysis
+from .sharing.storage import SharedStorage
 
 _CLASSES: dict[str, type] = {
     kind.__name__: kind
@@ -57,14 +58,18 @@ def analysis_key(analysis: ShotAnalysis) -> str:
     return digest.hexdigest()
 
 
-def read_analysis(path: Path) -> ShotAnalysis:
+def read_analysis(path: Path, contents: bytes | None = None) -> ShotAnalysis:
     """Read what `analysis_bytes` made.
+
+    Args:
+        path: The file.
+        contents: What stands in it, where that was read already.
 
     Raises:
         FilmFileError: The file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(path if contents is None else io.BytesIO(contents), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         analysis = _made(json.loads(arrays[_TREE].tobytes()), arrays)
     except (OSError, BadZipFile, ValueError, KeyError, TypeError, EOFError) as error:
@@ -79,15 +84,26 @@ class StoredAnalyses(Sequence[ShotAnalysis]):
 
     Args:
         paths: One file of `analysis_bytes` for each shot.
+        shared: Storage that they are read from by their names; None reads the files themselves.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = tuple(paths)
+    def __init__(self, paths: Sequence[Path], shared: SharedStorage | None = None) -> None:
+        self._paths, self._shared = tuple(paths), shared
         self._last: tuple[int, ShotAnalysis] | None = None
 
     def __getstate__(self) -> dict[str, object]:
         """Go to another process without what was read."""
         return {**self.__dict__, "_last": None}
+
+    def sent_to(self, shared: SharedStorage) -> "StoredAnalyses":
+        """Copy the files into a storage, and return the same analyses as they are read from there.
+
+        Raises:
+            FilmFileError: The storage cannot be written to.
+        """
+        for path in self._paths:
+            shared.send_file(path)
+        return StoredAnalyses(self._paths, shared)
 
     def __len__(self) -> int:
         return len(self._paths)
@@ -100,10 +116,11 @@ class StoredAnalyses(Sequence[ShotAnalysis]):
 
     def __getitem__(self, index: int | slice) -> "ShotAnalysis | StoredAnalyses":
         if isinstance(index, slice):
-            return StoredAnalyses(self._paths[index])
+            return StoredAnalyses(self._paths[index], self._shared)
         number = range(len(self._paths))[index]
         if self._last is None or self._last[0] != number:
-            self._last = number, read_analysis(self._paths[number])
+            path = self._paths[number]
+            self._last = number, read_analysis(path, None if self._shared is None else self._shared.read(path.name))
         return self._last[1]
 
 

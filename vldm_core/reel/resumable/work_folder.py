@@ -44,8 +44,9 @@ def refuse_address(path: str | os.PathLike[str]) -> None:
     found = _ADDRESS.fullmatch(os.fspath(path))
     if found is not None and not Path(path).absolute().parent.is_dir():
         raise SettingsError(
-            f"{os.fspath(path)} is an address ({found[1]}), and a run works in a folder of the file system; mount the "
-            "storage (NFS, SMB, or a bucket by its FUSE client) under the same path on all computers, and give that"
+            f"{os.fspath(path)} is an address ({found[1]}), and a film is put together in a folder of the file "
+            "system; give a path of this computer, and where workers of others cannot write there, the address of a "
+            "storage for their chunks (--storage)"
         )
 
 
@@ -83,6 +84,11 @@ class KeptChunk:
     scratch: float
     notices: tuple[tuple[str, str, int | None], ...]
     seconds: float
+
+    @property
+    def files(self) -> tuple[str, str, str]:
+        """Names of the three."""
+        return self.film, self.marks, self.repairs
 
 
 class WorkFolder:
@@ -172,10 +178,19 @@ class WorkFolder:
         """Name of the files of a chunk, without suffix."""
         return f"{first:07d}-{last:07d}-{key}"
 
+    def chunk_files(self, first: int, last: int, key: str) -> tuple[str, str, str]:
+        """Names of the files of a chunk: its pictures, its marks and its repairs."""
+        name = self.chunk_name(first, last, key)
+        return f"{name}.mkv", f"{name}.npz", f"{name}.repairs.npz"
+
+    def description(self, first: int, last: int, key: str) -> Path:
+        """The file that says that a chunk is finished."""
+        return self.chunks / f"{self.chunk_name(first, last, key)}.json"
+
     def keep_chunk(self, chunk: KeptChunk) -> None:
         """Say that a chunk is finished, whose files are there."""
-        name = self.chunk_name(chunk.first, chunk.last, chunk.key)
-        self.keep_file(self.chunks / f"{name}.json", json.dumps(asdict(chunk)).encode())
+        description = self.description(chunk.first, chunk.last, chunk.key)
+        self.keep_file(description, json.dumps(asdict(chunk)).encode())
 
     def chunk(self, first: int, last: int, key: str, *, whole: bool = True) -> KeptChunk | None:
         """Return a finished chunk, or None where it is not there or its files are not as they were written.
@@ -186,7 +201,7 @@ class WorkFolder:
             key: Of what its frames depend on.
             whole: Whether to read the files, and not only to look at their sizes.
         """
-        facts = _read_json(self.chunks / f"{self.chunk_name(first, last, key)}.json")
+        facts = _read_json(self.description(first, last, key))
         if facts is None:
             return None
         try:
@@ -201,8 +216,8 @@ class WorkFolder:
             )
         except (TypeError, KeyError):
             return None
-        names = chunk.film, chunk.marks, chunk.repairs
-        if len(chunk.sizes) != len(names) or len(chunk.hashes) != len(names):
+        names = self.chunk_files(first, last, key)
+        if chunk.files != names or len(chunk.sizes) != len(names) or len(chunk.hashes) != len(names):
             return None
         for name, size, digest in zip(names, chunk.sizes, chunk.hashes, strict=True):
             path = self.chunks / name

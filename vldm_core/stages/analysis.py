@@ -311,12 +311,18 @@ def link_shots(analyses: Sequence[ShotAnalysis]) -> tuple[ShotAnalysis, ...]:
     Args:
         analyses: The first pass of every shot, in order.
     """
-    result = list(analyses)
+    settled = settled_scratches([analysis.scratches for analysis in analyses])
+    return tuple(replace(analysis, scratches=own) for analysis, own in zip(analyses, settled, strict=True))
+
+
+def settled_scratches(scratches: Sequence[ScratchMap | None]) -> tuple[ScratchMap | None, ...]:
+    """What `link_shots` changes: the scratches of every shot, in order; None where they could not be measured."""
+    result = list(scratches)
     # A shot whose scratches could not be measured parts the shots before it from those after it.
-    for known, group in groupby(range(len(result)), key=lambda index: result[index].scratches is not None):
+    for known, group in groupby(range(len(result)), key=lambda index: result[index] is not None):
         if known:
             indices = list(group)
-            settled = confirm_across_cuts(cast(ScratchMap, result[index].scratches) for index in indices)
-            for index, scratches in zip(indices, settled, strict=True):
-                result[index] = replace(result[index], scratches=scratches)
+            settled = confirm_across_cuts(cast(ScratchMap, result[index]) for index in indices)
+            for index, own in zip(indices, settled, strict=True):
+                result[index] = own
     return tuple(result)

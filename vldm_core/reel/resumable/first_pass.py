@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ...containment import Faults
 from ...errors import FilmFileError, FilmFileWarning
 from ...notices import Notices
 from ...progress import Progress, Pulse
-from ...stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, link_shots
+from ...stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, settled_scratches
 from ...video.info import FilmFrame
 from ...video.reading.reader import ReadSettings
 from ...video.shots import Shot
@@ -166,7 +166,6 @@ class FirstPass:
 
         def take(result: tuple[int, ShotAnalysis, Said]) -> None:
             number, analysis, said = result
-            found[number] = analysis
             self._folder.keep_analysis(number, keys[number], analysis_bytes(analysis))
             self._folder.keep_json(f"{number:05d}", keys[number], {"notices": said})
             self._folder.note("analysed", shot=number, first=shots[number].first, last=shots[number].last)
@@ -177,26 +176,29 @@ class FirstPass:
         progress(ANALYSE, shots[-1].last, shots[-1].last)
         for number, key in enumerate(keys):
             self._repeat((self._folder.json(f"{number:05d}", key) or {"notices": []})["notices"])
-        return self._linked(keys, found)
+        return self._linked(keys)
 
-    def _linked(self, keys: Sequence[str], found: dict[int, ShotAnalysis]) -> StoredAnalyses:
-        """Let shots settle each other's doubts, and keep what comes of it in files: of a long reel it is large."""
+    def _linked(self, keys: Sequence[str]) -> StoredAnalyses:
+        """Let shots settle each other's doubts, and keep what comes of it: of a long reel that is large."""
         # Which shots have a say is known by their keys; what they say is a function of them.
         paths = [self._folder.analysis(number, key_of(shot=key, among=keys)) for number, key in enumerate(keys)]
         if not all(map(_sound, paths)):
-            linked = link_shots([found[number] for number in range(len(keys))])
-            for path, analysis in zip(paths, linked, strict=True):
-                self._folder.keep_file(path, analysis_bytes(analysis))
+            alone = StoredAnalyses([self._folder.analysis(number, key) for number, key in enumerate(keys)])
+            settled = settled_scratches([analysis.scratches for analysis in alone])
+            for path, analysis, scratches in zip(paths, alone, settled, strict=True):
+                self._folder.keep_file(path, analysis_bytes(replace(analysis, scratches=scratches)))
         return StoredAnalyses(paths)
 
-    def _kept(self, keys: Sequence[str]) -> dict[int, ShotAnalysis]:
-        found: dict[int, ShotAnalysis] = {}
+    def _kept(self, keys: Sequence[str]) -> set[int]:
+        """Shots whose first pass is kept and can be read."""
+        found: set[int] = set()
         for number, key in enumerate(keys):
             path = self._folder.analysis(number, key)
             if self._folder.json(f"{number:05d}", key) is None or not path.is_file():
                 continue
             try:
-                found[number] = read_analysis(path)
+                read_analysis(path)
+                found.add(number)
             except FilmFileError as error:
                 logger.warning("%s", error)
         return found

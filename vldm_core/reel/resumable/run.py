@@ -300,7 +300,7 @@ def _made(
             # A worker may have finished it when nobody led the run any more.
             found = shared.fetch(folder, chunk.first, chunk.last, key)
         if found is not None:
-            kept[chunk.first] = found
+            kept[chunk.first] = _in_short(found)
     missing = [chunk for chunk in chunks if chunk.first not in kept]
     pulse = Pulse(progress, RESTORE, chunks[-1].last, done=sum(each.last - each.first for each in kept.values()))
     if kept:
@@ -313,7 +313,7 @@ def _made(
                 f"the frames {chunk.first} to {chunk.last - 1} were sent to {shared.address} and are not there as they "
                 "were sent; see that all computers reach the same storage there, and run the same again"
             )
-        kept[chunk.first] = chunk
+        kept[chunk.first] = _in_short(chunk)
         folder.note("chunk", first=chunk.first, last=chunk.last, key=chunk.key, seconds=chunk.seconds)
 
     if prerestorer is not None:
@@ -325,6 +325,20 @@ def _made(
     runs = runs_of(missing, longest=longest)
     crew.do(orders, in_good_order(runs, [sum(chunk.frames for chunk in own) for own in runs], run.workers), pulse, take)
     return kept
+
+
+def _in_short(chunk: KeptChunk) -> KeptChunk:
+    """A chunk without what is kept of each of its frames, which is read again when the film is put together."""
+    return replace(chunk, frames=())
+
+
+def _in_full(folder: WorkFolder, chunk: KeptChunk) -> KeptChunk:
+    found = folder.chunk(chunk.first, chunk.last, chunk.key, whole=False)
+    if found is None:
+        raise FilmFileError(
+            f"{folder.chunks / chunk.film} is not as it was kept, or gone; run the same again, and it is made anew"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -361,7 +375,8 @@ def _put_together(
             copy = ReviewWriter(settings.review, film.info, source=orders.source, overwrite=settings.write.overwrite)
             # The film is read once more, in step.
             review, before = stack.enter_context(copy), iter(stack.enter_context(film))
-        for chunk in chunks:
+        for short in chunks:
+            chunk = _in_full(folder, short)
             _, example = kept_repairs(folder, chunk)
             for frame in kept_frames(folder, chunk, film.info):
                 recording.take(frame, example)

@@ -37,6 +37,7 @@ from .prior.video_noise import VideoNoise
 from .reel.box_fix import BoxFixNode
 from .reel.film_settings import FilmSettingsNode
 from .reel.reel_prior import ReelPriorNode
+from .reel.reel_prior_in_one_step import ReelPriorInOneStep
 from .reel.restore_reel import RestoreReel
 from .semantics.caption_shots import CaptionShots
 from .semantics.choose_key_frames import KeyFrames
@@ -70,6 +71,7 @@ class VLDMExtension(ComfyExtension):
             FilmSettingsNode,
             BoxFixNode,
             ReelPriorNode,
+            ReelPriorInOneStep,
             RestoreReel,
             SimulateDamage,
             FitForPrior,

@@ -47,6 +47,7 @@ WITHOUT_MODEL: dict[str, tuple[str, ...]] = {
     "image_model": (),
     "stock_sampler": (),
     "restore_reel_with_prior": (),
+    "restore_reel_in_one_step": (),
     "restore_one_step": (),
     "restore_full": (),
     **dict.fromkeys(CONTROLS, ()),

@@ -17,6 +17,7 @@ TITLES = {
     "age_and_measure": "Age a clean film and measure how well it is restored",
     "image_model": "Enlarge old film with an upscale model or DiffBIR stage 1",
     "restore_reel_with_prior": "Restore a whole film and go over it with Stable Diffusion",
+    "restore_reel_in_one_step": "Restore a whole film in a single step of Stable Diffusion",
     "restore_with_sd": "Repaint damaged film with Stable Diffusion",
     "stock_sampler": "Restore film with Stable Diffusion and the stock sampler",
     "animate_prior_check": "Compare Stable Diffusion with and without temporal layers",
@@ -69,6 +70,10 @@ CHOSEN_IN: dict[str, dict[str, tuple[str, ...]]] = {
         "VLDM_ShotLoras": ("era_map",),
     },
     "restore_one_step": {"VLDM_LoadOneStepRestorer": ("file", "second_file")},
+    "restore_reel_in_one_step": {
+        "VLDM_LoadOneStepRestorer": ("file", "second_file"),
+        "VLDM_RestoreReel": ("average", "prerestore"),
+    },
     "restore_reel_with_prior": {"VLDM_RestoreReel": ("average", "prerestore")},
     **dict.fromkeys(CONTROLS, CHOSEN),
 }

@@ -7,10 +7,7 @@ from comfy_api.latest import io
 
 from ...vldm_core.decode.colour import ColourSettings
 from ...vldm_core.decode.fusion import FusionSettings
-from ...vldm_core.decode.regrain import RegrainSettings
-from ...vldm_core.errors import SettingsError
 from ...vldm_core.prior.controls.settings import ControlSettings
-from ...vldm_core.prior.finish import FinishSettings
 from ...vldm_core.reel.prior import PriorReelSettings
 from ...vldm_core.reel.prior_company import ReelControl
 from ...vldm_core.reel.restore import ReelSettings
@@ -18,16 +15,15 @@ from ...vldm_core.sampling.restoration import RestorationSettings, default_resto
 from ...vldm_core.video.geometry import FitSettings
 from ..effort import advanced
 from ..host.node_run import not_one_of
-from ..host.prior.model_key import graph_key
+from ..host.prior.onestep.reel_prior import HostOneStepPrior
 from ..host.prior.reel_prior import HostPrior
 from ..prior.sampling_inputs import joined_settings, sampling_fault, sampling_inputs
 from ..search import findable
 from ..sockets import CATEGORY, UNLINKED, Control, ReelPriorSocket
 from ..sockets import Restoration as RestorationSocket
 from ..validation import one_error
+from .prior_inputs import COLOURS, FUSIONS, finish_inputs, finish_of, graph_of, part_input
 
-COLOURS = ("wavelet", "adain", "lab", "off")
-FUSIONS = ("off", "weight", "frequency", "mask")
 _MADE_OF = ("model", "positive", "negative", "vae", "control_net", "control")
 """Inputs whose nodes say what a result depends on."""
 
@@ -41,13 +37,19 @@ class ReelPriorChoice:
         settings: How it works, but for the repair that comes first.
     """
 
-    prior: HostPrior
+    prior: HostPrior | HostOneStepPrior
     settings: PriorReelSettings
 
     def after(self, reel: ReelSettings) -> PriorReelSettings:
-        """Return the settings of a reel that is repaired before, as these say."""
+        """Return the settings of a reel that is repaired before, as these say.
+
+        Raises:
+            SettingsError: They ask for damage that the repair does not look for.
+        """
         values = {**vars(self.settings), "reel": reel}
-        return PriorReelSettings(**values)
+        made = PriorReelSettings(**values)
+        self.prior.check_masks(marks=made.finds_damage)
+        return made
 
 
 @findable("stable diffusion", "whole film", "reel", "diffusion", "film restoration", "sampler")
@@ -57,7 +59,7 @@ class ReelPriorNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        default, colour, fusion = PriorReelSettings(), ColourSettings(), FusionSettings()
+        default = PriorReelSettings()
         return io.Schema(
             node_id="VLDM_ReelPrior",
             display_name="Reel Prior",
@@ -86,62 +88,8 @@ class ReelPriorNode(io.ComfyNode):
                         "and brought back. Memory grows with its square."
                     ),
                 ),
-                advanced(
-                    io.Int.Input(
-                        "part",
-                        default=default.most_frames,
-                        min=1,
-                        max=4096,
-                        optional=True,
-                        tooltip=(
-                            "Frames of a shot that are in memory at once, and lost at most after Cancel; at least "
-                            "three times the overlap. Longer shots are parted, and the parts crossfaded."
-                        ),
-                    )
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "colour",
-                        options=list(COLOURS),
-                        default=colour.method,
-                        optional=True,
-                        tooltip="How the film's colours are given back, over whole parts: see Match Colour.",
-                    )
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "fusion",
-                        options=list(FUSIONS),
-                        default="off",
-                        optional=True,
-                        tooltip=(
-                            "What of the repaired film is put together with what was sampled: see Fuse Restoration. "
-                            "mask: sampled only where the repair found damage."
-                        ),
-                    )
-                ),
-                advanced(
-                    io.Float.Input(
-                        "fusion_weight",
-                        default=fusion.weight,
-                        min=0.0,
-                        max=1.0,
-                        step=0.05,
-                        optional=True,
-                        tooltip="Share of what was sampled in the fusion; 0 is the repaired film.",
-                    )
-                ),
-                advanced(
-                    io.Float.Input(
-                        "grain",
-                        default=0.0,
-                        min=0.0,
-                        max=2.0,
-                        step=0.05,
-                        optional=True,
-                        tooltip="Grain of the film that the result is given: 0 none, 1 as much as the film has.",
-                    )
-                ),
+                part_input(),
+                *finish_inputs(),
                 advanced(
                     io.Float.Input(
                         "control_strength",
@@ -222,7 +170,7 @@ class ReelPriorNode(io.ComfyNode):
             positive=positive,
             negative=negative,
             vae=vae,
-            graph=cls._graph(),
+            graph=graph_of("Reel Prior", cls.hidden, _MADE_OF),
             controlnet=control_net,
             control=control,
             control_settings=ControlSettings(strength=control_strength),
@@ -230,11 +178,7 @@ class ReelPriorNode(io.ComfyNode):
         prior.check()
         how = PriorReelSettings(
             restoration=joined_settings(settings or default_restoration(), values, moving=True),
-            finish=FinishSettings(
-                colour=ColourSettings(method=colour),  # type: ignore[arg-type]
-                fusion=None if fusion == "off" else FusionSettings(mode=fusion, weight=fusion_weight),  # type: ignore[arg-type]
-                grain=RegrainSettings(strength=grain) if grain > 0 else None,
-            ),
+            finish=finish_of(colour, fusion, fusion_weight, grain),
             steps=values["steps"],
             strength=values["denoise"],
             sampler=values["sampler_name"],
@@ -251,12 +195,3 @@ class ReelPriorNode(io.ComfyNode):
             noise_schedule=how.noise_schedule,
         )
         return io.NodeOutput(ReelPriorChoice(prior=prior, settings=how))
-
-    @classmethod
-    def _graph(cls) -> str:
-        """The key of the nodes that have made what is connected."""
-        graph, own = cls.hidden.dynprompt, cls.hidden.unique_id
-        if graph is None or own is None:
-            raise SettingsError("Reel Prior runs in a graph: the host has not told it which")
-        inputs = graph.get_node(own)["inputs"]
-        return graph_key(graph.get_node, [inputs.get(name) for name in _MADE_OF])

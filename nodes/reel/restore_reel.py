@@ -217,7 +217,10 @@ class RestoreReel(io.ComfyNode):
                 ReelPriorSocket.Input(
                     "prior",
                     optional=True,
-                    tooltip="From Reel Prior: after the repair, Stable Diffusion samples the film, shot by shot.",
+                    tooltip=(
+                        "From Reel Prior, or Reel Prior in One Step: Stable Diffusion goes over the repaired film, "
+                        "shot by shot."
+                    ),
                 ),
             ],
             outputs=[

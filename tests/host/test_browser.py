@@ -22,6 +22,7 @@ WITH_MODELS = {
     "image_model": 1,
     "stock_sampler": 1,
     "restore_reel_with_prior": 1,
+    "restore_reel_in_one_step": 2,
     "restore_diffbir": 3,
     "restore_pasd": 3,
     "restore_seesr": 4,

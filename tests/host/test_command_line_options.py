@@ -82,6 +82,20 @@ WIDGETS: dict[str, dict[str, str | None]] = {
         "keep_outside": "keep_outside",
         "scores": "damage_scores",
     },
+    "VLDM_ReelPriorInOneStep": {
+        "invention": None,  # --invention, as above.
+        "seed": "seed",
+        "encode": "encode",
+        "short_side": "short_side",
+        "tile": "tile",
+        "colour": "colour",
+        "keep_outside": "keep_outside",
+        "scores": "damage_scores",
+        "part": "max_frames",
+        "fusion": None,  # --fusion, off unless asked for.
+        "fusion_weight": "fusion_weight",
+        "grain": None,  # --grain-strength, which is the film's own where --grain asks for it.
+    },
     "VLDM_DecodeVideo": {"chunk_frames": "decode_frames", "halo": "decode_halo", "tile_size": "decode_tile"},
     "VLDM_FuseRestoration": {
         "mode": None,  # --fusion, off unless asked for.

@@ -27,6 +27,7 @@ NODES = {
     "VLDM_FilmSettings",
     "VLDM_BoxFix",
     "VLDM_ReelPrior",
+    "VLDM_ReelPriorInOneStep",
     "VLDM_RestoreReel",
     "VLDM_SimulateDamage",
     "VLDM_FitForPrior",

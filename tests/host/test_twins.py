@@ -35,6 +35,7 @@ MODELS = {
         "pasd/checkpoint-100000/unet/diffusion_pytorch_model.safetensors",
         "v1-5-pruned-emaonly-fp16.safetensors",
     },
+    "restore_reel_in_one_step": {"osediff.pkl", "v2-1_512-ema-pruned.safetensors"},
     "restore_reel_with_prior": {"v1-5-pruned-emaonly-fp16.safetensors"},
     "restore_seesr": {
         "512-base-ema.safetensors",

@@ -82,11 +82,16 @@ class HostPrior:
         """
         check_family(self.model, "Reel Prior")
         schedule_of(self.model)
-        _check_model(self.model)
-        for name, conditioning in (("positive", self.positive), ("negative", self.negative)):
-            _check_conditioning(name, conditioning)
+        check_for_reels(self.model, positive=self.positive, negative=self.negative)
         if self.control is not None:
             check_needs(self.control.system, tokens=False, reference=False)
+
+    def check_masks(self, *, marks: bool) -> None:
+        """Accept any: without masks, all of the picture is damaged.
+
+        Args:
+            marks: Whether the repair tells where the film was damaged.
+        """
 
     @cached_property
     def key(self) -> str:
@@ -256,6 +261,21 @@ def _with_net(net: Any, *conditionings: Any) -> list[Any]:
         ]
         for conditioning in conditionings
     ]
+
+
+def check_for_reels(model: ModelPatcher, **conditionings: Any) -> None:
+    """Refuse what was made for the frames of one clip.
+
+    Args:
+        model: The MODEL.
+        **conditionings: The host's CONDITIONINGs by their names.
+
+    Raises:
+        SettingsError: Something was, or a CONDITIONING is empty.
+    """
+    _check_model(model)
+    for name, conditioning in conditionings.items():
+        _check_conditioning(name, conditioning)
 
 
 def _check_model(model: ModelPatcher) -> None:

@@ -42,10 +42,12 @@ class LoadedOneStep:
     Attributes:
         system: The system.
         about: What it is, in lines.
+        files: That it was read from.
     """
 
     system: OneStepSystem
     about: str
+    files: tuple[Path, ...] = ()
 
 
 def load_one_step(paths: Sequence[Path]) -> LoadedOneStep:
@@ -55,7 +57,7 @@ def load_one_step(paths: Sequence[Path]) -> LoadedOneStep:
         WeightFileError: A file is none of a known system, or does not fit; the message lists what.
     """
     system = read_one_step(paths)
-    return LoadedOneStep(system=system, about=report(system.format))
+    return LoadedOneStep(system=system, about=report(system.format), files=tuple(paths))
 
 
 class ComfyHost:
@@ -167,18 +169,32 @@ def _in_place_of(own: Tensor, tensor: Tensor) -> tuple[str, tuple[Any, ...]]:
     return "diff", (tensor.float() - padded, {"pad_weight": True})
 
 
-def check_one_step(model: ModelPatcher, vae: "VAE", system: OneStepSystem, settings: OneStepSettings) -> None:
+def check_one_step(
+    model: ModelPatcher,
+    vae: "VAE",
+    system: OneStepSystem,
+    settings: OneStepSettings,
+    *,
+    node: str = "Restore in One Step",
+) -> None:
     """Check before any work that a system goes with MODEL, VAE and settings.
+
+    Args:
+        model: The MODEL.
+        vae: The VAE.
+        system: The restorer.
+        settings: How.
+        node: Who asks, for the messages.
 
     Raises:
         SettingsError: They are of another family, or predict something else than noise, or a layer is missing or of
             another size.
     """
-    check_family(model, "Restore in One Step")
+    check_family(model, node)
     vae.throw_exception_if_invalid()
     if is_temporal(vae) or not hasattr(vae.first_stage_model, "quant_conv"):
         raise SettingsError(
-            f"Restore in One Step encodes single pictures with a VAE of Stable Diffusion, and this one is "
+            f"{node} encodes single pictures with a VAE of Stable Diffusion, and this one is "
             f"{type(vae.first_stage_model).__name__}; connect the VAE of the checkpoint"
         )
     check_settings(system, settings, prediction=prediction_of(model))
@@ -199,6 +215,7 @@ def restore_clip(
     seed: int,
     fitting: FitSettings,
     finish: FinishSettings,
+    first_frame: int = 0,
     progress: Progress,
 ) -> Tensor:
     """Restore a clip in one step.
@@ -215,7 +232,8 @@ def restore_clip(
         shots: Shots that cover the clip.
         seed: Of a sampled encoding.
         fitting: How frames are brought to the model's size.
-        finish: Decoding and colour.
+        finish: Decoding, colour, fusion and grain.
+        first_frame: Number of the first frame in the film.
         progress: Called per frame and pass; may raise to interrupt.
 
     Returns:
@@ -252,7 +270,7 @@ def restore_clip(
     fitted_masks = None if masks is None else fit(masks, plan)
     made = finish_clip(
         pictures.cpu(), finish, fitted=fitted, frames=frames, plan=plan, masks=fitted_masks, shots=shots,
-        progress=progress,
+        first_frame=first_frame, progress=progress,
     )  # fmt: skip
     return kept_outside(made, frames, masks) if settings.keep_outside and masks is not None else made
 

@@ -16,7 +16,13 @@ from functools import cache
 _MOST_FREE_AT_END = 1 << 30
 """Bytes at the end of the heap that may lie free until a piece of work is done: about 80 planes of a 2K film."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
+_LEAST_OWN, _MOST_OWN = 128 << 10, 32 << 20
+"""Bytes from which glibc gives blocks pages of their own as it comes, and from which it can be asked to."""
+
+_FRAMES_OWN = 4
+"""Frames from which a block has pages of its own: windows of frames do, single planes do not."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 _VARIABLES = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX")
 
 
@@ -43,6 +49,23 @@ def keep_to_one_heap() -> bool:
         As `share_one_heap`.
     """
     return _set((_M_ARENA_MAX, 1))
+
+
+def part_windows_from_planes(width: int, height: int) -> bool:
+    """Give blocks of several frames pages of their own, which go back to the system with them, from now on.
+
+    As it comes, glibc does so only above the largest block that was ever given back, and takes the others from the
+    heap: windows of frames then leave gaps there, in which planes settle.
+
+    Args:
+        width: Of the frames that are worked on, pixels.
+        height: Likewise.
+
+    Returns:
+        As `share_one_heap`, which goes before this.
+    """
+    frame = width * height * 3 * 4
+    return _set((_M_MMAP_THRESHOLD, min(max(_FRAMES_OWN * frame, _LEAST_OWN), _MOST_OWN)))
 
 
 def _set(*wanted: tuple[int, int]) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ...containment import Faults
 from ...errors import FilmFileError, FilmFileWarning
+from ...machine.allocator import part_windows_from_planes
 from ...notices import Notices
 from ...progress import Progress, Pulse
 from ...stages.analysis import AnalysisSettings, ShotAnalyser, ShotAnalysis, settled_scratches
@@ -62,6 +63,7 @@ class AnalysisJob:
             # The search for cuts has read all of the film, and told what is wrong with it.
             warnings.simplefilter("ignore", FilmFileWarning)
             with self.read.open(self.source) as film:
+                part_windows_from_planes(film.info.width, film.info.height)
                 forward = _Forward(film)
 
                 def do(task: Task, pulse: Pulse) -> Iterator[tuple[int, ShotAnalysis, Said]]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...containment import Faults
 from ...errors import FilmFileError, FilmFileWarning
-from ...machine.allocator import give_blocks_back
+from ...machine.allocator import give_blocks_back, part_windows_from_planes
 from ...notices import Notice, Notices
 from ...prerestore.network import PreRestorer
 from ...progress import Pulse
@@ -135,6 +135,7 @@ class ChunkMaker:
         settings = self._orders.settings
         self._film = settings.read.open(self._orders.source)
         info = self._film.info
+        part_windows_from_planes(info.width, info.height)
         kept = 2 * max(plan.reach or 0 for plan in self._plans) + 2
         self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info, settings.fixes), kept)
         return self

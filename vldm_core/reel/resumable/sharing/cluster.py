@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ....errors import SettingsError, VLDMError
+from ....machine.allocator import keep_to_one_heap
 from ....machine.workers import CORES_EACH, cores, share_of_cores, use_threads
 from ....progress import Pulse, silent
 from .job import NEEDED, Do, Job, Retries, Take, Task, WorkerError
@@ -192,6 +193,7 @@ class _Actor:
     """
 
     def __init__(self, threads: int) -> None:
+        keep_to_one_heap()
         use_threads(threads)
         self._opened = ExitStack()
         self._do: Do | None = None

@@ -21,6 +21,7 @@ from typing import Any
 from torch import Tensor
 
 from ....errors import VLDMError
+from ....machine.allocator import keep_to_one_heap
 from ....machine.workers import share_of_cores, use_threads
 from ....progress import Pulse, silent
 from .job import NEEDED, Alone, Do, Job, Retries, Take, Task, WorkerError
@@ -175,6 +176,7 @@ def _work(pipe: Connection, threads: int) -> None:
     """Do what comes through a pipe, until its other end is closed."""
     # The parent decides what an interrupt from the keyboard ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_to_one_heap()
     use_threads(threads)
     telling = threading.Lock()
 

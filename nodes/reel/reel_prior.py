@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ...vldm_core.decode.colour import ColourSettings
 from ...vldm_core.decode.fusion import FusionSettings
+from ...vldm_core.errors import VLDMError
 from ...vldm_core.prior.controls.settings import ControlSettings
 from ...vldm_core.reel.prior import PriorReelSettings
 from ...vldm_core.reel.prior_company import ReelControl
@@ -14,7 +15,10 @@ from ...vldm_core.reel.restore import ReelSettings
 from ...vldm_core.sampling.restoration import RestorationSettings, default_restoration
 from ...vldm_core.video.geometry import FitSettings
 from ..effort import advanced
+from ..host.control_files import NO_FILE
+from ..host.models import FUSION, file_state, model_files, model_path, no_such_file
 from ..host.node_run import not_one_of
+from ..host.prior.fusion import check_fusion
 from ..host.prior.onestep.reel_prior import HostOneStepPrior
 from ..host.prior.reel_prior import HostPrior
 from ..prior.sampling_inputs import joined_settings, sampling_fault, sampling_inputs
@@ -101,6 +105,29 @@ class ReelPriorNode(io.ComfyNode):
                         tooltip="How strongly control_net, or control, holds the result to the film.",
                     )
                 ),
+                advanced(
+                    io.Combo.Input(
+                        "trained_fusion",
+                        options=[NO_FILE, *model_files(FUSION)],
+                        default=NO_FILE,
+                        optional=True,
+                        tooltip=(
+                            "A file of train fusion in models/vldm_fusion: the film is pre-restored as Restore Reel "
+                            "says, and takes over what it agrees with. See Trained Fusion."
+                        ),
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "trained_fusion_weight",
+                        default=default.fusion_weight,
+                        min=0.0,
+                        max=1.0,
+                        step=0.05,
+                        optional=True,
+                        tooltip="Share that the trained fusion takes over; 0 is the pre-restored film.",
+                    )
+                ),
                 RestorationSocket.Input("settings", optional=True, tooltip="From Restoration Settings."),
                 io.ControlNet.Input(
                     "control_net",
@@ -134,6 +161,7 @@ class ReelPriorNode(io.ComfyNode):
         part: int | None = None,
         colour: str | None = None,
         fusion: str | None = None,
+        trained_fusion: str | None = None,
         control_net: object = UNLINKED,
         control: object = UNLINKED,
     ) -> bool | str:
@@ -143,7 +171,13 @@ class ReelPriorNode(io.ComfyNode):
             fault = f"part is {part}; with overlap {overlap} use {3 * overlap} or more"
         if fault is None and control_net is not UNLINKED and control is not UNLINKED:
             fault = "control_net and control are both connected; leave one out"
+        fault = fault or _fusion_fault(trained_fusion)
         return fault or not_one_of("colour", colour, COLOURS) or not_one_of("fusion", fusion, FUSIONS) or True
+
+    @classmethod
+    def fingerprint_inputs(cls, trained_fusion: str = NO_FILE, **_: Any) -> str:
+        """Begin anew when the file of the fusion has changed."""
+        return "" if trained_fusion == NO_FILE else file_state(trained_fusion, FUSION)
 
     @classmethod
     def execute(
@@ -159,6 +193,8 @@ class ReelPriorNode(io.ComfyNode):
         fusion_weight: float = FusionSettings.weight,
         grain: float = 0.0,
         control_strength: float = 1.0,
+        trained_fusion: str = NO_FILE,
+        trained_fusion_weight: float = PriorReelSettings.fusion_weight,
         settings: RestorationSettings | None = None,
         control_net: Any = None,
         control: Any = None,
@@ -187,6 +223,8 @@ class ReelPriorNode(io.ComfyNode):
             most_frames=part,
             fitting=FitSettings(short_side=short_side),
             control=None if control_net is None else ReelControl(strength=control_strength),
+            trained_fusion=None if trained_fusion == NO_FILE else model_path(trained_fusion, FUSION),
+            fusion_weight=trained_fusion_weight,
         )
         prior.drive(
             num_inference_steps=how.steps,
@@ -195,3 +233,16 @@ class ReelPriorNode(io.ComfyNode):
             noise_schedule=how.noise_schedule,
         )
         return io.NodeOutput(ReelPriorChoice(prior=prior, settings=how))
+
+
+def _fusion_fault(file: str | None) -> str | None:
+    """Look at the header of a fusion's file, so that a wrong one is refused before anything runs."""
+    if file is None or file == NO_FILE:
+        return None
+    if missing := no_such_file(file, FUSION):
+        return missing
+    try:
+        check_fusion(model_path(file, FUSION))
+    except VLDMError as error:
+        return str(error)
+    return None

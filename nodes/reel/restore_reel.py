@@ -333,14 +333,19 @@ class RestoreReel(io.ComfyNode):
                 settings, maps=tuple(told.maps(lambda film: stack.enter_context(film_source(film, progress))))
             )
             network = None
-            if settings.prerestore is not None or fixes:
+            # The host moves the network as the prior needs it, where the prior's part pre-restores.
+            lent = prior is not None and prior.settings.pre_restores
+            if settings.prerestore is not None or fixes or lent:
                 # Opened by the core and not by the host: it says what is wrong with a bad film.
                 with settings.read.open(source) as film:
                     height, width = film.info.height, film.info.width
                 settings = replace(settings, fixes=fixes_for(fixes, width, height))
-                if settings.prerestore is not None:
+                if settings.prerestore is not None or lent:
                     model = told.prerestorer or prerestorer_model(SHIPPED)
-                    network = on_device(model, height, width, settings.prerestore)
+                    if lent or settings.prerestore is None:
+                        network = model.model
+                    else:
+                        network = on_device(model, height, width, settings.prerestore)
             run, folder = RunSettings(keep=told.keep_work), work_folder(film_key(source))
             if prior is None:
                 report = restore_reel(

@@ -65,6 +65,7 @@ FILES = {
     ("VLDM_LoadRestorationControl", "file"),
     ("VLDM_LoadRestorationControl", "second_file"),
     ("VLDM_LoadStage1", "file"),
+    ("VLDM_ReelPrior", "trained_fusion"),
     ("VLDM_TrainedFusion", "file"),
 }
 # Lists of folders there.

@@ -1,6 +1,6 @@
 """A MODEL of the host as the prior of a whole reel: it restores the reel part by part, as the core's pipeline does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
+from ....vldm_core.decode.fused_clip import TrainedFusion
 from ....vldm_core.decode.memory_fallback import choose_plan, decode_within_memory
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.control_hint import ControlHint
@@ -27,6 +28,7 @@ from .attachments import check_family
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
 from .controls import HintEncoder, LoadedControl, latents_of, with_control
 from .model_key import described, model_key, vae_key
+from .reel_fusion import ReelFusion
 from .restoring import HostSampling, restored_latents
 from .sampler import SAMPLERS, SCHEDULERS, scaled, schedule_of
 from .vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, vae_decoder
@@ -73,6 +75,7 @@ class HostPrior:
     controlnet: Any = None
     control: LoadedControl | None = None
     control_settings: ControlSettings = field(default_factory=ControlSettings)
+    _fusions: list[ReelFusion] = field(default_factory=list, init=False, repr=False)
 
     def check(self) -> None:
         """Refuse what cannot restore a reel, before any film is read.
@@ -135,7 +138,7 @@ class HostPrior:
         controls: tuple[Any, ...],
         temporal_decoder: nn.Module | None,
         feature_wrapping: nn.Module | None,
-        trained_fusion: object | None,
+        trained_fusion: TrainedFusion | None,
         seed: int,
         fitting: FitSettings,
         finish: FinishSettings,
@@ -159,7 +162,7 @@ class HostPrior:
             controls: Empty: restoration controls are the host's, in `control`.
             temporal_decoder: None: `vae` decodes.
             feature_wrapping: None, likewise.
-            trained_fusion: None, likewise.
+            trained_fusion: Pre-restores the frames, and gives the pictures in the place of the VAE's decoder alone.
             seed: Of all noise.
             fitting: How frames are brought to the model's size.
             finish: Decoding, colour, fusion, grain.
@@ -167,13 +170,17 @@ class HostPrior:
             shot_start: Frame at which the shot begins.
             progress: Called per step and frame; may raise to interrupt.
         """
-        decoders = temporal_decoder, feature_wrapping, trained_fusion
+        decoders = temporal_decoder, feature_wrapping
         if prompt or negative_prompt or controls or any(each is not None for each in decoders):
             raise SettingsError("a prior of the host takes prompts, controls and decoders from its graph")
         shots = (Shot(0, len(frames)),)
         plan = plan_fit(*frames.shape[-2:], fitting)
         fitted = fit(frames, plan)
         fitted_masks = None if masks is None else fit(masks, plan)
+        came, fusion = fitted, self._fusion(trained_fusion)
+        repaired = None if fitted_masks is None else (fitted_masks > 0.5).float()
+        if fusion is not None:
+            fitted = fusion.before(came, repaired, progress)
         samples = latents_of(fitted, self.vae, progress)
         model, positive, negative = self._controlled(fitted, fitted_masks, control, progress)
         material = Material(
@@ -199,17 +206,10 @@ class HostPrior:
             step_done=lambda done, total: progress("sample", done, total),
         )
         check_latents(self.vae, found)
-        chunks = choose_plan(
-            finish.decode,
-            temporal=is_temporal(self.vae),
-            frames_in_memory=frames_in_memory(self.vae, found),
-            height=found.shape[-2],
-            width=found.shape[-1],
-        )
-        decoder = vae_decoder(self.vae)
-        pictures = decode_within_memory(
-            found, decoder, chunks, shots=shots, out_of_memory=OUT_OF_MEMORY, progress=progress
-        )
+        if fusion is None:
+            pictures = self._decoded(found, finish, shots, progress)
+        else:
+            pictures = fusion.after(came, found, self.vae, repaired, progress)
         made = finish_clip(
             pictures,
             finish,
@@ -222,6 +222,26 @@ class HostPrior:
             progress=progress,
         )
         return RestoredPart(frames=made.cpu())
+
+    def _fusion(self, how: TrainedFusion | None) -> ReelFusion | None:
+        """A fusion in the host's hands: the same for all parts of a reel."""
+        if how is None:
+            return None
+        if not self._fusions or self._fusions[0].how is not how:
+            self._fusions[:] = [ReelFusion(how)]
+        return self._fusions[0]
+
+    def _decoded(self, latents: Tensor, finish: FinishSettings, shots: Sequence[Shot], progress: Progress) -> Tensor:
+        chunks = choose_plan(
+            finish.decode,
+            temporal=is_temporal(self.vae),
+            frames_in_memory=frames_in_memory(self.vae, latents),
+            height=latents.shape[-2],
+            width=latents.shape[-1],
+        )
+        return decode_within_memory(
+            latents, vae_decoder(self.vae), chunks, shots=shots, out_of_memory=OUT_OF_MEMORY, progress=progress
+        )
 
     def _controlled(
         self, fitted: Tensor, masks: Tensor | None, hint: ControlHint | None, progress: Progress

@@ -1,6 +1,7 @@
 """Reel Prior and Restore Reel: a whole reel through a MODEL, part by part, resumable, with what is patched in force."""
 
 import comfy.model_management as management
+import folder_paths
 import numpy as np
 import pytest
 import torch
@@ -8,13 +9,18 @@ from comfy_api.latest import InputImpl, io
 from comfy_execution.graph import DynamicPrompt
 from inside.models import image_vae, tiny_control, tiny_pair
 from inside.sampling import conditioning, random
+from pack.nodes.host.models import FUSION
+from pack.nodes.host.prerestore import prerestorer_model
 from pack.nodes.host.prior import reel_prior as host_reel_prior
 from pack.nodes.host.prior.model_key import graph_key, model_key
 from pack.nodes.prior.restoration_guidance import RestorationGuidanceNode
 from pack.nodes.prior.video_noise import VideoNoise
 from pack.nodes.reel.reel_prior import ReelPriorNode
 from pack.nodes.reel.restore_reel import RestoreReel
+from pack.vldm_core.decode.fusion_decoder import KIND, FusionDecoder, FusionDecoderConfig
 from pack.vldm_core.errors import SettingsError
+from pack.vldm_core.prerestore.network import KIND as NETWORK
+from pack.vldm_core.prerestore.network import PreRestorer, PreRestorerConfig
 from pack.vldm_core.video.info import FilmFrame, FilmInfo
 from pack.vldm_core.video.reading.reader import open_film
 from pack.vldm_core.video.writing.writer import WriteSettings, open_writer
@@ -192,3 +198,37 @@ def test_what_belongs_to_one_clip_is_refused_before_any_work(model, vae):
         prior(model, vae, positive=conditioning(frames=4))
     with pytest.raises(SettingsError, match="most_frames is 2"):
         prior(model, vae, part=2)
+
+
+@pytest.fixture
+def fusion(tmp_path):
+    """A fusion in the host's folder, and a pre-restorer that goes with it."""
+    torch.manual_seed(0)
+    widths = (8, 8, 12)
+    config = FusionDecoderConfig(source="latent", widths=widths, decoder_widths=(32, 32, 32), heads=2, window=4)
+    made = FusionDecoder(config)
+    for parameter in made.parameters():
+        parameter.data.add_(0.05 * torch.randn(parameter.shape))
+    KIND.save(made, tmp_path / "fusion.safetensors")
+    network = PreRestorer(PreRestorerConfig(widths=widths, heads=2, window=4, latent=False)).eval()
+    NETWORK.save(network, tmp_path / "network.safetensors")
+    folder_paths.folder_names_and_paths[FUSION][0].insert(0, str(tmp_path))
+    folder_paths.filename_list_cache.pop(FUSION, None)
+    yield prerestorer_model(tmp_path / "network.safetensors")
+    folder_paths.folder_names_and_paths[FUSION][0].remove(str(tmp_path))
+    folder_paths.filename_list_cache.pop(FUSION, None)
+
+
+def test_a_trained_fusion_gives_the_pictures(film, model, vae, fusion):
+    # Shots in one part, so that they are pre-restored as without a prior.
+    whole = {"part": COUNT, "colour": "off"}
+    how = {"prerestorer": fusion, "prerestore": True, "keep_grain": 0.0}
+    alone = restored(film, None, **how)
+    none, fused = (
+        restored(film, prior(model, vae, **whole, trained_fusion="fusion.safetensors", trained_fusion_weight=w), **how)
+        for w in (0.0, 1.0)
+    )
+    assert np.abs(none.astype(int) - alone).max() <= 1, "at weight 0 the film stays as it was pre-restored"
+    assert np.abs(fused.astype(int) - none).mean() > 0.5
+    assert "no_such" in str(ReelPriorNode.validate_inputs(trained_fusion="no_such.safetensors"))
+    assert ReelPriorNode.validate_inputs(trained_fusion="fusion.safetensors") is True

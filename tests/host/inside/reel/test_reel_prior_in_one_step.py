@@ -1,5 +1,7 @@
 """Reel Prior in One Step and Restore Reel: a whole reel through a one-step restorer, part by part, resumable."""
 
+from typing import Any
+
 import comfy.model_management as management
 import numpy as np
 import pytest
@@ -138,7 +140,7 @@ def test_what_was_kept_is_taken_by_the_same_restorer_only(film, parts, made):
     made.clear()
     np.testing.assert_array_equal(restored(film, prior(parts), keep_work=True), first)
     assert not made
-    others = [
+    others: list[dict[str, Any]] = [
         {"positive": [[parts["positive"][0][0] + 0.1, {}]]},
         {"encode": "sample"},
         {"one_step": type(parts["one_step"])(system=parts["one_step"].system, about="", files=())},

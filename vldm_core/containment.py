@@ -202,9 +202,11 @@ class Watch:
             A result for each, None where even the frame alone failed.
         """
         saved = False
-
-        def part(first: int, last: int) -> list[Made | None]:
-            nonlocal saved
+        result: list[Made | None] = []
+        # No function that calls itself: it would hold the frames until the next collection of garbage.
+        waiting = [(core.start, core.stop)]
+        while waiting:
+            first, last = waiting.pop()
             try:
                 made = attempt(first, last)
                 if len(made) != last - first:
@@ -214,14 +216,13 @@ class Watch:
                 if last - first == 1 or self._hopeless >= _HOPELESS_WINDOWS:
                     for number in numbers[first:last]:
                         self.lost(number, error)
-                    return [None] * (last - first)
+                    result += [None] * (last - first)
+                else:
+                    middle = (first + last) // 2
+                    waiting += [(middle, last), (first, middle)]
             else:
                 saved = True
-                return list(made)
-            middle = (first + last) // 2
-            return part(first, middle) + part(middle, last)
-
-        result = part(core.start, core.stop)
+                result += made
         self._hopeless = 0 if saved else self._hopeless + 1
         return result
 

@@ -31,11 +31,9 @@ SMALL = (*STEPS, "--films", "2", "--validation-films", "1", "--side", "64")
 MODEL = ("--batch", "1", "--accumulation", "1", "--precision", "no")
 PICTURES = ("--pictures", "2", "--validation-pictures", "1", "--side", "64", "--rank", "2")
 TASKS = {
-    "temporal": ("temporal", *SMALL, *MODEL, "--frames", "4"),
     "temporal under a control": (
         "temporal", *SMALL, *MODEL, "--frames", "4", "--control", "{control}", "--latent-head", "{headed}",
     ),
-    "control": ("control", *SMALL, *MODEL, "--prerestorer", "{prerestorer}"),
     "control with a latent head": ("control", *SMALL, *MODEL, "--latent-head", "{headed}"),
     "latent head": (
         "prerestore", *STEPS, "--films", "1", "--batch", "1", "--precision", "no", "--head-only",

@@ -43,10 +43,8 @@ def storage(tmp_path):
     return path, f"file://{path}"
 
 
-@pytest.mark.parametrize("workers", [1, 2, "ray:2"])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_chunks_come_through_the_storage(film, expected, tmp_path, storage, workers, monkeypatch):
-    if workers == "ray:2":
-        pytest.importorskip("ray", reason="Ray is an optional dependency; pip install vldm[ray]")
     path, address = storage
     local = tmp_path / "local"
     local.mkdir()

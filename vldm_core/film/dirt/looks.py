@@ -5,6 +5,7 @@ not follow, stand at an end of the order and leave its middle alone. Rank order 
 S. K. Mitra, "Blotch and scratch detection in image sequences based on rank ordered differences", 1997.
 """
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -176,13 +177,15 @@ class NeighbourLooks:
             three([look.shown for look in side or sides[1 - number]]) for number, side in enumerate(sides)
         )
         nearest = [side[0] for side in sides if side]
+        # What is held for a frame does not hold its holder.
+        holder = weakref.proxy(self)
         errors = [look.motion.error(self.motion(look.other, index)) for look in nearest]
         return FrameLooks(
             order=tuple(sorted_planes([*earlier, *later])),
             before=middle_of_three(*earlier),
             after=middle_of_three(*later),
             nearest=(earlier[0], later[0]),
-            around=lambda rows, columns: [self._around(look, frame, rows, columns) for look in nearest],
+            around=lambda rows, columns: [holder._around(look, frame, rows, columns) for look in nearest],
             soft=_middle([look.small for side in sides for look in side]),
             small=small,
             inconsistency=np.minimum(np.maximum(errors[0], errors[-1]), np.float32(_WIDE.largest_inconsistency)),

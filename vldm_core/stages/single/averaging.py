@@ -1,7 +1,9 @@
 """Averaging along the motion: grain, compression and what is left of damage go, and detail stays."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -93,15 +95,13 @@ class _Work:
         """Take the next frame of the shot."""
         if self._window is None:
             self._window = GrowingWindow(frame.picture, self._shot.motion)
-            self._neighbours = Neighbours(self._window, neighbour_settings(self._settings), holes=self._holes)
+            self._neighbours = Neighbours(
+                self._window, neighbour_settings(self._settings), holes=partial(_holes, self._marks)
+            )
         else:
             self._window.add(frame.picture)
         self._marks[self._position + len(self.waiting)] = frame
         self.waiting.append(frame)
-
-    def _holes(self, index: int) -> BoolArray | None:
-        marks = self._marks[index].damage()
-        return None if marks is None else np.asarray(marks.numpy() > 0)
 
     def next_image(self) -> Tensor:
         """Average the first frame that is waiting, (3, H, W)."""
@@ -133,3 +133,9 @@ class _Work:
         for index in [index for index in self._marks if index < asked]:
             del self._marks[index]
         self._shot.motion.release("averaging", asked)
+
+
+def _holes(frames: Mapping[int, StageFrame], index: int) -> BoolArray | None:
+    """Where a frame is damaged. No method: who asks is held by the work, which would be held by it in turn."""
+    marks = frames[index].damage()
+    return None if marks is None else np.asarray(marks.numpy() > 0)

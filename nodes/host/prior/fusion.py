@@ -1,13 +1,23 @@
 """A trained fusion in the host's hands."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor
+from torch import Tensor, nn
 
+from ....vldm_core.decode.fused_clip import TrainedFusion, fuse_clip
 from ....vldm_core.decode.fusion_decoder import KIND, FusionDecoder
+from ....vldm_core.prerestore.clip import pre_restore_shots
+from ....vldm_core.progress import Progress
+from ....vldm_core.video.shots import Shot
+from ..prerestore import on_device
+from .vae import vae_decoder
+
+if TYPE_CHECKING:
+    from comfy.sd import VAE
 
 _BYTES_PER_PIXEL = 1500
 """What fusing four frames takes per pixel of one of them, in single precision."""
@@ -47,3 +57,63 @@ def network_on_device(model: ModelPatcher, frames: Tensor) -> FusionDecoder:
     network: Any = model.model
     # With --novram the host leaves weights behind and expects layers of its own kind to fetch them.
     return network.to(model.load_device)
+
+
+class ReelFusion:
+    """Pre-restores what goes into a prior, and fuses what comes out of it.
+
+    Args:
+        how: Fusion and pre-restorer, on any device.
+    """
+
+    def __init__(self, how: TrainedFusion) -> None:
+        self.how = how
+        self._layers, self._model = (_patcher(module) for module in (how.fusion, how.network))
+
+    def before(self, frames: Tensor, repaired: Tensor | None, progress: Progress) -> Tensor:
+        """Pre-restore a part of a shot.
+
+        Args:
+            frames: (T, 3, H, W), RGB, [0, 1].
+            repaired: (T, H, W), 1 = repaired, or None.
+            progress: Called per frame; may raise to interrupt.
+        """
+        height, width = frames.shape[-2:]
+        network = on_device(self._model, height, width, self.how.settings)
+        made, _ = pre_restore_shots(frames, network, self.how.settings, masks=repaired, progress=progress)
+        return made
+
+    def after(self, frames: Tensor, latents: Tensor, vae: "VAE", repaired: Tensor | None, progress: Progress) -> Tensor:
+        """Fuse a part of a shot with what a prior made of it.
+
+        Args:
+            frames: (T, 3, H, W), as they went into `before`.
+            latents: (T, 4, h, w), unscaled, as a LATENT has them.
+            vae: Of the prior.
+            repaired: As for `before`.
+            progress: Called per frame; may raise to interrupt.
+
+        Raises:
+            SettingsError: The fusion was trained on another VAE.
+        """
+        height, width = frames.shape[-2:]
+        network = on_device(self._model, height, width, self.how.settings)
+        here = replace(self.how, fusion=network_on_device(self._layers, frames), network=network)
+        return fuse_clip(
+            frames,
+            latents,
+            here,
+            decode=vae_decoder(vae, self._layers, self._model),
+            decoder=vae.first_stage_model.decoder,
+            masks=repaired,
+            shots=(Shot(0, len(frames)),),
+            progress=progress,
+        )
+
+
+def _patcher(module: nn.Module) -> ModelPatcher:
+    return ModelPatcher(
+        module,
+        load_device=model_management.get_torch_device(),
+        offload_device=model_management.unet_offload_device(),
+    )

@@ -27,8 +27,8 @@ from ....vldm_core.video.shots import Shot
 from .attachments import check_family
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
 from .controls import HintEncoder, LoadedControl, latents_of, with_control
+from .fusion import ReelFusion
 from .model_key import described, model_key, vae_key
-from .reel_fusion import ReelFusion
 from .restoring import HostSampling, restored_latents
 from .sampler import SAMPLERS, SCHEDULERS, scaled, schedule_of
 from .vae import OUT_OF_MEMORY, check_latents, frames_in_memory, is_temporal, vae_decoder

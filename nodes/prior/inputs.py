@@ -3,11 +3,31 @@
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...vldm_core.decode.colour import ColourSettings
 from ...vldm_core.errors import SettingsError
+from ..effort import advanced
 from ..host.node_run import ImageBatch, frames_from_image, mask_for
 from ..sockets import Shots
 
 PIXELS_PER_LATENT = 8
+COLOURS = ("wavelet", "adain", "lab", "off")
+
+
+def colour_input(over: str) -> io.Input:
+    """Return the knob for how the film's colours are given back.
+
+    Args:
+        over: What they are compared over, for the tooltip.
+    """
+    return advanced(
+        io.Combo.Input(
+            "colour",
+            options=list(COLOURS),
+            default=ColourSettings.method,
+            optional=True,
+            tooltip=f"How the film's colours are given back, over whole {over}: see Match Colour.",
+        )
+    )
 
 
 def shots_input() -> io.Input:

@@ -14,7 +14,6 @@ from ...vldm_core.reel.prior import PriorReelSettings
 from ..effort import advanced
 from ..host.prior.model_key import graph_key
 
-COLOURS = ("wavelet", "adain", "lab", "off")
 FUSIONS = ("off", "weight", "frequency", "mask")
 
 
@@ -36,17 +35,8 @@ def part_input() -> io.Input:
 
 
 def finish_inputs() -> list[io.Input]:
-    """Return the knobs for colour, fusion and grain."""
+    """Return the knobs for fusion and grain."""
     return [
-        advanced(
-            io.Combo.Input(
-                "colour",
-                options=list(COLOURS),
-                default=ColourSettings.method,
-                optional=True,
-                tooltip="How the film's colours are given back, over whole parts: see Match Colour.",
-            )
-        ),
         advanced(
             io.Combo.Input(
                 "fusion",
@@ -85,7 +75,7 @@ def finish_inputs() -> list[io.Input]:
 
 
 def finish_of(colour: str, fusion: str, weight: float, grain: float) -> FinishSettings:
-    """Return what the knobs of `finish_inputs` say."""
+    """Return what the knobs of `finish_inputs` and the one for colour say."""
     return FinishSettings(
         colour=ColourSettings(method=colour),  # type: ignore[arg-type]
         fusion=None if fusion == "off" else FusionSettings(mode=fusion, weight=weight),  # type: ignore[arg-type]

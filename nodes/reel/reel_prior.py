@@ -21,12 +21,13 @@ from ..host.node_run import not_one_of
 from ..host.prior.fusion import check_fusion
 from ..host.prior.onestep.reel_prior import HostOneStepPrior
 from ..host.prior.reel_prior import HostPrior
+from ..prior.inputs import COLOURS, colour_input
 from ..prior.sampling_inputs import joined_settings, sampling_fault, sampling_inputs
 from ..search import findable
 from ..sockets import CATEGORY, UNLINKED, Control, ReelPriorSocket
 from ..sockets import Restoration as RestorationSocket
 from ..validation import one_error
-from .prior_inputs import COLOURS, FUSIONS, finish_inputs, finish_of, graph_of, part_input
+from .prior_inputs import FUSIONS, finish_inputs, finish_of, graph_of, part_input
 
 _MADE_OF = ("model", "positive", "negative", "vae", "control_net", "control")
 """Inputs whose nodes say what a result depends on."""
@@ -93,6 +94,7 @@ class ReelPriorNode(io.ComfyNode):
                     ),
                 ),
                 part_input(),
+                colour_input("parts"),
                 *finish_inputs(),
                 advanced(
                     io.Float.Input(

@@ -38,8 +38,6 @@ class ReelPriorInOneStep(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Describe the node."""
-        # Colour stands among the restorer's knobs, as at Restore in One Step.
-        finish = [each for each in finish_inputs() if each.id != "colour"]
         return io.Schema(
             node_id="VLDM_ReelPriorInOneStep",
             display_name="Reel Prior in One Step",
@@ -60,7 +58,7 @@ class ReelPriorInOneStep(io.ComfyNode):
                     ),
                 ),
                 part_input(),
-                *finish,
+                *finish_inputs(),
                 negative_input(),
             ],
             outputs=[

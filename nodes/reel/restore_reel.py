@@ -342,9 +342,8 @@ class RestoreReel(io.ComfyNode):
                 settings = replace(settings, fixes=fixes_for(fixes, width, height))
                 if settings.prerestore is not None or lent:
                     model = told.prerestorer or prerestorer_model(SHIPPED)
-                    if lent or settings.prerestore is None:
-                        network = model.model
-                    else:
+                    network = model.model
+                    if settings.prerestore is not None and not lent:
                         network = on_device(model, height, width, settings.prerestore)
             run, folder = RunSettings(keep=told.keep_work), work_folder(film_key(source))
             if prior is None:

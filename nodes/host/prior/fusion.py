@@ -38,11 +38,7 @@ def fusion_model(path: Path) -> ModelPatcher:
     Raises:
         WeightFileError: The file is missing, damaged, or does not hold a fusion.
     """
-    return ModelPatcher(
-        KIND.load(path),
-        load_device=model_management.get_torch_device(),
-        offload_device=model_management.unet_offload_device(),
-    )
+    return _patcher(KIND.load(path))
 
 
 def network_on_device(model: ModelPatcher, frames: Tensor) -> FusionDecoder:

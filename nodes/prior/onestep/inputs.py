@@ -4,7 +4,6 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ....vldm_core.decode.colour import ColourSettings
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.onestep.run.settings import OneStepSettings
 from ....vldm_core.prior.onestep.system import OneStepSystem
@@ -13,10 +12,9 @@ from ....vldm_core.video.geometry import FitSettings
 from ...effort import advanced
 from ...host.node_run import not_one_of
 from ...sockets import OneStep
-from ..inputs import PIXELS_PER_LATENT
+from ..inputs import COLOURS, PIXELS_PER_LATENT, colour_input
 
 _ENCODINGS = ("mean", "sample")
-_COLOURS = ("wavelet", "adain", "lab", "off")
 
 
 def model_inputs() -> list[io.Input]:
@@ -104,15 +102,7 @@ def one_step_inputs(*, colours_over: str, keep_outside: str) -> list[io.Input]:
                 tooltip="Side of a tile in pixels, a multiple of 64; 0: as published, 768 (HYPIR 512).",
             )
         ),
-        advanced(
-            io.Combo.Input(
-                "colour",
-                options=list(_COLOURS),
-                default=ColourSettings.method,
-                optional=True,
-                tooltip=f"How the film's colours are given back, over whole {colours_over}: see Match Colour.",
-            )
-        ),
+        colour_input(colours_over),
         io.Boolean.Input("keep_outside", default=False, optional=True, tooltip=keep_outside),
         advanced(
             io.String.Input(
@@ -127,7 +117,7 @@ def one_step_inputs(*, colours_over: str, keep_outside: str) -> list[io.Input]:
 
 def one_step_fault(encode: str | None, colour: str | None, tile: int | None, scores: str | None) -> str | None:
     """Say what is wrong with the knobs of `one_step_inputs`; None where nothing is."""
-    fault = not_one_of("encode", encode, _ENCODINGS) or not_one_of("colour", colour, _COLOURS)
+    fault = not_one_of("encode", encode, _ENCODINGS) or not_one_of("colour", colour, COLOURS)
     if fault is None and tile and tile % (PIXELS_PER_LATENT**2):
         fault = f"tile is {tile}; use a multiple of {PIXELS_PER_LATENT**2}, or 0"
     if fault is None and scores:

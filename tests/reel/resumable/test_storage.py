@@ -1,5 +1,6 @@
 """Chunks that come through a storage, from workers that do not see the run's folder."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -91,13 +92,18 @@ def test_names_of_files_are_not_read_from_the_storage(tmp_path, storage):
         shared = SharedStorage.of_run(address, folder)
         for name in folder.chunk_files(0, 4, "k"):
             (path / "work" / name).write_bytes(b"")
+        empty = hashlib.sha256(b"").hexdigest()
         facts = {
             "key": "k", "first": 0, "last": 4, "film": "../../film.mkv", "marks": "m", "repairs": "r",
-            "sizes": [0, 0, 0], "hashes": ["", "", ""],
+            "sizes": [0, 0, 0], "hashes": [empty] * 3,
             "frames": [], "dirt": 0, "scratch": 0, "notices": [], "seconds": 0,
         }  # fmt: skip
-        (path / "work" / folder.description(0, 4, "k").name).write_text(json.dumps(facts))
+        description = path / "work" / folder.description(0, 4, "k").name
+        description.write_text(json.dumps(facts))
         assert shared.fetch(folder, 0, 4, "k") is None
+        named = dict(zip(("film", "marks", "repairs"), folder.chunk_files(0, 4, "k"), strict=True))
+        description.write_text(json.dumps({**facts, **named}))
+        assert shared.fetch(folder, 0, 4, "k") is not None, "the names were all that was wrong"
 
 
 @pytest.mark.parametrize("address", ["nowhere://bucket/runs", "s4://x"])

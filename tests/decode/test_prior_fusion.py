@@ -60,10 +60,10 @@ def test_a_shot_is_fused_the_same_in_any_chunk(source, monkeypatch) -> None:
     assert whole.shape == own.shape and not torch.equal(whole, own)
     monkeypatch.setattr(prior_fusion, "_FRAMES_AT_ONCE", 1)
     single = torch.stack(list(fuse_with_prior(stream(network), prior(source, network), fuse)))
-    assert torch.allclose(single, whole, atol=1e-5)
+    assert torch.allclose(single, whole, atol=1e-4)
     weights = [0.0] * 3 + [1.0] * 4
     mixed = torch.stack(list(fuse_with_prior(stream(network), prior(source, network), fuse, weight=weights)))
-    assert torch.equal(mixed[:3], own[:3]) and torch.allclose(mixed[3:], whole[3:], atol=1e-5)
+    assert torch.equal(mixed[:3], own[:3]) and torch.allclose(mixed[3:], whole[3:], atol=1e-4)
 
 
 def test_only_a_few_frames_are_read_ahead() -> None:

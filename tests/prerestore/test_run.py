@@ -231,8 +231,8 @@ def test_a_large_frame_in_bands_with_nothing_kept_gives_the_same_picture(monkeyp
     got = run()
     assert max(encoded) <= 32 + 2 * 32 < 152, "nothing is encoded as a whole"
     for one, other in zip(wanted, got, strict=True):
-        # Kernels of another size add in another order: less than one step of 16 bits.
-        assert torch.allclose(one.image, other.image, atol=1e-5)
+        # Kernels of another size add in another order, and random weights make that larger from frame to frame.
+        assert torch.allclose(one.image, other.image, atol=1e-4)
         pairs = [(one.latent, other.latent)]
         if features:
             pairs += zip(one.features, other.features, strict=True)

@@ -74,7 +74,6 @@ def judged(
         watch=watch,
         size=shot.size,
         radius=RADIUS,
-        room=shot.room,
         put=put,
         concerns=lambda frame: frame.is_marked("dirt"),
     )

@@ -16,8 +16,11 @@ from ..machine.allocator import give_blocks_back
 from ..video.buffers.pictures import Clip
 from ..video.buffers.prefetch import ahead
 from ..video.buffers.windows import windowed
-from .stage import Frames, Room
+from .stage import Frames
 from .stage_frame import Origin, StageFrame
+
+_MANY, _LARGE = 16, 5_000_000
+"""Frames of a window, or bytes of one of their planes, from which the window leaves enough behind to be given back."""
 
 
 def images(frames: Sequence[StageFrame[Origin]]) -> Clip:
@@ -75,7 +78,6 @@ def over_windows(
     watch: Watch,
     size: int,
     radius: int,
-    room: Room,
     put: Callable[[StageFrame[Origin], Tensor], StageFrame[Origin]] = with_image,
     concerns: Callable[[StageFrame[Origin]], bool] = always,
 ) -> Frames[Origin]:
@@ -88,7 +90,6 @@ def over_windows(
         watch: Of the stage.
         size: Frames to do in a window.
         radius: Neighbours that are shown beside them.
-        room: What large frames may take up.
         put: Gives a frame its values.
         concerns: Whether there may be something to do in a frame; a window without such a frame goes on as it came.
     """
@@ -106,7 +107,7 @@ def over_windows(
             frame if values is None else put(frame, values) for frame, values in zip(window[core], made, strict=True)
         ]
         del made
-        if plane_bytes(window[core.start].image) > room.beside_network:
+        if len(result) >= _MANY or plane_bytes(window[core.start].image) > _LARGE:
             give_blocks_back()
         return result
 

@@ -47,9 +47,14 @@ X, TIME, TEXT = random(FRAMES, 4, *SIDES), torch.full((FRAMES,), 321.0), random(
 POSITIVE, NEGATIVE = TEXT[:1], random(1, 7, CONTEXT, seed=3)
 
 
-@pytest.fixture(scope="module")
-def unet():
+@cache
+def the_unet():
     return tiny_sd2()
+
+
+@pytest.fixture
+def unet():
+    return the_unet()
 
 
 @cache
@@ -96,6 +101,25 @@ def denoiser(unet, *controls: RestorationControl, **more: Any) -> Iterator[ClipD
         )
 
 
+@cache
+def without(*, both: bool = False) -> Tensor:
+    """One pass with no control."""
+    return passed(the_unet(), both=both)
+
+
+@cache
+def whole_of(name: str, *, both: bool = False) -> Tensor:
+    """One pass with a control at full strength."""
+    return passed(the_unet(), applied(name), both=both)
+
+
+@cache
+def denoised(name: str | None) -> Tensor:
+    """What the clip as a whole gives at the second step, with a control or with none."""
+    with denoiser(the_unet(), *([] if name is None else [applied(name)])) as step:
+        return step(5 * X, SIGMAS[1])
+
+
 def columns_of(material: ControlMaterial, left: int, width: int) -> ControlMaterial:
     """Return what a control looks at in some columns of the latent."""
 
@@ -135,9 +159,8 @@ def test_there_is_a_tiny_one_of_every_known_system():
 class TestEverySystem:
     @pytest.mark.parametrize("both", [False, True])
     def test_it_acts_and_strength_zero_is_bit_equal_to_no_control(self, unet, name, both):
-        plain = passed(unet, both=both)
+        plain, changed = without(both=both), whole_of(name, both=both)
         assert torch.equal(passed(unet, applied(name, strength=0), both=both), plain)
-        changed = passed(unet, applied(name), both=both)
         assert changed.isfinite().all()
         assert size(changed - plain) > 0.01 * size(plain)
         half = passed(unet, applied(name, strength=0.5), both=both)
@@ -159,7 +182,7 @@ class TestEverySystem:
         assert all(torch.equal(plain[key], behind[key]) for key in plain)
 
     def test_taken_off_it_leaves_the_unet_bit_equal(self, unet, name):
-        plain = passed(unet)
+        plain = without()
         before = {key: value.clone() for key, value in unet.state_dict().items()}
         passed(unet, applied(name))
         assert torch.equal(passed(unet), plain)
@@ -167,13 +190,10 @@ class TestEverySystem:
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in unet.modules())
 
     def test_windows_are_the_whole(self, unet, name):
-        x = 5 * X
-        with denoiser(unet, applied(name)) as whole:
-            wanted = whole(x, SIGMAS[1])
+        wanted = denoised(name)
         with denoiser(unet, applied(name), windows=WINDOWS, shots=CUT) as windowed:
-            found = windowed(x, SIGMAS[1])
-        with denoiser(unet) as plain:
-            assert size(plain(x, SIGMAS[1]) - wanted) > 1e-3 * size(wanted)
+            found = windowed(5 * X, SIGMAS[1])
+        assert size(denoised(None) - wanted) > 1e-3 * size(wanted)
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
 
     def test_a_tile_looks_at_its_own_part(self, unet, name):
@@ -251,10 +271,8 @@ class TestEverySystem:
         for index in (0, 2, 3):
             assert torch.equal(second[index], every[index])
         assert not any(torch.equal(second[index], every[index]) for index in (1, 4))
-        with denoiser(unet) as plain:
-            without = plain(x, SIGMAS[1])
         # A step late, but far nearer to a look of its own than to none.
-        assert size(second[1] - every[1]) < 0.5 * size(without - every[1])
+        assert size(second[1] - every[1]) < 0.5 * size(denoised(None) - every[1])
 
     def test_all_that_is_costly_rests_between_looks(self, unet, name):
         """Side network and added layers alike run in one step of three, whatever their places."""
@@ -325,14 +343,14 @@ class TestEverySystem:
     def test_damage_changes_the_picture(self, unet, name):
         damage = torch.zeros(FRAMES, *SIDES)
         damage[:, :, 8:] = 1
-        masked, whole = replace(material_of(name), damage=damage), passed(unet, applied(name))
+        masked, whole = replace(material_of(name), damage=damage), whole_of(name)
         assert torch.equal(passed(unet, applied(name, masked, in_damage=1.0)), whole)
         changes = [size(passed(unet, applied(name, masked, in_damage=share)) - whole) for share in (0.0, 0.5)]
         assert changes[0] > changes[1] > 1e-3 * size(whole)
 
     def test_a_schedule_over_frames(self, unet, name):
         found = passed(unet, applied(name, over_frames=((1, 0.0), (2, 1.0))))
-        plain, whole = passed(unet), passed(unet, applied(name))
+        plain, whole = without(), whole_of(name)
         torch.testing.assert_close(found[:2], plain[:2], rtol=0, atol=1e-5)
         torch.testing.assert_close(found[2:], whole[2:], rtol=0, atol=1e-5)
         late = replace(material_of(name), first_frame=100)
@@ -340,7 +358,7 @@ class TestEverySystem:
         assert torch.equal(moved, found)
 
     def test_a_schedule_over_steps(self, unet, name):
-        plain, whole = passed(unet), passed(unet, applied(name))
+        plain, whole = without(), whole_of(name)
         fading = applied(name, over_steps=((0.0, 1.0), (1.0, 0.0)))
         assert torch.equal(passed(unet, fading, progress=0.0), whole)
         assert torch.equal(passed(unet, fading, progress=1.0), plain)
@@ -355,19 +373,19 @@ class TestEverySystem:
         one = applied(name)
         found, turned = passed(unet, one, other), passed(unet, other, one)
         torch.testing.assert_close(found, turned, rtol=0, atol=1e-5 * float(found.abs().max()))
-        for alone in (one, other):
-            assert size(found - passed(unet, alone)) > 1e-3 * size(found)
+        assert size(found - whole_of(name)) > 1e-3 * size(found)
+        assert size(found - passed(unet, other)) > 1e-3 * size(found)
 
     def test_it_acts_before_what_mixes_frames(self, unet, name):
         """Whichever joined first; layers in time were trained behind those of the picture."""
         control, mixing = applied(name), Mixing()
         found = passed(unet, mixing, control)
         assert torch.equal(passed(unet, control, mixing), found)
-        assert size(found - passed(unet, control)) > 1e-3 * size(found)
+        assert size(found - whole_of(name)) > 1e-3 * size(found)
 
     def test_two_clips_share_a_system(self, unet, name):
         first, second = applied(name), applied(name, material_of(name, seed=5))
-        before, other = passed(unet, first), passed(unet, second)
+        before, other = whole_of(name), passed(unet, second)
         assert torch.equal(passed(unet, first), before)
         assert not torch.equal(before, other)
 

@@ -4,6 +4,7 @@ A builder for each of `reading.FORMATS` is what `test_every_system` runs on.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -79,6 +80,11 @@ _TOKENS = {"SeeSR": (5, TOKENS), "CoSeR": (6, CONTEXT)}
 _REFERENCES = ("CoSeR",)
 
 
+@cache
+def _hint_of(system: str) -> str:
+    return BUILDERS[system]().hint
+
+
 def tiny_material(
     system: str, frames: int, sides: tuple[int, int], *, seed: int = 0, damage: Tensor | None = None
 ) -> ControlMaterial:
@@ -92,7 +98,7 @@ def tiny_material(
         damage: See `ControlMaterial`.
     """
     generator = torch.Generator().manual_seed(seed)
-    looks_at = BUILDERS[system]().hint
+    looks_at = _hint_of(system)
     if looks_at == "latent":
         hint = torch.randn(frames, 4, *sides, generator=generator)
     else:

@@ -108,9 +108,7 @@ class MarkDirt(Stage):
             frame.having(origin=(index, frame.origin, frame.dirt if self.given == "added" else None))
             for index, frame in enumerate(frames, shot.first)
         )
-        marked = over_windows(
-            placed, find, watch=watch, size=shot.size, radius=detection.RADIUS, room=shot.room, put=put
-        )
+        marked = over_windows(placed, find, watch=watch, size=shot.size, radius=detection.RADIUS, put=put)
         completed = self._completed(marked, shot, watch)
         for frame in judged(completed, self.spare, shot, stage=self.name, watch=watch):
             index, origin, brought = frame.origin
@@ -145,7 +143,6 @@ class MarkDirt(Stage):
             watch=watch,
             size=shot.size,
             radius=regions.RADIUS,
-            room=shot.room,
             put=put,
             concerns=lambda frame: frame.is_marked("dirt"),
         )
@@ -259,7 +256,6 @@ class RepairDirt(Stage):
             watch=watch,
             size=shot.size,
             radius=self.radius,
-            room=shot.room,
             put=put,
             concerns=lambda frame: frame.is_marked("dirt") or frame.is_marked("forced"),
         )

@@ -129,6 +129,5 @@ class RepairScratches(Stage):
             watch=watch,
             size=shot.size,
             radius=self.radius,
-            room=shot.room,
             concerns=lambda frame: frame.is_marked("scratch"),
         )

@@ -67,7 +67,5 @@ class MarkSplices(Stage):
             return frame.having(**marked)
 
         placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames))
-        for frame in over_windows(
-            placed, find, watch=watch, size=shot.size, radius=self.radius, room=shot.room, put=put
-        ):
+        for frame in over_windows(placed, find, watch=watch, size=shot.size, radius=self.radius, put=put):
             yield frame.having(origin=frame.origin[1])

@@ -61,7 +61,7 @@ class Stabilise(Stage):
 
         # A part of a window, too, has to know where in the shot it lies.
         placed = (frame.having(origin=(index, frame.origin)) for index, frame in enumerate(frames, shot.first))
-        for frame in over_windows(placed, change, watch=watch, size=shot.size, radius=self.radius, room=shot.room):
+        for frame in over_windows(placed, change, watch=watch, size=shot.size, radius=self.radius):
             index, origin = frame.origin
             marks = {
                 kind: watch.frame(frame.number, lambda: _moved(mask, track, index, picture))  # noqa: B023 - called at once

@@ -1,5 +1,6 @@
 """Sliding windows over a stream: what lets a stage see its neighbours while memory stays bounded."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -51,13 +52,15 @@ def windowed(
         kept = min(size, len(buffer) - halo)
         if kept <= 0:
             return
-        results = process(buffer, slice(halo, halo + kept))
+        results = deque(process(buffer, slice(halo, halo + kept)))
         if len(results) != kept:
             raise ValueError(f"a windowed stage returned {len(results)} results for {kept} frames")
         drop = max(0, halo + kept - radius)
         halo = halo + kept - drop
         del buffer[:drop]
-        yield from results
+        # Whoever draws them may let each go before the next one.
+        while results:
+            yield results.popleft()
 
 
 def window_size(height: int, width: int, *, budget_mb: int = 256, lowest: int = 4, highest: int = 24) -> int:

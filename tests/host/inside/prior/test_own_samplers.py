@@ -22,7 +22,7 @@ from pack.vldm_core.sampling.samplers import OWN_SAMPLERS, OWN_SCHEDULES
 from pack.vldm_core.sampling.start import StartSettings
 from pack.vldm_core.video.shots import Shot
 
-STEPS, SEED = 4, 3
+STEPS, SEED = 3, 3
 SHOTS = (Shot(0, 6), Shot(6, FRAMES))
 LOUD = CfgSettings(scale=3.0, schedule="diffbir", rescale=0.7)
 
@@ -32,7 +32,7 @@ def host_model(model: Any, prediction: str, zero_snr: bool) -> Any:
     return ModelSamplingDiscrete().patch(model, {"v": "v_prediction", "eps": "eps"}[prediction], zero_snr)[0]
 
 
-def headless(twin: Any, sampler: str, prediction: str, zero_snr: bool, start: str, denoise: float) -> torch.Tensor:
+def headless(twin: Any, sampler: str, prediction: str, zero_snr: bool, start: str, denoise: float, tile: int) -> torch.Tensor:
     """Sample as the pipeline does, with what the node is told below."""
     import diffusers
 
@@ -43,10 +43,10 @@ def headless(twin: Any, sampler: str, prediction: str, zero_snr: bool, start: st
         prediction_type={"v": "v_prediction", "eps": "epsilon"}[prediction],
         rescale_betas_zero_snr=zero_snr,
     )
-    drive = DrivenScheduler(scheduler, steps=int(STEPS / denoise), strength=denoise)
+    drive = DrivenScheduler(scheduler, steps=round(STEPS / denoise), strength=denoise)
     how = RestorationSettings(
         windows=WindowSettings(length=4, overlap=2),
-        tiles=TileSettings(size=8, overlap=2),
+        tiles=TileSettings(size=tile // 8, overlap=2) if tile else None,
         noise=VideoNoiseSettings(mode="shared", window=4, stride=4),
         start=StartSettings(mode=start),
         cfg=LOUD,
@@ -76,10 +76,15 @@ def pairs():
 
 @pytest.mark.parametrize("sampler", sorted(OWN_SAMPLERS))
 @pytest.mark.parametrize(
-    ("prediction", "zero_snr", "start", "denoise"),
-    [("v", True, "noise", 1.0), ("v", False, "latent", 1.0), ("eps", False, "noise", 1.0), ("v", True, "latent", 0.5)],
+    ("prediction", "zero_snr", "start", "denoise", "tile"),
+    [
+        ("v", True, "noise", 1.0, 64),
+        ("v", False, "latent", 1.0, 0),
+        ("eps", False, "noise", 1.0, 0),
+        ("v", True, "latent", 0.5, 0),
+    ],
 )
-def test_node_and_pipeline_give_the_same_latents(pairs, sampler, prediction, zero_snr, start, denoise):
+def test_node_and_pipeline_give_the_same_latents(pairs, sampler, prediction, zero_snr, start, denoise, tile):
     model, twin = pairs[prediction]
     found = restore(
         host_model(model, prediction, zero_snr),
@@ -92,11 +97,11 @@ def test_node_and_pipeline_give_the_same_latents(pairs, sampler, prediction, zer
         guidance=0.1,
         window=4,
         overlap=2,
-        tile=64,
+        tile=tile,
         shots=SHOTS,
         settings=settings(start=start, cfg_schedule=LOUD.schedule, cfg_rescale=LOUD.rescale),
     )
-    wanted = headless(twin, sampler, prediction, zero_snr, start, denoise)
+    wanted = headless(twin, sampler, prediction, zero_snr, start, denoise, tile)
     assert 0.1 < wanted.std() < 30
     torch.testing.assert_close(found * SCALE, wanted, atol=1e-5 * max(1.0, float(wanted.abs().max())), rtol=0)
 

@@ -1,6 +1,7 @@
 """Small synthetic films: two shots of smooth moving texture with dirt and a scratch that stays."""
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -13,6 +14,7 @@ CUT = 14
 SCRATCH_X = 61
 
 
+@cache
 def texture(seed: int) -> np.ndarray:
     """A smooth random picture, larger than the frame, 20 … 235."""
     noise = np.random.default_rng(seed).normal(size=(HEIGHT + 60, WIDTH + 200)).astype(np.float32)

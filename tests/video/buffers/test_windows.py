@@ -1,5 +1,7 @@
 """Windows over a stream cover it exactly and never show a stage less than its halo."""
 
+import weakref
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,3 +62,13 @@ def test_window_size_falls_with_the_picture_and_stays_in_its_bounds():
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == 24
     assert sizes[-1] == 4
+
+
+def test_what_was_drawn_is_not_held() -> None:
+    class Made:
+        pass
+
+    stream = windowed(iter(range(6)), lambda items, core: [Made() for _ in items[core]], size=6, radius=1)
+    first = weakref.ref(next(stream))
+    assert first() is None
+    assert len(list(stream)) == 5

@@ -142,7 +142,7 @@ def test_evidence_of_past_frames_is_given_back() -> None:
         features.planes(index)
         features.forget(index + 1)
         window.forget(index + 1)
-        values = [value.result() for once in (window._once, seen.luma._once) for value in once._values.values()]
+        values = [value for once in (window._once, seen.luma._once) for value in once._values.values()]
         held.append(size_of([*values, *features._alone.values()]))
     assert max(held[10:13]) <= max(held[7:10]) + 4 * HEIGHT * WIDTH, "it does not grow"
 

@@ -246,7 +246,7 @@ def test_what_is_held_does_not_grow_with_the_shot() -> None:
             motion.between(at - 4, at - 5)
             motion.release("filling", at - 4)
         motion._worker.submit(int).result()
-        values = [value.result() for once in (motion._once, motion._lumas) for value in once._values.values()]
+        values = [value for once in (motion._once, motion._lumas) for value in once._values.values()]
         held.append(size_of(values) + sum(frames[0].nbytes for _ in motion._waiting))
     assert max(held[24:]) <= max(held[12:24])
     assert held[-1] < 16 * frames[0].nbytes

@@ -26,39 +26,46 @@ class Once:
         """
         self._lock = threading.Lock()
         self._limit = limit
-        self._values: dict[tuple[Hashable, ...], Future[Any]] = {}
+        self._values: dict[tuple[Hashable, ...], Any] = {}
+        # Only while a value is computed: what others wait on takes more memory than many a value.
+        self._computed: dict[tuple[Hashable, ...], Future[Any]] = {}
         # What was asked for last comes last.
         self._sizes: dict[tuple[Hashable, ...], int] = {}
 
     def get(self, key: tuple[Hashable, ...], compute: Callable[[], Value]) -> Value:
         """Return the value of a key."""
         with self._lock:
-            known = self._values.get(key)
-            mine: Future[Any] = known or Future()
-            self._values[key] = mine
-            if key in self._sizes:
-                self._sizes[key] = self._sizes.pop(key)
-        if known is not None:
-            found: Value = known.result()
-            return found
+            if key in self._values:
+                if key in self._sizes:
+                    self._sizes[key] = self._sizes.pop(key)
+                known: Value = self._values[key]
+                return known
+            others: Future[Value] | None = self._computed.get(key)
+            if others is None:
+                mine: Future[Value] = Future()
+                self._computed[key] = mine
+        if others is not None:
+            return others.result()
         try:
             value = compute()
         except BaseException as error:
             # Who waits is told; who asks later tries again.
             with self._lock:
-                if self._values.get(key) is mine:
-                    self._drop(key)
+                del self._computed[key]
             mine.set_exception(error)
             raise
+        with self._lock:
+            del self._computed[key]
+            self._values[key] = value
+            if self._limit is not None:
+                self._make_room(key, size_of(value), self._limit)
         mine.set_result(value)
-        if self._limit is not None:
-            self._make_room(key, mine, size_of(value))
         return value
 
     def forget(self, useless: Callable[[tuple[Any, ...]], bool]) -> None:
         """Give back the memory of the values whose keys are useless."""
         with self._lock:
-            for key in [key for key, value in self._values.items() if value.done() and useless(key)]:
+            for key in [key for key in self._values if useless(key)]:
                 self._drop(key)
 
     @property
@@ -67,18 +74,15 @@ class Once:
         with self._lock:
             return sum(self._sizes.values())
 
-    def _make_room(self, newest: tuple[Hashable, ...], mine: Future[Any], size: int) -> None:
-        assert self._limit is not None
-        with self._lock:
-            if self._values.get(newest) is mine:
-                self._sizes[newest] = size
-            total = sum(self._sizes.values())
-            for key in list(self._sizes):
-                if total <= self._limit:
-                    return
-                if key != newest:
-                    total -= self._sizes[key]
-                    self._drop(key)
+    def _make_room(self, newest: tuple[Hashable, ...], size: int, limit: int) -> None:
+        self._sizes[newest] = size
+        total = sum(self._sizes.values())
+        for key in list(self._sizes):
+            if total <= limit:
+                return
+            if key != newest:
+                total -= self._sizes[key]
+                self._drop(key)
 
     def _drop(self, key: tuple[Hashable, ...]) -> None:
         del self._values[key]

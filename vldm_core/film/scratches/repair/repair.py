@@ -177,6 +177,9 @@ class _Shot:
                 values=_joined([one.values for one in parts], np.float32).reshape(-1, 3),
                 lost=_joined([one.lost for one in parts], bool),
             )
+            # Frames are asked for in their order, and the next one looks no farther back.
+            for past in [k for k in self._strips if k <= t - _VIEWS]:
+                del self._strips[past]
         return self._changes[t]
 
     def repaired(self, t: int) -> Tensor:

@@ -32,7 +32,9 @@ def host_model(model: Any, prediction: str, zero_snr: bool) -> Any:
     return ModelSamplingDiscrete().patch(model, {"v": "v_prediction", "eps": "eps"}[prediction], zero_snr)[0]
 
 
-def headless(twin: Any, sampler: str, prediction: str, zero_snr: bool, start: str, denoise: float, tile: int) -> torch.Tensor:
+def headless(
+    twin: Any, sampler: str, prediction: str, zero_snr: bool, start: str, denoise: float, tile: int
+) -> torch.Tensor:
     """Sample as the pipeline does, with what the node is told below."""
     import diffusers
 

@@ -1,5 +1,7 @@
 """Subtractive repair of scratches, against the truth and against inpainting."""
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vldm_core.errors import SettingsError
+from vldm_core.film.scratches.repair.cross_profile import straightened
 from vldm_core.film.scratches.repair.mask_segments import find_segments
 from vldm_core.film.scratches.repair.repair import RADIUS, ScratchRepairSettings, repair_scratches
 
@@ -71,6 +74,24 @@ def test_subtraction_beats_inpainting_and_the_damage(depth, options, gain):
     before, after = psnr(damaged, clean, mask), psnr(repaired, clean, mask)
     assert after > before + gain
     assert after > psnr(telea(damaged, mask), clean, mask) + 5
+
+
+def test_lines_are_straightened_once_and_held_while_frames_look_at_them(monkeypatch):
+    alive, most, made = weakref.WeakSet(), [0], []
+
+    def counted(frame, mask):
+        strips = straightened(frame, mask)
+        alive.update(strips)
+        made.append(len(strips))
+        most[0] = max(most[0], len(alive))
+        return strips
+
+    monkeypatch.setattr("vldm_core.film.scratches.repair.repair.straightened", counted)
+    count = 30
+    added, mask = line(10, count=count)
+    repair_scratches(to_tensor(scene(count=count) + added), to_mask(mask))
+    assert made == [1] * count
+    assert most[0] <= 2 * RADIUS + 1 < count
 
 
 def test_nothing_outside_the_mask_changes():

@@ -1,6 +1,8 @@
 """Values are computed once as long as there is room, and held within a bound of bytes."""
 
+import gc
 import threading
+from concurrent.futures import Future
 
 import numpy as np
 from hypothesis import given, settings
@@ -48,6 +50,16 @@ def test_values_of_values_and_threads() -> None:
     for thread in threads:
         thread.join()
     assert results == [20.0] * 6 and once.held <= 800
+
+
+def test_nothing_to_wait_on_is_held_with_a_value() -> None:
+    once = Once()
+    gc.collect()
+    before = sum(type(each) is Future for each in gc.get_objects())
+    for key in range(200):
+        once.get((key,), lambda: 1.0)
+    gc.collect()
+    assert sum(type(each) is Future for each in gc.get_objects()) - before < 10
 
 
 def test_sizes_of_what_holds_arrays() -> None:

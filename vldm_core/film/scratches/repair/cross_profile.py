@@ -98,10 +98,6 @@ class Strip:
             self._deviations[core] = _deviation(self.luma, core, (0, *_controls(core)))
         return self._deviations[core]
 
-    def forget(self) -> None:
-        """Give the memory of the deviations back."""
-        self._deviations.clear()
-
     @property
     def reach(self) -> int:
         """Pixels on each side of the middle of a straightened row."""

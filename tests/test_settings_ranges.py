@@ -60,9 +60,9 @@ from vldm_core.prior.onestep.run.settings import OneStepSettings
 from vldm_core.prior.onestep.tiles import PublishedTiles
 from vldm_core.prior.temporal.animatediff import MotionModuleSettings
 from vldm_core.prior.temporal.attention import AttentionWindows
-from vldm_core.reel.prior import PriorReelSettings
 from vldm_core.reel.prior_company import ReelControl
 from vldm_core.reel.resumable.run import RunSettings
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.sampling.cfg import CfgSettings
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.guidance import GuidanceSettings

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from .prior.pipeline import VideoRestorationPipeline as VideoRestorationPipeline
     from .reel.describe import describe_film as describe_film
     from .reel.masks import detect_film as detect_film
-    from .reel.prior import PriorReelSettings as PriorReelSettings
     from .reel.prior import restore_film_with_prior as restore_film_with_prior
     from .reel.restore import ReelReport as ReelReport
     from .reel.restore import ReelSettings as ReelSettings
     from .reel.restore import restore_film as restore_film
+    from .reel.with_prior.settings import PriorReelSettings as PriorReelSettings
     from .stages.batch import DamageMasks as DamageMasks
     from .stages.batch import detect_damage as detect_damage
     from .stages.batch import remove_flicker as remove_flicker
@@ -31,7 +31,7 @@ __version__ = "0.1.0"
 
 _ROOMS = {
     "DamageMasks": "stages.batch",
-    "PriorReelSettings": "reel.prior",
+    "PriorReelSettings": "reel.with_prior.settings",
     "ReelReport": "reel.restore",
     "ReelSettings": "reel.restore",
     "VideoRestorationPipeline": "prior.pipeline",

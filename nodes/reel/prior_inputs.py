@@ -10,7 +10,7 @@ from ...vldm_core.decode.fusion import FusionSettings
 from ...vldm_core.decode.regrain import RegrainSettings
 from ...vldm_core.errors import SettingsError
 from ...vldm_core.prior.finish import FinishSettings
-from ...vldm_core.reel.prior import PriorReelSettings
+from ...vldm_core.reel.with_prior.settings import PriorReelSettings
 from ..effort import advanced
 from ..host.prior.model_key import graph_key
 

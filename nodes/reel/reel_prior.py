@@ -9,9 +9,9 @@ from ...vldm_core.decode.colour import ColourSettings
 from ...vldm_core.decode.fusion import FusionSettings
 from ...vldm_core.errors import VLDMError
 from ...vldm_core.prior.controls.settings import ControlSettings
-from ...vldm_core.reel.prior import PriorReelSettings
 from ...vldm_core.reel.prior_company import ReelControl
 from ...vldm_core.reel.restore import ReelSettings
+from ...vldm_core.reel.with_prior.settings import PriorReelSettings
 from ...vldm_core.sampling.restoration import RestorationSettings, default_restoration
 from ...vldm_core.video.geometry import FitSettings
 from ..effort import advanced

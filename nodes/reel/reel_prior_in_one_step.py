@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ...vldm_core.decode.colour import ColourSettings
 from ...vldm_core.decode.fusion import FusionSettings
-from ...vldm_core.reel.prior import PriorReelSettings
+from ...vldm_core.reel.with_prior.settings import PriorReelSettings
 from ...vldm_core.sampling.regions.windows import WindowSettings
 from ...vldm_core.video.geometry import FitSettings
 from ..host.node_run import not_one_of

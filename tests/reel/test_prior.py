@@ -27,11 +27,12 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.prior.checkpoints.opening import open_prior
 from vldm_core.prior.checkpoints.original_names import original_checkpoint
 from vldm_core.prior.finish import FinishSettings
-from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
+from vldm_core.reel.prior import restore_film_with_prior
 from vldm_core.reel.prior_parts import crossfade, over_parts, plan_parts
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.reel.resumable.run import RunSettings
 from vldm_core.reel.resumable.work_folder import WorkFolder
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.semantics.prompts.prompt_text import written_prompts
 from vldm_core.semantics.table.description import ShotDescription

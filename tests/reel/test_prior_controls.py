@@ -18,10 +18,11 @@ from vldm_core.errors import SettingsError, VLDMError
 from vldm_core.prior.controls.settings import ControlSettings
 from vldm_core.prior.controls.use import ControlUse
 from vldm_core.prior.finish import FinishSettings
-from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
+from vldm_core.reel.prior import restore_film_with_prior
 from vldm_core.reel.prior_company import ReelControl
 from vldm_core.reel.prior_controls import ControlShelf, ReelRestorationControl
 from vldm_core.reel.restore import ReelSettings
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.sampling.regions.windows import WindowSettings
 from vldm_core.sampling.restoration import default_restoration
 from vldm_core.semantics.table.description import ShotDescription

@@ -25,9 +25,10 @@ from vldm_core.prior.checkpoints.opening import open_prior
 from vldm_core.prior.finish import FinishSettings
 from vldm_core.prior.lora.eras import EraLoras, LoraChoice
 from vldm_core.reel.masks import detect_film
-from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
+from vldm_core.reel.prior import restore_film_with_prior
 from vldm_core.reel.prior_company import ReelControl, ReelLoras
 from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.sampling.consistency import ConsistencySettings
 from vldm_core.sampling.restoration import default_restoration
 from vldm_core.semantics.table.description import ShotDescription

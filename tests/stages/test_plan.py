@@ -23,8 +23,8 @@ from vldm_core.prerestore.shipped import PreRestoration
 from vldm_core.reel import describe
 from vldm_core.reel.cost import pass_costs
 from vldm_core.reel.masks import detect_film
-from vldm_core.reel.prior import PriorReelSettings
 from vldm_core.reel.restore import ReelSettings, restore_film
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.semantics.table.table import ShotDescription, ShotTable
 from vldm_core.stages import analysis as analysis_module
 from vldm_core.stages import batch as pipeline

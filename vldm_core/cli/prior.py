@@ -17,9 +17,9 @@ from .one_step import OneStepOptions
 if TYPE_CHECKING:
     from ..prior.finish import FinishSettings
     from ..prior.onestep.tiles import PublishedTiles
-    from ..reel.prior import PriorReelSettings
     from ..reel.prior_company import ReelLoras
     from ..reel.restore import ReelSettings
+    from ..reel.with_prior.settings import PriorReelSettings
     from ..sampling.regions.windows import WindowSettings
     from ..sampling.restoration import RestorationSettings
     from ..semantics.table.table import ShotTable
@@ -368,7 +368,7 @@ class PriorOptions(ControlOptions, OneStepOptions):
         Raises:
             SettingsError: An option has a value that does not work, or a table or map cannot be read.
         """
-        from ..reel.prior import PriorReelSettings
+        from ..reel.with_prior.settings import PriorReelSettings
         from ..video.geometry import FitSettings
 
         whole = PriorReelSettings(

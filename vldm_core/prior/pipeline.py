@@ -29,13 +29,9 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..decode.chunks import TEMPORAL_HALO, Decode
 from ..decode.fused_clip import TrainedFusion, fuse_clip
-from ..decode.memory_fallback import DecodeSettings, choose_plan, decode_within_memory
-from ..decode.temporal_vae import temporal_decode
-from ..decode.wrapping.headless import decode_frames, wrap
+from ..decode.wrapping.headless import wrap
 from ..decode.wrapping.network import FeatureWrapping
-from ..decode.wrapping.wrapped import WrappedVAE
 from ..errors import SettingsError
 from ..files.training_leftovers import harmless_globals
 from ..prerestore.clip import OwnLatents, pre_restore_shots
@@ -46,13 +42,14 @@ from ..sampling.schedule import Prediction
 from ..video.frames import check_frames
 from ..video.geometry import FitPlan, FitSettings, fit, plan_fit
 from ..video.shots import Shot, covering_shots
-from ..wording import counted
 from .attachment import Attachment
 from .attachment_files import FOLDER, load_attachments, save_attachments
 from .checkpoints.model_folder import refuse_code
 from .checkpoints.single_file import checkpoint_configuration
 from .checkpoints.tokens import check_tokenizer
 from .clip_sampling import ClipSampling
+from .coding.pictures import PictureCoder
+from .coding.prompts import of_frames, prompt_of_each, text_features
 from .control_hint import ControlHint as ControlHint
 from .controls.control import RestorationControl
 from .controls.use import ControlUse as ControlUse
@@ -72,8 +69,6 @@ MULTIPLE = 8
 """Pixels of the picture for a pixel of the latent."""
 
 _FIT = FitSettings()
-# Frames that are tried first with a temporal VAE; the ladder goes down from there.
-_TEMPORAL_FRAMES = 24 + 2 * TEMPORAL_HALO
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -317,7 +312,10 @@ class VideoRestorationPipeline(
             raise SettingsError(
                 "a trained fusion gives the pictures itself; leave temporal VAE and feature wrapping out"
             )
-        prompts, negatives = _per_shot(prompt, parts, "prompt"), _per_shot(negative_prompt, parts, "negative prompt")
+        prompts, negatives = (
+            prompt_of_each(prompt, parts, "prompt"),
+            prompt_of_each(negative_prompt, parts, "negative prompt"),
+        )
         drive = self.drive(
             num_inference_steps=num_inference_steps, strength=strength, sampler=sampler, noise_schedule=noise_schedule
         )
@@ -336,17 +334,19 @@ class VideoRestorationPipeline(
         if trained_fusion is not None:
             trained_fusion.fusion.to(self._execution_device)
         before = own_latents or trained_fusion
-        latent: Tensor | None = None
+        own: Tensor | None = None
         if before is not None:
             before.network.to(self._execution_device)
-            fitted, latent = pre_restore_shots(
+            fitted, made = pre_restore_shots(
                 came, before.network, before.settings, masks=repaired, shots=parts, progress=progress
             )
+            own = made if own_latents is not None else None
+        coder = self.coder
         with ExitStack() as stack:
             stack.callback(self.maybe_free_model_hooks)  # type: ignore[attr-defined]
             positive, negative = self.encode_prompts(prompts, negatives, parts)
             material = Material(
-                latent=self._encode(fitted, progress) if own_latents is None else self._scaled(latent),
+                latent=coder.latents(fitted, progress) if own is None else coder.scaled(own),
                 frames=fitted,
                 masks=fitted_masks,
                 shots=parts,
@@ -362,7 +362,12 @@ class VideoRestorationPipeline(
             found = material.latent
             if drive.sigmas:
                 restoration = Restoration(
-                    settings, material, drive.schedule, seed=seed, decode=self._with_gradient(), progress=progress
+                    settings,
+                    material,
+                    drive.schedule,
+                    seed=seed,
+                    decode=coder.decode_with_gradient(),
+                    progress=progress,
                 )
                 found = ClipSampling(
                     unet=self.unet,
@@ -385,17 +390,23 @@ class VideoRestorationPipeline(
             if trained_fusion is not None:
                 pictures = fuse_clip(
                     came,
-                    latents / self.vae.config.scaling_factor,
+                    latents / coder.scale,
                     trained_fusion,
-                    decode=lambda some: self.plain_decode()(some * self.vae.config.scaling_factor),
+                    decode=lambda some: coder.decode()(some * coder.scale),
                     decoder=self.vae.decoder,
                     masks=repaired,
                     shots=parts,
                     progress=progress,
                 )
             else:
-                pictures = self.decoded(
-                    latents, fitted, wrapped, finish.decode, parts, temporal_decoder, progress=progress
+                pictures = coder.pictures(
+                    latents,
+                    fitted,
+                    finish.decode,
+                    parts,
+                    wrapped=wrapped,
+                    temporal_decoder=temporal_decoder,
+                    progress=progress,
                 )
         result = finish_clip(
             pictures,
@@ -501,95 +512,15 @@ class VideoRestorationPipeline(
         """
         texts = list(dict.fromkeys((*prompts, *negatives)))
         converted = [self.maybe_convert_prompt(text, self.tokenizer) for text in texts]
-        length = self.tokenizer.model_max_length
-        tokens = self.tokenizer(
-            converted, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-        )
-        for text, ids in zip(texts, self.tokenizer(converted).input_ids, strict=True):
-            if len(ids) > length:
-                _LOG.warning("a prompt has %d tokens, %d are read: %s", len(ids), length, text)
-        masked = getattr(self.text_encoder.config, "use_attention_mask", False)
-        device = self._execution_device
-        found = self.text_encoder(
-            tokens.input_ids.to(device), attention_mask=tokens.attention_mask.to(device) if masked else None
-        )[0]
+        found = text_features(converted, self.tokenizer, self.text_encoder, self._execution_device)
         table = dict(zip(texts, found, strict=True))
-        return tuple(_of_frames([table[text] for text in chosen], shots) for chosen in (prompts, negatives))  # type: ignore
+        positive, negative = (of_frames([table[text] for text in chosen], shots) for chosen in (prompts, negatives))
+        return positive, negative
 
-    def _encode(self, frames: Tensor, progress: Progress, phase: str = "encode") -> Tensor:
-        """Encode frame by frame to scaled latents (T, 4, h, w), float32, where the models run."""
-        device, latents = self._execution_device, []
-        for t in range(len(frames)):
-            picture = frames[t : t + 1].to(device=device, dtype=self.vae.dtype) * 2 - 1
-            latents.append(self.encode_frame(picture).latent_dist.mode().float() * self.vae.config.scaling_factor)
-            progress(phase, t + 1, len(frames))
-        return torch.cat(latents)
-
-    def _scaled(self, latent: Tensor | None) -> Tensor:
-        """Return a pre-restorer's own latents as `_encode` returns those of the VAE."""
-        assert latent is not None
-        return latent.to(self._execution_device) * self.vae.config.scaling_factor
-
-    def encode_frame(self, picture: Tensor) -> Any:
-        """Encode a picture (1, 3, H, W), [-1, 1], as `vae.encode` does; in tiles where memory runs out."""
-        try:
-            return self.vae.encode(picture)
-        except torch.OutOfMemoryError:
-            if self.vae.use_tiling:
-                raise
-        _LOG.warning("encode: memory ran out; going on in tiles")
-        self.vae.enable_tiling()
-        try:
-            return self.vae.encode(picture)
-        finally:
-            self.vae.disable_tiling()
-
-    def _with_gradient(self) -> Decode:
-        def decode(latents: Tensor) -> Tensor:
-            scaled = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
-            return (self.vae.decode(scaled).sample.to(latents.dtype) + 1) / 2
-
-        return decode
-
-    def decoded(
-        self,
-        latents: Tensor,
-        fitted: Tensor,
-        wrapped: WrappedVAE | None,
-        settings: DecodeSettings,
-        shots: Sequence[Shot],
-        temporal_decoder: nn.Module | None,
-        *,
-        progress: Progress,
-    ) -> Tensor:
-        """Decode scaled latents (T, 4, h, w) to frames (T, 3, H, W), [0, 1], in parts that memory holds.
-
-        Where the VAE is wrapped, the fitted frames (T, 3, H, W) that went in steer it.
-        """
-        if wrapped is not None:
-            return decode_frames(
-                latents,
-                fitted,
-                wrapped,
-                settings,
-                vae=self.vae,
-                decode=self.plain_decode(),
-                device=self._execution_device,
-                progress=progress,
-            )
-        device, height, width = self._execution_device, *latents.shape[-2:]
-        if temporal_decoder is not None:
-            decode = temporal_decode(temporal_decoder.to(device), scale=self.vae.config.scaling_factor)
-        else:
-            decode = self.plain_decode()
-        plan = choose_plan(
-            settings,
-            temporal=temporal_decoder is not None,
-            frames_in_memory=_TEMPORAL_FRAMES,
-            height=height,
-            width=width,
-        )
-        return decode_within_memory(latents, decode, plan, shots=shots, progress=progress)
+    @property
+    def coder(self) -> PictureCoder:
+        """Pictures to latents and back."""
+        return PictureCoder(vae=self.vae, device=self._execution_device)
 
     def _look(
         self,
@@ -600,7 +531,7 @@ class VideoRestorationPipeline(
         progress: Progress,
     ) -> None:
         def encode(pictures: Tensor, phase: str) -> Tensor:
-            return self._encode(pictures, progress, phase)
+            return self.coder.latents(pictures, progress, phase)
 
         for use, control in zip(uses, controls, strict=True):
             use.look(
@@ -612,15 +543,6 @@ class VideoRestorationPipeline(
                 progress=progress,
             )
 
-    def plain_decode(self) -> Decode:
-        """Return what decodes a part of scaled latents with the model's own VAE."""
-        device, whole = self._execution_device, self._with_gradient()
-
-        def decode(part: Tensor) -> Tensor:
-            return whole(part.to(device)).clamp(0, 1)
-
-        return decode
-
     def _controls(self, control: ControlHint | None, plan: FitPlan) -> tuple[Control, ...]:
         if control is None:
             return ()
@@ -628,21 +550,3 @@ class VideoRestorationPipeline(
         return (
             Control(net=self.controlnet, hint=hint, strength=control.strength, start=control.start, end=control.end),
         )
-
-
-def _per_shot(texts: str | Sequence[str], shots: Sequence[Shot], what: str) -> tuple[str, ...]:
-    """Return one text, or one per shot."""
-    if isinstance(texts, str):
-        return (texts,)
-    if len(texts) != len(shots) or not all(isinstance(text, str) for text in texts):
-        raise SettingsError(
-            f"got {counted(len(texts), what)} for {counted(len(shots), 'shot')}; give one for all or one for each"
-        )
-    return tuple(texts)
-
-
-def _of_frames(texts: Sequence[Tensor], shots: Sequence[Shot]) -> Tensor:
-    """Return (1, L, C) for one text, (T, L, C) for one per shot."""
-    if len(texts) == 1:
-        return texts[0][None]
-    return torch.cat([text.expand(len(shot), -1, -1) for text, shot in zip(texts, shots, strict=True)])

@@ -12,10 +12,11 @@ from vldm_core.cli.app import app
 from vldm_core.errors import SettingsError
 from vldm_core.prior.onestep.reading import read_one_step
 from vldm_core.prior.onestep.run.settings import OneStepSettings
-from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
+from vldm_core.reel.prior import restore_film_with_prior
 from vldm_core.reel.restore import ReelSettings
 from vldm_core.reel.resumable.run import RunSettings
 from vldm_core.reel.with_prior.one_step import OneStepPrior
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.video.geometry import FitSettings
 from vldm_core.video.reading.reader import open_film
 

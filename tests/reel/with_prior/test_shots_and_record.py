@@ -14,7 +14,7 @@ from vldm_core.cli.app import app
 from vldm_core.errors import FilmFileError, SettingsError
 from vldm_core.film.weave.stabilise import StabiliseSettings
 from vldm_core.reel.delivery.run_report import report_facts
-from vldm_core.reel.prior import PriorReelSettings, restore_film_with_prior
+from vldm_core.reel.prior import restore_film_with_prior
 from vldm_core.reel.record.file import RecordReader, record_path
 from vldm_core.reel.record.repairs import Repairs, Selection
 from vldm_core.reel.record.report.report import write_report
@@ -22,6 +22,7 @@ from vldm_core.reel.record.undo import undo_repairs
 from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.reel.resumable.run import RunSettings, restore_reel
 from vldm_core.reel.shot_choices import ShotChoices, ShotRow
+from vldm_core.reel.with_prior.settings import PriorReelSettings
 from vldm_core.reel.with_prior.shot_prior import PriorOfShot
 from vldm_core.semantics.table.description import ShotDescription
 from vldm_core.semantics.table.table import ShotTable

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 
 from ....decode.wrapping.headless import wrap
 from ....decode.wrapping.network import FeatureWrapping
-from ....errors import SettingsError
 from ....progress import Progress, silent
 from ....video.frames import check_frames
 from ....video.geometry import FitSettings, fit
 from ....video.shots import Shot, covering_shots
-from ....wording import counted
+from ...coding.prompts import prompt_of_each
 from ...finish import FinishSettings, finish_clip
 from ...unet import UNetView
 from ..networks import shapes_of, unet_layers, vae_layers
@@ -119,17 +118,16 @@ def restore_one_step(
     masks = None if masks is None else masks.detach().float().cpu()
     fitted = fit(frames, plan)
     fitted_masks = None if masks is None else fit(masks, plan)
-    view = UNetView(pipeline.unet)
+    view, coder = UNetView(pipeline.unet), pipeline.coder
     attachments = tuple(pipeline.attachments.values())
     with ExitStack() as stack:
         stack.callback(pipeline.maybe_free_model_hooks)
         positive, negative = (_texts(pipeline, texts, parts) for texts in (prompts, negatives))
-        device = pipeline._execution_device
         for attachment in attachments:
-            attachment.to(device=device, dtype=pipeline.unet.dtype)
+            attachment.to(device=coder.device, dtype=pipeline.unet.dtype)
             stack.enter_context(attachment.attached(view))
         host = DiffusersHost(
-            pipeline.unet, pipeline.vae, encode=pipeline.encode_frame, device=device, attachments=attachments
+            pipeline.unet, pipeline.vae, encode=coder.encode, device=coder.device, attachments=attachments
         )
         clip = OneStepClip(
             frames=fitted,
@@ -141,7 +139,15 @@ def restore_one_step(
             shot_start=first_frame if shot_start is None else shot_start,
         )
         latents = one_step(clip, system, host, settings, seed=seed, progress=progress)
-        pictures = pipeline.decoded(latents, fitted, wrapped, finish.decode, parts, temporal_decoder, progress=progress)
+        pictures = coder.pictures(
+            latents,
+            fitted,
+            finish.decode,
+            parts,
+            wrapped=wrapped,
+            temporal_decoder=temporal_decoder,
+            progress=progress,
+        )
     made = finish_clip(
         pictures,
         finish,
@@ -170,10 +176,5 @@ def _texts(pipeline: Any, texts: Sequence[str], shots: Sequence[Shot]) -> list[T
 
 def _per_shot(texts: str | Sequence[str], own: str, shots: Sequence[Shot], what: str) -> tuple[str, ...]:
     """One text for each shot; the system's own where it is empty."""
-    if isinstance(texts, str):
-        return (texts or own,) * len(shots)
-    if len(texts) != len(shots) or not all(isinstance(text, str) for text in texts):
-        raise SettingsError(
-            f"got {counted(len(texts), what)} for {counted(len(shots), 'shot')}; give one for all or one for each"
-        )
-    return tuple(text or own for text in texts)
+    chosen = tuple(text or own for text in prompt_of_each(texts, shots, what))
+    return chosen * len(shots) if isinstance(texts, str) else chosen

@@ -1,1 +1,1 @@
-"""What a restoration with a prior does to single shots, and the record of it."""
+"""A film through a prior: settings, what goes in beside the frames, parts of shots, single shots, the record."""

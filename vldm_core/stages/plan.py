@@ -212,5 +212,6 @@ def _noted(frames: Frames[Origin], shot: ShotContext) -> Frames[Origin]:
 
 
 def _with_room(frames: Frames[Origin], shot: ShotContext, largest: int) -> Frames[Origin]:
-    # A window's results come at once, so a whole window has to fit in between for the next one to begin.
-    return beside(frames, shot.size, largest) if largest else frames
+    # A window's results come at once. Half of one in between lets the stage before begin its next window as soon as the
+    # stage behind has drawn its own.
+    return beside(frames, max(1, shot.size // 2), largest) if largest else frames

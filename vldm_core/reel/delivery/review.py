@@ -72,7 +72,7 @@ class ReviewWriter:
             sample_aspect_ratio=None,
             scene_linear=False,
         )
-        settings = WriteSettings(codec="h264", quality=_CRF, overwrite=overwrite)
+        settings = WriteSettings(codec="h264", quality=_CRF, overwrite=overwrite, quick=True)
         self._writer = open_writer(path, shown, settings=settings, source=source)
 
     def write(self, before: FilmFrame, after: FilmFrame | Tensor) -> None:

@@ -44,6 +44,8 @@ class WriteSettings:
         overwrite: Whether a file or pictures of the output's name may be replaced, when the new ones are complete.
         intermediate: Whether the film is read again by this package and not shown: scene-linear light keeps the values
             that the stages work on.
+        quick: Whether H.264 and H.265 save time and memory rather than bytes: they look fewer frames ahead. For copies
+            to look at.
     """
 
     codec: Codec = "auto"
@@ -52,6 +54,7 @@ class WriteSettings:
     pix_fmt: str | None = None
     overwrite: bool = False
     intermediate: bool = False
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -132,13 +135,13 @@ def plan_encoding(path: Path, info: FilmInfo, settings: WriteSettings) -> Encodi
         encoder=encoder,
         muxer=CONTAINERS[suffix],
         pix_fmt=pix_fmt,
-        options=_options(codec, info, settings.quality, target),
+        options=_options(codec, info, settings, target),
         colour_range=colour_range,
         colour_matrix=matrix,
     )
 
 
-def _options(codec: str, info: FilmInfo, quality: int, target: PixelLayout) -> dict[str, str]:
+def _options(codec: str, info: FilmInfo, settings: WriteSettings, target: PixelLayout) -> dict[str, str]:
     if codec == "ffv1":
         # Version 3 with a checksum per slice, every frame on its own: what archives ask for.
         slices = "4" if info.height <= 576 else "12"
@@ -147,7 +150,7 @@ def _options(codec: str, info: FilmInfo, quality: int, target: PixelLayout) -> d
         # Editing programs look at the maker's mark, and take files with another one for damaged.
         options = {"profile": "4444" if target.step == (1, 1) else "hq", "vendor": "apl0"}
         return {**options, "alpha_bits": "16"} if target.alpha else options
-    options = {"crf": str(quality), "preset": "medium"}
+    options = {"crf": str(settings.quality), "preset": "veryfast" if settings.quick else "medium"}
     if codec == "h265":
         options["x265-params"] = "log-level=error"
     return options

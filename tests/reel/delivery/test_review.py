@@ -3,6 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,8 @@ from vldm_core.reel.restore import ReelSettings, restore_film
 from vldm_core.reel.resumable.run import RunSettings, restore_reel
 from vldm_core.video.info import FilmFrame, FilmInfo
 from vldm_core.video.reading.reader import open_film
+from vldm_core.video.writing.encoding import plan_encoding
+from vldm_core.video.writing.writer import open_writer
 
 from ..conftest import CUT, HEIGHT, WIDTH
 from ..test_restore import frames_of, packets_of
@@ -46,6 +49,31 @@ def test_both_pictures_of_each_frame_in_step_and_the_sound(small_film, tmp_path,
     with open_film(review) as shown, open_film(small_film) as original:
         assert shown.info.codec == "h264" and shown.info.frame_rate == original.info.frame_rate
         assert shown.info.has_audio
+
+
+def test_a_copy_holds_few_frames_while_it_is_written(monkeypatch, tmp_path):
+    """What an encoder looks ahead at is held in full size: with PAL most of what a reel takes."""
+
+    def held(settings):
+        chosen = plan_encoding(tmp_path / "look.mp4", info, settings)
+        encoder = av.CodecContext.create(chosen.encoder, "w")
+        encoder.width, encoder.height, encoder.pix_fmt = info.width, info.height, chosen.pix_fmt
+        encoder.time_base, encoder.thread_count, encoder.options = Fraction(1, 24), 1, chosen.options
+        for count in range(100):
+            frame = av.VideoFrame(info.width, info.height, chosen.pix_fmt)
+            frame.pts = count
+            if encoder.encode(frame):
+                return count
+        raise AssertionError("no packet came")
+
+    info, chosen = FilmInfo.of_frames(96, 80, 24), []
+    monkeypatch.setattr(
+        "vldm_core.reel.delivery.review.open_writer",
+        lambda *given, settings, **named: chosen.append(settings) or open_writer(*given, settings=settings, **named),
+    )
+    with ReviewWriter(tmp_path / "look.mp4", info, source=None) as copy:
+        copy.write(*[FilmFrame(index=0, image=np.zeros((80, 96, 3), np.uint8))] * 2)
+    assert held(chosen[0]) < 0.5 * held(replace(chosen[0], quick=False))
 
 
 def test_large_and_turned_films_are_shown_small_and_upright(tmp_path):

@@ -9,8 +9,9 @@ import torch
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from comfy_execution.graph_utils import ExecutionBlocker
-from torch import Tensor
+from torch import Tensor, nn
 
+from ...vldm_core.prerestore.clip import pre_restore_shots
 from ...vldm_core.prerestore.image_model import FrameSettings, bytes_needed, first_tile, working_size
 from ...vldm_core.prerestore.network import KIND, PreRestorer
 from ...vldm_core.prerestore.run import PreRestoreSettings, memory_needed
@@ -25,18 +26,22 @@ OUT_OF_MEMORY: type[BaseException] = model_management.OOM_EXCEPTION
 _ENCODED_AT_ONCE = 8
 
 
+def managed(module: nn.Module) -> ModelPatcher:
+    """Give a network to the host, which loads it when it is needed and puts it away when it is not."""
+    return ModelPatcher(
+        module,
+        load_device=model_management.get_torch_device(),
+        offload_device=model_management.unet_offload_device(),
+    )
+
+
 def prerestorer_model(path: Path) -> ModelPatcher:
     """Read a pre-restorer as a model whose memory the host manages.
 
     Raises:
         WeightFileError: The file is missing, damaged, or does not hold a pre-restorer.
     """
-    device = model_management.get_torch_device()
-    return ModelPatcher(
-        KIND.load(path).to(_precision(device)),
-        load_device=device,
-        offload_device=model_management.unet_offload_device(),
-    )
+    return managed(KIND.load(path).to(_precision(model_management.get_torch_device())))
 
 
 def on_card() -> bool:
@@ -65,6 +70,38 @@ def on_device(model: ModelPatcher, height: int, width: int, settings: PreRestore
     network: PreRestorer = model.model
     # With --novram the host leaves weights behind and expects layers of its own kind to fetch them.
     return network.to(model.load_device)
+
+
+class ManagedPreRestorer:
+    """Pre-restores what goes into a prior.
+
+    Args:
+        network: On any device.
+        settings: How.
+    """
+
+    def __init__(self, network: PreRestorer, settings: PreRestoreSettings) -> None:
+        self.settings = settings
+        self.model = managed(network)
+
+    def on_device(self, height: int, width: int) -> PreRestorer:
+        """Make room for frames of a size on the device, load the network there and return it."""
+        return on_device(self.model, height, width, self.settings)
+
+    def restored(self, frames: Tensor, repaired: Tensor | None, progress: Progress) -> tuple[Tensor, Tensor | None]:
+        """Pre-restore a part of a shot.
+
+        Args:
+            frames: (T, 3, H, W), RGB, [0, 1].
+            repaired: (T, H, W), 1 = repaired, or None.
+            progress: Called per frame; may raise to interrupt.
+
+        Returns:
+            (T, 3, H, W) in [0, 1], and the latents of the network's own head, (T, 4, H/8, W/8), unscaled as a LATENT
+            has them, or None where it has no head.
+        """
+        network = self.on_device(*frames.shape[-2:])
+        return pre_restore_shots(frames, network, self.settings, masks=repaired, progress=progress)
 
 
 def encoded(vae: "VAE", images: ImageBatch, progress: Progress) -> Tensor:

@@ -130,6 +130,18 @@ class ReelPriorNode(io.ComfyNode):
                         tooltip="Share that the trained fusion takes over; 0 is the pre-restored film.",
                     )
                 ),
+                advanced(
+                    io.Boolean.Input(
+                        "own_latents",
+                        default=False,
+                        optional=True,
+                        tooltip=(
+                            "Begin with the latents of the pre-restorer's own head in the place of the VAE's, and show "
+                            "them to control: where the prerestorer of Restore Reel has such a head, from train "
+                            "control --latent-head or train prerestore --vae."
+                        ),
+                    )
+                ),
                 RestorationSocket.Input("settings", optional=True, tooltip="From Restoration Settings."),
                 io.ControlNet.Input(
                     "control_net",
@@ -197,6 +209,7 @@ class ReelPriorNode(io.ComfyNode):
         control_strength: float = 1.0,
         trained_fusion: str = NO_FILE,
         trained_fusion_weight: float = PriorReelSettings.fusion_weight,
+        own_latents: bool = False,
         settings: RestorationSettings | None = None,
         control_net: Any = None,
         control: Any = None,
@@ -227,6 +240,7 @@ class ReelPriorNode(io.ComfyNode):
             control=None if control_net is None else ReelControl(strength=control_strength),
             trained_fusion=None if trained_fusion == NO_FILE else model_path(trained_fusion, FUSION),
             fusion_weight=trained_fusion_weight,
+            own_latents=own_latents,
         )
         prior.drive(
             num_inference_steps=how.steps,

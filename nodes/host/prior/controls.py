@@ -9,7 +9,7 @@ import torch
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import WrappersMP
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....vldm_core.errors import SettingsError
 from ....vldm_core.prior.controls.control import ControlSystem, RestorationControl
@@ -21,7 +21,7 @@ from ....vldm_core.prior.controls.settings import ControlSettings
 from ....vldm_core.prior.controls.use import cover
 from ....vldm_core.progress import Progress
 from ....vldm_core.video.shots import Shot
-from ..prerestore import encoded, encodes_pictures
+from ..prerestore import encoded, encodes_pictures, managed
 from .attachments import CONDITIONED_KEY, with_attachment
 from .sampler import scaled
 
@@ -73,17 +73,9 @@ def load_control(paths: Sequence[Path]) -> LoadedControl:
     return LoadedControl(
         found=found,
         system=system,
-        patcher=_patcher(system),
+        patcher=managed(system),
         # It runs once for each shot, on few pictures, in the precision in which it lies in the file.
-        cognition=None if cognition is None else _patcher(cognition.eval().requires_grad_(False)),
-    )
-
-
-def _patcher(module: nn.Module) -> ModelPatcher:
-    return ModelPatcher(
-        module,
-        load_device=model_management.get_torch_device(),
-        offload_device=model_management.unet_offload_device(),
+        cognition=None if cognition is None else managed(cognition.eval().requires_grad_(False)),
     )
 
 

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from comfy import model_management
 from comfy.model_patcher import ModelPatcher
-from torch import Tensor, nn
+from torch import Tensor
 
 from ....vldm_core.decode.fused_clip import TrainedFusion, fuse_clip
 from ....vldm_core.decode.fusion_decoder import KIND, FusionDecoder
-from ....vldm_core.prerestore.clip import pre_restore_shots
 from ....vldm_core.progress import Progress
 from ....vldm_core.video.shots import Shot
-from ..prerestore import on_device
+from ..prerestore import ManagedPreRestorer, managed
 from .vae import vae_decoder
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def fusion_model(path: Path) -> ModelPatcher:
     Raises:
         WeightFileError: The file is missing, damaged, or does not hold a fusion.
     """
-    return _patcher(KIND.load(path))
+    return managed(KIND.load(path))
 
 
 def network_on_device(model: ModelPatcher, frames: Tensor) -> FusionDecoder:
@@ -56,7 +55,7 @@ def network_on_device(model: ModelPatcher, frames: Tensor) -> FusionDecoder:
 
 
 class ReelFusion:
-    """Pre-restores what goes into a prior, and fuses what comes out of it.
+    """Fuses what comes out of a prior with what was pre-restored for it.
 
     Args:
         how: Fusion and pre-restorer, on any device.
@@ -64,52 +63,31 @@ class ReelFusion:
 
     def __init__(self, how: TrainedFusion) -> None:
         self.how = how
-        self._layers, self._model = (_patcher(module) for module in (how.fusion, how.network))
-
-    def before(self, frames: Tensor, repaired: Tensor | None, progress: Progress) -> Tensor:
-        """Pre-restore a part of a shot.
-
-        Args:
-            frames: (T, 3, H, W), RGB, [0, 1].
-            repaired: (T, H, W), 1 = repaired, or None.
-            progress: Called per frame; may raise to interrupt.
-        """
-        height, width = frames.shape[-2:]
-        network = on_device(self._model, height, width, self.how.settings)
-        made, _ = pre_restore_shots(frames, network, self.how.settings, masks=repaired, progress=progress)
-        return made
+        self.restorer = ManagedPreRestorer(how.network, how.settings)
+        self._layers = managed(how.fusion)
 
     def after(self, frames: Tensor, latents: Tensor, vae: "VAE", repaired: Tensor | None, progress: Progress) -> Tensor:
         """Fuse a part of a shot with what a prior made of it.
 
         Args:
-            frames: (T, 3, H, W), as they went into `before`.
+            frames: (T, 3, H, W), as they were before `restorer`.
             latents: (T, 4, h, w), unscaled, as a LATENT has them.
             vae: Of the prior.
-            repaired: As for `before`.
+            repaired: (T, H, W), 1 = repaired, or None.
             progress: Called per frame; may raise to interrupt.
 
         Raises:
             SettingsError: The fusion was trained on another VAE.
         """
-        height, width = frames.shape[-2:]
-        network = on_device(self._model, height, width, self.how.settings)
+        network = self.restorer.on_device(*frames.shape[-2:])
         here = replace(self.how, fusion=network_on_device(self._layers, frames), network=network)
         return fuse_clip(
             frames,
             latents,
             here,
-            decode=vae_decoder(vae, self._layers, self._model),
+            decode=vae_decoder(vae, self._layers, self.restorer.model),
             decoder=vae.first_stage_model.decoder,
             masks=repaired,
             shots=(Shot(0, len(frames)),),
             progress=progress,
         )
-
-
-def _patcher(module: nn.Module) -> ModelPatcher:
-    return ModelPatcher(
-        module,
-        load_device=model_management.get_torch_device(),
-        offload_device=model_management.unet_offload_device(),
-    )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ....vldm_core.decode.fused_clip import TrainedFusion
 from ....vldm_core.decode.memory_fallback import choose_plan, decode_within_memory
 from ....vldm_core.errors import SettingsError
+from ....vldm_core.prerestore.clip import OwnLatents
 from ....vldm_core.prior.control_hint import ControlHint
 from ....vldm_core.prior.controls.control import RestorationControl, check_needs
 from ....vldm_core.prior.controls.material import ControlMaterial, damage_of
@@ -24,6 +25,7 @@ from ....vldm_core.reel.resumable.parts import facts_of
 from ....vldm_core.sampling.restoration import Material, RestorationSettings
 from ....vldm_core.video.geometry import FitSettings, fit, plan_fit
 from ....vldm_core.video.shots import Shot
+from ..prerestore import ManagedPreRestorer
 from .attachments import check_family
 from .conditioning import CLIP_FRAMES_KEY, SPAN_KEY
 from .controls import HintEncoder, LoadedControl, latents_of, with_control
@@ -76,6 +78,7 @@ class HostPrior:
     control: LoadedControl | None = None
     control_settings: ControlSettings = field(default_factory=ControlSettings)
     _fusions: list[ReelFusion] = field(default_factory=list, init=False, repr=False)
+    _heads: list[tuple[OwnLatents, ManagedPreRestorer]] = field(default_factory=list, init=False, repr=False)
 
     def check(self) -> None:
         """Refuse what cannot restore a reel, before any film is read.
@@ -145,6 +148,7 @@ class HostPrior:
         first_frame: int,
         shot_start: int,
         progress: Progress,
+        own_latents: OwnLatents | None = None,
     ) -> RestoredPart:
         """Restore a part of a shot.
 
@@ -169,6 +173,7 @@ class HostPrior:
             first_frame: Number of the first frame in the film.
             shot_start: Frame at which the shot begins.
             progress: Called per step and frame; may raise to interrupt.
+            own_latents: Pre-restores the frames, and gives the latents that sampling begins with and controls look at.
         """
         decoders = temporal_decoder, feature_wrapping
         if prompt or negative_prompt or controls or any(each is not None for each in decoders):
@@ -179,10 +184,13 @@ class HostPrior:
         fitted_masks = None if masks is None else fit(masks, plan)
         came, fusion = fitted, self._fusion(trained_fusion)
         repaired = None if fitted_masks is None else (fitted_masks > 0.5).float()
-        if fusion is not None:
-            fitted = fusion.before(came, repaired, progress)
-        samples = latents_of(fitted, self.vae, progress)
-        model, positive, negative = self._controlled(fitted, fitted_masks, control, progress)
+        before = self._head(own_latents) or (None if fusion is None else fusion.restorer)
+        own: Tensor | None = None
+        if before is not None:
+            fitted, latent = before.restored(came, repaired, progress)
+            own = None if own_latents is None else latent
+        samples = latents_of(fitted, self.vae, progress) if own is None else own
+        model, positive, negative = self._controlled(fitted, own, fitted_masks, control, progress)
         material = Material(
             latent=scaled(self.model, samples),
             frames=fitted,
@@ -231,6 +239,14 @@ class HostPrior:
             self._fusions[:] = [ReelFusion(how)]
         return self._fusions[0]
 
+    def _head(self, how: OwnLatents | None) -> ManagedPreRestorer | None:
+        """A pre-restorer with latents of its own in the host's hands: the same for all parts of a reel."""
+        if how is None:
+            return None
+        if not self._heads or self._heads[0][0] is not how:
+            self._heads[:] = [(how, ManagedPreRestorer(how.network, how.settings))]
+        return self._heads[0][1]
+
     def _decoded(self, latents: Tensor, finish: FinishSettings, shots: Sequence[Shot], progress: Progress) -> Tensor:
         chunks = choose_plan(
             finish.decode,
@@ -244,14 +260,15 @@ class HostPrior:
         )
 
     def _controlled(
-        self, fitted: Tensor, masks: Tensor | None, hint: ControlHint | None, progress: Progress
+        self, fitted: Tensor, own: Tensor | None, masks: Tensor | None, hint: ControlHint | None, progress: Progress
     ) -> tuple[ModelPatcher, Any, Any]:
         """The MODEL and the CONDITIONINGs with what looks at this part of the film."""
         model, positive, negative = self.model, self.positive, self.negative
         if self.control is not None and self.control_settings.strength > 0:
             encode = HintEncoder(vae=self.vae, model=self.model, progress=progress)
             system = self.control.system
-            looked = encode.hints(fitted, system.hint)
+            given = own is not None and system.hint == "latent"
+            looked = scaled(self.model, own) if given else encode.hints(fitted, system.hint)
             material = ControlMaterial(
                 hint=looked,
                 damage=None if masks is None else damage_of(masks),

@@ -8,7 +8,9 @@ import torch
 from comfy_api.latest import InputImpl, io
 from comfy_execution.graph import DynamicPrompt
 from inside.models import image_vae, tiny_control, tiny_pair
-from inside.sampling import conditioning, random
+from inside.prior.controls.published import tiny_diffbir
+from inside.sampling import SCALE, conditioning, random
+from pack.nodes.host import prerestore as host_prerestore
 from pack.nodes.host.models import FUSION
 from pack.nodes.host.prerestore import prerestorer_model
 from pack.nodes.host.prior import reel_prior as host_reel_prior
@@ -232,3 +234,40 @@ def test_a_trained_fusion_gives_the_pictures(film, model, vae, fusion):
     assert np.abs(fused.astype(int) - none).mean() > 0.5
     assert "no_such" in str(ReelPriorNode.validate_inputs(trained_fusion="no_such.safetensors"))
     assert ReelPriorNode.validate_inputs(trained_fusion="fusion.safetensors") is True
+
+
+def test_sampling_begins_with_own_latents_and_controls_look_at_them(film, model, vae, fusion, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    network = PreRestorer(PreRestorerConfig(widths=(8, 8, 12), heads=2, window=4)).eval()
+    NETWORK.save(network, tmp_path / "head.safetensors")
+    how = {"prerestorer": prerestorer_model(tmp_path / "head.safetensors"), "prerestore": True, "keep_grain": 0.0}
+    chosen = {"part": COUNT, "control": tiny_diffbir(tmp_path)}
+    usual = restored(film, prior(model, vae, **chosen), **how)
+    made, begun, looked = [], [], []
+
+    def noting(noted, function, what):
+        def called(*given, **named):
+            result = function(*given, **named)
+            noted.append(what(given, result))
+            return result
+
+        return called
+
+    def no_encoder(*_):
+        raise AssertionError("the VAE encodes")
+
+    head = noting(made, host_prerestore.pre_restore_shots, lambda _, result: SCALE * result[1])
+    monkeypatch.setattr(host_prerestore, "pre_restore_shots", head)
+    for name, noted, what in (
+        ("restored_latents", begun, lambda given, _: given[4].latent),
+        ("with_control", looked, lambda given, _: given[2].hint),
+    ):
+        monkeypatch.setattr(host_reel_prior, name, noting(noted, getattr(host_reel_prior, name), what))
+    monkeypatch.setattr(host_reel_prior, "latents_of", no_encoder)
+    own = restored(film, prior(model, vae, **chosen, own_latents=True), **how)
+    assert [len(each) for each in made] == [CUT, COUNT - CUT]
+    for noted in (begun, looked):
+        assert all(torch.allclose(seen, wanted, atol=1e-6) for seen, wanted in zip(noted, made, strict=True))
+    assert np.abs(own.astype(int) - usual).mean() > 0.5
+    with pytest.raises(SettingsError, match="no latents of its own"):
+        restored(film, prior(model, vae, own_latents=True), **{**how, "prerestorer": fusion})

@@ -312,9 +312,10 @@ def test_a_control_of_a_wider_text_is_refused(pipeline, diffbir, monkeypatch) ->
         latents(pipeline, film(2), ControlUse(system=diffbir))
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_every_system_runs_in_windows_and_tiles_with_guidance_and_masks(name) -> None:
-    pipeline, system = tiny_pipeline(), BUILDERS[name]()
+@pytest.fixture(scope="module")
+def windows_and_tiles():
+    """A pipeline, what it is called with, a clip of two shots, and the latents without a control."""
+    pipeline = tiny_pipeline()
     pipeline.register_modules(unet=tiny_sd2())
     masks = torch.zeros(5, 64, 96)
     masks[:, 20:30, 40:60] = 1
@@ -325,15 +326,25 @@ def test_every_system_runs_in_windows_and_tiles_with_guidance_and_masks(name) ->
     )
     call = {**CALL, "settings": settings, "shots": (Shot(0, 2), Shot(2, 5)), "masks": masks}
     frames = film(5, height=64, width=96)
-    plain = pipeline(frames, **call).latents
-    off = ControlUse(system=system, settings=ControlSettings(strength=0))
-    assert torch.equal(pipeline(frames, controls=[off], **call).latents, plain)
+    return pipeline, call, frames, pipeline(frames, **call).latents
+
+
+@pytest.mark.parametrize("name", list(BUILDERS))
+def test_every_system_runs_in_windows_and_tiles_with_guidance_and_masks(name, windows_and_tiles) -> None:
+    pipeline, call, frames, plain = windows_and_tiles
+    system = BUILDERS[name]()
     found = pipeline(frames, controls=[ControlUse(system=system)], **call).latents
     assert found.isfinite().all() and (found - plain).abs().max() > 1e-3
     changed = frames.clone()
     changed[2:] = 1 - changed[2:]
     other = pipeline(changed, controls=[ControlUse(system=system)], **call).latents
     assert torch.equal(other[:2], found[:2]) and (other[2:] - found[2:]).abs().max() > 1e-3
+
+
+def test_strength_0_is_none_in_windows_and_tiles_too(windows_and_tiles) -> None:
+    pipeline, call, frames, plain = windows_and_tiles
+    off = ControlUse(system=BUILDERS["SeeSR"](), settings=ControlSettings(strength=0))
+    assert torch.equal(pipeline(frames, controls=[off], **call).latents, plain)
 
 
 def test_a_system_says_once_for_all_clips_what_it_lacks(caplog) -> None:

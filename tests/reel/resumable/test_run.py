@@ -365,9 +365,9 @@ def test_a_sequence_of_pictures_too(tmp_path, small_film):
 
 def test_long_films_too(tmp_path):
     """A shot of more chunks than one run of the feed keeps."""
-    film = write_film(tmp_path / "long.mkv", 150, audio=False)
+    film = write_film(tmp_path / "long.mkv", 90, audio=False)
     restore_film(film, tmp_path / "one.mkv", EVEN)
-    restore_reel(film, tmp_path / "two.mkv", EVEN, run=RunSettings(length=11))
+    restore_reel(film, tmp_path / "two.mkv", EVEN, run=RunSettings(length=7))
     np.testing.assert_array_equal(frames_of(tmp_path / "one.mkv"), frames_of(tmp_path / "two.mkv"))
 
 

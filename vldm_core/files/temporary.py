@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,12 @@ from ..errors import FilmFileError
 _MOST_STEM = 60
 _MOST_HOST = 40
 _OWNED = re.compile(r"\..*-vldm-(?P<host>[A-Za-z0-9_.]+)-(?P<process>\d+)-[^-]+")
+# A folder of a long film's chunks has thousands of files, and each one that is made is made hidden first.
+_LOOK_AGAIN_S = 600.0
 # What this process made: after a restart of a container another one may have had the same number.
-_made: set[str] = set()
+_made: dict[str, Path] = {}
+# When a folder was last looked through.
+_looked: dict[Path, float] = {}
 
 
 def temporary_file(target: Path) -> Path:
@@ -33,7 +38,7 @@ def temporary_file(target: Path) -> Path:
         FilmFileError: The folder is missing or not writable.
     """
     with _told(target.parent):
-        remove_stale(target.parent)
+        _look_through(target.parent)
         handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=target.suffix, dir=target.parent)
     os.close(handle)
     # mkstemp makes files private; a film gets the permissions any new file would have.
@@ -48,7 +53,7 @@ def temporary_folder(target: Path) -> Path:
         FilmFileError: The folder above is missing or not writable.
     """
     with _told(target.parent):
-        remove_stale(target.parent)
+        _look_through(target.parent)
         return _registered(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
 
 
@@ -69,6 +74,7 @@ def written_whole(target: Path) -> Iterator[Path]:
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+        _made.pop(part.name, None)
 
 
 @contextlib.contextmanager
@@ -79,6 +85,7 @@ def own_folder(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        _made.pop(folder.name, None)
 
 
 def remove_stale(folder: Path) -> None:
@@ -95,6 +102,18 @@ def remove_stale(folder: Path) -> None:
         else:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _look_through(folder: Path) -> None:
+    now, place = time.monotonic(), Path(os.path.abspath(folder))
+    if place in _looked and now - _looked[place] < _LOOK_AGAIN_S:
+        return
+    _looked[place] = now
+    remove_stale(folder)
+    for name, path in list(_made.items()):
+        # Most have got the name that they were made for.
+        if not path.exists():
+            _made.pop(name, None)
 
 
 def free_path(path: Path) -> Path:
@@ -123,7 +142,7 @@ def _prefix(target: Path) -> str:
 
 def _registered(name: str) -> Path:
     path = Path(name)
-    _made.add(path.name)
+    _made[path.name] = Path(os.path.abspath(path))
     return path
 
 

@@ -72,8 +72,7 @@ def _set(*wanted: tuple[int, int]) -> bool:
     if not sys.platform.startswith("linux") or any(name in os.environ for name in _VARIABLES):
         return False
     try:
-        library = ctypes.CDLL(None)
-        done = [bool(library.mallopt(what, value)) for what, value in wanted]
+        done = [bool(_library().mallopt(what, value)) for what, value in wanted]
     except (OSError, AttributeError):
         return False
     return all(done)
@@ -86,4 +85,10 @@ def give_blocks_back() -> None:
     """
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+            _library().malloc_trim(0)
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    # Each one brings classes of its own, which only a collection of garbage takes away.
+    return ctypes.CDLL(None)

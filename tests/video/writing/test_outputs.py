@@ -184,6 +184,23 @@ class TestTemporaryFiles:
         restore_film(source, out, NOTHING)
         assert {p.name for p in tmp_path.iterdir()} == {source.name, "out.mkv"}
 
+    def test_a_folder_of_many_files_is_not_looked_through_for_each(self, tmp_path, monkeypatch):
+        """A reel keeps thousands of chunks in one folder, each written whole."""
+        looked, real = [], Path.iterdir
+        monkeypatch.setattr(Path, "iterdir", lambda folder: looked.append(folder) or real(folder))
+        before = len(temporary._made)
+        for number in range(40):
+            with temporary.written_whole(tmp_path / f"{number}.json") as part:
+                part.write_bytes(b"x")
+            temporary.temporary_file(tmp_path / f"{number}.mkv").rename(tmp_path / f"{number}.mkv")
+        assert looked == [tmp_path]
+        assert len(list(real(tmp_path))) == 80
+        stale = self.left_behind(tmp_path, process=self.ended_process())
+        monkeypatch.setattr(temporary, "_LOOK_AGAIN_S", 0.0)
+        temporary.temporary_file(tmp_path / "last.mkv")
+        assert not stale.exists(), "what others leave meanwhile goes later"
+        assert len(temporary._made) <= before + 1, "names that are taken are forgotten"
+
     def test_long_names_fit(self, make_film, tmp_path):
         out = tmp_path / ("n" * 240 + ".mkv")
         restore_film(make_film(), out, NOTHING)

@@ -13,7 +13,7 @@ from ..passes import given_frame
 
 
 class FrameFeed:
-    """Reads a film forward, and keeps the last frames: a chunk looks at some from before the end of the last one.
+    """Reads a film forward, and keeps those frames that chunks to come look at, too.
 
     A film is never searched: what is passed over is decoded, so a frame has the same number and samples as in a pass
     from the start, whatever the file says of itself.
@@ -21,28 +21,31 @@ class FrameFeed:
     Args:
         film: The film.
         given: Opens what is known to be damaged, read in step with the film.
-        kept: Frames that are kept; a range that begins before them reads the film from its start.
     """
 
-    def __init__(self, film: FilmReader, given: Callable[[], GivenMarks], kept: int) -> None:
-        self._film, self._open_given, self._kept = film, given, kept
+    def __init__(self, film: FilmReader, given: Callable[[], GivenMarks]) -> None:
+        self._film, self._open_given = film, given
         self._frames: Iterator[FilmFrame] | None = None
         self._given: GivenMarks | None = None
-        self._recent: deque[StageFrame[FilmFrame]] = deque(maxlen=max(1, kept))
+        self._recent: deque[StageFrame[FilmFrame]] = deque()
         self._next = 0
 
-    def range(self, first: int, last: int, pulse: Pulse) -> Iterator[StageFrame[FilmFrame]]:
+    def range(self, first: int, last: int, pulse: Pulse, *, again: int) -> Iterator[StageFrame[FilmFrame]]:
         """Give frames from a first to one before a last; fewer where the film ends.
 
         Args:
             first: The first frame.
             last: The one after the last.
             pulse: Gives a sign of life for every frame that is read.
+            again: The first frame that ranges to come may begin with; one that begins earlier reads the film from its
+                start.
         """
         for number in range(first, last):
             frame = self._at(number, pulse)
             if frame is None:
                 return
+            while self._next - len(self._recent) < min(again, number):
+                self._recent.popleft()
             yield frame
 
     def _at(self, number: int, pulse: Pulse) -> StageFrame[FilmFrame] | None:

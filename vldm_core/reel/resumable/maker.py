@@ -136,8 +136,7 @@ class ChunkMaker:
         self._film = settings.read.open(self._orders.source)
         info = self._film.info
         part_windows_from_planes(info.width, info.height)
-        kept = 2 * max(plan.reach or 0 for plan in self._plans) + 2
-        self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info, settings.fixes), kept)
+        self._feed = FrameFeed(self._film, lambda: GivenMarks(settings.maps, info, settings.fixes))
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -178,7 +177,10 @@ class ChunkMaker:
             first=first.start - shot.first,
             repaired=RepairFinder(self._film.info),
         )
-        frames = run_plan(self._plans[first.shot], self._feed.range(first.start, run[-1].stop, pulse), context)
+        plan, last = self._plans[first.shot], run[-1]
+        # Runs come in order, and the next one looks at no frame of another shot.
+        again = last.last - (plan.reach or 0) if last.last < shot.last else last.last
+        frames = run_plan(plan, self._feed.range(first.start, last.stop, pulse, again=again), context)
         try:
             stream = (frame for frame in frames if frame.origin.index >= first.first)
             for chunk in run:

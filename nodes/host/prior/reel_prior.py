@@ -267,8 +267,10 @@ class HostPrior:
         if self.control is not None and self.control_settings.strength > 0:
             encode = HintEncoder(vae=self.vae, model=self.model, progress=progress)
             system = self.control.system
-            given = own is not None and system.hint == "latent"
-            looked = scaled(self.model, own) if given else encode.hints(fitted, system.hint)
+            if own is not None and system.hint == "latent":
+                looked = scaled(self.model, own)
+            else:
+                looked = encode.hints(fitted, system.hint)
             material = ControlMaterial(
                 hint=looked,
                 damage=None if masks is None else damage_of(masks),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import multiprocessing.util
 import shutil
 from dataclasses import replace
 
@@ -49,6 +50,8 @@ def test_chunks_come_through_the_storage(film, expected, tmp_path, storage, work
     path, address = storage
     local = tmp_path / "local"
     local.mkdir()
+    # Processes talk through a socket in the system's own folder: the path of one has 107 bytes at most.
+    multiprocessing.util.get_temp_dir()
     monkeypatch.setattr("tempfile.tempdir", str(local))
     sent, real = [], SharedStorage.fetch
 

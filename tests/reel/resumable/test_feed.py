@@ -1,5 +1,7 @@
 """Frames are read once for chunks in order, and none is kept that no chunk looks at."""
 
+import weakref
+
 import pytest
 
 from vldm_core.progress import Pulse, silent
@@ -13,14 +15,16 @@ COUNT = 2 * CUT
 
 
 class Counted:
-    """A film that says how many frames were read."""
+    """A film that says how many frames were read, and how many of them were in memory at once."""
 
     def __init__(self, film):
-        self._film, self.read = film, 0
+        self._film, self.read, self.most, self._alive = film, 0, 0, weakref.WeakSet()
 
     def __iter__(self):
         for frame in self._film:
             self.read += 1
+            self._alive.add(frame)
+            self.most = max(self.most, len(self._alive))
             yield frame
 
 
@@ -69,3 +73,9 @@ def test_what_is_gone_is_read_from_the_start(film, feed):
     assert film.read == 2 * CUT
     taken(feed, CUT + 3, COUNT + 5, again=COUNT)
     assert film.read == CUT + COUNT
+
+
+def test_what_is_passed_over_is_not_held(film, feed):
+    """A run that goes on begins in the middle of a film."""
+    taken(feed, COUNT - 3, COUNT, again=COUNT)
+    assert film.read == COUNT and film.most <= 4

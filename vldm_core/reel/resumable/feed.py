@@ -41,14 +41,17 @@ class FrameFeed:
                 start.
         """
         for number in range(first, last):
-            frame = self._at(number, pulse)
+            frame = self._at(number, pulse, again)
             if frame is None:
                 return
-            while self._next - len(self._recent) < min(again, number):
-                self._recent.popleft()
+            self._forget(min(again, number))
             yield frame
 
-    def _at(self, number: int, pulse: Pulse) -> StageFrame[FilmFrame] | None:
+    def _forget(self, before: int) -> None:
+        while self._recent and self._next - len(self._recent) < before:
+            self._recent.popleft()
+
+    def _at(self, number: int, pulse: Pulse, again: int) -> StageFrame[FilmFrame] | None:
         oldest = self._next - len(self._recent)
         if self._frames is None or number < oldest:
             self._restart()
@@ -59,6 +62,8 @@ class FrameFeed:
                 return None
             self._recent.append(given_frame(frame, self._given.of(frame)))
             self._next += 1
+            # What is passed over on the way to the first chunk of a run that goes on may be most of the film.
+            self._forget(min(again, number))
             pulse.beat()
         return self._recent[number - self._next]
 

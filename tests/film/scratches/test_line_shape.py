@@ -115,6 +115,15 @@ def test_the_dark_flank_of_a_bright_line_seems_deeper_but_explains_less():
     assert flank.explained < 0.7 * line.explained
 
 
+def test_the_rim_of_a_section_beside_a_line_is_not_what_it_explains():
+    """A bright section of which one rim is the dark line beside it would explain nearly as much as the line."""
+    u = np.arange(-16, 17)
+    line = fitted_shape(-20 * section(u, 1.1, 0), -1)
+    flank = fitted_shape(-20 * section(u - 3.0, 1.1, 0), 1)
+    assert flank.rims > 0
+    assert flank.explained < 0.4 * line.explained
+
+
 def test_a_line_goes_on_behind_what_hides_it_where_most_of_it_is_surely_there():
     line = LineShape(depth=-6.0, sigma=1.2)
     there = np.ones((FRAMES, BANDS), bool)

@@ -298,8 +298,8 @@ def wide_gain(reference: Plane, frame: Plane) -> FloatArray:
 
 
 def three(looks: list[Plane]) -> list[Plane]:
-    """Return three looks of one or more, the nearest ones twice."""
-    return (looks * SIDE)[:SIDE]
+    """Return three looks of one or more, the farthest one more than once: what lasts is on the nearest ones."""
+    return (looks + [looks[-1]] * SIDE)[:SIDE]
 
 
 def _mean(first: Plane, second: Plane) -> Plane:

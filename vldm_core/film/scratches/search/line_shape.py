@@ -70,8 +70,9 @@ class LineShape:
         sigma: Standard deviation, working pixels.
         rims: Depth of the ridges beside it over that of the groove, 0 … 1.
         offset: Place of its centre to the right of the track on which it was measured, working pixels.
-        explained: Energy of the weighted profile that it explains, grey levels². A broad section beside a deep line may
-            seem as deep, but explains little of what is seen.
+        explained: Energy of the weighted profile that a groove without rims explains there, grey levels². A broad
+            section beside a deep line may seem as deep, and its rim may be that line, but its groove explains little of
+            what is seen.
     """
 
     depth: float
@@ -185,21 +186,24 @@ def fitted_shape(profile: FloatArray, polarity: int, others: list[FloatArray] | 
     rows = np.asarray(rows - (rows @ plain) @ plain.T, np.float32)
     length = np.linalg.norm(rows, axis=1) + 1e-6
     along = rows @ weighted / length
+    explained = np.where(polarity * along > 0, np.square(along), 0)
     energy = float(weighted @ weighted) + 1e-9
-    gain = np.where(polarity * along > 0, np.square(along), 0) / energy - _reluctance()
-    best = int(np.argmax(gain))
+    best = int(np.argmax(explained / energy - _reluctance()))
     sigma, offset, rims = _GRID[best]
     return LineShape(
         depth=float(along[best] / length[best]),
         sigma=sigma,
         rims=rims,
         offset=offset,
-        explained=float(along[best]) ** 2,
+        explained=float(explained[_PLAIN].max()),
     )
 
 
 _GRID = tuple((s, o, r) for s in _RULES.sigmas for o in _RULES.offsets for r in _RULES.rims)
 """Deviation, offset and rims of every section that is tried."""
+
+_PLAIN = np.array([rims == 0 for _, _, rims in _GRID])
+"""Which of them have no rims."""
 
 
 def reading_of(shape: LineShape) -> FloatArray:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import av
 from av.filter import Graph
+from av.video.reformatter import VideoReformatter
 
 from ..info import FieldOrder
 from .telecine import FieldMatcher, has_cadence
@@ -97,10 +98,12 @@ class FieldJudge:
 
     def __init__(self, width: int, height: int) -> None:
         self._idet = _Filter(width, height, av.VideoFormat("gray"), "idet")
+        # A frame that converts itself keeps its scaler, tens of kilobytes, for as long as it is held.
+        self._scaler = VideoReformatter()
 
     def push(self, frame: av.VideoFrame | None) -> Iterator[FieldVerdict]:
         """Look at a frame (None at the end) and yield the verdicts that are ready: one per frame, in order."""
-        grey = None if frame is None else frame.reformat(format="gray", threads=1)
+        grey = None if frame is None else self._scaler.reformat(frame, format="gray", threads=1)
         if grey is frame and frame is not None:
             # A gray film's own frame keeps its time.
             grey = av.VideoFrame.from_ndarray(frame.to_ndarray(), format="gray")

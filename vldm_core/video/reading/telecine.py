@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ..info import FieldOrder
 
@@ -45,6 +46,10 @@ def has_cadence(repeated: Sequence[str]) -> bool:
 class FieldMatcher:
     """Puts the fields of telecined frames together to whole film frames."""
 
+    def __init__(self) -> None:
+        # One for all: a frame that converts itself keeps its scaler for as long as it is held.
+        self._scaler = VideoReformatter()
+
     def whole(self, frame: av.VideoFrame, before: av.VideoFrame | None, order: FieldOrder) -> av.VideoFrame:
         """Return the film frame that a frame's first field belongs to.
 
@@ -61,16 +66,15 @@ class FieldMatcher:
             return frame
         # The first field stays; the second is the own one or that of the frame before.
         second = 1 if order is FieldOrder.TOP_FIRST else 0
-        now, then = _grey(frame), _grey(before)
+        now, then = self._grey(frame), self._grey(before)
         moved = np.abs(now - then)[second::2] > _MOVED
         moved[[0, -1]] = False
         if int(moved.sum()) < _LEAST_MOVED or _combing(now, now, second, moved) <= _combing(now, then, second, moved):
             return frame
         return _woven(frame, before, second)
 
-
-def _grey(picture: av.VideoFrame) -> np.ndarray:
-    return picture.reformat(format="gray", threads=1).to_ndarray().astype(np.int16)
+    def _grey(self, picture: av.VideoFrame) -> np.ndarray:
+        return self._scaler.reformat(picture, format="gray", threads=1).to_ndarray().astype(np.int16)
 
 
 def _combing(first: np.ndarray, second: np.ndarray, parity: int, where: np.ndarray) -> float:

@@ -33,6 +33,14 @@ FOUND = {"dirt": "dirt", "scratch": "scratch"}
 """Kinds of damage that are found, and the names of their films without suffix."""
 
 
+def share_marked(mask: Tensor | None) -> float:
+    """Return the share of a frame that a mask (H, W) of 0 and 1 marks, 0 … 1; 0 without a mask.
+
+    In double precision: by single precision a share may fall short of what was changed there.
+    """
+    return 0.0 if mask is None else float(mask.mean(dtype=torch.float64))
+
+
 class MaskWriters:
     """Writes one lossless grey film per kind of mask into a folder.
 

@@ -25,7 +25,7 @@ from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings
 from ..video.writing.writer import WriteSettings, open_writer
 from .delivery.review import reviewing
-from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, with_given
+from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, share_marked, with_given
 from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
 from .record.file import refuse_record
@@ -228,8 +228,7 @@ def restore_film(
                 if each is not None:
                     each(frame)
                 for kind in damaged:
-                    mask = getattr(frame, kind)
-                    damaged[kind].append(0.0 if mask is None else float(mask.mean()))
+                    damaged[kind].append(share_marked(getattr(frame, kind)))
                 pulse.step(frame.image)
         except BaseException:
             if settings.keep_partial:

@@ -1,6 +1,7 @@
 """What frames on their way through the reader take besides their pictures."""
 
 import ctypes
+import sys
 
 import av
 import pytest
@@ -25,7 +26,7 @@ class _MallInfo(ctypes.Structure):
 
 def in_use() -> int:
     """Bytes that the C library has handed out."""
-    library = ctypes.CDLL(None)
+    library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if not hasattr(library, "mallinfo2"):
         pytest.skip("only the GNU C library tells what it has handed out")
     library.mallinfo2.restype = _MallInfo

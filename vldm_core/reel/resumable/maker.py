@@ -35,7 +35,7 @@ from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings, plan_encoding
 from ...video.writing.writer import open_writer
-from ..mask_films import FOUND, GivenMarks
+from ..mask_films import FOUND, GivenMarks, share_marked
 from ..passes import Source, run_plan
 from ..protection import read_protection
 from ..record.example import Example, better_example
@@ -213,10 +213,8 @@ class ChunkMaker:
                 writer.write(frame.origin, frame.image)
                 for kind in FOUND:
                     mask = getattr(frame, kind)
-                    if mask is not None:
-                        shares[kind] += float(mask.mean())
-                    blank = mask is None
-                    bits = np.zeros(frame.image.shape[-2:], bool) if blank else mask.numpy() > 0
+                    shares[kind] += share_marked(mask)
+                    bits = np.zeros(frame.image.shape[-2:], bool) if mask is None else mask.numpy() > 0
                     found[kind].append(np.packbits(bits, axis=1))
                 if frame.repairs is not None:
                     repaired.append(frame.repairs)

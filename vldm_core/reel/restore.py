@@ -20,12 +20,12 @@ from ..stages.plan import StagePlan
 from ..stages.settings import StageSettings
 from ..stages.stage import StageModels
 from ..stages.stage_frame import StageFrame
-from ..video.info import FilmFrame
+from ..video.info import FilmFrame, FilmInfo
 from ..video.reading.reader import ReadSettings
 from ..video.shots import Shot, ShotSettings
 from ..video.writing.writer import WriteSettings, open_writer
 from .delivery.review import reviewing
-from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, share_marked, with_given
+from .mask_films import FOUND, GivenMap, GivenMarks, MaskWriters, pixels_marked, with_given
 from .passes import Source, analyse_film, counted, find_shots, over_shots
 from .protection import read_protection
 from .record.file import refuse_record
@@ -111,24 +111,22 @@ class ReelReport:
     shares: tuple[tuple[float, float], ...] = ()
 
 
-_DIGITS = 9
-"""Decimals of shares, which do not depend on the order in which frames were added up."""
-
-
 def shares_of_shots(
-    shots: Sequence[Shot], dirt: Sequence[float], scratch: Sequence[float]
+    shots: Sequence[Shot], info: FilmInfo, dirt: Sequence[int], scratch: Sequence[int]
 ) -> tuple[tuple[float, float], ...]:
-    """Return the mean shares of dirt and scratch in each shot.
+    """Return the shares of dirt and scratch in all pixels of each shot, 0 … 1.
 
     Args:
         shots: The shots.
-        dirt: Share of each frame.
-        scratch: Likewise.
+        info: The film, for its size.
+        dirt: Pixels of each frame that were filled as dirt.
+        scratch: Pixels of each frame that were repaired as scratch.
     """
+    frame = info.height * info.width
     return tuple(
         (
-            round(sum(dirt[shot.first : shot.last]) / len(shot), _DIGITS),
-            round(sum(scratch[shot.first : shot.last]) / len(shot), _DIGITS),
+            sum(dirt[shot.first : shot.last]) / (len(shot) * frame),
+            sum(scratch[shot.first : shot.last]) / (len(shot) * frame),
         )
         for shot in shots
     )
@@ -185,7 +183,7 @@ def restore_film(
     models = StageModels(prerestorer=prerestorer)
     # Before the film is touched, so that weights that cannot be used cost no time.
     load_plans(settings, models)
-    damaged: dict[str, list[float]] = {"dirt": [], "scratch": []}
+    damaged: dict[str, list[int]] = {"dirt": [], "scratch": []}
     with ExitStack() as stack:
         stack.enter_context(same_sums())
         film = stack.enter_context(settings.read.open(source))
@@ -228,7 +226,7 @@ def restore_film(
                 if each is not None:
                     each(frame)
                 for kind in damaged:
-                    damaged[kind].append(share_marked(getattr(frame, kind)))
+                    damaged[kind].append(pixels_marked(getattr(frame, kind)))
                 pulse.step(frame.image)
         except BaseException:
             if settings.keep_partial:
@@ -236,14 +234,15 @@ def restore_film(
             raise
         # What is found out while finishing belongs into the report too.
         writer.close()
+        pixels = pulse.done * film.info.height * film.info.width
         report = ReelReport(
             frames=pulse.done,
             shots=shots,
             warnings=(*film.warnings, *writer.warnings, *notices.summary()),
-            dirt_share=sum(damaged["dirt"]) / pulse.done,
-            scratch_share=sum(damaged["scratch"]) / pulse.done,
+            dirt_share=sum(damaged["dirt"]) / pixels,
+            scratch_share=sum(damaged["scratch"]) / pixels,
             seconds=time.monotonic() - started,
-            shares=shares_of_shots(shots, damaged["dirt"], damaged["scratch"]),
+            shares=shares_of_shots(shots, film.info, damaged["dirt"], damaged["scratch"]),
         )
         recording.finish(source, destination, report, notices, pulse.beat)
     return report

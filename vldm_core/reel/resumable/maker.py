@@ -35,7 +35,7 @@ from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings, plan_encoding
 from ...video.writing.writer import open_writer
-from ..mask_films import FOUND, GivenMarks, share_marked
+from ..mask_films import FOUND, GivenMarks, pixels_marked
 from ..passes import Source, run_plan
 from ..protection import read_protection
 from ..record.example import Example, better_example
@@ -200,7 +200,7 @@ class ChunkMaker:
         repaired: list[Repairs] = []
         example: Example | None = None
         found: dict[str, list[np.ndarray]] = {kind: [] for kind in FOUND}
-        shares = dict.fromkeys(FOUND, 0.0)
+        marked = dict.fromkeys(FOUND, 0)
         timing = []
         with told(folder.path), open_writer(film, self._film.info, settings=orders.storage) as writer:
             for number in range(chunk.first, chunk.last):
@@ -213,7 +213,7 @@ class ChunkMaker:
                 writer.write(frame.origin, frame.image)
                 for kind in FOUND:
                     mask = getattr(frame, kind)
-                    shares[kind] += share_marked(mask)
+                    marked[kind] += pixels_marked(mask)
                     bits = np.zeros(frame.image.shape[-2:], bool) if mask is None else mask.numpy() > 0
                     found[kind].append(np.packbits(bits, axis=1))
                 if frame.repairs is not None:
@@ -236,8 +236,8 @@ class ChunkMaker:
             sizes=tuple(path.stat().st_size for path in (film, marks, repairs)),
             hashes=tuple(hash_of(path) for path in (film, marks, repairs)),
             frames=tuple(timing),
-            dirt=shares["dirt"],
-            scratch=shares["scratch"],
+            dirt=marked["dirt"],
+            scratch=marked["scratch"],
             notices=told_of(notices, chunk.first, chunk.last),
             seconds=round(time.monotonic() - started, 3),
         )

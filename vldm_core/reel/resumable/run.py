@@ -26,7 +26,7 @@ from ...stages.plan import StagePlan
 from ...stages.settings import StageSettings
 from ...stages.stage import StageModels
 from ...stages.stage_frame import StageFrame
-from ...video.info import FilmFrame
+from ...video.info import FilmFrame, FilmInfo
 from ...video.shots import Shot
 from ...video.stream import FilmReader
 from ...video.writing.encoding import WriteSettings
@@ -198,14 +198,15 @@ def restore_reel(
         with Recording(settings.record, film, settings, shots, plans) as recording:
             whole = [kept[chunk.first] for chunk in chunks]
             messages = _put_together(orders, whole, destination, film, progress, each, recording)
+            pixels = shots[-1].last * film.info.height * film.info.width
             report = ReelReport(
                 frames=shots[-1].last,
                 shots=shots,
                 warnings=(*first_pass.warnings, *messages, *notices.summary()),
-                dirt_share=sum(each.dirt for each in whole) / shots[-1].last,
-                scratch_share=sum(each.scratch for each in whole) / shots[-1].last,
+                dirt_share=sum(each.dirt for each in whole) / pixels,
+                scratch_share=sum(each.scratch for each in whole) / pixels,
                 seconds=time.monotonic() - started,
-                shares=_shares(shots, chunks, kept),
+                shares=_shares(shots, film.info, chunks, kept),
             )
             pulse = Pulse(progress, WRITE, shots[-1].last, done=shots[-1].last)
             recording.finish(source, destination, report, notices, pulse.beat)
@@ -228,14 +229,14 @@ def _refuse_outputs(
 
 
 def _shares(
-    shots: Sequence[Shot], chunks: Sequence[ReelChunk], kept: Mapping[int, KeptChunk]
+    shots: Sequence[Shot], info: FilmInfo, chunks: Sequence[ReelChunk], kept: Mapping[int, KeptChunk]
 ) -> tuple[tuple[float, float], ...]:
     """The shares of dirt and scratch in each shot."""
-    dirt, scratch = [0.0] * shots[-1].last, [0.0] * shots[-1].last
+    dirt, scratch = [0] * shots[-1].last, [0] * shots[-1].last
     for chunk in chunks:
         # Those of its frames are kept as their sum; they are asked for shot by shot.
         dirt[chunk.first], scratch[chunk.first] = kept[chunk.first].dirt, kept[chunk.first].scratch
-    return shares_of_shots(shots, dirt, scratch)
+    return shares_of_shots(shots, info, dirt, scratch)
 
 
 def _base_key(film: str, settings: ReelSettings) -> str:

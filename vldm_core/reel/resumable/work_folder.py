@@ -65,8 +65,8 @@ class KeptChunk:
         hashes: SHA-256 of the three.
         frames: For each frame its timestamp, duration, number in the name of its picture, and whether it stands in for
             one that could not be decoded.
-        dirt: Sum over the frames of the share that was filled as dirt.
-        scratch: The same for scratches.
+        dirt: Pixels of all its frames that were filled as dirt.
+        scratch: Pixels that were repaired as scratches.
         notices: Stage, text and frame of what the stages had to say.
         seconds: Wall time that it took.
     """
@@ -80,8 +80,8 @@ class KeptChunk:
     sizes: tuple[int, ...]
     hashes: tuple[str, ...]
     frames: tuple[tuple[int | None, int | None, int | None, bool], ...]
-    dirt: float
-    scratch: float
+    dirt: int
+    scratch: int
     notices: tuple[tuple[str, str, int | None], ...]
     seconds: float
 

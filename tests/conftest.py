@@ -8,6 +8,10 @@ from pathlib import Path
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One process a core: threads of their own would only wait for each other. Child processes inherit it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+if sys.dont_write_bytecode:
+    # Tests start some hundred processes: where none may keep its bytecode, each compiles every module anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 import numpy as np
 import pytest

@@ -16,11 +16,16 @@ if sys.dont_write_bytecode:
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 # The benchmarks are not installed. At the end of the path: a host has a `nodes` of its own.
 sys.path.append(str(ROOT))
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+# The same examples in every run, and none fails because the machine had something else to do.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

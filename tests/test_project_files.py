@@ -14,6 +14,7 @@ import numpy as np
 import pathspec
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 from vldm_core.stages.plan import ORDER
@@ -365,3 +366,17 @@ def test_icon_and_banner_are_what_the_script_draws(tmp_path: Path) -> None:
             difference = np.abs(np.asarray(old.convert("RGB"), float) - np.asarray(new.convert("RGB"), float))
         # Versions of Pillow set letters a little differently.
         assert difference.mean() < 1, f"{shipped} is not what scripts/make_icon.py draws; run it again"
+
+
+def test_property_tests_have_the_same_examples_in_every_run_and_no_clock() -> None:
+    assert settings.default is not None
+    assert settings.default.derandomize and settings.default.deadline is None
+    told = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("settings", "hypothesis.settings")
+        and {"derandomize", "deadline"} & {keyword.arg for keyword in node.keywords}
+    }
+    assert not told, "tests/conftest.py says it for all"

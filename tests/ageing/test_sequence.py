@@ -70,7 +70,7 @@ class TestCadence:
         held = np.diff(np.flatnonzero(np.diff(shown, prepend=-1)))
         assert set(held) == {1, 2} and abs(held.mean() - 1.5) < 0.02
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(seed=st.integers(0, 2**32), rate=st.floats(0, 0.5), missing=st.floats(0, 0.5), start=st.integers(0, 900))
     def test_what_is_shown_never_goes_back_and_does_not_depend_on_what_was_asked(self, seed, rate, missing, start):
         def timeline() -> Timeline:
@@ -166,7 +166,7 @@ class TestCodec:
 
 
 class TestPieces:
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=6)
     @given(cuts=st.lists(st.integers(0, 40), min_size=1, max_size=3), seed=st.integers(0, 2**32))
     def test_spans_join_without_a_trace(self, cuts, seed):
         clip = scene(40)

@@ -72,7 +72,7 @@ def test_backwards_is_the_same_as_forwards():
     assert all(torch.equal(backwards[index], forwards[index]) for index in range(12))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(split=st.integers(1, 9), seed=st.integers(0, 2**64 - 1))
 def test_chunks_join_without_a_trace(split, seed):
     clip = scene(10, 48, 64)

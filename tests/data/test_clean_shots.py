@@ -71,7 +71,7 @@ def test_a_folder_without_anything_to_use_is_refused(tmp_path):
         TrainingMaterial(tmp_path)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     index=st.integers(0, 10**6),
     seed=st.integers(0, 10**6),
@@ -172,7 +172,7 @@ def test_pixels_are_rendered_where_they_are():
 
 
 @given(seed=st.integers(0, 10**6), frames=st.integers(1, 30))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_nothing_outside_the_reach_of_a_move_is_seen(seed, frames):
     move = draw_move(
         np.random.default_rng(seed),
@@ -204,7 +204,7 @@ def test_motion_blur_keeps_brightness_and_place():
 
 
 @given(seed=st.integers(0, 10**6), side=st.integers(8, 80))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_blob_has_a_soft_edge_and_stays_inside_its_square(seed, side):
     alpha = blob(np.random.default_rng(seed), side)
     border = np.concatenate([alpha[0], alpha[-1], alpha[:, 0], alpha[:, -1]])

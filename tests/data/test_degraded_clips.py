@@ -68,7 +68,7 @@ def test_a_sample_depends_on_its_number_and_the_seed_alone(material):
     assert not torch.equal(first["aged"], DegradedClips(material, seed=4, settings=_SMALL).sample(7)["aged"])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(workers=st.integers(1, 5), world=st.integers(1, 3), batch=st.integers(1, 3), steps=st.integers(1, 5))
 def test_workers_and_ranks_share_the_samples_out(material, workers, world, batch, steps):
     length = batch * world * steps
@@ -88,7 +88,7 @@ def test_workers_and_ranks_share_the_samples_out(material, workers, world, batch
     assert sorted(numbers) == list(range(length))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(taken=st.integers(0, 6), batch=st.integers(1, 2))
 def test_a_resumed_data_set_goes_on_exactly(material, taken, batch):
     whole = DegradedClips(material, seed=5, settings=_QUICK, length=4 * batch, batch=batch)
@@ -124,7 +124,7 @@ def test_an_endless_data_set_goes_on_from_its_start(material):
     assert [next(clips)["index"] for _ in range(3)] == [100, 101, 102]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(index=st.integers(0, 10**6), seed=st.integers(0, 10**6))
 def test_validation_files_never_appear(material, index, seed):
     assert DegradedClips(material, seed=seed, settings=_QUICK).sample(index)["source"] in {"hill", "sea", "wood"}

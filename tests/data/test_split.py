@@ -23,7 +23,7 @@ def touched(folder, *names):
     return folder
 
 
-@settings(deadline=None, derandomize=True, max_examples=60)
+@settings(max_examples=60)
 @given(
     clips=st.sets(st.text("abcd", min_size=1, max_size=4), max_size=30),
     photos=st.sets(st.text("efgh", min_size=1, max_size=4), max_size=30),

@@ -62,7 +62,7 @@ def box_of(grey):
     return find_picture(rgb(grey), *grey.shape[1:]).box
 
 
-@settings(max_examples=12, deadline=None, derandomize=True)
+@settings(max_examples=12)
 @given(
     sides=st.tuples(*(st.sampled_from([0, 2, 9, 31]) for _ in range(4))),
     black=st.sampled_from([0, 16, 30]),

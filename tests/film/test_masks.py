@@ -29,7 +29,7 @@ def test_by_default_a_mask_becomes_zero_and_one():
     assert edit_mask(mask, MaskEdit(threshold=0.2)).tolist() == [[[0, 1, 1], [1, 1, 1]]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), pixels=st.integers(1, 5))
 def test_growing_is_dilation_by_a_disc_and_shrinking_erosion(seed, pixels):
     mask = _random(seed)
@@ -42,7 +42,7 @@ def test_growing_is_dilation_by_a_disc_and_shrinking_erosion(seed, pixels):
         assert np.array_equal(shrunk[index].numpy() > 0, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), size=st.integers(0, 9))
 def test_small_marks_are_those_with_few_connected_pixels(seed, size):
     mask = _random(seed, share=0.25)
@@ -56,7 +56,7 @@ def test_small_marks_are_those_with_few_connected_pixels(seed, size):
         assert np.array_equal(after, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1))
 def test_holes_are_what_marks_enclose(seed, share):
     mask = _random(seed, share=share)
@@ -65,7 +65,7 @@ def test_holes_are_what_marks_enclose(seed, share):
         assert np.array_equal(after > 0, ndimage.binary_fill_holes(before > 0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), frames=st.integers(0, 4))
 def test_marks_are_held_before_and_after(seed, frames):
     mask = _random(seed, count=6, share=0.05)
@@ -74,7 +74,7 @@ def test_marks_are_held_before_and_after(seed, frames):
         assert torch.equal(held[index], mask[max(0, index - frames) : index + frames + 1].amax(dim=0))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), pixels=st.floats(0.5, 8))
 def test_a_feather_falls_off_outside_the_marks(seed, pixels):
     mask = _random(seed, share=0.02)
@@ -91,7 +91,7 @@ def test_a_feather_falls_off_outside_the_marks(seed, pixels):
         assert (np.diff(after.ravel()[order]) <= 1e-5).all(), "farther is never stronger"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     grow=st.integers(-3, 4),

@@ -51,7 +51,7 @@ def test_ignored_places_count_neither_way_but_truth_always_does():
     assert (score.recall, score.precision, score.f1, score.false_alarm) == (1, 1, 1, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(MASKS, MASKS, st.integers(0, 2))
 def test_scores_are_shares_and_grow_with_tolerance(detected: np.ndarray, truth: np.ndarray, tolerance: int):
     flagged, real = torch.from_numpy(detected).float(), torch.from_numpy(truth).float()
@@ -67,7 +67,7 @@ def test_scores_are_shares_and_grow_with_tolerance(detected: np.ndarray, truth: 
         assert far.precision >= near.precision
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(MASKS)
 def test_a_perfect_mask_scores_perfectly(truth: np.ndarray):
     real = torch.from_numpy(truth).float()

@@ -28,7 +28,7 @@ def _around(plane: np.ndarray, tolerance: int):
             yield (row, column), np.s_[top : row + tolerance + 1, left : column + tolerance + 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SCORES, LABELS, MASKS)
 def test_counts_are_what_brute_force_counts(score, truth, ignore):
     counts = count_detections(
@@ -58,7 +58,7 @@ def test_counts_are_what_brute_force_counts(score, truth, ignore):
             assert counts.false_alarm(tolerance)[number] == pytest.approx(expected, nan_ok=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(MASKS, LABELS, MASKS)
 def test_a_mask_scores_as_in_the_metrics(mask, truth, ignore):
     found, real, skipped = (torch.from_numpy(plane) for plane in (mask.astype(np.float32), truth, ignore))

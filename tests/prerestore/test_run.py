@@ -63,7 +63,7 @@ def test_a_segment_sees_the_neighbours_that_a_clip_has(masked) -> None:
     assert (torch.cat(seen) != wanted).float().mean() < 0.04
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(frames=st.integers(1, 13), segment=st.integers(1, 6), lookahead=st.integers(0, 4))
 def test_every_frame_comes_once_and_the_stream_reads_no_farther_than_it_must(frames, segment, lookahead) -> None:
     network = trained()

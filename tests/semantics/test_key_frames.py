@@ -147,7 +147,7 @@ def test_sampled_frames(first: int, length: int, most: int) -> None:
     assert not steps or max(steps) - min(steps) <= 1
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     count=st.integers(0, 40),
     width=st.integers(1, 6),

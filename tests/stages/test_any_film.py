@@ -56,9 +56,6 @@ def quickly(examples: int):
     """Few films in the suite, many when they are asked for."""
     return settings(
         max_examples=EXAMPLES or examples,
-        derandomize=True,
-        deadline=None,
-        database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
 

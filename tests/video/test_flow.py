@@ -145,7 +145,7 @@ def test_dark_material_still_has_motion():
 
 
 @given(seed=st.integers(0, 1000), scale=st.floats(0, 30))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_torch_and_numpy_warps_agree(seed, scale):
     rng = np.random.default_rng(seed)
     image = rng.uniform(0, 1, (21, 34, 3)).astype(np.float32)

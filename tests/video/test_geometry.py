@@ -28,7 +28,7 @@ def picture(height, width):
 
 
 @given(height=SIDE, width=SIDE, mode=MODE)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_size_gets_a_valid_plan(height, width, mode):
     plan = plan_fit(height, width, FitSettings(mode=mode))
     assert plan.fitted_height % 64 == 0 and plan.fitted_width % 64 == 0
@@ -50,7 +50,7 @@ def test_any_size_gets_a_valid_plan(height, width, mode):
 
 
 @given(height=st.integers(1, 150), width=st.integers(1, 150), mode=MODE, seed=st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_there_and_back_has_the_exact_size(height, width, mode, seed):
     plan = plan_fit(height, width, FitSettings(mode=mode, **SMALL))
     frames = noise(2, 3, height, width, seed=seed)
@@ -65,7 +65,7 @@ def test_there_and_back_has_the_exact_size(height, width, mode, seed):
 
 
 @given(height=st.integers(1, 150), width=st.integers(1, 150), mode=MODE, seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_binary_masks_stay_binary_and_come_back(height, width, mode, seed):
     plan = plan_fit(height, width, FitSettings(mode=mode, **SMALL))
     masks = (noise(2, height, width, seed=seed) > 0.7).float()

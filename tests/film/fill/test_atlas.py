@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vldm_core.film.fill.atlas import MARGIN, Atlas
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.floats(0.0005, 0.3), st.integers(1, 90), st.integers(1, 120))
 def test_every_damaged_pixel_is_there_once(seed: int, density: float, height: int, width: int) -> None:
     hole = np.random.default_rng(seed).random((height, width)) < density

@@ -57,7 +57,7 @@ def distances(frames, speed):
     return result
 
 
-@settings(max_examples=14, deadline=None, derandomize=True)
+@settings(max_examples=14)
 @given(
     speed=st.sampled_from([0, 1, 3, -7, 16, 40, -60]),
     seed=st.integers(0, 50),
@@ -118,7 +118,7 @@ def link(before, after):
     )
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 500), count=st.integers(2, 12), error=st.sampled_from([0.0, 0.05, 0.5]))
 def test_whatever_was_measured_no_distance_grows(seed, count, error):
     generator = np.random.default_rng(seed)

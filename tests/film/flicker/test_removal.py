@@ -193,7 +193,7 @@ def test_black_frames_part_the_shot():
     assert unrest(result[22:], still(18)) < unrest(frames[22:], still(18)) / 5
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(cuts=st.lists(st.integers(1, 11), max_size=4), seed=st.integers(0, 100))
 def test_chunks_give_the_same_bits(cuts, seed):
     generator = np.random.default_rng(seed)

@@ -208,7 +208,7 @@ def test_bad_shapes_are_refused():
         repair_scratches(torch.zeros(2, 3, 8, 8), torch.zeros(2, 8, 9))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**31), st.floats(0.02, 0.6))
 def test_strands_cover_every_run_of_any_mask_once(seed, density):
     mask = np.random.default_rng(seed).random((12, 20)) < density
@@ -219,7 +219,7 @@ def test_strands_cover_every_run_of_any_mask_once(seed, density):
     assert np.array_equal(covered, mask.astype(int))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**31))
 def test_any_mask_leaves_valid_pictures(seed):
     rng = np.random.default_rng(seed)

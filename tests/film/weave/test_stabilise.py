@@ -199,7 +199,7 @@ def test_unknown_motion_parts_the_shot():
         assert (jitter((positions + track.correction)[part]) < jitter(positions[part]) / 5).all()
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(cuts=st.lists(st.integers(1, 13), max_size=3), seed=st.integers(0, 50))
 def test_chunks_give_the_same_bits(cuts, seed):
     positions = weave(14, 2.0, 2.0, 0.2, seed)

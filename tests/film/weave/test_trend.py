@@ -60,7 +60,7 @@ def test_noise_that_grows_with_the_path():
     assert np.abs(slow / truth - 1).max() < 0.15
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     offset=st.floats(-50, 50),
     slope=st.floats(-2, 2),
@@ -72,7 +72,7 @@ def test_straight_lines_are_reproduced(offset, slope, count, period):
     assert np.allclose(slow_part(line, period=period, floor=0.01), line, atol=1e-5)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(scale=st.floats(0.01, 100), sign=st.sampled_from([-1, 1]), seed=st.integers(0, 1000))
 def test_the_fit_follows_the_unit_and_the_direction_of_time(scale, sign, seed):
     path = noisy(60, 1.0, seed)

@@ -12,7 +12,7 @@ sides = st.integers(1, 60).map(lambda units: 8 * units)
 
 
 @given(height=sides, width=sides, size=st.integers(1, 12).map(lambda units: 8 * units), share=st.floats(0, 0.95))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_tiles_cover_the_latent(height, width, size, share):
     tiles = PublishedTiles(size=size, overlap=int(share * size))
     laid = tiles.plan(height, width)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -84,7 +84,6 @@ def test_what_belongs_to_a_frame_reaches_it_in_every_window(windows: WindowSetti
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.sampled_from(WINDOWS), st.integers(0, 9))
-@settings(deadline=None)
 def test_no_window_crosses_a_cut(lengths: list[int], windows: WindowSettings, step: int) -> None:
     borders = [sum(lengths[:index]) for index in range(len(lengths) + 1)]
     shots = [Shot(a, b) for a, b in pairwise(borders)]

@@ -130,7 +130,6 @@ def test_names_of_other_languages_in_english(text, cleaned):
     assert clean_damage_words(text).text == cleaned
 
 
-@settings(deadline=None)
 @given(
     scene=st.sampled_from(_SCENES),
     word=st.sampled_from(_WORDS),
@@ -144,14 +143,14 @@ def test_the_scene_is_what_is_left(scene: str, word: str, other: str, frame: str
     assert any(word in removed for removed in found.removed)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text("abno ld.,;:()'\n-éA1", max_size=60))
 def test_any_text_is_taken(text: str) -> None:
     found = clean_damage_words(text)
     assert clean_damage_words(found.text).text == found.text
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(("a", "an", "photo", "of", "old", "blurry", "and", ",", ".", "man", "the", "is"))))
 def test_cleaning_what_is_clean_changes_nothing(words: list[str]) -> None:
     found = clean_damage_words(" ".join(words))

@@ -61,7 +61,7 @@ def tables(draw) -> ShotTable:
     return ShotTable(descriptions=tuple(rows))
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(table=tables())
 def test_a_table_comes_back(table: ShotTable) -> None:
     assert ShotTable.from_json(table.to_json()) == table

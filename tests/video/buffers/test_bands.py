@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from vldm_core.video.buffers.bands import bands
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(
     height=st.integers(1, 3300),
     width=st.integers(1, 5000),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vldm_core.video.buffers.keyed_cache import Once, size_of
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(asked=st.lists(st.integers(0, 9), max_size=60), limit=st.integers(0, 12))
 def test_no_more_is_held_than_the_limit_and_values_stay_right(asked, limit) -> None:
     once = Once(limit * 400)

@@ -19,7 +19,7 @@ def film_frame(height: int, width: int, *, deep: bool = False) -> FilmFrame:
     return FilmFrame(index=0, image=stream.integers(0, top, (height, width, 3)).astype(kind))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40)
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

@@ -10,7 +10,7 @@ from vldm_core.errors import SettingsError
 from vldm_core.video.buffers.windows import window_size, windowed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(length=st.integers(0, 80), size=st.integers(1, 30), radius=st.integers(0, 9))
 def test_result_does_not_depend_on_the_window_size(length, size, radius):
     def neighbourhood(items, core):
@@ -20,7 +20,7 @@ def test_result_does_not_depend_on_the_window_size(length, size, radius):
     assert list(windowed(iter(range(length)), neighbourhood, size=size, radius=radius)) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(length=st.integers(0, 80), size=st.integers(1, 30), radius=st.integers(0, 9))
 def test_holds_no_more_than_the_window_and_its_halo(length, size, radius):
     seen = []

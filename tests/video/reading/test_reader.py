@@ -395,7 +395,7 @@ class TestDamage:
 
 
 @given(st.sets(st.integers(0, 60)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_number_ranges_name_exactly_the_numbers(numbers):
     found = set()
     for part in number_ranges(numbers).split(", ") if numbers else []:

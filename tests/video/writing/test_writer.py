@@ -252,7 +252,7 @@ class TestTiming:
         start=st.integers(0, 5000),
         count=st.integers(2, 60),
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_millisecond_grids_become_exact(self, rate, start, count):
         info = FilmInfo(
             path="x", width=8, height=8, frame_rate=rate, time_base=Fraction(1, 1000), frame_count=None, bit_depth=8,

@@ -105,8 +105,9 @@ print(peak_memory_mb() - loaded)
 """
 
 # Planes of 1920×1080 in single precision.
-# Filling measures the motion of its frames too where none is given, beside in a thread of its own.
-MOST_PLANES = {"find": 155, "fill": 85, "lines": 80}
+# Repairs measure the motion of their frames too where none is given, beside in a thread of its own. What both hold at
+# their peak depends on how they meet: lines take 65 to 86 planes in 36 runs, filling 11 to 55.
+MOST_PLANES = {"find": 155, "fill": 85, "lines": 100}
 
 
 @pytest.mark.parametrize("stage", MOST_PLANES)

@@ -105,13 +105,25 @@ print(peak_memory_mb() - loaded)
 """
 
 # Planes of 1920×1080 in single precision.
-# Repairs measure the motion of their frames too where none is given, beside in a thread of its own. What both hold at
-# their peak depends on how they meet: lines take 65 to 86 planes in 36 runs, filling 11 to 55.
-MOST_PLANES = {"find": 155, "fill": 85, "lines": 100}
+# Repairs measure the motion of their frames too where none is given, beside in a thread of its own.
+MOST_PLANES = {"find": 155, "fill": 85, "lines": 80}
+
+# What both threads hold at their peak depends on how they meet: repairing lines took 65 to 86 planes in 36 runs, and in
+# one of seven too many. What takes more takes it in all of five.
+RUNS = 5
+
+
+def planes_of(stage: str) -> float:
+    """Measure a stage in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", STAGE, stage], capture_output=True, text=True, check=True)
+    return float(run.stdout.splitlines()[-1]) / (1920 * 1080 * 4 / 1e6)
 
 
 @pytest.mark.parametrize("stage", MOST_PLANES)
 def test_a_stage_takes_few_planes_of_a_large_frame(stage) -> None:
-    run = subprocess.run([sys.executable, "-c", STAGE, stage], capture_output=True, text=True, check=True)
-    planes = float(run.stdout.splitlines()[-1]) / (1920 * 1080 * 4 / 1e6)
+    planes = planes_of(stage)
+    for _ in range(RUNS - 1):
+        if planes < MOST_PLANES[stage]:
+            break
+        planes = planes_of(stage)
     assert planes < MOST_PLANES[stage]

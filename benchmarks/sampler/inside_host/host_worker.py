@@ -152,8 +152,6 @@ def main() -> None:
     # Libraries that greet on standard output would break the protocol; they get standard error instead.
     answers, sys.stdout = sys.stdout, sys.stderr
     _become_host(Path(sys.argv[1]))
-    # The modules stay; looking through all of them before every run would take longer than a tiny run itself.
-    gc.freeze()
     worker = _Worker()
     for line in sys.stdin:
         request = json.loads(line)
